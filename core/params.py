@@ -1,0 +1,215 @@
+"""What a panorama may be asked to be: the only home of panoweave's defaults and limits.
+
+Torch-free, so that the HTTP service, the worker and the command line share one set of rules.
+A request is a `PanoramaParams`; `resolve` fills in what depends on the checkpoint (window size,
+stride, sizes, seed) and refuses what the checkpoint cannot make.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+MAX_PROMPT_CHARS = 2_000
+MAX_SIDE_PX = 32_768
+MAX_PIXELS = 2**26
+MAX_WINDOWS = 4_096
+MAX_STEPS = 250
+MAX_SEED = 2**53 - 1  # the largest integer that every JSON reader keeps exact
+
+DEFAULT_WINDOWS_WIDE = 6
+DEFAULT_WINDOWS_HIGH = 1
+DEFAULT_STRIDES_PER_WINDOW = 4  # the paper's stride: 16 latents of a 64-latent window
+
+# How many windows go through the networks at once. A matter of memory and speed only: the
+# picture is the same, so it belongs to the machine (a setting), not to the request.
+DEFAULT_WINDOW_BATCH = 8
+
+
+class InvalidParams(ValueError):
+    """A parameter that this checkpoint cannot satisfy. Names the field and what is legal."""
+
+    def __init__(self, field: str, problem: str, legal: str) -> None:
+        super().__init__(f"{field}: {problem}; legal: {legal}")
+        self.field = field
+        self.problem = problem
+        self.legal = legal
+
+
+class ModelGeometry(BaseModel):
+    """The sizes a checkpoint works in. `window_px = window_latents * px_per_latent`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    window_px: int = Field(gt=0)
+    px_per_latent: int = Field(gt=0)
+
+    @property
+    def window_latents(self) -> int:
+        return self.window_px // self.px_per_latent
+
+
+class _Params(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class SyncParams(_Params):
+    """SyncDiffusion's gradient descent (paper, Algorithm 1, lines 5 to 9)."""
+
+    weight: float = Field(
+        20.0, ge=0, le=1_000, description="w: step size of the descent; 0 is plain MultiDiffusion."
+    )
+    decay: float = Field(0.95, gt=0, le=1, description="w is multiplied by this at every step.")
+    steps: Annotated[int, Field(ge=0, le=MAX_STEPS)] | None = Field(
+        None, description="Synchronise only in the first so many steps. Default: all of them."
+    )
+    every: int = Field(1, ge=1, le=MAX_STEPS, description="Synchronise only every n-th step.")
+    anchor: Literal["centre"] | Annotated[int, Field(ge=0, lt=MAX_WINDOWS)] = Field(
+        "centre",
+        description="The window that the others follow: 'centre', or an index, row by row.",
+    )
+
+
+class PanoramaParams(_Params):
+    """One panorama, as asked for. What is None is filled in by `resolve`."""
+
+    prompt: str = Field(min_length=1, max_length=MAX_PROMPT_CHARS)
+    negative_prompt: str = Field("", max_length=MAX_PROMPT_CHARS)
+    width: Annotated[int, Field(ge=1, le=MAX_SIDE_PX)] | None = Field(
+        None, description="Pixels: the window plus a whole number of strides. Default: 6 windows."
+    )
+    height: Annotated[int, Field(ge=1, le=MAX_SIDE_PX)] | None = Field(
+        None, description="Pixels: the window plus a whole number of strides. Default: 1 window."
+    )
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = Field(
+        None, description="The same seed gives the same panorama. Default: drawn, and reported."
+    )
+    steps: int = Field(50, ge=1, le=MAX_STEPS, description="Reverse diffusion steps.")
+    guidance_scale: float = Field(7.5, ge=1, le=30, description="Classifier-free guidance.")
+    stride: Annotated[int, Field(ge=1, le=MAX_SIDE_PX)] | None = Field(
+        None, description="Pixels between neighbouring windows. Default: a quarter window."
+    )
+    sync: SyncParams = SyncParams()
+
+    @field_validator("prompt")
+    @classmethod
+    def _prompt_says_something(cls, prompt: str) -> str:
+        if not prompt.strip():
+            raise ValueError("must hold more than white space")
+        return prompt
+
+    def resolve(self, geometry: ModelGeometry) -> ResolvedParams:
+        """All parameters, with those that depend on the checkpoint filled in.
+
+        Raises `InvalidParams` naming the field and what this checkpoint accepts there.
+        """
+        return ResolvedParams.of(self, geometry)
+
+
+class ResolvedSync(SyncParams):
+    steps: Annotated[int, Field(ge=0, le=MAX_STEPS)]
+    anchor: Annotated[int, Field(ge=0, lt=MAX_WINDOWS)]
+
+
+class ResolvedParams(PanoramaParams):
+    """A panorama that a given checkpoint can make: nothing left open."""
+
+    width: Annotated[int, Field(ge=1, le=MAX_SIDE_PX)]
+    height: Annotated[int, Field(ge=1, le=MAX_SIDE_PX)]
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)]
+    stride: Annotated[int, Field(ge=1, le=MAX_SIDE_PX)]
+    sync: ResolvedSync
+
+    @classmethod
+    def of(cls, asked: PanoramaParams, geometry: ModelGeometry) -> Self:
+        stride = _resolve_stride(asked.stride, geometry)
+        width = _resolve_side("width", asked.width, DEFAULT_WINDOWS_WIDE, stride, geometry)
+        height = _resolve_side("height", asked.height, DEFAULT_WINDOWS_HIGH, stride, geometry)
+        columns = (width - geometry.window_px) // stride + 1
+        rows = (height - geometry.window_px) // stride + 1
+        _check_amount(width, height, columns, rows)
+        return cls(
+            **asked.model_dump(exclude={"width", "height", "seed", "stride", "sync"}),
+            width=width,
+            height=height,
+            seed=secrets.randbelow(MAX_SEED + 1) if asked.seed is None else asked.seed,
+            stride=stride,
+            sync=_resolve_sync(asked.sync, asked.steps, columns, rows),
+        )
+
+
+def _resolve_stride(stride: int | None, geometry: ModelGeometry) -> int:
+    if stride is None:
+        quarter = geometry.window_latents // DEFAULT_STRIDES_PER_WINDOW
+        return max(1, quarter) * geometry.px_per_latent
+    if stride % geometry.px_per_latent or not 0 < stride <= geometry.window_px:
+        raise InvalidParams(
+            "stride",
+            f"{stride} px does not fit windows of {geometry.window_px} px",
+            f"multiples of {geometry.px_per_latent} from {geometry.px_per_latent} "
+            f"to {geometry.window_px}",
+        )
+    return stride
+
+
+def _resolve_side(
+    field: str, side_px: int | None, windows: int, stride: int, geometry: ModelGeometry
+) -> int:
+    window = geometry.window_px
+    if side_px is None:
+        # A stride that does not divide the window may not reach exactly six windows.
+        return window + (windows - 1) * window // stride * stride
+    if side_px >= window and (side_px - window) % stride == 0:
+        return side_px
+    if side_px < window:
+        nearest = f"{window}"
+    else:
+        below = window + (side_px - window) // stride * stride
+        nearest = f"{below}" if below + stride > MAX_SIDE_PX else f"{below} or {below + stride}"
+    raise InvalidParams(
+        field,
+        f"windows of {window} px every {stride} px cannot cover {side_px} px exactly",
+        f"{window} plus a multiple of {stride}, nearest: {nearest}",
+    )
+
+
+def _check_amount(width: int, height: int, columns: int, rows: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise InvalidParams(
+            "width",
+            f"{width} x {height} is {width * height:,} pixels",
+            f"width x height up to {MAX_PIXELS:,} pixels",
+        )
+    if columns * rows > MAX_WINDOWS:
+        raise InvalidParams(
+            "stride",
+            f"this size and stride need {columns * rows:,} windows",
+            f"up to {MAX_WINDOWS:,} windows: a larger stride or a smaller picture",
+        )
+
+
+def _resolve_sync(sync: SyncParams, steps: int, columns: int, rows: int) -> ResolvedSync:
+    if sync.steps is not None and sync.steps > steps:
+        raise InvalidParams(
+            "sync.steps", f"{sync.steps} is more than the {steps} steps there are", f"0 to {steps}"
+        )
+    windows = columns * rows
+    if sync.anchor == "centre":
+        anchor = (rows // 2) * columns + columns // 2
+    elif sync.anchor < windows:
+        anchor = sync.anchor
+    else:
+        raise InvalidParams(
+            "sync.anchor",
+            f"there is no window {sync.anchor} among {windows}",
+            f"'centre' or 0 to {windows - 1}",
+        )
+    return ResolvedSync(
+        weight=sync.weight,
+        decay=sync.decay,
+        steps=steps if sync.steps is None else sync.steps,
+        every=sync.every,
+        anchor=anchor,
+    )
