@@ -1,0 +1,41 @@
+# What a person types. `make demo` needs Python 3.11 or later and a package registry, nothing else.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+# The first interpreter that is recent enough; 3.11 is the one that constraints.txt was made with.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+# Quiet twice: pip's errors stay, its notices go.
+PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
+REQUIREMENTS := pyproject.toml constraints.txt Makefile
+
+.PHONY: demo test test-slow check lint
+
+demo: $(VENV)/.installed-embedded
+	@$(BIN)/panoweave demo
+
+test: $(VENV)/.installed-dev
+	$(BIN)/pytest -m "not slow"
+
+test-slow: $(VENV)/.installed-dev
+	$(BIN)/pytest -m slow
+
+check: lint test
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+$(VENV)/.installed-%: $(REQUIREMENTS) | $(BIN)/python
+	@echo "installing panoweave[$*] into $(VENV) (PyTorch is large: minutes, and a few GB, the first time)"
+	@$(PIP_INSTALL) -e ".[$*]"
+	@touch $@
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "panoweave needs Python 3.11 or later: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "making $(VENV) with $(PYTHON)"
+	@$(PYTHON) -m venv $(VENV) || { echo "its venv module is missing; on Debian: apt install python3-venv" >&2; rm -rf $(VENV); exit 1; }

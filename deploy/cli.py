@@ -1,0 +1,147 @@
+"""The `panoweave` command: the composition root, which may import anything and does so lazily.
+
+Each command's body is a module of its own, so that `panoweave --help` reads neither torch nor
+the servers, and a process pays only for the part that it runs.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from core.params import PanoramaParams, SyncParams
+from deploy.console import print_error
+from deploy.errors import DeployError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    help="Wide, coherent panoramas from text: on this machine, or as a service.",
+)
+
+DataDir = Annotated[
+    Path, typer.Option("--data", help="Where Redis, S3, logs and credentials of the stack live.")
+]
+
+
+def _describe(name: str) -> str:
+    """An option's help text from the parameters themselves, the only home of their defaults."""
+    section, _, leaf = name.rpartition(".")
+    field = (SyncParams if section else PanoramaParams).model_fields[leaf]
+    text = field.description or ""
+    return text if field.default in (None, "") else f"{text} Default: {field.default}.".strip()
+
+
+@app.command()
+def up(
+    data: DataDir = Path("var"),
+    port: Annotated[
+        int | None, typer.Option(help="Port of the API. Default: PANOWEAVE_PORT.")
+    ] = None,
+) -> None:
+    """Run the whole stack on this machine until Ctrl-C; its data stays in ./var."""
+    from deploy.local.up import run_up
+
+    raise typer.Exit(run_up(data, port))
+
+
+@app.command()
+def demo(
+    prompt: Annotated[
+        str, typer.Argument(envvar="PROMPT", help="What the panorama shows.")
+    ] = "mountains",
+    data: DataDir = Path("var"),
+    out: Annotated[Path, typer.Option(help="Folder for the two pictures.")] = Path("out"),
+    port: Annotated[int | None, typer.Option(help="Port of the API. Default: a free one.")] = None,
+) -> None:
+    """Make one panorama over HTTP, and the same one without SyncDiffusion to compare."""
+    from deploy.demo import run_demo
+
+    raise typer.Exit(run_demo(prompt, data=data, out=out, port=port))
+
+
+@app.command()
+def render(
+    prompt: Annotated[str, typer.Argument(help="What the panorama shows.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The PNG file to write.")],
+    width: Annotated[int | None, typer.Option(help=_describe("width"))] = None,
+    height: Annotated[int | None, typer.Option(help=_describe("height"))] = None,
+    seed: Annotated[int | None, typer.Option(help=_describe("seed"))] = None,
+    stride: Annotated[int | None, typer.Option(help=_describe("stride"))] = None,
+    steps: Annotated[int | None, typer.Option(help=_describe("steps"))] = None,
+    guidance_scale: Annotated[float | None, typer.Option(help=_describe("guidance_scale"))] = None,
+    negative_prompt: Annotated[str | None, typer.Option(help="What to keep out of it.")] = None,
+    sync_weight: Annotated[float | None, typer.Option(help=_describe("sync.weight"))] = None,
+) -> None:
+    """Make one panorama here and now: no queue, no servers, the same core."""
+    from deploy.render import run_render
+
+    asked = {
+        "prompt": prompt,
+        "width": width,
+        "height": height,
+        "seed": seed,
+        "stride": stride,
+        "steps": steps,
+        "guidance_scale": guidance_scale,
+        "negative_prompt": negative_prompt,
+        "sync": None if sync_weight is None else {"weight": sync_weight},
+    }
+    given = {name: value for name, value in asked.items() if value is not None}
+    raise typer.Exit(run_render(given, output))
+
+
+@app.command()
+def api() -> None:
+    """Run the HTTP API, one process, as the settings say."""
+    from deploy.processes import run_api
+
+    raise typer.Exit(run_api())
+
+
+@app.command()
+def worker() -> None:
+    """Run one worker: loads the model once, then makes panoramas until it is stopped."""
+    from deploy.processes import run_worker
+
+    raise typer.Exit(run_worker())
+
+
+@app.command()
+def janitor() -> None:
+    """Run the janitor: it brings back the jobs of workers that died."""
+    from deploy.processes import run_janitor
+
+    raise typer.Exit(run_janitor())
+
+
+@app.command()
+def doctor(data: DataDir = Path("var")) -> None:
+    """Check Redis, S3, model, perceptual weights and device; say what to do about each failure."""
+    from deploy.doctor import run_doctor
+
+    raise typer.Exit(run_doctor(data))
+
+
+@app.command()
+def prefetch() -> None:
+    """Download the configured checkpoint and perceptual weights before they are needed."""
+    from deploy.prefetch import run_prefetch
+
+    raise typer.Exit(run_prefetch())
+
+
+def main() -> None:
+    try:
+        app()
+    except DeployError as error:
+        print_error(error)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""`panoweave demo`: one prompt through the whole stack, with SyncDiffusion and without.
+
+A client of the real thing: it starts `panoweave up` as a person would, then speaks HTTP only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from deploy.api_client import ApiClient, Job
+from deploy.console import out as terminal
+from deploy.console import panorama_progress
+from deploy.local.background import background_stack
+
+
+@dataclass(frozen=True)
+class _Made:
+    job: Job
+    file: Path
+    took_s: float
+
+    @property
+    def intra_lpips(self) -> float:
+        value: float = self.job["result"]["coherence"]["intra_lpips"]
+        return value
+
+
+def run_demo(
+    prompt: str,
+    *,
+    data: Path,
+    out: Path,
+    port: int | None,
+    asked: Mapping[str, Any] | None = None,
+) -> int:
+    """`asked`: further fields of the request, for tests that need a small panorama."""
+    begun = time.monotonic()
+    with background_stack(data, port) as api_url:
+        started_s = time.monotonic() - begun
+        terminal.print(f"the stack answers at {api_url} (started in {started_s:.1f} s)")
+        client = ApiClient(api_url)
+        request = {"prompt": prompt, **(asked or {})}
+        terminal.print(f"POST {api_url}/panoramas  {escape(repr(request))}")
+        sync = _make(client, "SyncDiffusion", request, out / "panorama.png")
+        plain_request = request | {"seed": sync.job["params"]["seed"], "sync": {"weight": 0}}
+        plain = _make(client, "MultiDiffusion", plain_request, out / "multidiffusion.png")
+    terminal.print(_comparison(prompt, sync, plain))
+    terminal.print(
+        "Intra-LPIPS is the mean distance between the panorama's windows: lower is more coherent."
+    )
+    terminal.print(f"[bold green]{escape(str(sync.file))}[/]  the panorama")
+    terminal.print(f"[bold]{escape(str(plain.file))}[/]  the same seed without SyncDiffusion")
+    terminal.print(
+        f"whole demo: {time.monotonic() - begun:.0f} s, of which starting the stack "
+        f"{started_s:.0f} s, SyncDiffusion {sync.took_s:.0f} s, MultiDiffusion {plain.took_s:.0f} s"
+    )
+    return 0
+
+
+def _make(client: ApiClient, label: str, request: dict[str, Any], file: Path) -> _Made:
+    """Post, watch, download."""
+    begun = time.monotonic()
+    job = client.submit(request)
+    with panorama_progress() as progress:
+        bar = progress.add_task(label, total=1.0, phase="queued", eta_s=None)
+
+        def show(job: Job) -> None:
+            report = job["progress"] or {}
+            progress.update(
+                bar,
+                completed=1.0 if job["status"] == "succeeded" else report.get("fraction") or 0.0,
+                phase=_phase(job),
+                eta_s=report.get("eta_s") if job["status"] == "running" else None,
+            )
+
+        job = client.wait(job["id"], show)
+    client.download(job["id"], file)
+    return _Made(job, file, time.monotonic() - begun)
+
+
+def _phase(job: Job) -> str:
+    report = job["progress"] or {}
+    if job["status"] != "running" or not report:
+        return str(job["status"])
+    step, total = report.get("step"), report.get("total_steps")
+    return f"{report['phase']}, step {step} of {total}" if step else str(report["phase"])
+
+
+def _comparison(prompt: str, sync: _Made, plain: _Made) -> Table:
+    result, params = sync.job["result"], sync.job["params"]
+    table = Table(title=f"“{escape(prompt)}”", title_justify="left")
+    table.add_column("")
+    table.add_column("SyncDiffusion", justify="right", style="bold green")
+    table.add_column("MultiDiffusion", justify="right")
+    table.add_row("Intra-LPIPS", f"{sync.intra_lpips:.4f}", f"{plain.intra_lpips:.4f}")
+    table.add_row("ratio", f"{sync.intra_lpips / plain.intra_lpips:.2f}", "1.00")
+    table.add_row("made in", f"{sync.took_s:.1f} s", f"{plain.took_s:.1f} s")
+    for part in result["timings_s"]:
+        table.add_row(f"  {part}", *(_seconds(made, part) for made in (sync, plain)))
+    table.add_row("size", *[f"{result['width']} x {result['height']} px"] * 2)
+    table.add_row("seed", *[str(params["seed"])] * 2)
+    return table
+
+
+def _seconds(made: _Made, part: str) -> str:
+    taken = made.job["result"]["timings_s"].get(part)
+    return "" if taken is None else f"{taken:.1f} s"

@@ -1,0 +1,68 @@
+"""A `panoweave up` in the background, for a command that needs a stack while it runs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.markup import escape
+
+from deploy.console import out
+from deploy.errors import StackFailed
+from deploy.local.child import Child
+from deploy.local.commands import panoweave
+from deploy.local.data_dir import DataDir, StackState
+from deploy.local.ports import free_port, require_free
+
+_STOP_GRACE_S = 120.0
+
+
+@contextmanager
+def background_stack(data: Path, port: int | None) -> Iterator[str]:
+    """The API's address of a stack on this data directory: a new one, or the one that runs."""
+    home = DataDir(data)
+    already = home.running()
+    if already is not None:
+        out.print(f"a stack already runs on {escape(str(home.root))}: using it, leaving it running")
+        yield already.api_url
+        return
+    if port is None:
+        port = free_port()
+    require_free(port)
+    command = panoweave("up", "--data", str(home.root), "--port", str(port))
+    stack = Child(
+        "stack",
+        command,
+        os.environ,
+        home.logs / "stack.log",
+        grace_s=_STOP_GRACE_S,
+        orphan_signal=signal.SIGTERM,  # it has children of its own to stop in order
+    )
+    stack.start()
+    try:
+        yield _wait_until_ready(stack, home).api_url
+    finally:
+        _stop(stack)
+
+
+def _wait_until_ready(stack: Child, home: DataDir) -> StackState:
+    with out.status(f"starting Redis, S3, API, worker and janitor in {escape(str(home.root))}"):
+        while stack.exit_status() is None:
+            state = home.running()
+            if state is not None and state.ready:
+                return state
+            time.sleep(0.2)
+    raise StackFailed(f"the stack did not start:\n{stack.log_tail()}", f"its logs: {home.logs}")
+
+
+def _stop(stack: Child) -> None:
+    with out.status("stopping the stack"):
+        stack.ask_to_stop()
+        asked_at = time.monotonic()
+        while stack.exit_status() is None and time.monotonic() - asked_at < stack.grace_s:
+            time.sleep(0.1)
+        stack.kill()

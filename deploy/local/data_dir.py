@@ -1,0 +1,119 @@
+"""The stack's data directory: what lies where, who holds it, and its credentials.
+
+- redis/, s3/: what the two servers keep
+- logs/: what each process says
+- credentials.json: made once, readable by the owner alone
+- stack.env: settings of the running stack, for a shell: `set -a; . var/stack.env`
+- state.json: the running stack's address and process ids
+- lock: held as long as a `panoweave up` runs here
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from deploy.errors import StackAlreadyRunning
+
+_OWNER_ONLY = 0o600
+
+
+class Credentials(BaseModel):
+    """What the stack's processes show each other. Random, and good on this machine only."""
+
+    redis_password: str
+    s3_access_key_id: str
+    s3_secret_access_key: str
+
+
+class StackState(BaseModel):
+    """The running stack, for `demo`, `doctor` and whoever looks."""
+
+    pid: int
+    api_url: str
+    ready: bool
+    children: dict[str, int]
+
+
+class DataDir:
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self.redis = self.root / "redis"
+        self.s3 = self.root / "s3"
+        self.logs = self.root / "logs"
+        self._credentials_file = self.root / "credentials.json"
+        self._state_file = self.root / "state.json"
+        self._lock_file = self.root / "lock"
+        self.env_file = self.root / "stack.env"
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """The directory for one stack at a time; the kernel lets go when the holder dies."""
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self._lock_file.open("a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise self._already_running() from error
+            try:
+                yield
+            finally:
+                self._state_file.unlink(missing_ok=True)
+                self.env_file.unlink(missing_ok=True)
+
+    def running(self) -> StackState | None:
+        """The stack that holds this directory now, if one does and has got that far."""
+        if not self._state_file.exists():
+            return None
+        with self._lock_file.open("a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return StackState.model_validate_json(self._state_file.read_text())
+        return None  # left behind by a stack that was killed
+
+    def credentials(self) -> Credentials:
+        if self._credentials_file.exists():
+            return Credentials.model_validate_json(self._credentials_file.read_text())
+        made = Credentials(
+            redis_password=secrets.token_hex(24),  # it becomes part of a URL
+            s3_access_key_id=f"panoweave{secrets.token_hex(4)}",
+            s3_secret_access_key=secrets.token_urlsafe(30),
+        )
+        _write_privately(self._credentials_file, made.model_dump_json(indent=2) + "\n")
+        return made
+
+    def publish(self, state: StackState) -> None:
+        _write_privately(self._state_file, state.model_dump_json(indent=2) + "\n")
+
+    def publish_env(self, env: Mapping[str, str]) -> None:
+        lines = [f"{name}={shlex.quote(value)}\n" for name, value in env.items()]
+        _write_privately(self.env_file, "".join(lines))
+
+    def read_env(self) -> dict[str, str]:
+        pairs = (line.split("=", 1) for line in self.env_file.read_text().splitlines())
+        return {name: shlex.split(value)[0] for name, value in pairs}
+
+    def _already_running(self) -> StackAlreadyRunning:
+        state = self.running()
+        where = f" at {state.api_url} (pid {state.pid})" if state else ""
+        return StackAlreadyRunning(
+            f"a stack already runs on {self.root}{where}",
+            "use that one, stop it with Ctrl-C in its terminal, or give this one another "
+            "directory: panoweave up --data DIRECTORY --port PORT",
+        )
+
+
+def _write_privately(path: Path, text: str) -> None:
+    """Readable by the owner from its first byte on, and whole or not there."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _OWNER_ONLY), "w") as file:
+        file.write(text)
+    draft.replace(path)

@@ -1,0 +1,140 @@
+"""The whole stack on one machine: Redis, S3, janitor, worker and API on loopback."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import httpx
+from pydantic import SecretStr
+
+from deploy.errors import StackFailed
+from deploy.local.child import Child
+from deploy.local.commands import panoweave
+from deploy.local.data_dir import DataDir, StackState
+from deploy.local.ports import LOOPBACK, require_free
+from deploy.local.servers import RedisServer, S3Server
+from deploy.local.supervisor import Say, Supervisor
+
+if TYPE_CHECKING:
+    from core.jobs.settings import Settings
+
+_WORKER_GRACE_S = 600.0  # a panorama that is under way is finished first
+_GRACE_S = 20.0
+_GIVE_UP_AFTER_DEATHS = 3
+
+
+class Stack:
+    """One stack on one data directory, which the caller holds."""
+
+    def __init__(self, home: DataDir, settings: Settings, say: Say) -> None:
+        self._home = home
+        self._supervisor = Supervisor(say)
+        self._begun_at = datetime.now(UTC)
+        credentials = home.credentials()
+        self._redis = RedisServer(home.redis, home.logs, password=credentials.redis_password)
+        self._s3 = S3Server(
+            home.s3,
+            home.logs,
+            bucket=settings.s3_bucket,
+            access_key_id=credentials.s3_access_key_id,
+            secret_access_key=credentials.s3_secret_access_key,
+        )
+        self._env = {
+            "PANOWEAVE_REDIS_URL": self._redis.url,
+            "PANOWEAVE_S3_ENDPOINT": self._s3.endpoint,
+            "PANOWEAVE_S3_PUBLIC_ENDPOINT": self._s3.endpoint,
+            "PANOWEAVE_S3_BUCKET": settings.s3_bucket,
+            "PANOWEAVE_S3_ACCESS_KEY_ID": credentials.s3_access_key_id,
+            "PANOWEAVE_S3_SECRET_ACCESS_KEY": credentials.s3_secret_access_key,
+            "PANOWEAVE_HOST": LOOPBACK,
+            "PANOWEAVE_PORT": str(settings.port),
+        }
+        self._settings = settings.model_copy(
+            update={"redis_url": SecretStr(self._redis.url), "host": LOOPBACK}
+        )
+        self.api_url = f"http://{LOOPBACK}:{settings.port}"
+        self.s3_endpoint = self._s3.endpoint
+
+    def start(self) -> None:
+        """Servers first: each answers before the next starts. `stop` takes them down in reverse."""
+        require_free(self._settings.port)
+        for server in (self._redis, self._s3):
+            self._supervisor.start(server.child)
+            server.wait_until_ready()
+        self._home.publish_env(self._env)
+        self._supervisor.start(self._child("janitor", _GRACE_S))
+        self._supervisor.start(self._child("worker", _WORKER_GRACE_S))
+        self._supervisor.start(self._child("api", _GRACE_S))
+        self._publish(ready=False)
+
+    def wait_until_ready(self, stop_asked: Callable[[float], bool], show: Say) -> bool:
+        """False where a stop was asked for before everything was ready."""
+        while not stop_asked(0.2):
+            self.tend(ready=False)
+            self._give_up_on_the_dying()
+            waiting_for = [what for what in (self._api_wants(), self._worker_wants()) if what]
+            if not waiting_for:
+                self._publish(ready=True)
+                return True
+            show(f"waiting for {' and '.join(waiting_for)}")
+        return False
+
+    def tend(self, *, ready: bool = True) -> None:
+        if self._supervisor.tend():
+            self._publish(ready=ready)
+
+    def stop(self, in_a_hurry: Callable[[], bool]) -> None:
+        self._supervisor.stop(in_a_hurry)
+
+    def _child(self, name: str, grace_s: float) -> Child:
+        env = {**os.environ, **self._env}
+        log = self._home.logs / f"{name}.log"
+        return Child(name, panoweave(name), env, log, grace_s=grace_s)
+
+    def _publish(self, *, ready: bool) -> None:
+        self._home.publish(
+            StackState(
+                pid=os.getpid(),
+                api_url=self.api_url,
+                ready=ready,
+                children=self._supervisor.pids(),
+            )
+        )
+
+    def _api_wants(self) -> str | None:
+        try:
+            ready = httpx.get(f"{self.api_url}/readyz", timeout=2).is_success
+        except httpx.TransportError:
+            ready = False
+        return None if ready else "the API"
+
+    def _worker_wants(self) -> str | None:
+        from core.jobs import models
+        from core.jobs.connection import connect
+        from core.jobs.failures import StoreUnavailable
+
+        try:
+            with connect(self._settings) as redis:
+                state = models.get(redis, self._settings.model)
+        except StoreUnavailable:
+            return "Redis"
+        if state is None or state.updated_at < self._begun_at:
+            return "the worker"  # nothing yet, or the last word of an earlier stack's worker
+        if state.state == "failed":
+            raise StackFailed(
+                f"the worker cannot load the model {state.model}: {state.detail}",
+                "correct PANOWEAVE_MODEL or PANOWEAVE_PERCEPTUAL; `panoweave doctor` checks both",
+            )
+        return None if state.state == "ready" else f"the worker to load the model {state.model}"
+
+    def _give_up_on_the_dying(self) -> None:
+        child = self._supervisor.dying_again_and_again(_GIVE_UP_AFTER_DEATHS)
+        if child is not None:
+            raise StackFailed(
+                f"{child.name} ended {_GIVE_UP_AFTER_DEATHS} times while the stack started; "
+                f"its log ends with:\n{child.log_tail()}",
+                f"the whole log: {child.log}",
+            )

@@ -1,0 +1,66 @@
+"""`panoweave up`: the stack in the foreground, until Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from rich.markup import escape
+
+from deploy.console import out
+from deploy.local.data_dir import DataDir
+from deploy.local.stack import Stack
+from deploy.local.stop_request import StopRequest
+from deploy.settings import read_settings
+
+
+def run_up(data: Path, port: int | None) -> int:
+    settings = read_settings()
+    if port is not None:
+        settings = settings.model_copy(update={"port": port})
+    home = DataDir(data)
+    stop = StopRequest()
+    stop.listen()
+    with home.hold():
+        stack = Stack(home, settings, _say)
+        try:
+            with out.status("starting Redis and S3") as status:
+                stack.start()
+                ready = stack.wait_until_ready(stop.wait, lambda text: status.update(escape(text)))
+            if ready:
+                _welcome(stack, home)
+            while not stop.wait(0.5):
+                stack.tend()
+        finally:
+            stack.stop(lambda: stop.in_a_hurry)
+    out.print(f"stopped; the data stays in {escape(_shown(home.root))}")
+    return 0
+
+
+def _say(text: str) -> None:
+    out.print(escape(text), soft_wrap=True)
+
+
+def _welcome(stack: Stack, home: DataDir) -> None:
+    out.print("[bold green]panoweave is up.[/] Ctrl-C stops it; the data stays.\n")
+    rows = {
+        "API": stack.api_url,
+        "docs": f"{stack.api_url}/docs",
+        "S3": f"{stack.s3_endpoint}",
+        "data": _shown(home.root),
+        "logs": _shown(home.logs),
+    }
+    for name, value in rows.items():
+        out.print(f"  {name:<6} {escape(value)}", soft_wrap=True)
+    out.print(
+        f"\nAsk for a panorama:\n\n  curl -s {stack.api_url}/panoramas "
+        "-H 'Content-Type: application/json' "
+        '-d \'{"prompt": "a mountain lake at dawn"}\'\n',
+        soft_wrap=True,
+        markup=False,
+    )
+
+
+def _shown(path: Path) -> str:
+    """As short as it can be said from where the person stands."""
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,0 +1,79 @@
+"""`panoweave prefetch`: what a worker would need the network for, fetched beforehand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+
+from deploy.console import out
+from deploy.errors import DeployError
+from deploy.settings import read_settings
+
+if TYPE_CHECKING:
+    from core.jobs.settings import Settings
+
+
+def run_prefetch() -> int:
+    settings = read_settings()
+    _fetch_checkpoint(settings.model)
+    _fetch_perceptual_trunk(settings)
+    return 0
+
+
+def _fetch_checkpoint(model: str) -> None:
+    from core.diffusion.checkpoints import resolve_checkpoint
+    from core.diffusion.errors import CheckpointError
+    from core.diffusion.pipeline import SyncDiffusionPipeline
+
+    try:
+        checkpoint, revision = resolve_checkpoint(model)
+    except CheckpointError as error:
+        raise DeployError(str(error), "correct PANOWEAVE_MODEL") from error
+    if Path(checkpoint).is_dir():
+        out.print(f"checkpoint: nothing to do, it is in {escape(checkpoint)}")
+        return
+    out.print(f"checkpoint: downloading {escape(model)}")
+    try:
+        # The very files that loading asks for, rather than all that the repository holds.
+        folder = SyncDiffusionPipeline.download(checkpoint, revision=revision)
+    except (OSError, ValueError) as error:
+        raise DeployError(
+            f"cannot download {model}: {error}",
+            "check the name and revision in PANOWEAVE_MODEL, the network, and HF_TOKEN where the "
+            "checkpoint asks for a licence",
+        ) from error
+    out.print(f"checkpoint: in {escape(str(folder))}")
+
+
+def _fetch_perceptual_trunk(settings: Settings) -> None:
+    import torch
+
+    from core.diffusion.perceptual_weights import trunk_url
+
+    name = settings.perceptual
+    if name.startswith("stlpips-"):
+        out.print(f"perceptual weights: nothing to do, {name} comes with its package")
+        return
+    if settings.perceptual_trunk is not None:
+        out.print(f"perceptual weights: nothing to do, the trunk is {settings.perceptual_trunk}")
+        return
+    url = trunk_url(name)
+    target = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    if not target.exists():
+        out.print(f"perceptual weights: downloading {url}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            # torchvision's file names end in the beginning of the file's SHA-256: checked here.
+            torch.hub.download_url_to_file(url, str(target), _hash_prefix(target), progress=False)
+        except (OSError, RuntimeError) as error:
+            raise DeployError(
+                f"cannot download {url}: {error}",
+                "check the network, or set PANOWEAVE_PERCEPTUAL_TRUNK to a copy of that file",
+            ) from error
+    out.print(f"perceptual weights: in {escape(str(target))}")
+
+
+def _hash_prefix(file: Path) -> str:
+    return file.stem.rpartition("-")[2]

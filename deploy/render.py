@@ -1,0 +1,105 @@
+"""`panoweave render`: one panorama in this process, with no queue and no server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+from rich.markup import escape
+
+from core.params import InvalidParams, PanoramaParams
+from deploy.console import out, panorama_progress
+from deploy.errors import BadOption, DeployError
+from deploy.settings import read_settings
+
+if TYPE_CHECKING:
+    from core.diffusion.pipeline import Panorama, StepReport, SyncDiffusionPipeline
+    from core.jobs.settings import Settings
+
+
+def run_render(asked: Mapping[str, Any], output: Path) -> int:
+    params = check_params(asked)
+    _check_output(output)
+    settings = read_settings()
+    pipeline = _load(settings)
+    begun = time.monotonic()
+    panorama = _make(pipeline, params, settings.window_batch)
+    panorama.image.save(output)
+    _report(panorama, output, time.monotonic() - begun)
+    return 0
+
+
+def check_params(asked: Mapping[str, Any]) -> PanoramaParams:
+    try:
+        return PanoramaParams.model_validate(asked)
+    except ValidationError as error:
+        problems = [f"{option_name(one['loc'])}: {one['msg']}" for one in error.errors()]
+        raise BadOption("; ".join(problems)) from error
+
+
+def option_name(field: str | tuple[int | str, ...]) -> str:
+    """What the person typed: `sync.weight` is --sync-weight, `prompt` is PROMPT."""
+    parts = field.split(".") if isinstance(field, str) else [str(part) for part in field]
+    name = "-".join(parts).replace("_", "-")
+    return "PROMPT" if name == "prompt" else f"--{name}"
+
+
+def _check_output(output: Path) -> None:
+    """Before minutes of work, not after."""
+    if output.suffix.lower() != ".png":
+        raise BadOption(f"-o: {output} does not end in .png")
+    if not output.resolve().parent.is_dir():
+        raise BadOption(f"-o: there is no folder {output.resolve().parent}")
+
+
+def _load(settings: Settings) -> SyncDiffusionPipeline:
+    with out.status(f"loading the model ({escape(settings.model)})"):
+        from core.diffusion.checkpoints import load_pipeline
+        from core.diffusion.errors import DiffusionError
+
+        try:
+            return load_pipeline(
+                settings.model,
+                perceptual=settings.perceptual,
+                perceptual_trunk=settings.perceptual_trunk,
+                device=settings.device,
+            )
+        except DiffusionError as error:
+            raise DeployError(str(error), "`panoweave doctor` checks the model") from error
+
+
+def _make(pipeline: SyncDiffusionPipeline, params: PanoramaParams, window_batch: int) -> Panorama:
+    with panorama_progress() as progress:
+        bar = progress.add_task("panorama", total=params.steps, phase="denoising", eta_s=None)
+        begun = time.monotonic()
+
+        def show(report: StepReport) -> None:
+            left = report.total_steps - report.step
+            eta_s = (time.monotonic() - begun) / report.step * left
+            phase = f"step {report.step} of {report.total_steps}" if left else "decoding, measuring"
+            progress.update(bar, completed=report.step, phase=phase, eta_s=eta_s if left else None)
+
+        try:
+            panorama = pipeline(params, on_step=show, window_batch=window_batch)
+        except InvalidParams as error:
+            raise BadOption(
+                f"{option_name(error.field)}: {error.problem}; legal: {error.legal}"
+            ) from error
+        progress.update(bar, phase="done")
+        return panorama
+
+
+def _report(panorama: Panorama, output: Path, took_s: float) -> None:
+    width, height = panorama.image.size
+    out.print(
+        f"[bold]{escape(str(output))}[/]  {width} x {height} px, seed {panorama.seed}, "
+        f"made in {took_s:.1f} s"
+    )
+    if panorama.coherence is not None:
+        out.print(
+            f"Intra-LPIPS {panorama.coherence.intra_lpips:.3f} ({panorama.coherence.lpips_net}); "
+            "lower is more coherent"
+        )

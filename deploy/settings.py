@@ -1,0 +1,33 @@
+"""The settings of this process, from the environment; what is wrong with them, in one line each."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from deploy.errors import BadOption
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from core.jobs.settings import Settings
+
+ENV_PREFIX = "PANOWEAVE_"
+
+
+def read_settings(defaults: Mapping[str, str] | None = None) -> Settings:
+    """Settings from the environment. `defaults` are variables that the environment overrules."""
+    from core.jobs.settings import Settings
+
+    for name, value in (defaults or {}).items():
+        os.environ.setdefault(name, value)
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = [
+            f"{ENV_PREFIX}{'_'.join(str(part) for part in one['loc']).upper()}: {one['msg']}"
+            for one in error.errors()
+        ]
+        raise BadOption("; ".join(problems), "correct these environment variables") from error
