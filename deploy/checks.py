@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from core.jobs.settings import Settings
 
 _SUB_MODELS = ("scheduler", "text_encoder", "tokenizer", "unet", "vae")
-_START = "start one: panoweave up (or set {} to one that runs)"
+_NO_REDIS = "start the stack: panoweave up; or set PANOWEAVE_REDIS_URL to a Redis that runs"
+_NO_S3 = "start the stack: panoweave up; or set PANOWEAVE_S3_ENDPOINT and PANOWEAVE_S3_BUCKET"
 _NO_WORKER_PART = 'only a worker needs it: pip install "panoweave[worker]"'
 
 
@@ -46,7 +47,7 @@ def check_redis(settings: Settings) -> Iterator[Check]:
         yield Check("Redis", "fail", str(error), "correct the password in PANOWEAVE_REDIS_URL")
         return
     except redis.RedisError as error:
-        yield Check("Redis", "fail", str(error), _START.format("PANOWEAVE_REDIS_URL"))
+        yield Check("Redis", "fail", str(error), _NO_REDIS)
         return
     yield Check("Redis", "ok", f"version {version}")
     yield from _check_redis_settings(client)
@@ -82,7 +83,7 @@ def check_s3(settings: Settings) -> Check:
 
     name = f"S3 bucket {settings.s3_bucket}"
     if not settings.model_fields_set & {"s3_bucket", "s3_endpoint"}:
-        return Check(name, "fail", "no S3 is configured", _START.format("PANOWEAVE_S3_BUCKET"))
+        return Check(name, "fail", "no S3 is configured", _NO_S3)
     store = ObjectStore(settings)
     key, probe = f"doctor/{uuid.uuid4().hex}", b"panoweave doctor"
     try:
@@ -124,8 +125,6 @@ def check_device(settings: Settings) -> Check:
 def check_model(settings: Settings) -> Check:
     name = f"model {settings.model}"
     try:
-        from huggingface_hub import try_to_load_from_cache
-
         from core.diffusion.checkpoints import resolve_checkpoint
         from core.diffusion.errors import CheckpointError
     except ImportError as error:
@@ -134,17 +133,31 @@ def check_model(settings: Settings) -> Check:
         checkpoint, revision = resolve_checkpoint(settings.model)
     except CheckpointError as error:
         return Check(name, "fail", str(error), "correct PANOWEAVE_MODEL")
-    folder = Path(checkpoint)
-    if folder.is_dir():
-        missing = [part for part in _SUB_MODELS if not (folder / part).is_dir()]
-        if missing:
-            remedy = "PANOWEAVE_MODEL needs a directory in Stable Diffusion's format"
-            return Check(name, "fail", f"{folder} lacks {', '.join(missing)}", remedy)
-        return Check(name, "ok", str(folder))
-    if not try_to_load_from_cache(checkpoint, "model_index.json", revision=revision):
-        found = "not on this machine yet: the first worker will download it"
-        return Check(name, "warn", found, "panoweave prefetch")
-    return Check(name, "ok", "in the hub's cache on this machine")
+    if Path(checkpoint).is_absolute() or Path(checkpoint).is_dir():
+        return _check_directory(name, Path(checkpoint))
+    return _check_hub_cache(name, checkpoint, revision)
+
+
+def _check_directory(name: str, folder: Path) -> Check:
+    missing = [part for part in _SUB_MODELS if not (folder / part).is_dir()]
+    if missing:
+        remedy = "PANOWEAVE_MODEL needs a directory in Stable Diffusion's format"
+        return Check(name, "fail", f"{folder} lacks {', '.join(missing)}", remedy)
+    return Check(name, "ok", str(folder))
+
+
+def _check_hub_cache(name: str, hub_id: str, revision: str | None) -> Check:
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        cached = try_to_load_from_cache(hub_id, "model_index.json", revision=revision)
+    except HFValidationError as error:
+        return Check(name, "fail", str(error), "correct PANOWEAVE_MODEL")
+    if isinstance(cached, str):
+        return Check(name, "ok", "in the hub's cache on this machine")
+    found = "not on this machine yet: the first worker will download it"
+    return Check(name, "warn", found, "panoweave prefetch")
 
 
 def check_perceptual(settings: Settings) -> Check:

@@ -19,7 +19,7 @@ from deploy.errors import DeployError
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,  # these go to log files: plain, and without local variables
     help="Wide, coherent panoramas from text: on this machine, or as a service.",
 )
 

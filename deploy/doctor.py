@@ -36,7 +36,7 @@ def _table(checks: list[Check]) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("check", no_wrap=True)
     table.add_column("")
-    table.add_column("found, and what to do")
+    table.add_column("found, and what to do", overflow="fold")
     for check in checks:
         text = escape(check.found)
         if check.remedy:

@@ -31,7 +31,7 @@ def _fetch_checkpoint(model: str) -> None:
         checkpoint, revision = resolve_checkpoint(model)
     except CheckpointError as error:
         raise DeployError(str(error), "correct PANOWEAVE_MODEL") from error
-    if Path(checkpoint).is_dir():
+    if Path(checkpoint).is_absolute() or Path(checkpoint).is_dir():
         out.print(f"checkpoint: nothing to do, it is in {escape(checkpoint)}")
         return
     out.print(f"checkpoint: downloading {escape(model)}")

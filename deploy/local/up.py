@@ -31,6 +31,7 @@ def run_up(data: Path, port: int | None) -> int:
                 _welcome(stack, home)
             while not stop.wait(0.5):
                 stack.tend()
+            out.print("stopping the API, the worker, the janitor, S3 and Redis, in this order")
         finally:
             stack.stop(lambda: stop.in_a_hurry)
     out.print(f"stopped; the data stays in {escape(_shown(home.root))}")
