@@ -1,0 +1,47 @@
+"""The one way to reach Redis, and what its errors mean to the rest of the package."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from redis import Redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
+
+from core.jobs.failures import StoreUnavailable
+from core.jobs.settings import Settings
+
+# One retry replaces a pooled connection that died while idle (Redis restarted); every command of
+# this package may be repeated safely, the moves included (see transition.lua).
+_RETRIES = 1
+
+# How Redis words its own trouble (full, disk failing, a replica) where it comes as a plain error:
+# from within a script.
+_TROUBLE = ("OOM ", "MISCONF ", "READONLY ")
+
+
+def connect(settings: Settings, *, timeout_s: float = 2.0) -> Redis:
+    """A client with bounded waits. Opens no connection yet."""
+    return Redis.from_url(
+        settings.redis_url.get_secret_value(),
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        retry=Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.2), _RETRIES),
+    )
+
+
+@contextmanager
+def redis_away_is_store_unavailable() -> Iterator[None]:
+    try:
+        yield
+    except (RedisConnectionError, RedisTimeoutError) as error:
+        raise StoreUnavailable("Redis does not answer") from error
+    except ResponseError as error:
+        in_trouble = isinstance(error, OutOfMemoryError | ReadOnlyError)
+        if in_trouble or any(word in str(error) for word in _TROUBLE):
+            raise StoreUnavailable("Redis refuses writes") from error
+        raise

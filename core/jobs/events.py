@@ -1,0 +1,39 @@
+"""What has happened to a job, in order: one capped Redis Stream a job, whose ids are the event
+ids that clients resume from. transition.lua appends; this reads."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from redis import Redis
+
+from core.jobs import keys
+from core.jobs.connection import redis_away_is_store_unavailable
+from core.jobs.record import Status
+
+FIRST = "0-0"  # before every event
+
+
+class Event(NamedTuple):
+    id: str  # "<milliseconds>-<sequence>"
+    type: str  # created | started | progress | cancel_requested | requeued | a terminal status
+    status: Status  # of the job once this had happened
+    attempt: int
+    data: dict[str, Any]
+
+
+def read(redis: Redis, job_id: str, after: str = FIRST, limit: int = 100) -> list[Event]:
+    """Up to `limit` events that follow the one with id `after`."""
+    with redis_away_is_store_unavailable():
+        entries: Any = redis.xrange(keys.events(job_id), min=f"({after}", count=limit)
+    return [
+        Event(
+            id=entry_id.decode(),
+            type=fields[b"type"].decode(),
+            status=Status(fields[b"status"].decode()),
+            attempt=int(fields[b"attempt"]),
+            data=json.loads(fields[b"data"]),
+        )
+        for entry_id, fields in entries
+    ]

@@ -1,0 +1,32 @@
+"""Names of the Redis keys that Python reads. transition.lua, which writes them, spells the same."""
+
+from __future__ import annotations
+
+from core.jobs.record import Status
+
+PREFIX = "panoweave:"
+
+OUTBOX = PREFIX + "outbox"  # stream: one entry a terminal job, for webhook delivery
+LEASES = PREFIX + "leases"  # zset: running job -> when its lease passes (ms, Redis's clock)
+QUEUED = PREFIX + "queued"  # zset: queued job -> since when (ms)
+UNCLAIMED = PREFIX + "unclaimed"  # zset: queued job in no RQ queue -> first seen so (ms)
+RUN_TIMES = PREFIX + "run_times"  # list: ms that the last successful jobs ran
+MODELS = PREFIX + "models"  # hash: model -> what was last published of it
+WORKERS = PREFIX + "workers"  # set: names of workers that may live
+
+
+def job(job_id: str) -> str:
+    return f"{PREFIX}job:{job_id}"
+
+
+def events(job_id: str) -> str:
+    return f"{PREFIX}events:{job_id}"
+
+
+def index(tenant: str, status: Status | None = None) -> str:
+    """zset of a tenant's job ids, all scores 0: its order is the ids' own, which is time's."""
+    return f"{PREFIX}index:{status or 'all'}:{tenant}"
+
+
+def worker(name: str) -> str:
+    return f"{PREFIX}worker:{name}"

@@ -1,0 +1,90 @@
+"""Which models there are, told by the workers that hold them.
+
+The API resolves sizes without torch: a model's geometry comes only from here. What was published
+of a model stays; which workers live is known for `LIVENESS_S` after each one's last word.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from redis import Redis
+
+from core.jobs import keys
+from core.jobs.connection import redis_away_is_store_unavailable
+from core.jobs.failures import ModelNotReady
+from core.jobs.settings import Perceptual
+from core.params import ModelGeometry
+
+LIVENESS_S = 30  # a worker publishes again well within this, busy or idle
+
+
+class ModelState(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    state: Literal["loading", "ready", "failed"]
+    detail: str = ""
+    geometry: ModelGeometry | None = Field(None, description="Known from the first load on.")
+    perceptual: Perceptual
+    worker: str
+    updated_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+
+
+def publish(redis: Redis, state: ModelState) -> None:
+    """Say what a worker's model is doing, and that the worker lives. A state without geometry
+    (a reload, a failure) leaves the known one standing."""
+    with redis_away_is_store_unavailable():
+        if state.geometry is None:
+            known = get(redis, state.model)
+            state = state.model_copy(update={"geometry": known.geometry if known else None})
+        text = state.model_dump_json()
+        pipeline = redis.pipeline()
+        pipeline.hset(keys.MODELS, state.model, text)
+        pipeline.sadd(keys.WORKERS, state.worker)
+        pipeline.set(keys.worker(state.worker), text, ex=LIVENESS_S)
+        pipeline.execute()
+
+
+def withdraw(redis: Redis, worker: str) -> None:
+    """Say that a worker leaves."""
+    with redis_away_is_store_unavailable():
+        redis.delete(keys.worker(worker))
+        redis.srem(keys.WORKERS, worker)
+
+
+def get(redis: Redis, model: str) -> ModelState | None:
+    with redis_away_is_store_unavailable():
+        text: Any = redis.hget(keys.MODELS, model)
+    return ModelState.model_validate_json(text) if text else None
+
+
+def geometry(redis: Redis, model: str) -> ModelGeometry:
+    """Raises `ModelNotReady` before any worker has loaded the model."""
+    state = get(redis, model)
+    if state is None or state.geometry is None:
+        raise ModelNotReady(model)
+    return state.geometry
+
+
+def all(redis: Redis) -> list[ModelState]:
+    """What was last published of each model, by name."""
+    with redis_away_is_store_unavailable():
+        texts: Any = redis.hvals(keys.MODELS)
+    states = [ModelState.model_validate_json(text) for text in texts]
+    return sorted(states, key=lambda state: state.model)
+
+
+def live_workers(redis: Redis) -> list[ModelState]:
+    """The last word of each worker that lives."""
+    with redis_away_is_store_unavailable():
+        names: Any = redis.smembers(keys.WORKERS)
+        if not names:
+            return []
+        ordered = sorted(name.decode() for name in names)
+        texts: Any = redis.mget([keys.worker(name) for name in ordered])
+        if dead := [name for name, text in zip(ordered, texts, strict=True) if text is None]:
+            redis.srem(keys.WORKERS, *dead)
+    return [ModelState.model_validate_json(text) for text in texts if text is not None]

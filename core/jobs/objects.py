@@ -1,0 +1,128 @@
+"""Finished panoramas in an S3 bucket: bounded in time, checked on arrival, shared by signed URL."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from core.jobs.failures import ObjectStoreError
+from core.jobs.settings import Settings
+
+_CONNECT_TIMEOUT_S = 3
+_READ_TIMEOUT_S = 20
+_TRIES = 3
+
+
+class ObjectStore:
+    def __init__(self, settings: Settings) -> None:
+        self._bucket = settings.s3_bucket
+        self._presign_ttl_s = settings.presign_ttl_s
+        self._client = s3_client(settings)
+        # A signature covers the host name, so URLs for clients are signed for the host they use.
+        self._public = s3_client(settings, public=True)
+
+    def put(self, key: str, body: bytes, content_type: str, sha256: str) -> None:
+        """Store `body`; the server refuses it if it arrives with another SHA-256 (hex)."""
+        with _errors_name(key):
+            self._client.put_object(
+                Bucket=self._bucket,
+                Key=key,
+                Body=body,
+                ContentType=content_type,
+                ChecksumSHA256=base64.b64encode(bytes.fromhex(sha256)).decode(),
+            )
+
+    def get(self, key: str) -> bytes:
+        with _errors_name(key):
+            body: bytes = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+            return body
+
+    def exists(self, key: str) -> bool:
+        with _errors_name(key):
+            try:
+                self._client.head_object(Bucket=self._bucket, Key=key)
+            except ClientError as error:
+                if _status(error) == 404:
+                    return False
+                raise
+            return True
+
+    def presign(self, key: str, filename: str) -> str:
+        """A URL that downloads the object as `filename` for a while. Made here, without S3."""
+        url: str = self._public.generate_presigned_url(
+            "get_object",
+            Params={
+                "Bucket": self._bucket,
+                "Key": key,
+                "ResponseContentDisposition": f'inline; filename="{filename}"',
+            },
+            ExpiresIn=self._presign_ttl_s,
+        )
+        return url
+
+    def delete_prefix(self, prefix: str) -> None:
+        with _errors_name(prefix):
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket, Prefix=prefix
+            )
+            for page in pages:
+                for found in page.get("Contents", []):
+                    self._client.delete_object(Bucket=self._bucket, Key=found["Key"])
+
+    def ensure_bucket(self) -> None:
+        with _errors_name(self._bucket):
+            try:
+                self._client.head_bucket(Bucket=self._bucket)
+            except ClientError as error:
+                if _status(error) != 404:
+                    raise
+                self._client.create_bucket(Bucket=self._bucket)
+
+    def check(self) -> None:
+        """Raises `ObjectStoreError` unless the bucket is there and lets us in."""
+        with _errors_name(self._bucket):
+            self._client.head_bucket(Bucket=self._bucket)
+
+    def close(self) -> None:
+        self._client.close()
+        self._public.close()
+
+
+def s3_client(settings: Settings, *, public: bool = False) -> Any:
+    endpoint = (settings.s3_public_endpoint if public else None) or settings.s3_endpoint
+    key_id, secret = settings.s3_access_key_id, settings.s3_secret_access_key
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name=settings.s3_region,
+        aws_access_key_id=key_id.get_secret_value() if key_id else None,
+        aws_secret_access_key=secret.get_secret_value() if secret else None,
+        config=Config(
+            s3={"addressing_style": "path"},
+            signature_version="s3v4",  # boto3's default presigns with a version S3 servers refuse
+            connect_timeout=_CONNECT_TIMEOUT_S,
+            read_timeout=_READ_TIMEOUT_S,
+            retries={"mode": "standard", "total_max_attempts": _TRIES},
+            # Other servers than AWS's refuse the checksum trailers boto3 adds unasked.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+    )
+
+
+@contextmanager
+def _errors_name(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        raise ObjectStoreError(f"object store: {what}: {error}") from error
+
+
+def _status(error: ClientError) -> int:
+    return int(error.response["ResponseMetadata"]["HTTPStatusCode"])

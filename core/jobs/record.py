@@ -1,0 +1,136 @@
+"""What is known of a job: its record, the states it passes through, and the legal moves."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from core.jobs.failures import MEANINGS, FailureCode
+from core.params import ResolvedParams
+
+DEFAULT_TENANT = "default"
+
+_CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
+_ID_CHARS = 26  # 48 bits of milliseconds and 80 random bits, five bits a character
+JOB_ID_PATTERN = rf"^pano_[{_CROCKFORD}]{{{_ID_CHARS}}}$"
+JobId = Annotated[str, StringConstraints(pattern=JOB_ID_PATTERN)]
+
+
+class Status(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
+
+MOVES: dict[Status, frozenset[Status]] = {
+    Status.QUEUED: frozenset({Status.RUNNING, Status.CANCELLED, Status.FAILED}),
+    Status.RUNNING: frozenset({Status.QUEUED, *TERMINAL}),
+    **{status: frozenset() for status in TERMINAL},
+}
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Progress(_Part):
+    phase: str = Field(max_length=32)
+    step: int = Field(ge=0)
+    total_steps: int = Field(ge=0)
+    fraction: float = Field(ge=0, le=1)
+    eta_s: float | None = Field(None, ge=0)
+
+
+class ObjectKeys(_Part):
+    """Where one attempt's objects lie. Attempts never share a key: a worker presumed dead
+    cannot overwrite what its successor stored."""
+
+    image: str
+    preview: str
+    metadata: str
+
+    @classmethod
+    def of(cls, tenant: str, job_id: str, attempt: int) -> Self:
+        folder = f"{tenant}/{job_id}/{attempt}"
+        return cls(
+            image=f"{folder}/panorama.png",
+            preview=f"{folder}/preview.jpg",
+            metadata=f"{folder}/metadata.json",
+        )
+
+
+class Result(_Part):
+    keys: ObjectKeys
+    width: int
+    height: int
+    format: str
+    bytes: int
+    sha256: str
+    coherence: dict[str, float | str]
+    timings_s: dict[str, float]
+
+
+class Failure(_Part):
+    code: FailureCode
+    detail: str
+    retryable: bool
+
+    @classmethod
+    def of(cls, code: FailureCode, **facts: object) -> Self:
+        """The failure with its public wording; `facts` fill the wording's placeholders."""
+        meaning = MEANINGS[code]
+        return cls(code=code, detail=meaning.detail.format(**facts), retryable=meaning.retryable)
+
+
+class JobRecord(_Part):
+    """One job as Redis holds it. A snapshot: only `JobStore` moves a job on."""
+
+    id: JobId
+    tenant: str
+    status: Status
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    params: ResolvedParams
+    model: str
+    attempts: int = 0
+    token: str | None = Field(None, description="Names the current attempt; fences the others.")
+    worker: str | None = None
+    cancel_requested: bool = False
+    progress: Progress | None = None
+    result: Result | None = None
+    error: Failure | None = None
+    metadata: dict[str, Any] = {}
+
+    @classmethod
+    def new(cls, params: ResolvedParams, model: str, tenant: str, metadata: dict[str, Any]) -> Self:
+        return cls(
+            id=new_job_id(),
+            tenant=tenant,
+            status=Status.QUEUED,
+            created_at=datetime.now(UTC),
+            params=params,
+            model=model,
+            metadata=metadata,
+        )
+
+    @property
+    def keys(self) -> ObjectKeys:
+        """Where the current attempt stores its objects."""
+        return ObjectKeys.of(self.tenant, self.id, self.attempts)
+
+
+def new_job_id() -> str:
+    """`pano_` and a ULID: sorting ids sorts jobs by the millisecond they were made in."""
+    number = time.time_ns() // 1_000_000 << 80 | secrets.randbits(80)
+    shifts = range(5 * (_ID_CHARS - 1), -1, -5)
+    return "pano_" + "".join(_CROCKFORD[number >> shift & 31] for shift in shifts)

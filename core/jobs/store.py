@@ -1,0 +1,183 @@
+"""The record of truth: jobs in Redis, moved by one Lua script and read from here."""
+
+from __future__ import annotations
+
+import secrets
+import statistics
+from collections.abc import Sequence
+from importlib import resources
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel
+from redis import Redis
+
+from core.jobs import keys
+from core.jobs.codec import from_fields, to_fields
+from core.jobs.connection import redis_away_is_store_unavailable
+from core.jobs.failures import FailureCode, IllegalMove, NotFound, StaleAttempt
+from core.jobs.record import Failure, JobRecord, Progress, Result, Status
+from core.jobs.settings import Settings
+
+
+class Signal(NamedTuple):
+    """What a worker learns whenever it reports."""
+
+    cancel_requested: bool
+
+
+class Page(NamedTuple):
+    records: list[JobRecord]
+    next_cursor: str | None
+
+
+class LostJob(NamedTuple):
+    id: str
+    token: str
+
+
+class JobStore:
+    """Every method is atomic in Redis and may be repeated. Raises `StoreUnavailable` when Redis
+    is away, `NotFound`, and `IllegalMove` or `StaleAttempt` when the record refuses a move."""
+
+    def __init__(self, redis: Redis, settings: Settings) -> None:
+        self._redis = redis
+        self._lease_ms = round(settings.lease_s * 1_000)
+        self._job_ttl_s = settings.job_ttl_s
+        self._max_attempts = settings.max_attempts
+        source = resources.files(__package__).joinpath("transition.lua").read_text()
+        self._script = redis.register_script(source)
+
+    def create(self, record: JobRecord) -> JobRecord:
+        """The record as stored: `created_at` is Redis's clock, as all its times are."""
+        fields = [text for pair in to_fields(record).items() for text in pair]
+        return self._move("create", record.id, extra=fields)
+
+    def get(self, job_id: str, tenant: str | None = None) -> JobRecord:
+        """Another tenant's job is as absent as none."""
+        with redis_away_is_store_unavailable():
+            fields: Any = self._redis.hgetall(keys.job(job_id))
+        record = from_fields(fields) if fields else None
+        if record is None or tenant not in (None, record.tenant):
+            raise NotFound(job_id)
+        return record
+
+    def list(
+        self, tenant: str, status: Status | None = None, limit: int = 20, cursor: str | None = None
+    ) -> Page:
+        """Newest first. The cursor is the last id of the page before, so jobs that arrive or
+        finish meanwhile neither shift nor repeat what follows."""
+        newest = "+" if cursor is None else f"({cursor}"
+        with redis_away_is_store_unavailable():
+            found: Any = self._redis.zrevrangebylex(
+                keys.index(tenant, status), newest, "-", start=0, num=limit + 1
+            )
+            ids = [raw.decode() for raw in found]
+            pipeline = self._redis.pipeline(transaction=False)
+            for job_id in ids[:limit]:
+                pipeline.hgetall(keys.job(job_id))
+            hashes = pipeline.execute()
+        records = [from_fields(fields) for fields in hashes if fields]  # some may have expired
+        return Page(
+            # A job may have moved on between the two reads.
+            records=[record for record in records if status in (None, record.status)],
+            next_cursor=ids[limit - 1] if len(ids) > limit else None,
+        )
+
+    def start(self, job_id: str, worker: str) -> JobRecord:
+        """queued -> running, as a new attempt: `record.token` is what the other moves ask for."""
+        return self._move("start", job_id, token=secrets.token_hex(16), payload=worker)
+
+    def heartbeat(self, job_id: str, token: str) -> Signal:
+        return self._touch("heartbeat", job_id, token)
+
+    def report(self, job_id: str, token: str, progress: Progress) -> Signal:
+        """Stores the progress, tells whoever listens, and renews the lease as a heartbeat does."""
+        return self._touch("report", job_id, token, progress.model_dump_json())
+
+    def succeed(self, job_id: str, token: str, result: Result) -> JobRecord:
+        """running -> succeeded; or -> cancelled, where a cancel was acknowledged before."""
+        return self._move("succeed", job_id, token, result)
+
+    def fail(self, job_id: str, token: str, failure: Failure) -> JobRecord:
+        return self._move("fail", job_id, token, failure)
+
+    def cancelled(self, job_id: str, token: str) -> JobRecord:
+        return self._move("cancelled", job_id, token)
+
+    def requeue(self, job_id: str, token: str, reason: str) -> JobRecord:
+        """running -> queued (or cancelled, where that was asked for). The caller enqueues it."""
+        return self._move("requeue", job_id, token, _Reason(reason=reason))
+
+    def request_cancel(self, job_id: str) -> JobRecord:
+        """A queued job is cancelled at once, a running one at its next step: then the answer has
+        `cancel_requested`. A terminal one stays as it is. May be asked any number of times."""
+        return self._move("request_cancel", job_id)
+
+    def lost(self) -> Sequence[LostJob]:
+        """Running jobs whose lease has passed, by Redis's clock."""
+        with redis_away_is_store_unavailable():
+            clock: Any = self._redis.time()
+            now_ms = clock[0] * 1_000 + clock[1] // 1_000
+            found: Any = self._redis.zrangebyscore(keys.LEASES, "-inf", now_ms)
+            pipeline = self._redis.pipeline(transaction=False)
+            for raw in found:
+                pipeline.hget(keys.job(raw.decode()), "token")
+            tokens = pipeline.execute()
+        return [
+            LostJob(raw.decode(), token.decode())
+            for raw, token in zip(found, tokens, strict=True)
+            if token is not None
+        ]
+
+    def expire_lost(self, lost: LostJob) -> JobRecord:
+        """Back to the queue, or failed with `worker_lost` after the last attempt. Nothing happens
+        to a job that has beaten or moved since `lost()`."""
+        failure = Failure.of(FailureCode.WORKER_LOST, attempts=self._max_attempts)
+        return self._move("expire", lost.id, lost.token, failure)
+
+    def typical_run_s(self) -> float | None:
+        """Median run time of the last successful jobs; None before the first."""
+        with redis_away_is_store_unavailable():
+            times_ms: Any = self._redis.lrange(keys.RUN_TIMES, 0, -1)
+        return statistics.median(int(ms) for ms in times_ms) / 1_000 if times_ms else None
+
+    def _move(
+        self,
+        move: str,
+        job_id: str,
+        token: str = "",
+        payload: BaseModel | str = "",
+        extra: Sequence[str] = (),
+    ) -> JobRecord:
+        return from_fields(self._call(move, job_id, token, payload, extra))
+
+    def _touch(self, move: str, job_id: str, token: str, payload: str = "") -> Signal:
+        fields = self._call(move, job_id, token, payload)
+        return Signal(cancel_requested=fields[b"cancel_requested"] == b"1")
+
+    def _call(
+        self,
+        move: str,
+        job_id: str,
+        token: str,
+        payload: BaseModel | str,
+        extra: Sequence[str] = (),
+    ) -> dict[bytes, bytes]:
+        text = payload if isinstance(payload, str) else payload.model_dump_json()
+        limits = (self._lease_ms, self._job_ttl_s, self._max_attempts)
+        with redis_away_is_store_unavailable():
+            answer: Any = self._script(args=[move, job_id, token, text, *limits, *extra])
+        outcome, flat = answer[0].decode(), answer[1]
+        fields = dict(zip(flat[::2], flat[1::2], strict=True))
+        match outcome:
+            case "missing":
+                raise NotFound(job_id)
+            case "illegal":
+                raise IllegalMove(move, from_fields(fields))
+            case "stale":
+                raise StaleAttempt(move, from_fields(fields))
+        return fields
+
+
+class _Reason(BaseModel):
+    reason: str

@@ -1,0 +1,185 @@
+-- Creates, moves or touches one job. The only writer of a job's status, and in the same step of
+-- its indexes, its lease, its events and the outbox: no reader sees one without the others.
+--
+-- Every move may be repeated after a lost reply: what has already happened answers 'unchanged'.
+-- Times are Redis's own, so that workers' clocks do not matter. Keys are built from the job, so
+-- Redis Cluster is not supported (neither is it by RQ).
+--
+-- ARGV: move, job id, token, payload (stored as it comes), lease in ms, ttl of a terminal job in s,
+--       most attempts; for 'create' the record's fields and values follow.
+-- Answers {outcome, flat fields}; outcome: moved | unchanged | missing | illegal | stale.
+
+local P = 'panoweave:'
+local EVENTS_KEPT = 1000
+local OUTBOX_KEPT = 100000 -- bounds memory should nobody deliver
+local RUN_TIMES_KEPT = 20
+local TERMINAL = {succeeded = true, failed = true, cancelled = true}
+
+local move, id, token, payload = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local lease_ms, ttl_s, max_attempts = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+
+local job_key, events_key = P .. 'job:' .. id, P .. 'events:' .. id
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+local job = {}
+
+local function load_job()
+  local flat = redis.call('HGETALL', job_key)
+  for i = 1, #flat, 2 do job[flat[i]] = flat[i + 1] end
+end
+
+local function answer(outcome)
+  return {outcome, redis.call('HGETALL', job_key)}
+end
+
+local function set(field, value)
+  job[field] = tostring(value)
+  redis.call('HSET', job_key, field, job[field])
+end
+
+local function append_event(kind, data)
+  return redis.call('XADD', events_key, 'MAXLEN', '~', EVENTS_KEPT, '*',
+    'type', kind, 'status', job.status, 'attempt', job.attempts, 'data', data)
+end
+
+local function index(status)
+  return P .. 'index:' .. status .. ':' .. job.tenant
+end
+
+-- A terminal job's hash expires by itself, its index entries do not: each job that ends clears
+-- away two that expired, so the indexes stay as small as the records.
+local function forget_expired()
+  local expired = redis.call('ZRANGEBYSCORE', P .. 'expiry', '-inf', now, 'LIMIT', 0, 2)
+  for _, entry in ipairs(expired) do
+    local status, old_id, tenant = string.match(entry, '^(%a+):([^:]+):(.*)$')
+    redis.call('ZREM', P .. 'index:all:' .. tenant, old_id)
+    redis.call('ZREM', P .. 'index:' .. status .. ':' .. tenant, old_id)
+    redis.call('ZREM', P .. 'expiry', entry)
+  end
+end
+
+local function enter(status)
+  redis.call('ZREM', index(job.status), id)
+  redis.call('ZADD', index(status), 0, id)
+  redis.call('ZREM', P .. 'queued', id)
+  redis.call('ZREM', P .. 'leases', id)
+  set('status', status)
+  if status == 'queued' then redis.call('ZADD', P .. 'queued', now, id) end
+  if status == 'running' then redis.call('ZADD', P .. 'leases', now + lease_ms, id) end
+end
+
+local function finish(status, data)
+  enter(status)
+  set('finished_at', now)
+  local event_id = append_event(status, data)
+  redis.call('XADD', P .. 'outbox', 'MAXLEN', '~', OUTBOX_KEPT, '*',
+    'job', id, 'tenant', job.tenant, 'type', status, 'event', event_id)
+  redis.call('EXPIRE', job_key, ttl_s)
+  redis.call('EXPIRE', events_key, ttl_s)
+  forget_expired()
+  redis.call('ZADD', P .. 'expiry', now + ttl_s * 1000, status .. ':' .. id .. ':' .. job.tenant)
+  return answer('moved')
+end
+
+local function back_to_queue(data)
+  if job.cancel_requested == '1' then return finish('cancelled', data) end
+  enter('queued')
+  append_event('requeued', data)
+  return answer('moved')
+end
+
+if move == 'create' then
+  if redis.call('EXISTS', job_key) == 1 then return answer('unchanged') end
+  redis.call('HSET', job_key, unpack(ARGV, 8))
+  load_job()
+  set('created_at', now)
+  redis.call('ZADD', index('all'), 0, id)
+  enter('queued')
+  append_event('created', '{}')
+  return answer('moved')
+end
+
+load_job()
+if not job.status then return {'missing', {}} end
+
+if move == 'start' then
+  if job.status == 'running' and job.token == token then return answer('unchanged') end
+  if job.status ~= 'queued' then return answer('illegal') end
+  set('token', token)
+  set('worker', payload)
+  set('attempts', job.attempts + 1)
+  redis.call('HDEL', job_key, 'progress')
+  if not job.started_at then set('started_at', now) end
+  enter('running')
+  append_event('started', '{}')
+  return answer('moved')
+end
+
+if move == 'request_cancel' then
+  if job.status == 'queued' then return finish('cancelled', '{}') end
+  if job.status ~= 'running' or job.cancel_requested == '1' then return answer('unchanged') end
+  set('cancel_requested', 1)
+  append_event('cancel_requested', '{}')
+  return answer('moved')
+end
+
+if move == 'expire' then
+  local deadline = redis.call('ZSCORE', P .. 'leases', id)
+  if job.status ~= 'running' or job.token ~= token or tonumber(deadline) > now then
+    return answer('unchanged')
+  end
+  set('token', '') -- the lost worker may come back: it is fenced out from here on
+  if job.attempts + 0 < max_attempts or job.cancel_requested == '1' then
+    return back_to_queue('{"reason":"worker_lost"}')
+  end
+  set('error', payload)
+  return finish('failed', payload)
+end
+
+-- From here on the caller must hold the running attempt.
+local asked_to_cancel = job.cancel_requested == '1'
+local REPEATED = { -- what each move leads to: found there, it has happened already
+  succeed = {succeeded = true, cancelled = asked_to_cancel},
+  fail = {failed = true},
+  cancelled = {cancelled = true},
+  requeue = {queued = true, cancelled = asked_to_cancel},
+}
+local holds = job.token == token
+
+if job.status ~= 'running' or not holds then
+  if not holds or not REPEATED[move] then return answer('stale') end
+  if REPEATED[move][job.status] then return answer('unchanged') end
+  return answer(TERMINAL[job.status] and 'illegal' or 'stale')
+end
+
+if move == 'heartbeat' or move == 'report' then
+  redis.call('ZADD', P .. 'leases', now + lease_ms, id)
+  if move == 'report' then
+    set('progress', payload)
+    append_event('progress', payload)
+  end
+  return {'moved', {'cancel_requested', job.cancel_requested}}
+end
+
+if move == 'succeed' then
+  -- The cancel was acknowledged first: it wins, though the picture was made.
+  if asked_to_cancel then return finish('cancelled', '{}') end
+  set('result', payload)
+  if job.attempts == '1' then
+    redis.call('LPUSH', P .. 'run_times', now - job.started_at)
+    redis.call('LTRIM', P .. 'run_times', 0, RUN_TIMES_KEPT - 1)
+  end
+  return finish('succeeded', payload)
+end
+
+if move == 'fail' then
+  set('error', payload)
+  return finish('failed', payload)
+end
+
+if move == 'cancelled' then return finish('cancelled', '{}') end
+
+if move == 'requeue' then return back_to_queue(payload) end
+
+return redis.error_reply('unknown move ' .. move)

@@ -1,0 +1,66 @@
+"""A real Redis and a real S3 server, started once a test session and emptied for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from pydantic import SecretStr
+from redis import Redis
+
+from core.jobs.connection import connect
+from core.jobs.objects import ObjectStore
+from core.jobs.settings import Settings
+from deploy.local.servers import RedisServer, S3Server
+
+S3_ACCESS_KEY_ID = "test-key"
+S3_SECRET_ACCESS_KEY = "test-secret"
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    folder = tmp_path_factory.mktemp("redis")
+    with RedisServer(folder / "data", folder / "logs") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    folder = tmp_path_factory.mktemp("s3")
+    with S3Server(
+        folder / "data",
+        folder / "logs",
+        bucket="panoweave",
+        access_key_id=S3_ACCESS_KEY_ID,
+        secret_access_key=S3_SECRET_ACCESS_KEY,
+    ) as server:
+        yield server
+
+
+@pytest.fixture
+def settings(redis_server: RedisServer, s3_server: S3Server) -> Settings:
+    """Settings for the test Redis and the test S3."""
+    return Settings(
+        redis_url=SecretStr(redis_server.url),
+        s3_endpoint=s3_server.endpoint,
+        s3_bucket=s3_server.bucket,
+        s3_access_key_id=SecretStr(S3_ACCESS_KEY_ID),
+        s3_secret_access_key=SecretStr(S3_SECRET_ACCESS_KEY),
+    )
+
+
+@pytest.fixture
+def redis(settings: Settings) -> Iterator[Redis]:
+    """A client of the test Redis, emptied."""
+    with connect(settings) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def objects(settings: Settings) -> Iterator[ObjectStore]:
+    """The test bucket, emptied."""
+    store = ObjectStore(settings)
+    store.delete_prefix("")
+    yield store
+    store.close()

@@ -1,0 +1,42 @@
+"""Records and results to test with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core.jobs.failures import FailureCode
+from core.jobs.record import DEFAULT_TENANT, Failure, JobRecord, Progress, Result
+from core.params import ModelGeometry, PanoramaParams
+
+GEOMETRY = ModelGeometry(window_px=128, px_per_latent=4)
+FAILURE = Failure.of(FailureCode.GENERATION_FAILED)
+
+
+def new_record(
+    tenant: str = DEFAULT_TENANT, prompt: str = "a hill", metadata: dict[str, Any] | None = None
+) -> JobRecord:
+    params = PanoramaParams(prompt=prompt).resolve(GEOMETRY)
+    return JobRecord.new(params, "embedded", tenant, metadata or {})
+
+
+def progress(step: int, total_steps: int = 50) -> Progress:
+    return Progress(
+        phase="denoising",
+        step=step,
+        total_steps=total_steps,
+        fraction=step / total_steps,
+        eta_s=float(total_steps - step),
+    )
+
+
+def result_of(record: JobRecord) -> Result:
+    return Result(
+        keys=record.keys,
+        width=record.params.width,
+        height=record.params.height,
+        format="png",
+        bytes=3,
+        sha256="00" * 32,
+        coherence={"intra_lpips": 0.25, "perceptual": "stlpips-alex"},
+        timings_s={"denoising": 1.5},
+    )

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import pytest
+from redis import Redis
+
+from core.jobs import events
+from core.jobs.record import Status
+from core.jobs.settings import Settings
+from core.jobs.store import JobStore
+from tests.jobs.samples import new_record, progress
+
+
+@pytest.fixture
+def store(redis: Redis, settings: Settings) -> JobStore:
+    return JobStore(redis, settings)
+
+
+def test_events_are_read_on_from_any_of_them(store: JobStore, redis: Redis) -> None:
+    record = store.start(store.create(new_record()).id, "worker-1")
+    assert record.token is not None
+    for step in range(1, 6):
+        store.report(record.id, record.token, progress(step))
+    everything = events.read(redis, record.id)
+    assert [event.data.get("step") for event in everything] == [None, None, 1, 2, 3, 4, 5]
+    resumed = events.read(redis, record.id, after=everything[2].id, limit=2)
+    assert [event.data["step"] for event in resumed] == [2, 3]
+    assert {event.status for event in resumed} == {Status.RUNNING}
+    assert {event.attempt for event in resumed} == {1}
+    assert events.read(redis, record.id, after=everything[-1].id) == []
+
+
+def test_a_long_job_keeps_its_latest_events(store: JobStore, redis: Redis) -> None:
+    record = store.start(store.create(new_record()).id, "worker-1")
+    assert record.token is not None
+    for step in range(1, 1_301):
+        store.report(record.id, record.token, progress(step, 1_300))
+    kept = events.read(redis, record.id, limit=2_000)
+    assert 1_000 <= len(kept) < 1_200
+    assert kept[-1].data["step"] == 1_300

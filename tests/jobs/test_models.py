@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+from redis import Redis
+
+from core.jobs import keys, models
+from core.jobs.failures import ModelNotReady
+from core.jobs.models import ModelState
+from core.params import ModelGeometry
+from tests.jobs.samples import GEOMETRY
+
+
+def state(
+    state: Literal["loading", "ready", "failed"],
+    geometry: ModelGeometry | None = None,
+    worker: str = "worker-1",
+    model: str = "embedded",
+) -> ModelState:
+    return ModelState(
+        model=model, state=state, geometry=geometry, perceptual="stlpips-alex", worker=worker
+    )
+
+
+def test_a_models_geometry_is_known_once_a_worker_has_loaded_it(redis: Redis) -> None:
+    with pytest.raises(ModelNotReady):
+        models.geometry(redis, "embedded")
+    models.publish(redis, state("loading"))
+    with pytest.raises(ModelNotReady):
+        models.geometry(redis, "embedded")
+    models.publish(redis, state("ready", GEOMETRY))
+    assert models.geometry(redis, "embedded") == GEOMETRY
+
+
+def test_a_geometry_outlives_reloads_failures_and_workers(redis: Redis) -> None:
+    models.publish(redis, state("ready", GEOMETRY))
+    models.publish(redis, state("loading"))
+    models.publish(redis, state("failed"))
+    models.withdraw(redis, "worker-1")
+    known = models.get(redis, "embedded")
+    assert known is not None
+    assert (known.state, known.geometry) == ("failed", GEOMETRY)
+
+
+def test_a_worker_counts_as_long_as_it_says_something(redis: Redis) -> None:
+    models.publish(redis, state("ready", GEOMETRY, "worker-1"))
+    models.publish(redis, state("loading", None, "worker-2"))
+    assert [each.worker for each in models.live_workers(redis)] == ["worker-1", "worker-2"]
+    assert 0 < int(redis.ttl(keys.worker("worker-1"))) <= models.LIVENESS_S
+    redis.delete(keys.worker("worker-1"))  # as its time to live does
+    assert [each.worker for each in models.live_workers(redis)] == ["worker-2"]
+    models.withdraw(redis, "worker-2")
+    assert models.live_workers(redis) == []
+
+
+def test_every_model_is_listed_by_name(redis: Redis) -> None:
+    models.publish(redis, state("ready", GEOMETRY, model="b/model"))
+    models.publish(redis, state("loading", model="a/model"))
+    assert [each.model for each in models.all(redis)] == ["a/model", "b/model"]

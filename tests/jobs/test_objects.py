@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import hashlib
+import time
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from core.jobs.failures import ObjectStoreError
+from core.jobs.objects import ObjectStore
+from core.jobs.settings import Settings
+from deploy.local.ports import free_port
+from deploy.local.servers import S3Server
+
+BODY = b"\x89PNG not really" * 1_000
+SHA256 = hashlib.sha256(BODY).hexdigest()
+
+
+def test_what_was_put_is_there_until_its_prefix_goes(objects: ObjectStore) -> None:
+    objects.put("a/1/panorama.png", BODY, "image/png", SHA256)
+    objects.put("a/2/panorama.png", BODY, "image/png", SHA256)
+    assert objects.get("a/1/panorama.png") == BODY
+    objects.delete_prefix("a/1/")
+    assert not objects.exists("a/1/panorama.png")
+    assert objects.exists("a/2/panorama.png")
+    with pytest.raises(ObjectStoreError):
+        objects.get("a/1/panorama.png")
+
+
+def test_an_upload_with_another_checksum_is_refused(objects: ObjectStore) -> None:
+    with pytest.raises(ObjectStoreError):
+        objects.put("a/panorama.png", BODY, "image/png", hashlib.sha256(b"other").hexdigest())
+    assert not objects.exists("a/panorama.png")
+
+
+def test_a_presigned_url_downloads_with_its_name(objects: ObjectStore) -> None:
+    objects.put("a/panorama.png", BODY, "image/png", SHA256)
+    answer = httpx.get(objects.presign("a/panorama.png", "pano_1.png"))
+    assert answer.status_code == 200
+    assert answer.content == BODY
+    assert answer.headers["content-type"] == "image/png"
+    assert 'filename="pano_1.png"' in answer.headers["content-disposition"]
+
+
+def test_a_url_that_was_tampered_with_is_refused(objects: ObjectStore) -> None:
+    objects.put("a/panorama.png", BODY, "image/png", SHA256)
+    url = objects.presign("b/panorama.png", "pano_1.png")
+    assert httpx.get(url.replace("/b/", "/a/")).status_code == 403
+
+
+def test_a_presigned_url_expires(settings: Settings, objects: ObjectStore) -> None:
+    objects.put("a/panorama.png", BODY, "image/png", SHA256)
+    brief = ObjectStore(settings.model_copy(update={"presign_ttl_s": 1}))
+    url = brief.presign("a/panorama.png", "pano_1.png")
+    brief.close()
+    time.sleep(2.1)
+    assert httpx.get(url).status_code == 403
+
+
+def test_urls_are_signed_for_the_host_that_clients_use(
+    settings: Settings, s3_server: S3Server
+) -> None:
+    public = f"http://localhost:{s3_server.port}"
+    store = ObjectStore(settings.model_copy(update={"s3_public_endpoint": public}))
+    store.put("a/panorama.png", BODY, "image/png", SHA256)
+    url = store.presign("a/panorama.png", "pano_1.png")
+    store.close()
+    assert urlsplit(url).netloc == f"localhost:{s3_server.port}"
+    assert httpx.get(url).content == BODY
+
+
+def test_an_absent_server_fails_in_bounded_time(settings: Settings) -> None:
+    absent = f"http://127.0.0.1:{free_port()}"
+    store = ObjectStore(settings.model_copy(update={"s3_endpoint": absent}))
+    began = time.monotonic()
+    with pytest.raises(ObjectStoreError):
+        store.put("a/panorama.png", BODY, "image/png", SHA256)
+    with pytest.raises(ObjectStoreError):
+        store.check()
+    store.close()
+    assert time.monotonic() - began < 15
+
+
+def test_a_missing_bucket_is_told_and_can_be_made(settings: Settings) -> None:
+    store = ObjectStore(settings.model_copy(update={"s3_bucket": "another"}))
+    with pytest.raises(ObjectStoreError):
+        store.check()
+    store.ensure_bucket()
+    store.ensure_bucket()
+    store.check()
+    store.close()
+
+
+def test_errors_hold_no_secret(settings: Settings, objects: ObjectStore) -> None:
+    assert settings.s3_secret_access_key is not None
+    secret = settings.s3_secret_access_key.get_secret_value()
+    with pytest.raises(ObjectStoreError) as failed:
+        objects.get("absent")
+    assert secret not in str(failed.value)
+    assert secret not in repr(settings)

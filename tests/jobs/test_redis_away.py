@@ -1,0 +1,67 @@
+"""What callers see when Redis is gone, full, or back."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from core.jobs import events, models
+from core.jobs.connection import connect
+from core.jobs.failures import NotFound, StoreUnavailable
+from core.jobs.queue import Queue
+from core.jobs.record import Status
+from core.jobs.settings import Settings
+from core.jobs.store import JobStore
+from deploy.local.servers import RedisServer
+from tests.jobs.samples import new_record
+
+
+def test_redis_goes_and_comes_back(tmp_path: Path) -> None:
+    server = RedisServer(tmp_path / "data", tmp_path / "logs", password="hunter2")
+    settings = Settings(redis_url=SecretStr(server.url))
+    with server, connect(settings) as redis:
+        store, queue = JobStore(redis, settings), Queue(redis)
+        job_id = store.create(new_record()).id
+        time.sleep(1.1)  # the append-only file is written every second
+        server.child.kill()
+
+        began = time.monotonic()
+        for call in (
+            lambda: store.get(job_id),
+            lambda: store.create(new_record()),
+            lambda: store.list("default"),
+            lambda: store.start(job_id, "worker-1"),
+            lambda: store.lost(),
+            lambda: queue.enqueue(new_record()),
+            lambda: queue.orphaned_queued(0),
+            lambda: queue.depth(),
+            lambda: events.read(redis, job_id),
+            lambda: models.get(redis, "embedded"),
+        ):
+            with pytest.raises(StoreUnavailable) as away:
+                call()
+            assert "hunter2" not in f"{away.value} {away.value.__cause__}"
+        assert time.monotonic() - began < 5
+
+        server.start()
+        assert store.start(job_id, "worker-1").status is Status.RUNNING
+
+
+def test_a_full_redis_takes_no_half_made_job(tmp_path: Path) -> None:
+    with RedisServer(tmp_path / "data", tmp_path / "logs") as server:
+        settings = Settings(redis_url=SecretStr(server.url))
+        with connect(settings) as redis:
+            store = JobStore(redis, settings)
+            redis.config_set("maxmemory", 1)
+            record = new_record()
+            with pytest.raises(StoreUnavailable):
+                store.create(record)
+            with pytest.raises(StoreUnavailable):
+                Queue(redis).enqueue(record)
+            redis.config_set("maxmemory", 0)
+            with pytest.raises(NotFound):
+                store.get(record.id)
+            assert redis.dbsize() == 0

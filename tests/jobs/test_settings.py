@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from core.jobs.settings import Settings
+
+
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PANOWEAVE_LEASE_S", "60")
+    monkeypatch.setenv("PANOWEAVE_PERCEPTUAL", "style-vgg")
+    monkeypatch.setenv("PANOWEAVE_PERCEPTUAL_TRUNK", "/models/vgg.pth")
+    monkeypatch.setenv("PANOWEAVE_S3_PUBLIC_ENDPOINT", "")  # as compose passes what is not set
+    monkeypatch.setenv("PANOWEAVE_OF_ANOTHER_VERSION", "1")
+    settings = Settings()
+    assert settings.lease_s == 60
+    assert settings.perceptual == "style-vgg"
+    assert settings.perceptual_trunk == Path("/models/vgg.pth")
+    assert settings.s3_public_endpoint is None
+
+
+def test_a_redis_password_shows_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PANOWEAVE_REDIS_URL", "redis://:hunter2@10.0.0.1:6379/0")
+    settings = Settings()
+    assert "hunter2" in settings.redis_url.get_secret_value()
+    assert "hunter2" not in f"{settings!r} {settings} {settings.model_dump_json()}"
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"HEARTBEAT_S": "10", "LEASE_S": "15"}, "PANOWEAVE_HEARTBEAT_S"),
+        ({"S3_ACCESS_KEY_ID": "key"}, "PANOWEAVE_S3_SECRET_ACCESS_KEY"),
+        ({"PERCEPTUAL": "ssim"}, "stlpips-alex"),
+        ({"PORT": "70000"}, "port"),
+        ({"MAX_ATTEMPTS": "0"}, "max_attempts"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], named: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(f"PANOWEAVE_{name}", value)
+    with pytest.raises(ValidationError, match=named):
+        Settings()

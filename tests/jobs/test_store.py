@@ -1,0 +1,349 @@
+"""The store against a real Redis: what the record promises whoever races for it."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from core.jobs import events, keys
+from core.jobs.failures import FailureCode, IllegalMove, NotFound, Refused, StaleAttempt
+from core.jobs.record import JobRecord, Status
+from core.jobs.settings import Settings
+from core.jobs.store import JobStore, LostJob
+from tests.jobs.samples import FAILURE, new_record, progress, result_of
+
+
+@pytest.fixture
+def store(redis: Redis, settings: Settings) -> JobStore:
+    return JobStore(redis, settings)
+
+
+@pytest.fixture
+def brief(redis: Redis, settings: Settings) -> JobStore:
+    """A store whose leases pass at once."""
+    return JobStore(redis, settings.model_copy(update={"lease_s": 0.05}))
+
+
+def running(store: JobStore) -> tuple[JobRecord, str]:
+    record = store.start(store.create(new_record()).id, "worker-1")
+    assert record.token is not None
+    return record, record.token
+
+
+def event_types(redis: Redis, job_id: str) -> list[str]:
+    return [event.type for event in events.read(redis, job_id, limit=1_000)]
+
+
+def outbox(redis: Redis) -> list[tuple[str, str]]:
+    entries: Any = redis.xrange(keys.OUTBOX)
+    return [(fields[b"job"].decode(), fields[b"type"].decode()) for _, fields in entries]
+
+
+def test_a_job_from_start_to_end(store: JobStore, redis: Redis) -> None:
+    created = store.create(new_record(metadata={"order": 7}))
+    assert (created.status, created.attempts) == (Status.QUEUED, 0)
+    started = store.start(created.id, "worker-1")
+    assert started.token is not None
+    assert (started.status, started.attempts, started.worker) == (Status.RUNNING, 1, "worker-1")
+    assert started.started_at is not None
+    assert started.started_at >= created.created_at
+    assert not store.report(created.id, started.token, progress(3)).cancel_requested
+    assert store.get(created.id).progress == progress(3)
+    done = store.succeed(created.id, started.token, result_of(started))
+    assert done == store.get(created.id)
+    assert (done.status, done.result) == (Status.SUCCEEDED, result_of(started))
+    assert done.finished_at is not None
+    assert done.metadata == {"order": 7}
+    assert event_types(redis, created.id) == ["created", "started", "progress", "succeeded"]
+    assert outbox(redis) == [(created.id, "succeeded")]
+
+
+def test_of_a_hundred_workers_one_starts_a_job(store: JobStore, redis: Redis) -> None:
+    job_id = store.create(new_record()).id
+
+    def start(number: int) -> JobRecord | None:
+        try:
+            return store.start(job_id, f"worker-{number}")
+        except IllegalMove:
+            return None
+
+    with ThreadPoolExecutor(max_workers=32) as pool:
+        won = [record for record in pool.map(start, range(100)) if record is not None]
+    assert len(won) == 1
+    assert store.get(job_id).worker == won[0].worker
+    assert event_types(redis, job_id).count("started") == 1
+
+
+def test_of_many_endings_one_counts(store: JobStore, redis: Redis) -> None:
+    record, token = running(store)
+    endings = [
+        lambda: store.succeed(record.id, token, result_of(record)),
+        lambda: store.fail(record.id, token, FAILURE),
+        lambda: store.cancelled(record.id, token),
+    ]
+
+    def end(number: int) -> Status | None:
+        try:
+            return endings[number % 3]().status
+        except IllegalMove:
+            return None
+
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        reached = {status for status in pool.map(end, range(60)) if status is not None}
+    assert reached == {store.get(record.id).status}
+    assert outbox(redis) == [(record.id, reached.pop().value)]
+
+
+def test_a_repeated_ending_is_no_second_one(store: JobStore, redis: Redis) -> None:
+    """As happens when Redis's reply is lost and the client sends the command again."""
+    record, token = running(store)
+    first = store.succeed(record.id, token, result_of(record))
+    assert store.succeed(record.id, token, result_of(record)) == first
+    assert len(outbox(redis)) == 1
+    with pytest.raises(IllegalMove):
+        store.fail(record.id, token, FAILURE)
+
+
+def test_a_former_attempt_can_do_nothing(store: JobStore) -> None:
+    record, old = running(store)
+    store.requeue(record.id, old, "preempted")
+    current = store.start(record.id, "worker-2")
+    assert current.attempts == 2
+    for attempt in (
+        lambda: store.heartbeat(record.id, old),
+        lambda: store.report(record.id, old, progress(9)),
+        lambda: store.succeed(record.id, old, result_of(record)),
+        lambda: store.fail(record.id, old, FAILURE),
+        lambda: store.cancelled(record.id, old),
+        lambda: store.requeue(record.id, old, "preempted"),
+    ):
+        with pytest.raises(StaleAttempt) as refused:
+            attempt()
+        assert refused.value.record.worker == "worker-2"
+    assert store.get(record.id) == current
+
+
+def test_an_attempt_that_requeued_itself_is_over(store: JobStore) -> None:
+    record, token = running(store)
+    requeued = store.requeue(record.id, token, "preempted")
+    assert (requeued.status, requeued.attempts) == (Status.QUEUED, 1)
+    with pytest.raises(StaleAttempt):
+        store.heartbeat(record.id, token)
+    with pytest.raises(StaleAttempt):
+        store.succeed(record.id, token, result_of(record))
+
+
+def test_a_second_attempt_keeps_the_first_start_and_forgets_its_progress(store: JobStore) -> None:
+    record, token = running(store)
+    store.report(record.id, token, progress(30))
+    store.requeue(record.id, token, "preempted")
+    again = store.start(record.id, "worker-2")
+    assert again.started_at == record.started_at
+    assert again.progress is None
+    assert again.keys.image != record.keys.image
+
+
+@pytest.mark.parametrize("status", [Status.SUCCEEDED, Status.FAILED, Status.CANCELLED])
+def test_nothing_moves_a_job_that_has_ended(store: JobStore, redis: Redis, status: Status) -> None:
+    record, token = running(store)
+    match status:
+        case Status.SUCCEEDED:
+            ended = store.succeed(record.id, token, result_of(record))
+        case Status.FAILED:
+            ended = store.fail(record.id, token, FAILURE)
+        case _:
+            ended = store.cancelled(record.id, token)
+    assert ended.status is status
+    with pytest.raises(Refused):
+        store.start(record.id, "worker-2")
+    with pytest.raises(Refused):
+        store.requeue(record.id, token, "preempted")
+    with pytest.raises(StaleAttempt):
+        store.heartbeat(record.id, token)
+    assert store.request_cancel(record.id) == ended
+    assert store.get(record.id) == ended
+    assert len(outbox(redis)) == 1
+
+
+def test_a_queued_job_is_cancelled_at_once(store: JobStore, redis: Redis) -> None:
+    job_id = store.create(new_record()).id
+    cancelled = store.request_cancel(job_id)
+    assert cancelled.status is Status.CANCELLED
+    assert cancelled.finished_at is not None
+    assert store.request_cancel(job_id) == cancelled
+    assert outbox(redis) == [(job_id, "cancelled")]
+    with pytest.raises(IllegalMove):
+        store.start(job_id, "worker-1")
+
+
+def test_a_running_job_learns_of_its_cancel_at_every_report(store: JobStore, redis: Redis) -> None:
+    record, token = running(store)
+    asked = store.request_cancel(record.id)
+    assert (asked.status, asked.cancel_requested) == (Status.RUNNING, True)
+    store.request_cancel(record.id)
+    assert store.heartbeat(record.id, token).cancel_requested
+    assert store.report(record.id, token, progress(2)).cancel_requested
+    assert store.cancelled(record.id, token).status is Status.CANCELLED
+    assert event_types(redis, record.id).count("cancel_requested") == 1
+
+
+def test_after_an_acknowledged_cancel_a_job_never_succeeds(store: JobStore, redis: Redis) -> None:
+    record, token = running(store)
+    store.request_cancel(record.id)
+    ended = store.succeed(record.id, token, result_of(record))
+    assert (ended.status, ended.result) == (Status.CANCELLED, None)
+    assert store.succeed(record.id, token, result_of(record)) == ended
+    assert outbox(redis) == [(record.id, "cancelled")]
+
+
+def test_cancel_and_success_at_the_same_instant_agree(store: JobStore) -> None:
+    for _ in range(30):
+        record, token = running(store)
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            asked = pool.submit(store.request_cancel, record.id)
+            ended = pool.submit(store.succeed, record.id, token, result_of(record))
+        acknowledged = asked.result().status is Status.RUNNING
+        assert ended.result().status is (Status.CANCELLED if acknowledged else Status.SUCCEEDED)
+
+
+def test_a_cancelled_job_is_not_queued_again(store: JobStore, brief: JobStore) -> None:
+    record, token = running(store)
+    store.request_cancel(record.id)
+    assert store.requeue(record.id, token, "preempted").status is Status.CANCELLED
+
+    record, token = running(brief)
+    store.request_cancel(record.id)
+    time.sleep(0.06)
+    assert store.expire_lost(LostJob(record.id, token)).status is Status.CANCELLED
+
+
+def test_a_silent_worker_loses_its_job(brief: JobStore, redis: Redis) -> None:
+    record, token = running(brief)
+    assert brief.lost() == []
+    time.sleep(0.06)
+    assert brief.lost() == [(record.id, token)]
+    assert brief.expire_lost(brief.lost()[0]).status is Status.QUEUED
+    assert brief.lost() == []
+    with pytest.raises(StaleAttempt):
+        brief.report(record.id, token, progress(4))
+    with pytest.raises(StaleAttempt):
+        brief.succeed(record.id, token, result_of(record))
+    assert event_types(redis, record.id) == ["created", "started", "requeued"]
+
+
+def test_a_worker_that_beats_keeps_its_job(redis: Redis, settings: Settings) -> None:
+    store = JobStore(redis, settings.model_copy(update={"lease_s": 0.3}))
+    record, token = running(store)
+    for step in range(6):
+        time.sleep(0.1)
+        if step % 2:
+            store.heartbeat(record.id, token)
+        else:
+            store.report(record.id, token, progress(step))
+    assert store.lost() == []
+
+
+def test_a_worker_that_beat_after_it_was_found_lost_keeps_its_job(
+    store: JobStore, brief: JobStore
+) -> None:
+    record, token = running(brief)
+    time.sleep(0.06)
+    (lost,) = brief.lost()
+    store.heartbeat(record.id, token)  # a lease of 15 s
+    assert store.expire_lost(lost).status is Status.RUNNING
+
+
+def test_a_job_that_kills_its_workers_stops_after_its_attempts(
+    redis: Redis, settings: Settings
+) -> None:
+    store = JobStore(redis, settings.model_copy(update={"lease_s": 0.01, "max_attempts": 2}))
+    job_id = store.create(new_record()).id
+    seen = []
+    for _ in range(2):
+        store.start(job_id, "worker-1")
+        time.sleep(0.02)
+        (lost,) = store.lost()
+        # Two janitors act on the same finding: one of them counts.
+        seen.append(store.expire_lost(lost).status)
+        store.expire_lost(lost)
+    record = store.get(job_id)
+    assert seen == [Status.QUEUED, Status.FAILED]
+    assert record.attempts == 2
+    assert record.error is not None
+    assert record.error.code is FailureCode.WORKER_LOST
+    assert record.error.retryable
+    assert outbox(redis) == [(job_id, "failed")]
+
+
+def test_another_tenants_job_is_absent(store: JobStore) -> None:
+    job_id = store.create(new_record(tenant="a")).id
+    assert store.get(job_id, tenant="a").tenant == "a"
+    with pytest.raises(NotFound):
+        store.get(job_id, tenant="b")
+    assert store.list("b").records == []
+
+
+def test_no_move_makes_up_a_job(store: JobStore, redis: Redis) -> None:
+    absent = new_record().id
+    for move in (store.get, store.request_cancel, lambda job_id: store.start(job_id, "worker-1")):
+        with pytest.raises(NotFound):
+            move(absent)
+    assert redis.dbsize() == 0
+
+
+def test_a_listing_neither_repeats_nor_skips_while_jobs_arrive(store: JobStore) -> None:
+    first = [store.create(new_record()).id for _ in range(7)]
+    seen: list[str] = []
+    cursor: str | None = None
+    while True:
+        page = store.list("default", limit=3, cursor=cursor)
+        seen += [record.id for record in page.records]
+        store.create(new_record())  # newer than every page to come
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert seen == sorted(first, reverse=True)
+
+
+def test_a_listing_by_status_follows_the_moves(store: JobStore) -> None:
+    record, token = running(store)
+    waiting = store.create(new_record()).id
+
+    def ids(status: Status) -> list[str]:
+        return [found.id for found in store.list("default", status).records]
+
+    assert (ids(Status.RUNNING), ids(Status.QUEUED)) == ([record.id], [waiting])
+    store.succeed(record.id, token, result_of(record))
+    assert (ids(Status.RUNNING), ids(Status.SUCCEEDED)) == ([], [record.id])
+    assert len(store.list("default").records) == 2
+
+
+def test_a_finished_job_is_forgotten_in_time_and_leaves_nothing(
+    redis: Redis, settings: Settings
+) -> None:
+    store = JobStore(redis, settings.model_copy(update={"job_ttl_s": 1}))
+    job_id = store.create(new_record()).id
+    store.request_cancel(job_id)
+    time.sleep(1.1)
+    with pytest.raises(NotFound):
+        store.get(job_id)
+    assert store.list("default").records == []
+    other = store.create(new_record()).id
+    store.request_cancel(other)
+    left: Any = redis.zrange(keys.index("default"), 0, -1)
+    assert left == [other.encode()]
+    assert redis.exists(keys.job(job_id), keys.events(job_id)) == 0
+
+
+def test_the_typical_run_time_is_that_of_successes(store: JobStore) -> None:
+    assert store.typical_run_s() is None
+    record, token = running(store)
+    time.sleep(0.05)
+    store.succeed(record.id, token, result_of(record))
+    typical_s = store.typical_run_s()
+    assert typical_s is not None
+    assert 0.05 <= typical_s < 1
