@@ -1,0 +1,191 @@
+"""SyncDiffusion (arXiv 2306.05178) on any Stable-Diffusion-1/2-format checkpoint."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers import DDIMScheduler, DiffusionPipeline
+from PIL import Image
+from torch import Tensor
+
+from core.diffusion.coherence import Coherence, CoherenceMeter
+from core.diffusion.decode import decode, to_pil
+from core.diffusion.denoise import Denoiser, PromptEmbeddings, check_scheduler
+from core.diffusion.errors import CheckpointError
+from core.diffusion.perceptual import PerceptualLoss
+from core.diffusion.synchronize import Synchronizer
+from core.diffusion.windows import WindowGrid
+from core.params import DEFAULT_WINDOW_BATCH, ModelGeometry, PanoramaParams, ResolvedParams
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """One finished reverse step. The callback that gets it may raise to stop the panorama."""
+
+    step: int  # from 1
+    total_steps: int
+    latents: Tensor  # (1, C, H/f, W/f), as merged at the end of the step
+
+
+OnStep = Callable[[StepReport], None]
+
+
+@dataclass(frozen=True)
+class Panorama:
+    """A finished panorama and how it came about."""
+
+    image: Image.Image
+    params: ResolvedParams
+    coherence: Coherence | None  # None: no meter, or the picture holds fewer than two windows
+    timings_s: dict[str, float]  # encode, denoise, decode, measure
+
+    @property
+    def seed(self) -> int:
+        return self.params.seed
+
+
+class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
+    """Text to wide panorama: MultiDiffusion, its windows synchronised by SyncDiffusion.
+
+        pipeline = SyncDiffusionPipeline.from_pretrained("a/checkpoint")
+        pipeline.perceptual = load_perceptual("stlpips-alex")
+        pipeline(PanoramaParams(prompt="a mountain lake")).image.save("lake.png")
+
+    `perceptual` is what synchronising follows; without it only `sync.weight = 0` (plain
+    MultiDiffusion) runs. `meter`, where set, measures every finished panorama.
+    """
+
+    def __init__(
+        self, vae: Any, text_encoder: Any, tokenizer: Any, unet: Any, scheduler: Any
+    ) -> None:
+        super().__init__()
+        check_scheduler(scheduler)
+        self.register_modules(
+            vae=vae, text_encoder=text_encoder, tokenizer=tokenizer, unet=unet, scheduler=scheduler
+        )
+        for network in (vae, text_encoder, unet):
+            network.eval().requires_grad_(False)
+        self.perceptual: PerceptualLoss | None = None
+        self.meter: CoherenceMeter | None = None
+        self.geometry = _geometry(unet, vae)
+
+    @classmethod
+    def from_pretrained(cls, checkpoint: Any, **options: Any) -> SyncDiffusionPipeline:
+        """Load a hub id or a directory; `options` as of diffusers' `from_pretrained`.
+
+        The sampler is DDIM over the checkpoint's own noise schedule, whatever scheduler the
+        checkpoint names: the paper's choice, and one that overlapping windows can share.
+        """
+        if "scheduler" not in options:
+            config = DDIMScheduler.load_config(
+                checkpoint,
+                subfolder="scheduler",
+                revision=options.get("revision"),
+                cache_dir=options.get("cache_dir"),
+                local_files_only=options.get("local_files_only", False),
+            )
+            # DDIM would clip the latents where the saved scheduler says nothing about clipping.
+            options["scheduler"] = DDIMScheduler.from_config({"clip_sample": False, **config})
+        pipeline: SyncDiffusionPipeline = super().from_pretrained(checkpoint, **options)
+        return pipeline
+
+    def __call__(
+        self,
+        params: PanoramaParams,
+        *,
+        on_step: OnStep | None = None,
+        window_batch: int = DEFAULT_WINDOW_BATCH,
+    ) -> Panorama:
+        """Make one panorama.
+
+        `window_batch` windows go through the networks at once: memory and speed, not the result.
+        Raises InvalidParams where the checkpoint cannot make this size, and what `on_step` raises.
+        """
+        resolved = params.resolve(self.geometry)
+        timings: dict[str, float] = {}
+        with torch.no_grad():
+            with _clock(timings, "encode"):
+                embeddings = self.encode_prompt(resolved.prompt, resolved.negative_prompt)
+            with _clock(timings, "denoise"):
+                latents = self.denoise(
+                    self.draw_latents(resolved), resolved, embeddings, on_step, window_batch
+                )
+            with _clock(timings, "decode"):
+                image = to_pil(decode(self.vae, latents)[0])
+            with _clock(timings, "measure"):
+                coherence = self.measure(image)
+        return Panorama(image, resolved, coherence, timings)
+
+    def denoise(
+        self,
+        latents: Tensor,
+        params: ResolvedParams,
+        embeddings: PromptEmbeddings,
+        on_step: OnStep | None,
+        window_batch: int,
+    ) -> Tensor:
+        """All reverse steps, from noise to clean latents (1, C, H/f, W/f): Algorithm 1."""
+        grid = WindowGrid.of(params, self.geometry)
+        denoiser = Denoiser(
+            self.unet, self.scheduler, embeddings, params.guidance_scale, window_batch
+        )
+        synchronizer = Synchronizer(denoiser, self.vae, self.perceptual, params.sync)
+        self.scheduler.set_timesteps(params.steps, device=latents.device)
+
+        for step, t in enumerate(self.scheduler.timesteps):
+            windows = grid.read(latents)  # (N, C, S, S)
+            windows, known = synchronizer.synchronize(windows, t, step)  # SyncDiffusion
+            predictions = denoiser.predict_all(windows, t, known)
+            latents = grid.merge(denoiser.step(windows, t, predictions))  # MultiDiffusion
+            if on_step:
+                on_step(StepReport(step + 1, params.steps, latents))
+        return latents
+
+    def measure(self, image: Image.Image) -> Coherence | None:
+        return self.meter.measure(image, self.geometry.window_px) if self.meter else None
+
+    def draw_latents(self, params: ResolvedParams) -> Tensor:
+        """Initial noise (1, C, H/f, W/f), drawn on the CPU: a seed means the same on any device."""
+        scale = self.geometry.px_per_latent
+        shape = (1, self.unet.config.in_channels, params.height // scale, params.width // scale)
+        generator = torch.Generator("cpu").manual_seed(params.seed)
+        noise = torch.randn(shape, generator=generator) * float(self.scheduler.init_noise_sigma)
+        return noise.to(self.unet.device)
+
+    def encode_prompt(self, prompt: str, negative_prompt: str) -> PromptEmbeddings:
+        """Text embeddings of the prompt and the negative prompt, (1, tokens, channels) each."""
+        tokens = self.tokenizer(
+            [prompt, negative_prompt],
+            padding="max_length",
+            max_length=self.tokenizer.model_max_length,
+            truncation=True,
+            return_tensors="pt",
+        )
+        use_mask = getattr(self.text_encoder.config, "use_attention_mask", False)
+        device = self.text_encoder.device
+        mask = tokens.attention_mask.to(device) if use_mask else None
+        hidden = self.text_encoder(tokens.input_ids.to(device), attention_mask=mask)[0]
+        return PromptEmbeddings(conditional=hidden[:1], unconditional=hidden[1:])
+
+
+def _geometry(unet: Any, vae: Any) -> ModelGeometry:
+    """Window size from the checkpoint's own configuration."""
+    sample_size = unet.config.sample_size
+    if not isinstance(sample_size, int):
+        raise CheckpointError(f"unet.config.sample_size is {sample_size!r}, not one whole number")
+    px_per_latent = 2 ** (len(vae.config.block_out_channels) - 1)
+    return ModelGeometry(window_px=sample_size * px_per_latent, px_per_latent=px_per_latent)
+
+
+@contextmanager
+def _clock(timings: dict[str, float], part: str) -> Iterator[None]:
+    begin = time.perf_counter()
+    yield
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()  # kernels run on after the call returns
+    timings[part] = time.perf_counter() - begin

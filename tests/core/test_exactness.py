@@ -1,0 +1,157 @@
+"""The pipeline computes the paper's Algorithm 1, and MultiDiffusion where it should.
+
+In float64, so that equal means equal: random networks amplify float32's rounding.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import StableDiffusionPanoramaPipeline
+from torch import Tensor
+
+from core.diffusion.perceptual_weights import load_perceptual
+from core.diffusion.pipeline import SyncDiffusionPipeline
+from core.params import PanoramaParams, SyncParams
+from tests.core import tiny
+from tests.core.transcription import Algorithm1
+
+
+def exact_pipeline(folder: Path, prediction_type: str = "epsilon") -> SyncDiffusionPipeline:
+    pipeline = tiny.pipeline(folder, prediction_type=prediction_type)
+    pipeline.to(torch.float64)
+    scheduler = pipeline.scheduler
+    scheduler.alphas_cumprod = scheduler.alphas_cumprod.double()
+    scheduler.final_alpha_cumprod = scheduler.final_alpha_cumprod.double()
+    pipeline.perceptual = load_perceptual("stlpips-alex").double()
+    return pipeline
+
+
+def params(**changes: Any) -> PanoramaParams:
+    sync = {"weight": 20, "decay": 0.9, **changes.pop("sync", {})}
+    base: dict[str, Any] = {
+        "prompt": "a mountain lake",
+        "negative_prompt": "rain",
+        "width": 128,
+        "height": 64,
+        "stride": 16,
+        "steps": 4,
+        "seed": 3,
+    }
+    return PanoramaParams(**{**base, **changes}, sync=SyncParams(**sync))
+
+
+def ours(pipeline: SyncDiffusionPipeline, asked: PanoramaParams, window_batch: int = 3) -> Tensor:
+    resolved = asked.resolve(pipeline.geometry)
+    with torch.no_grad():
+        embeddings = pipeline.encode_prompt(resolved.prompt, resolved.negative_prompt)
+        noise = pipeline.draw_latents(resolved).to(pipeline.unet.dtype)
+        return pipeline.denoise(noise, resolved, embeddings, None, window_batch)
+
+
+def papers(pipeline: SyncDiffusionPipeline, asked: PanoramaParams) -> Tensor:
+    resolved = asked.resolve(pipeline.geometry)
+    with torch.no_grad():
+        embeddings = pipeline.encode_prompt(resolved.prompt, resolved.negative_prompt)
+    assert pipeline.perceptual is not None
+    algorithm = Algorithm1(
+        pipeline.unet,
+        pipeline.vae,
+        pipeline.scheduler,
+        pipeline.perceptual,
+        embeddings.conditional,
+        embeddings.unconditional,
+        resolved.guidance_scale,
+    )
+    stride = resolved.stride // tiny.PX_PER_LATENT
+    columns = (resolved.width - pipeline.geometry.window_px) // resolved.stride + 1
+    return algorithm.run(
+        pipeline.draw_latents(resolved).double(),
+        steps=resolved.steps,
+        window=tiny.WINDOW_LATENTS,
+        stride=stride,
+        anchor=divmod(resolved.sync.anchor, columns),
+        weight=resolved.sync.weight,
+        decay=resolved.sync.decay,
+        sync_steps=resolved.sync.steps,
+        every=resolved.sync.every,
+    )
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({}, id="every step"),
+        pytest.param({"width": 96, "height": 96, "stride": 32}, id="two rows"),
+        pytest.param({"sync": {"every": 2}}, id="every second step"),
+        pytest.param({"sync": {"steps": 2}}, id="first two steps"),
+        pytest.param({"sync": {"anchor": 0}}, id="first window as anchor"),
+        pytest.param({"guidance_scale": 1.0}, id="no guidance"),
+    ],
+)
+def test_equals_algorithm_1(tmp_path: Path, prediction_type: str, changes: dict[str, Any]) -> None:
+    pipeline = exact_pipeline(tmp_path, prediction_type)
+    asked = params(**changes)
+    expected = papers(pipeline, asked)
+    plain = ours(pipeline, params(**{**changes, "sync": {"weight": 0}}))
+
+    made = ours(pipeline, asked)
+
+    torch.testing.assert_close(made, expected, rtol=0, atol=1e-8)
+    assert (plain - expected).abs().max() > 0.1  # synchronising did move something
+
+
+def test_window_batch_changes_nothing(tmp_path: Path) -> None:
+    pipeline = exact_pipeline(tmp_path)
+    one, all_at_once = ours(pipeline, params(), 1), ours(pipeline, params(), 64)
+    torch.testing.assert_close(one, all_at_once, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("off", [{"weight": 0}, {"steps": 0}, {"every": 5}])
+def test_without_pull_is_multidiffusion(tmp_path: Path, off: dict[str, Any]) -> None:
+    pipeline = exact_pipeline(tmp_path)
+    made = ours(pipeline, params(sync=off))
+    pipeline.perceptual = None
+    assert torch.equal(made, ours(pipeline, params(sync={"weight": 0})))
+
+
+def test_multidiffusion_equals_diffusers(tmp_path: Path) -> None:
+    """diffusers' panorama pipeline has windows of 64 latents, stride 8, built in."""
+    parts = tiny.components(tmp_path, window_latents=64)
+    pipeline = SyncDiffusionPipeline(**parts)
+    asked = params(width=640, height=512, stride=64, steps=3, sync={"weight": 0})
+    reference = StableDiffusionPanoramaPipeline(
+        **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
+    )
+    reference.set_progress_bar_config(disable=True)
+    expected = reference(
+        prompt=asked.prompt,
+        negative_prompt=asked.negative_prompt,
+        height=asked.height,
+        width=asked.width,
+        num_inference_steps=asked.steps,
+        guidance_scale=asked.guidance_scale,
+        latents=pipeline.draw_latents(asked.resolve(pipeline.geometry)),
+        output_type="latent",
+    ).images
+    torch.testing.assert_close(ours(pipeline, asked), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_stride_of_a_window_gives_independent_windows(tmp_path: Path) -> None:
+    """Without overlap and without pull, a panorama is its windows made one by one."""
+    pipeline = tiny.pipeline(tmp_path)
+    asked = params(width=192, stride=64, sync={"weight": 0})
+    resolved = asked.resolve(pipeline.geometry)
+    noise = pipeline.draw_latents(resolved)
+    whole = ours(pipeline, asked)
+    single = params(width=64, stride=64, sync={"weight": 0}).resolve(pipeline.geometry)
+    with torch.no_grad():
+        embeddings = pipeline.encode_prompt(single.prompt, single.negative_prompt)
+        for left in (0, 8, 16):
+            window = noise[..., left : left + 8]
+            alone = pipeline.denoise(window, single, embeddings, None, 1)
+            torch.testing.assert_close(whole[..., left : left + 8], alone, rtol=1e-4, atol=1e-4)

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from core.params import (
+    MAX_PROMPT_CHARS,
+    InvalidParams,
+    ModelGeometry,
+    PanoramaParams,
+    ResolvedParams,
+    SyncParams,
+)
+
+GEOMETRY = ModelGeometry(window_px=512, px_per_latent=8)
+
+
+def test_defaults_are_the_papers_setting() -> None:
+    resolved = PanoramaParams(prompt="a lake").resolve(GEOMETRY)
+    assert (resolved.width, resolved.height, resolved.stride) == (3072, 512, 128)
+    assert (resolved.steps, resolved.guidance_scale) == (50, 7.5)
+    assert (resolved.sync.weight, resolved.sync.decay) == (20, 0.95)
+    assert (resolved.sync.steps, resolved.sync.every) == (50, 1)
+    assert resolved.sync.anchor == 10  # the middle of 21
+
+
+def test_resolving_twice_changes_nothing() -> None:
+    resolved = PanoramaParams(prompt="a lake").resolve(GEOMETRY)
+    assert ResolvedParams.model_validate_json(resolved.model_dump_json()) == resolved
+    assert resolved.resolve(GEOMETRY) == resolved
+
+
+def test_seed_is_drawn_anew_each_time() -> None:
+    drawn = {PanoramaParams(prompt="a lake").resolve(GEOMETRY).seed for _ in range(8)}
+    assert len(drawn) == 8
+
+
+def test_centre_of_a_grid_is_neither_first_row_nor_edge() -> None:
+    asked = PanoramaParams(prompt="x", width=768, height=768, stride=128)  # 3 x 3 windows
+    assert asked.resolve(GEOMETRY).sync.anchor == 4
+
+
+@pytest.mark.parametrize(
+    ("asked", "field"),
+    [
+        ({"width": 3000}, "width"),
+        ({"width": 8}, "width"),
+        ({"height": 513}, "height"),
+        ({"stride": 12}, "stride"),
+        ({"stride": 520}, "stride"),
+        ({"sync": {"steps": 51}}, "sync.steps"),
+        ({"sync": {"anchor": 21}}, "sync.anchor"),
+        ({"width": 32768, "height": 4096}, "width"),
+        ({"width": 32768, "stride": 8, "height": 1024}, "stride"),
+    ],
+)
+def test_what_the_checkpoint_cannot_make_is_refused(asked: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidParams) as refusal:
+        PanoramaParams(prompt="x", **asked).resolve(GEOMETRY)
+    assert refusal.value.field == field
+    assert refusal.value.legal
+
+
+@pytest.mark.parametrize("width", [513, 600, 639, 2000, 3071])
+def test_the_nearest_sizes_named_are_legal_and_nearest(width: int) -> None:
+    with pytest.raises(InvalidParams) as refusal:
+        PanoramaParams(prompt="x", width=width).resolve(GEOMETRY)
+    nearest = [int(n) for n in re.findall(r"\d+", refusal.value.legal.split("nearest:")[1])]
+    for legal in nearest:
+        assert PanoramaParams(prompt="x", width=legal).resolve(GEOMETRY).width == legal
+    below, above = nearest
+    assert below < width < above == below + 128
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"prompt": ""},
+        {"prompt": "  \n"},
+        {"prompt": "x" * (MAX_PROMPT_CHARS + 1)},
+        {"prompt": "x", "steps": 0},
+        {"prompt": "x", "guidance_scale": float("nan")},
+        {"prompt": "x", "guidance_scale": float("inf")},
+        {"prompt": "x", "seed": -1},
+        {"prompt": "x", "colour": "red"},
+        {"prompt": "x", "sync": {"weight": -1}},
+        {"prompt": "x", "sync": {"strength": 1}},
+    ],
+)
+def test_bad_values_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        PanoramaParams.model_validate(wrong)
+
+
+def test_params_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError):
+        SyncParams().weight = 1  # type: ignore[misc]

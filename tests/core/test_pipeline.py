@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import (
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    PNDMScheduler,
+    StableDiffusionPipeline,
+    UniPCMultistepScheduler,
+)
+
+from core.diffusion.checkpoints import load_pipeline, resolve_checkpoint
+from core.diffusion.coherence import CoherenceMeter
+from core.diffusion.errors import (
+    CheckpointError,
+    NonFiniteGradientError,
+    PerceptualWeightsError,
+    UnsupportedSchedulerError,
+)
+from core.diffusion.perceptual import Embedding, PerceptualLoss
+from core.diffusion.perceptual_weights import load_stlpips_style
+from core.diffusion.pipeline import StepReport, SyncDiffusionPipeline
+from core.params import InvalidParams, PanoramaParams, SyncParams
+from tests.core import tiny
+
+PARAMS = PanoramaParams(prompt="a lake", width=128, stride=32, steps=3, seed=5)
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path, perceptual: PerceptualLoss) -> SyncDiffusionPipeline:
+    made = tiny.pipeline(tmp_path)
+    made.perceptual = perceptual
+    made.meter = CoherenceMeter(perceptual, load_stlpips_style())
+    return made
+
+
+def test_makes_a_measured_panorama(pipeline: SyncDiffusionPipeline) -> None:
+    panorama = pipeline(PARAMS)
+    assert panorama.image.size == (128, 64)
+    assert panorama.seed == 5
+    assert panorama.coherence is not None
+    assert panorama.coherence.intra_lpips > 0
+    assert set(panorama.timings_s) == {"encode", "denoise", "decode", "measure"}
+
+
+def test_a_seed_is_a_panorama(pipeline: SyncDiffusionPipeline) -> None:
+    again = pipeline(PARAMS).image.tobytes()
+    assert pipeline(PARAMS).image.tobytes() == again
+    assert pipeline(PARAMS.model_copy(update={"seed": 6})).image.tobytes() != again
+
+
+def test_a_drawn_seed_is_reported_and_repeats(pipeline: SyncDiffusionPipeline) -> None:
+    first = pipeline(PARAMS.model_copy(update={"seed": None}))
+    again = pipeline(PARAMS.model_copy(update={"seed": first.seed}))
+    assert again.image.tobytes() == first.image.tobytes()
+
+
+def test_reports_every_step(pipeline: SyncDiffusionPipeline) -> None:
+    reports: list[StepReport] = []
+    pipeline(PARAMS, on_step=reports.append)
+    assert [(report.step, report.total_steps) for report in reports] == [(1, 3), (2, 3), (3, 3)]
+    assert reports[0].latents.shape == (1, 4, 8, 16)
+
+
+def test_the_callback_can_stop_it(pipeline: SyncDiffusionPipeline) -> None:
+    class Stop(BaseException):
+        pass
+
+    seen: list[int] = []
+
+    def stop(report: StepReport) -> None:
+        seen.append(report.step)
+        if report.step == 2:
+            raise Stop
+
+    with pytest.raises(Stop):
+        pipeline(PARAMS, on_step=stop)
+    assert seen == [1, 2]
+
+
+def test_the_caller_may_hold_no_grad_or_not(pipeline: SyncDiffusionPipeline) -> None:
+    expected = pipeline(PARAMS).image.tobytes()
+    with torch.no_grad():
+        assert pipeline(PARAMS).image.tobytes() == expected
+
+
+def test_impossible_size_is_refused(pipeline: SyncDiffusionPipeline) -> None:
+    with pytest.raises(InvalidParams, match="width"):
+        pipeline(PARAMS.model_copy(update={"width": 130}))
+
+
+def test_synchronising_needs_a_network(pipeline: SyncDiffusionPipeline) -> None:
+    pipeline.perceptual = None
+    with pytest.raises(PerceptualWeightsError, match="load_perceptual"):
+        pipeline(PARAMS)
+    pipeline(PARAMS.model_copy(update={"sync": SyncParams(weight=0)}))
+
+
+def test_nan_names_window_and_step(pipeline: SyncDiffusionPipeline) -> None:
+    class Broken(PerceptualLoss):
+        name = "broken"
+        calls = 0
+
+        def _embed(self, images: torch.Tensor) -> Embedding:
+            self.calls += 1
+            if self.calls == 5:  # step 1 of: anchor, windows 0 and 2 one by one, and again
+                images = images * float("nan")
+            return [images]
+
+    pipeline.perceptual = Broken()
+    with pytest.raises(NonFiniteGradientError, match=r"step 1 .* window\(s\) 0;") as error:
+        pipeline(PARAMS, window_batch=1)
+    assert (error.value.step, error.value.windows) == (1, (0,))
+
+
+@pytest.mark.parametrize(
+    "scheduler", [PNDMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler]
+)
+def test_stateful_schedulers_are_refused_by_name(tmp_path: Path, scheduler: type) -> None:
+    parts = tiny.components(tmp_path) | {"scheduler": scheduler()}
+    with pytest.raises(UnsupportedSchedulerError, match=f"{scheduler.__name__}.*DDIMScheduler"):
+        SyncDiffusionPipeline(**parts)
+
+
+def test_loads_what_stable_diffusion_saved(tmp_path: Path) -> None:
+    """A checkpoint as it is published: StableDiffusionPipeline's, with another scheduler."""
+    parts = tiny.components(tmp_path / "tokenizer")
+    parts["scheduler"] = PNDMScheduler(beta_schedule="scaled_linear", steps_offset=1)
+    published = StableDiffusionPipeline(
+        **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
+    )
+    published.save_pretrained(tmp_path / "checkpoint")
+
+    pipeline = load_pipeline(str(tmp_path / "checkpoint"), perceptual="stlpips-alex", device="cpu")
+
+    assert isinstance(pipeline.scheduler, DDIMScheduler)
+    assert pipeline.scheduler.config.beta_schedule == "scaled_linear"
+    assert pipeline.scheduler.config.clip_sample is False
+    assert (pipeline.geometry.window_px, pipeline.geometry.px_per_latent) == (64, 8)
+    assert pipeline(PARAMS).image.size == (128, 64)
+
+
+def test_names_of_checkpoints(tmp_path: Path) -> None:
+    assert resolve_checkpoint("stabilityai/some-model@fp16") == ("stabilityai/some-model", "fp16")
+    assert resolve_checkpoint("stabilityai/some-model") == ("stabilityai/some-model", None)
+    assert resolve_checkpoint(str(tmp_path)) == (str(tmp_path), None)
+    with pytest.raises(CheckpointError, match="no directory"):
+        resolve_checkpoint("./nowhere")
+
+
+def test_a_directory_that_is_no_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="legal: 'embedded', a directory, or a hub id"):
+        load_pipeline(str(tmp_path), perceptual="stlpips-alex", device="cpu")

@@ -1,0 +1,104 @@
+"""Algorithm 1 of SyncDiffusion (arXiv 2306.05178), word for word: slow, one window at a time.
+
+The measure of exactness for core.diffusion. It shares no code with it: formulas are written out
+from the paper (and from DDIM, arXiv 2010.02502), latents are cut and averaged by plain loops.
+Only the networks themselves are the same, the perceptual one included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+PerceptualDistance = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass
+class Algorithm1:
+    unet: Any
+    vae: Any
+    scheduler: Any  # its noise schedule and its timesteps only
+    perceptual: PerceptualDistance
+    text: Tensor  # (1, tokens, channels)
+    no_text: Tensor
+    guidance_scale: float
+
+    def model_output(self, z: Tensor, t: int) -> Tensor:
+        without = self.unet(z, t, encoder_hidden_states=self.no_text).sample
+        with_text = self.unet(z, t, encoder_hidden_states=self.text).sample
+        output: Tensor = without + self.guidance_scale * (with_text - without)
+        return output
+
+    def original_and_noise(self, z: Tensor, t: int) -> tuple[Tensor, Tensor]:
+        """x0 (Eq. 10) and epsilon; for v-prediction through v = sqrt(a) eps - sqrt(1 - a) x0."""
+        a = self.scheduler.alphas_cumprod[t]
+        output = self.model_output(z, t)
+        if self.scheduler.config.prediction_type == "epsilon":
+            return (z - (1 - a).sqrt() * output) / a.sqrt(), output
+        return a.sqrt() * z - (1 - a).sqrt() * output, a.sqrt() * output + (1 - a).sqrt() * z
+
+    def picture(self, z: Tensor, t: int) -> Tensor:
+        """D(x0): decoded, clamped to [0, 1], and brought to the perceptual network's [-1, 1]."""
+        original, _ = self.original_and_noise(z, t)
+        decoded = self.vae.decode(original / self.vae.config.scaling_factor).sample
+        image: Tensor = (decoded / 2 + 0.5).clamp(0, 1)
+        return 2 * image - 1
+
+    def ddim(self, z: Tensor, t: int, steps: int) -> Tensor:
+        original, noise = self.original_and_noise(z, t)
+        before = t - self.scheduler.config.num_train_timesteps // steps
+        a = (
+            self.scheduler.alphas_cumprod[before]
+            if before >= 0
+            else self.scheduler.final_alpha_cumprod
+        )
+        earlier: Tensor = a.sqrt() * original + (1 - a).sqrt() * noise
+        return earlier
+
+    def run(
+        self,
+        z: Tensor,
+        *,
+        steps: int,
+        window: int,
+        stride: int,
+        anchor: tuple[int, int],  # row, column
+        weight: float,
+        decay: float = 1.0,
+        sync_steps: int | None = None,
+        every: int = 1,
+    ) -> Tensor:
+        height, width = z.shape[-2:]
+        views = [
+            (row * stride, column * stride)
+            for row in range((height - window) // stride + 1)
+            for column in range((width - window) // stride + 1)
+        ]
+        anchor_corner = (anchor[0] * stride, anchor[1] * stride)
+        self.scheduler.set_timesteps(steps)
+
+        for i, timestep in enumerate(self.scheduler.timesteps):
+            t = int(timestep)
+            synchronised = (i + 1) % every == 0 and (sync_steps is None or i < sync_steps)
+            total, count = torch.zeros_like(z), torch.zeros_like(z)
+            if synchronised:
+                top, left = anchor_corner
+                with torch.no_grad():
+                    target = self.picture(z[:, :, top : top + window, left : left + window], t)
+            for top, left in views:
+                z_v = z[:, :, top : top + window, left : left + window].clone()
+                if synchronised and (top, left) != anchor_corner:
+                    z_v.requires_grad_()
+                    loss = self.perceptual(self.picture(z_v, t), target).sum()
+                    (gradient,) = torch.autograd.grad(loss, z_v)
+                    z_v = (z_v - weight * decay**i * gradient).detach()
+                with torch.no_grad():
+                    stepped = self.ddim(z_v, t, steps)
+                total[:, :, top : top + window, left : left + window] += stepped
+                count[:, :, top : top + window, left : left + window] += 1
+            z = total / count
+        return z
