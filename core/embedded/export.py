@@ -1,0 +1,59 @@
+"""Writes the checkpoint in Stable Diffusion's format, float16."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import torch
+from diffusers import (
+    AutoencoderTiny,
+    DDIMScheduler,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
+from torch import nn
+from transformers import CLIPTextModel, CLIPTokenizer
+
+
+def export(
+    work: Path,
+    target: Path,
+    *,
+    tokenizer: CLIPTokenizer,
+    scheduler: DDIMScheduler,
+    autoencoder: AutoencoderTiny,
+    unet: UNet2DConditionModel,
+    text_encoder: CLIPTextModel,
+) -> None:
+    """Fills the networks from the runs' checkpoints (EMA weights) and saves them."""
+    autoencoder.decoder.load_state_dict(_state(work / "decoder.pt")["model"])
+    autoencoder.encoder.load_state_dict(_state(work / "encoder.pt")["model"])
+    average = _state(work / "denoiser.pt")["ema"]
+    _fill([*unet.parameters(), *text_encoder.parameters()], average)
+    pipeline = StableDiffusionPipeline(
+        vae=autoencoder.half(),
+        text_encoder=text_encoder.half(),
+        tokenizer=tokenizer,
+        unet=unet.half(),
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    if target.exists():
+        shutil.rmtree(target)
+    pipeline.save_pretrained(target)
+    # transformers 5 writes tokenizer.json alone; other readers of the format look for these.
+    tokenizer.backend_tokenizer.model.save(str(target / "tokenizer"))
+
+
+def _state(file: Path) -> dict[str, dict[str, torch.Tensor]]:
+    state: dict[str, dict[str, torch.Tensor]] = torch.load(file, weights_only=True)
+    return state
+
+
+@torch.no_grad()
+def _fill(parameters: list[nn.Parameter], average: dict[str, torch.Tensor]) -> None:
+    for i, parameter in enumerate(parameters):
+        parameter.copy_(average[str(i)])
