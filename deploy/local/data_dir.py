@@ -62,11 +62,11 @@ class DataDir:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise self._already_running() from error
+            self._forget_the_run()  # a stack that was killed leaves its traces
             try:
                 yield
             finally:
-                self._state_file.unlink(missing_ok=True)
-                self.env_file.unlink(missing_ok=True)
+                self._forget_the_run()
 
     def running(self) -> StackState | None:
         """The stack that holds this directory now, if one does and has got that far."""
@@ -100,6 +100,10 @@ class DataDir:
     def read_env(self) -> dict[str, str]:
         pairs = (line.split("=", 1) for line in self.env_file.read_text().splitlines())
         return {name: shlex.split(value)[0] for name, value in pairs}
+
+    def _forget_the_run(self) -> None:
+        self._state_file.unlink(missing_ok=True)
+        self.env_file.unlink(missing_ok=True)
 
     def _already_running(self) -> StackAlreadyRunning:
         state = self.running()

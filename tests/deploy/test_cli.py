@@ -1,0 +1,58 @@
+"""What the command says before any server or model comes into play."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.params import SyncParams
+from tests.deploy.conftest import Cli, environment
+
+COMMANDS = ("up", "demo", "render", "api", "worker", "janitor", "doctor", "prefetch")
+
+
+def test_help_lists_every_command(cli: Cli) -> None:
+    said = cli("--help").stdout
+    assert all(f" {command} " in said for command in COMMANDS)
+
+
+def test_help_reads_neither_torch_nor_servers() -> None:
+    program = (
+        "import sys, typer.testing, deploy.cli\n"
+        "assert typer.testing.CliRunner().invoke(deploy.cli.app, ['render', '--help']).output\n"
+        "heavy = {'torch', 'diffusers', 'boto3', 'redis', 'fastapi'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment())
+
+
+def test_defaults_in_the_help_are_the_parameters_own(cli: Cli) -> None:
+    assert f"Default: {SyncParams().weight}" in cli("render", "--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["", "-o", "x.png"], "PROMPT"),
+        (["a", "-o", "x.png", "--width", "0"], "--width"),
+        (["a", "-o", "x.png", "--sync-weight", "-1"], "--sync-weight"),
+        (["a", "-o", "x.png", "--guidance-scale", "nan"], "--guidance-scale"),
+        (["a", "-o", "x.jpg"], ".png"),
+        (["a", "-o", "/no/such/folder/x.png"], "/no/such/folder"),
+    ],
+)
+def test_render_refuses_before_it_loads_a_model(cli: Cli, options: list[str], said: str) -> None:
+    done = cli("render", *options, timeout_s=10)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_settings_that_do_not_parse_are_named(cli: Cli, tmp_path: Path) -> None:
+    done = cli("up", "--data", str(tmp_path / "var"), PANOWEAVE_PORT="eight")
+    assert done.returncode == 2
+    assert "PANOWEAVE_PORT" in done.stderr
+    assert not (tmp_path / "var").exists()

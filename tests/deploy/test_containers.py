@@ -1,0 +1,139 @@
+"""The container files, as far as they can be checked without a container engine."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from redis import Redis
+from typer.main import get_command
+
+from core.jobs.settings import Settings
+from deploy.cli import app
+from deploy.local.child import Child
+from deploy.local.ports import free_port
+from deploy.local.servers import S3Server, find_redis_server
+from tests.deploy.conftest import wait_until
+
+ROOT = Path(__file__).parents[2]
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+OURS = {name: service for name, service in SERVICES.items() if "build" in service}
+
+
+def test_compose_fits_the_published_schema() -> None:
+    command = [str(Path(sysconfig.get_path("scripts")) / "check-jsonschema")]
+    command += ["--builtin-schema", "vendor.compose-spec", "docker-compose.yml"]
+    subprocess.run(command, cwd=ROOT, check=True)
+
+
+def test_dockerfile_passes_its_linter() -> None:
+    linter = str(Path(sysconfig.get_path("scripts")) / "hadolint")
+    subprocess.run([linter, "Dockerfile"], cwd=ROOT, check=True)
+
+
+def test_there_are_the_parts_of_the_stack() -> None:
+    assert set(SERVICES) == {"redis", "seaweedfs", "api", "worker", "worker-gpu", "janitor"}
+
+
+def test_every_panoweave_command_exists() -> None:
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    written = [service["command"] for service in OURS.values() if "command" in service]
+    written += [
+        re.findall(r'"([^"]+)"', line) for line in re.findall(r"^CMD (\[.+)", DOCKERFILE, re.M)
+    ]
+    assert len(written) == 5
+    for program, command in written:
+        assert program == "panoweave"
+        assert command in commands
+
+
+def test_every_setting_exists() -> None:
+    for service in OURS.values():
+        for name in service["environment"]:
+            assert name.removeprefix("PANOWEAVE_").lower() in Settings.model_fields
+
+
+def test_no_secret_is_written_down() -> None:
+    for service in SERVICES.values():
+        for name, value in service.get("environment", {}).items():
+            if re.search("SECRET|PASSWORD|ACCESS_KEY|AUTH|REDIS_URL", name):
+                assert re.search(r"\$\{[A-Z0-9_]+:\?", value), name
+    example = (ROOT / ".env.example").read_text()
+    required = set(re.findall(r"\$\{([A-Z0-9_]+):\?", (ROOT / "docker-compose.yml").read_text()))
+    assert set(re.findall(r"^([A-Z0-9_]+)=$", example, re.M)) == required
+
+
+def test_ports_are_published_on_loopback_only() -> None:
+    published = [port for service in SERVICES.values() for port in service.get("ports", [])]
+    assert published
+    assert all(port.startswith("127.0.0.1:") for port in published)
+    assert SERVICES["api"]["environment"]["PANOWEAVE_HOST"] == "127.0.0.1"
+
+
+def test_images_run_as_nobody_special_and_are_pinned() -> None:
+    stages = re.split(r"^FROM ", DOCKERFILE, flags=re.M)[2:]
+    assert len(stages) == 2
+    assert all(re.search(r"^USER \d+$", stage, re.M) for stage in stages)
+    assert re.match(r"FROM python:3\.11\.\d+-slim-\w+ ", DOCKERFILE[DOCKERFILE.index("FROM ") :])
+    for name in ("redis", "seaweedfs"):
+        assert re.search(r":\d+\.\d+", SERVICES[name]["image"])
+
+
+def test_the_api_image_gets_no_torch() -> None:
+    api = DOCKERFILE.partition("AS api")[2].partition("\nFROM ")[0]
+    assert '".[service,cli]"' in api
+    assert "core/diffusion" not in re.sub(r"#.*", "", api)
+
+
+def test_every_file_that_is_copied_reaches_the_build() -> None:
+    let_in = {
+        line[1:].strip("/")
+        for line in (ROOT / ".dockerignore").read_text().splitlines()
+        if line.startswith("!")
+    }
+    for line in re.findall(r"^COPY (.+)", DOCKERFILE, re.M):
+        for source in line.split()[:-1]:
+            assert (ROOT / source).exists(), source
+            assert source.split("/")[0] in let_in, source
+
+
+def test_the_redis_command_starts_a_redis_that_keeps_jobs(tmp_path: Path) -> None:
+    port = free_port()
+    command = [
+        word.replace("${REDIS_PASSWORD:?set it in .env}", "secret")
+        for word in SERVICES["redis"]["command"]
+    ]
+    command = [str(find_redis_server()), *command[1:], "--port", str(port), "--dir", str(tmp_path)]
+    child = Child("redis", command, os.environ, tmp_path / "log", grace_s=5)
+    child.start()
+    with Redis(port=port, password="secret") as client:
+        wait_until(lambda: "Ready to accept" in child.log_tail(), 10, child.log_tail)
+        assert client.config_get("appendonly") == {"appendonly": "yes"}
+        assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+    child.kill()
+
+
+def test_the_s3_flags_are_those_of_the_local_stack(s3_server: S3Server) -> None:
+    assert s3_server.child.pid is not None
+    running = Path(f"/proc/{s3_server.child.pid}/cmdline").read_text().split("\0")
+    flags = {
+        flag
+        for flag in SERVICES["seaweedfs"]["command"]
+        if not re.match(r"-(dir|ip|s3\.port)[.=]", flag) or "port." in flag
+    }
+    assert flags <= set(running), flags - set(running)
+
+
+@pytest.mark.parametrize("name", ["redis", "seaweedfs"])
+def test_servers_say_when_they_are_ready(name: str) -> None:
+    assert SERVICES[name]["healthcheck"]["test"][0] == "CMD"
+    waits = [service["depends_on"][name] for service in OURS.values()]
+    assert waits == [{"condition": "service_healthy"}] * len(OURS)

@@ -1,0 +1,97 @@
+"""`panoweave doctor` where nothing runs, where everything runs, and where one thing is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from redis import Redis
+
+from core.jobs.settings import Settings
+from deploy.local.ports import free_port
+from deploy.local.servers import RedisServer
+from tests.deploy.conftest import Cli, RunningStack
+
+
+def server_environment(settings: Settings, model: Path) -> dict[str, str]:
+    assert settings.s3_endpoint is not None
+    assert settings.s3_access_key_id is not None
+    assert settings.s3_secret_access_key is not None
+    return {
+        "PANOWEAVE_REDIS_URL": settings.redis_url.get_secret_value(),
+        "PANOWEAVE_S3_ENDPOINT": settings.s3_endpoint,
+        "PANOWEAVE_S3_BUCKET": settings.s3_bucket,
+        "PANOWEAVE_S3_ACCESS_KEY_ID": settings.s3_access_key_id.get_secret_value(),
+        "PANOWEAVE_S3_SECRET_ACCESS_KEY": settings.s3_secret_access_key.get_secret_value(),
+        "PANOWEAVE_MODEL": str(model),
+    }
+
+
+def levels(said: str) -> dict[str, str]:
+    """Check name -> ok, warn or fail."""
+    found = {}
+    for line in said.splitlines():
+        words = line.split()
+        for level in ("ok", "warn", "fail"):
+            if level in words:
+                found[" ".join(words[: words.index(level)])] = level
+    return found
+
+
+def test_where_nothing_runs_it_says_what_to_do(cli: Cli, tmp_path: Path) -> None:
+    nobody = f"redis://127.0.0.1:{free_port()}/0"
+    done = cli("doctor", "--data", str(tmp_path / "var"), PANOWEAVE_REDIS_URL=nobody)
+    assert done.returncode == 1
+    found = levels(done.stdout)
+    assert found["Redis"] == "fail"
+    assert found["S3 bucket panoweave"] == "fail"
+    assert "panoweave up" in done.stdout
+    assert "PANOWEAVE_REDIS_URL" in done.stdout
+
+
+def test_servers_that_work_pass(cli: Cli, settings: Settings, tiny_model: Path) -> None:
+    done = cli("doctor", **server_environment(settings, tiny_model))
+    assert done.returncode == 0, done.stdout
+    assert set(levels(done.stdout).values()) == {"ok"}
+
+
+def test_it_finds_the_stack_that_runs_here(stack: RunningStack, cli: Cli, tiny_model: Path) -> None:
+    done = cli("doctor", "--data", str(stack.home.root), PANOWEAVE_MODEL=str(tiny_model))
+    assert done.returncode == 0, done.stdout
+    assert stack.state().api_url in done.stdout
+
+
+def test_each_thing_that_is_wrong_is_named(cli: Cli, settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "unet").mkdir()
+    wrong = server_environment(settings, tmp_path) | {
+        "PANOWEAVE_S3_BUCKET": "nobodys",
+        "PANOWEAVE_PERCEPTUAL": "lpips-vgg",
+        "PANOWEAVE_PERCEPTUAL_TRUNK": str(tmp_path / "missing.pth"),
+        "PANOWEAVE_DEVICE": "cuda:63",
+        "PANOWEAVE_REDIS_URL": f"redis://127.0.0.1:{free_port()}/0",
+    }
+    done = cli("doctor", **wrong)
+    assert done.returncode == 1
+    assert {name.split()[0]: level for name, level in levels(done.stdout).items()} == {
+        "Redis": "fail",
+        "S3": "fail",
+        "device": "fail",
+        "model": "fail",
+        "perceptual": "fail",
+    }
+    assert "vae" in done.stdout
+    assert "missing.pth" in done.stdout
+
+
+def test_a_redis_that_may_lose_jobs_is_named(
+    cli: Cli, settings: Settings, tmp_path: Path, tiny_model: Path
+) -> None:
+    with RedisServer(tmp_path / "data", tmp_path / "logs") as server:
+        with Redis.from_url(server.url) as client:
+            client.config_set("maxmemory-policy", "allkeys-lru")
+            client.config_set("appendonly", "no")
+        environment = server_environment(settings, tiny_model)
+        done = cli("doctor", **environment | {"PANOWEAVE_REDIS_URL": server.url})
+    assert done.returncode == 1
+    found = levels(done.stdout)
+    assert found["Redis persistence"] == "warn"
+    assert found["Redis eviction"] == "fail"

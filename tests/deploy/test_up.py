@@ -1,0 +1,89 @@
+"""`panoweave up`: the whole stack, and what happens to it when parts of it die."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+from deploy.local.ports import LOOPBACK
+from tests.deploy.conftest import Cli, RunningStack, is_alive, wait_until
+
+PARTS = {"redis", "s3", "janitor", "worker", "api"}
+
+
+def test_a_panorama_comes_back_over_http(stack: RunningStack) -> None:
+    job = stack.make_panorama()
+    assert job["status"] == "succeeded", job
+    picture = stack.http.get(f"/panoramas/{job['id']}/image")
+    assert picture.content.startswith(b"\x89PNG")
+    assert "panoweave is up" in stack.said()
+    assert f"curl -s {stack.state().api_url}/panoramas" in stack.said()
+
+
+def test_a_killed_worker_comes_back_and_works(stack: RunningStack) -> None:
+    killed = stack.state().children["worker"]
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: stack.state().children.get("worker", killed) != killed, 20, stack.said)
+    assert "worker was ended by SIGKILL" in stack.said()
+    assert stack.make_panorama()["status"] == "succeeded"
+
+
+def test_a_second_stack_on_the_same_data_is_refused(stack: RunningStack, cli: Cli) -> None:
+    done = cli("up", "--data", str(stack.home.root))
+    assert done.returncode == 1
+    assert stack.state().api_url in done.stderr
+    assert "--data" in done.stderr
+
+
+def test_a_taken_port_is_named_before_anything_starts(cli: Cli, tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind((LOOPBACK, 0))
+        other.listen()
+        port = other.getsockname()[1]
+        done = cli("up", "--data", str(tmp_path / "var"), "--port", str(port))
+    assert done.returncode == 1
+    assert f"port {port}" in done.stderr
+    assert f"--port {port + 1}" in done.stderr
+    assert not (tmp_path / "var" / "logs").exists()
+
+
+def test_stopping_leaves_no_process_and_starting_again_finds_the_jobs(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    first = RunningStack(tmp_path / "var", tiny_model)
+    job = first.make_panorama()
+    picture = first.http.get(f"/panoramas/{job['id']}/image").content
+    children = first.state().children
+    assert set(children) == PARTS
+    assert first.stop(signal.SIGTERM) == 0, first.said()
+    assert not [name for name, pid in children.items() if is_alive(pid)]
+    assert first.home.running() is None
+
+    second = RunningStack(tmp_path / "var", tiny_model)
+    again = second.http.get(f"/panoramas/{job['id']}").json()
+    assert again["status"] == "succeeded"
+    assert second.http.get(f"/panoramas/{job['id']}/image").content == picture
+    children = second.state().children
+    second.kill()
+    wait_until(lambda: not any(is_alive(pid) for pid in children.values()), 20)
+
+
+def test_a_model_that_cannot_be_loaded_ends_the_start_with_the_reason(
+    cli: Cli, tmp_path: Path
+) -> None:
+    empty = tmp_path / "empty-model"
+    empty.mkdir()
+    done = cli(
+        "up",
+        "--data",
+        str(tmp_path / "var"),
+        "--port",
+        "0",
+        timeout_s=180,
+        PANOWEAVE_MODEL=str(empty),
+    )
+    assert done.returncode == 1
+    assert str(empty) in done.stderr
+    assert "panoweave doctor" in done.stderr
