@@ -28,7 +28,7 @@ def server_environment(settings: Settings, model: Path) -> dict[str, str]:
 
 def levels(said: str) -> dict[str, str]:
     """Check name -> ok, warn or fail."""
-    found = {}
+    found: dict[str, str] = {}
     for line in said.splitlines():
         words = line.split()
         for level in ("ok", "warn", "fail"):
