@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 from pydantic import SecretStr
@@ -37,7 +38,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         yield server
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def settings(redis_server: RedisServer, s3_server: S3Server) -> Settings:
     """Settings for the test Redis and the test S3."""
     return Settings(
@@ -57,10 +58,14 @@ def redis(settings: Settings) -> Iterator[Redis]:
         yield client
 
 
+@pytest.fixture(scope="session")
+def object_store(settings: Settings) -> Iterator[ObjectStore]:
+    with closing(ObjectStore(settings)) as store:
+        yield store
+
+
 @pytest.fixture
-def objects(settings: Settings) -> Iterator[ObjectStore]:
+def objects(object_store: ObjectStore) -> ObjectStore:
     """The test bucket, emptied."""
-    store = ObjectStore(settings)
-    store.delete_prefix("")
-    yield store
-    store.close()
+    object_store.delete_prefix("")
+    return object_store

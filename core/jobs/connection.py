@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from redis import Redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
+from redis.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
@@ -41,7 +41,7 @@ def redis_away_is_store_unavailable() -> Iterator[None]:
     except (RedisConnectionError, RedisTimeoutError) as error:
         raise StoreUnavailable("Redis does not answer") from error
     except ResponseError as error:
-        in_trouble = isinstance(error, OutOfMemoryError | ReadOnlyError)
+        in_trouble = isinstance(error, OutOfMemoryError | ReadOnlyError | NoPermissionError)
         if in_trouble or any(word in str(error) for word in _TROUBLE):
-            raise StoreUnavailable("Redis refuses writes") from error
+            raise StoreUnavailable("Redis refuses the command") from error
         raise

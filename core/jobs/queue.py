@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import rq
@@ -44,8 +45,15 @@ class Queue:
 
     def position(self, record: JobRecord) -> int | None:
         """How many jobs will be taken before this one; None when it does not wait."""
+        return self.positions([record])[record.id]
+
+    def positions(self, records: Sequence[JobRecord]) -> dict[str, int | None]:
         with redis_away_is_store_unavailable():
-            return self.rq.get_job_position(_rq_id(record))
+            pipeline = self._redis.pipeline(transaction=False)
+            for record in records:
+                pipeline.lpos(self.rq.key, _rq_id(record))
+            found = pipeline.execute()
+        return {record.id: place for record, place in zip(records, found, strict=True)}
 
     def depth(self) -> int:
         with redis_away_is_store_unavailable():

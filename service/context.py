@@ -1,0 +1,56 @@
+"""What a request works with: made once at start-up, reached through FastAPI's dependencies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+from redis import Redis
+
+from core.jobs.connection import connect
+from core.jobs.objects import ObjectStore
+from core.jobs.queue import Queue
+from core.jobs.record import DEFAULT_TENANT
+from core.jobs.settings import Settings
+from core.jobs.store import JobStore
+
+# A client waits for us: Redis answers in a millisecond or is away.
+_REDIS_TIMEOUT_S = 1.0
+
+
+@dataclass(frozen=True)
+class Context:
+    settings: Settings
+    redis: Redis
+    store: JobStore
+    queue: Queue
+    objects: ObjectStore
+
+
+@contextmanager
+def open_context(settings: Settings) -> Iterator[Context]:
+    """Opens no connection yet, so the API starts, and says what is wrong, while Redis is away."""
+    objects = ObjectStore(settings)
+    try:
+        with connect(settings, timeout_s=_REDIS_TIMEOUT_S) as redis:
+            yield Context(settings, redis, JobStore(redis, settings), Queue(redis), objects)
+    finally:
+        objects.close()
+
+
+def _context(request: Request) -> Context:
+    context: Context = request.app.state.context
+    return context
+
+
+def _tenant() -> str:
+    """Whose request it is. API keys will tell; until then everybody is the default tenant, and
+    the API serves loopback only (`check_bind`)."""
+    return DEFAULT_TENANT
+
+
+InContext = Annotated[Context, Depends(_context)]
+Tenant = Annotated[str, Depends(_tenant)]

@@ -1,0 +1,204 @@
+"""Every refusal of the API, as RFC 9457 `application/problem+json` with a stable `code`.
+
+    ServiceError
+    ├── MalformedJson          400  malformed_json
+    ├── UnknownPath            404  unknown_path
+    ├── NoSuchPanorama         404  not_found
+    ├── MethodNotAllowed       405  method_not_allowed
+    ├── NotSucceeded           409  not_succeeded
+    ├── BodyTooLarge           413  body_too_large
+    ├── UnsupportedMediaType   415  unsupported_media_type
+    ├── InvalidRequest         422  invalid_params
+    ├── InternalError          500  internal_error
+    └── Unavailable            503
+        ├── NotReady                model_not_ready
+        ├── RedisAway               store_unavailable
+        └── ObjectsAway             storage_unavailable
+
+What core.jobs and core.params raise becomes one of these; nothing quotes the request's values.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import ClassVar
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+
+from core.jobs.failures import (
+    JobsError,
+    ModelNotReady,
+    NotFound,
+    ObjectStoreError,
+    StoreUnavailable,
+)
+from core.params import InvalidParams
+from service.legal import field_problem
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class FieldProblem(BaseModel):
+    """One field that cannot be accepted."""
+
+    field: str = Field(description="Dotted path, such as `sync.weight`.")
+    detail: str
+    legal: str | None = Field(None, description="What would be accepted.")
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details."""
+
+    model_config = ConfigDict(title="Problem")
+
+    type: str = Field(description="`urn:panoweave:problem:` and the code.")
+    title: str
+    status: int
+    code: str = Field(description="Stable: for programs to decide upon.")
+    detail: str
+    errors: list[FieldProblem] | None = Field(None, description="The fields at fault, if any.")
+
+
+class ServiceError(Exception):
+    status: ClassVar[int]
+    code: ClassVar[str]
+    title: ClassVar[str]
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        errors: Sequence[FieldProblem] = (),
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = list(errors)
+        self.headers = headers or {}
+
+    def response(self) -> JSONResponse:
+        problem = Problem(
+            type=f"urn:panoweave:problem:{self.code}",
+            title=self.title,
+            status=self.status,
+            code=self.code,
+            detail=self.detail,
+            errors=self.errors or None,
+        )
+        return JSONResponse(
+            problem.model_dump(exclude_none=True),
+            status_code=self.status,
+            headers=self.headers,
+            media_type=MEDIA_TYPE,
+        )
+
+
+class MalformedJson(ServiceError):
+    status, code, title = 400, "malformed_json", "The body is not JSON"
+
+
+class UnknownPath(ServiceError):
+    status, code, title = 404, "unknown_path", "There is nothing here"
+
+
+class NoSuchPanorama(ServiceError):
+    status, code, title = 404, "not_found", "No such panorama"
+
+
+class MethodNotAllowed(ServiceError):
+    status, code, title = 405, "method_not_allowed", "This path takes another method"
+
+
+class NotSucceeded(ServiceError):
+    status, code, title = 409, "not_succeeded", "There is no finished picture"
+
+
+class BodyTooLarge(ServiceError):
+    status, code, title = 413, "body_too_large", "The body is too large"
+
+
+class UnsupportedMediaType(ServiceError):
+    status, code, title = 415, "unsupported_media_type", "The body must be JSON"
+
+
+class InvalidRequest(ServiceError):
+    status, code, title = 422, "invalid_params", "The request cannot be carried out"
+
+
+class InternalError(ServiceError):
+    status, code, title = 500, "internal_error", "Something went wrong on our side"
+
+
+class Unavailable(ServiceError):
+    status = 503
+    retry_after_s: ClassVar[int]
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"Retry-After": str(self.retry_after_s)})
+
+
+class NotReady(Unavailable):
+    code, title, retry_after_s = "model_not_ready", "The model is not ready yet", 5
+
+
+class RedisAway(Unavailable):
+    code, title, retry_after_s = "store_unavailable", "The job store is away", 2
+
+
+class ObjectsAway(Unavailable):
+    code, title, retry_after_s = "storage_unavailable", "The object store is away", 5
+
+
+def _translate(error: Exception) -> ServiceError:
+    match error:
+        case ServiceError():
+            return error
+        case NotFound():
+            return NoSuchPanorama(f"There is no panorama {error.job_id}.")
+        case ModelNotReady():
+            return NotReady(f"No worker has loaded the model {error.model} yet.")
+        case StoreUnavailable():
+            return RedisAway("The job store did not answer: nothing was accepted. Try again.")
+        case ObjectStoreError():
+            return ObjectsAway("The object store could not be used. Try again.")
+        case InvalidParams():
+            at_fault = FieldProblem(field=error.field, detail=error.problem, legal=error.legal)
+            return InvalidRequest(f"{error.field}: {error.problem}.", errors=[at_fault])
+        case RequestValidationError():
+            return _invalid_request(error)
+        case HTTPException(status_code=404):
+            return UnknownPath("No such path. The paths there are: see /openapi.json.")
+        case HTTPException(status_code=405):
+            allow = (error.headers or {}).get("Allow", "")
+            return MethodNotAllowed(f"Allowed here: {allow}.", headers={"Allow": allow})
+    return InternalError("The request was not carried out. It has been logged.")
+
+
+def _invalid_request(error: RequestValidationError) -> InvalidRequest:
+    # One a field: a union reports each of its branches.
+    problems: dict[str, FieldProblem] = {}
+    for found in error.errors():
+        field, detail, legal = field_problem(found)
+        problems.setdefault(field, FieldProblem(field=field, detail=detail, legal=legal))
+    names = ", ".join(problems)
+    return InvalidRequest(f"Cannot be accepted: {names}.", errors=list(problems.values()))
+
+
+async def _respond(request: Request, error: Exception) -> JSONResponse:
+    translated = _translate(error)
+    if isinstance(translated, Unavailable | InternalError):
+        log.warning("%s %s: %s", request.method, request.url.path, translated.code)
+    return translated.response()
+
+
+def install(app: FastAPI) -> None:
+    handled = (JobsError, InvalidParams, RequestValidationError, HTTPException, ServiceError)
+    for kind in (*handled, Exception):
+        app.add_exception_handler(kind, _respond)

@@ -1,0 +1,19 @@
+"""Which models there are, as the workers tell."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from service.context import InContext
+from service.errors import RedisAway
+from service.openapi import refusals
+from service.schemas import ModelList
+from service.views import model_views
+
+router = APIRouter(tags=["models"])
+
+
+@router.get("/models", responses=refusals(RedisAway))
+def list_models(context: InContext) -> ModelList:
+    """Each model's window, which says what sizes it makes, and how many workers hold it."""
+    return ModelList(items=model_views(context))

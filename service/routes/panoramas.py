@@ -1,0 +1,101 @@
+"""Panoramas: ask for one, look at it, list them, call one off, fetch the picture.
+
+Retry, delete, events, preview and deliveries join here.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response, status
+from fastapi.responses import RedirectResponse
+
+from core.jobs.record import JOB_ID_PATTERN, TERMINAL, JobRecord, Status
+from service import submit
+from service.context import Context, InContext, Tenant
+from service.errors import (
+    BodyTooLarge,
+    InvalidRequest,
+    MalformedJson,
+    NoSuchPanorama,
+    NotReady,
+    NotSucceeded,
+    ObjectsAway,
+    RedisAway,
+    UnsupportedMediaType,
+)
+from service.openapi import refusals
+from service.schemas import PanoramaPage, PanoramaRequest, PanoramaView
+from service.views import image_url, panorama_views
+
+router = APIRouter(prefix="/panoramas", tags=["panoramas"])
+
+_POLL_AFTER_S = "2"
+_MAX_PAGE = 100
+
+
+@router.post(
+    "",
+    status_code=status.HTTP_202_ACCEPTED,
+    responses=refusals(
+        MalformedJson, BodyTooLarge, UnsupportedMediaType, InvalidRequest, NotReady, RedisAway
+    ),
+)
+def create(
+    request: PanoramaRequest, context: InContext, tenant: Tenant, response: Response
+) -> PanoramaView:
+    """Take a panorama in. It is made later: poll the `Location`."""
+    record = submit.submit(context, tenant, request)
+    response.headers["Location"] = f"/panoramas/{record.id}"
+    response.headers["Retry-After"] = _POLL_AFTER_S
+    return _view(context, record)
+
+
+@router.get("", responses=refusals(InvalidRequest, RedisAway))
+def list_panoramas(
+    context: InContext,
+    tenant: Tenant,
+    status: Annotated[Status | None, Query(description="Only those.")] = None,
+    limit: Annotated[int, Query(ge=1, le=_MAX_PAGE)] = 20,
+    cursor: Annotated[
+        str | None, Query(pattern=JOB_ID_PATTERN, description="`next_cursor` of the page before.")
+    ] = None,
+) -> PanoramaPage:
+    """Newest first. Those that arrive meanwhile do not shift the pages that follow."""
+    page = context.store.list(tenant, status, limit, cursor)
+    return PanoramaPage(items=panorama_views(context, page.records), next_cursor=page.next_cursor)
+
+
+@router.get("/{job_id}", responses=refusals(NoSuchPanorama, RedisAway))
+def read(job_id: str, context: InContext, tenant: Tenant, response: Response) -> PanoramaView:
+    """How far it is; once it has succeeded, where the picture is."""
+    record = context.store.get(job_id, tenant)
+    if record.status not in TERMINAL:
+        response.headers["Retry-After"] = _POLL_AFTER_S
+    return _view(context, record)
+
+
+@router.post("/{job_id}/cancel", responses=refusals(NoSuchPanorama, RedisAway))
+def cancel(job_id: str, context: InContext, tenant: Tenant) -> PanoramaView:
+    """Call it off: at once while it waits, at its next step while it runs. Once this has answered,
+    it never becomes `succeeded`. A panorama that has ended stays as it is."""
+    return _view(context, submit.cancel(context, tenant, job_id))
+
+
+@router.get(
+    "/{job_id}/image",
+    status_code=status.HTTP_307_TEMPORARY_REDIRECT,
+    response_class=RedirectResponse,
+    responses=refusals(NoSuchPanorama, NotSucceeded, RedisAway, ObjectsAway),
+)
+def image(job_id: str, context: InContext, tenant: Tenant) -> RedirectResponse:
+    """The finished picture, at a URL signed just now."""
+    record = context.store.get(job_id, tenant)
+    if record.result is None:
+        raise NotSucceeded(f"This panorama is {record.status}.")
+    url = image_url(context, record.id, record.result)
+    return RedirectResponse(url, headers={"Cache-Control": "no-store"})
+
+
+def _view(context: Context, record: JobRecord) -> PanoramaView:
+    return panorama_views(context, [record])[0]

@@ -1,0 +1,112 @@
+"""The JSON that the API takes and gives."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from core.jobs.failures import FailureCode
+from core.jobs.record import Status
+from core.jobs.settings import Perceptual
+from core.params import ModelGeometry, PanoramaParams, ResolvedParams
+
+MAX_METADATA_CHARS = 8_192
+
+
+class PanoramaRequest(PanoramaParams):
+    """A panorama to make: its parameters, and what the caller wants to find again."""
+
+    # Regions, anchor image, control, output and webhook join here and in core.params.
+
+    metadata: dict[str, Any] = Field(
+        {},
+        description=f"any JSON object of up to {MAX_METADATA_CHARS:,} characters; "
+        "given back as it is",
+    )
+
+    @field_validator("metadata")
+    @classmethod
+    def _metadata_is_small_json(cls, metadata: dict[str, Any]) -> dict[str, Any]:
+        try:
+            text = json.dumps(metadata, ensure_ascii=False, allow_nan=False)
+        except ValueError as error:
+            raise ValueError("a number in it is too large for JSON") from error
+        if len(text) > MAX_METADATA_CHARS:
+            raise ValueError(f"takes {len(text):,} characters")
+        return metadata
+
+    def params(self) -> PanoramaParams:
+        return PanoramaParams.model_validate(self.model_dump(exclude={"metadata"}))
+
+
+class _View(BaseModel):
+    # A view that does not fit is a fault of ours: its values must not get into a log with it.
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+
+class ProgressView(_View):
+    phase: str = Field(description="`queued`, what the worker is at, or `done`.")
+    step: int
+    total_steps: int
+    fraction: float = Field(description="0 to 1, over all phases.")
+    eta_s: float | None = Field(description="Seconds until it is finished, where known.")
+
+
+class ResultView(_View):
+    image_url: str = Field(description="Presigned when read: fetch it soon, or read again.")
+    preview_url: str
+    width: int
+    height: int
+    format: str
+    bytes: int
+    sha256: str
+    coherence: dict[str, float | str]
+    timings_s: dict[str, float]
+
+
+class ErrorView(_View):
+    code: FailureCode
+    detail: str
+    retryable: bool = Field(description="Whether the same request may well succeed later.")
+
+
+class PanoramaView(_View):
+    id: str
+    status: Status
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    queue_position: int | None = Field(description="How many are taken before it; 0 is next.")
+    progress: ProgressView | None
+    params: ResolvedParams = Field(description="All parameters, with what was left open filled in.")
+    attempts: int
+    cancel_requested: bool
+    result: ResultView | None
+    error: ErrorView | None
+    metadata: dict[str, Any]
+
+
+class PanoramaPage(_View):
+    items: list[PanoramaView]
+    next_cursor: str | None = Field(description="For the page that follows; null on the last.")
+
+
+class ModelView(_View):
+    model: str
+    state: Literal["loading", "ready", "failed", "offline"]
+    detail: str
+    geometry: ModelGeometry | None = Field(description="Null until a worker has loaded it once.")
+    perceptual: Perceptual
+    workers: int = Field(description="How many workers hold it now.")
+    updated_at: datetime
+
+
+class ModelList(_View):
+    items: list[ModelView]
+
+
+class Health(_View):
+    status: Literal["alive", "ready"]

@@ -1,0 +1,37 @@
+"""Taking a panorama in, and calling one off."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+
+from core.jobs import models
+from core.jobs.failures import StoreUnavailable
+from core.jobs.record import JobRecord, Status
+from service.context import Context
+from service.schemas import PanoramaRequest
+
+log = logging.getLogger(__name__)
+
+
+def submit(context: Context, tenant: str, request: PanoramaRequest) -> JobRecord:
+    model = context.settings.model
+    params = request.params().resolve(models.geometry(context.redis, model))
+    record = context.store.create(JobRecord.new(params, model, tenant, request.metadata))
+    try:
+        context.queue.enqueue(record)
+    except StoreUnavailable:
+        # Accepted all the same: the record is the truth, and the janitor enqueues every queued
+        # record that RQ does not hold. A 503 here would make the client post it twice.
+        log.warning("%s was recorded but not enqueued: left to the janitor", record.id)
+    return record
+
+
+def cancel(context: Context, tenant: str, job_id: str) -> JobRecord:
+    context.store.get(job_id, tenant)
+    record = context.store.request_cancel(job_id)
+    if record.status is Status.CANCELLED:
+        # Tidiness only: a worker that takes it anyway is refused by the record.
+        with suppress(StoreUnavailable):
+            context.queue.remove(record)
+    return record

@@ -1,0 +1,112 @@
+"""From records to what a client reads: links are signed and places in the queue looked up now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from core.jobs import models
+from core.jobs.models import ModelState
+from core.jobs.record import JobRecord, Result, Status
+from service.context import Context
+from service.schemas import (
+    ErrorView,
+    ModelView,
+    PanoramaView,
+    ProgressView,
+    ResultView,
+)
+
+
+class Pace(NamedTuple):
+    run_s: float  # how long a panorama takes
+    workers: int  # how many are made at once
+
+
+_BEST_FIRST = ("ready", "loading", "failed")
+
+
+def panorama_views(context: Context, records: Sequence[JobRecord]) -> list[PanoramaView]:
+    waiting = [record for record in records if record.status is Status.QUEUED]
+    positions = context.queue.positions(waiting)
+    pace = _pace(context) if waiting else None
+    return [_panorama_view(context, record, positions.get(record.id), pace) for record in records]
+
+
+def _panorama_view(
+    context: Context, record: JobRecord, position: int | None, pace: Pace | None
+) -> PanoramaView:
+    return PanoramaView(
+        id=record.id,
+        status=record.status,
+        created_at=record.created_at,
+        started_at=record.started_at,
+        finished_at=record.finished_at,
+        queue_position=position,
+        progress=_progress_view(record, position, pace),
+        params=record.params,
+        attempts=record.attempts,
+        cancel_requested=record.cancel_requested,
+        result=_result_view(context, record.id, record.result) if record.result else None,
+        error=ErrorView(**record.error.model_dump()) if record.error else None,
+        metadata=record.metadata,
+    )
+
+
+def _progress_view(
+    record: JobRecord, position: int | None, pace: Pace | None
+) -> ProgressView | None:
+    if record.status is Status.QUEUED:
+        eta_s = None
+        if pace is not None and position is not None:
+            eta_s = round(pace.run_s * (1 + position / pace.workers), 1)
+        return ProgressView(
+            phase="queued", step=0, total_steps=record.params.steps, fraction=0, eta_s=eta_s
+        )
+    if record.status is Status.SUCCEEDED:
+        steps = record.params.steps
+        return ProgressView(phase="done", step=steps, total_steps=steps, fraction=1, eta_s=0)
+    if record.progress is None:
+        return None
+    view = ProgressView(**record.progress.model_dump())
+    return view if record.status is Status.RUNNING else view.model_copy(update={"eta_s": None})
+
+
+def _pace(context: Context) -> Pace | None:
+    """None where nothing has been finished yet, or nobody works."""
+    run_s = context.store.typical_run_s()
+    if run_s is None:
+        return None
+    workers = sum(state.state == "ready" for state in models.live_workers(context.redis))
+    return Pace(run_s, workers) if workers else None
+
+
+def _result_view(context: Context, job_id: str, result: Result) -> ResultView:
+    return ResultView(
+        image_url=image_url(context, job_id, result),
+        preview_url=context.objects.presign(result.keys.preview, f"{job_id}-preview.jpg"),
+        **result.model_dump(exclude={"keys"}),
+    )
+
+
+def image_url(context: Context, job_id: str, result: Result) -> str:
+    return context.objects.presign(result.keys.image, f"{job_id}.{result.format}")
+
+
+def model_views(context: Context) -> list[ModelView]:
+    live = models.live_workers(context.redis)
+    return [_model_view(known, live) for known in models.all(context.redis)]
+
+
+def _model_view(known: ModelState, live: Sequence[ModelState]) -> ModelView:
+    holders = [state for state in live if state.model == known.model]
+    shown = min(holders, key=lambda state: _BEST_FIRST.index(state.state), default=known)
+    return ModelView(
+        model=known.model,
+        state=shown.state if holders else "offline",
+        detail=shown.detail,
+        geometry=known.geometry,
+        perceptual=shown.perceptual,
+        workers=len(holders),
+        updated_at=shown.updated_at,
+    )

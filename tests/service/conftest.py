@@ -1,0 +1,78 @@
+"""The API on a real uvicorn, in front of the real Redis and the real S3."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+import uvicorn
+from redis import Redis
+
+from core.jobs import models
+from core.jobs.models import ModelState
+from core.jobs.queue import Queue
+from core.jobs.settings import Settings
+from core.jobs.store import JobStore
+from service.app import create_app
+from tests.jobs.samples import GEOMETRY
+
+
+@contextmanager
+def serving(settings: Settings) -> Iterator[httpx.Client]:
+    # No logging set-up of its own: what it says reaches the tests' capture.
+    config = uvicorn.Config(create_app(settings), host="127.0.0.1", port=0, log_config=None)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive(), "uvicorn did not start"
+            time.sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="session")
+def server(settings: Settings) -> Iterator[httpx.Client]:
+    with serving(settings) as client:
+        yield client
+
+
+@pytest.fixture
+def bare_api(server: httpx.Client, redis: Redis) -> httpx.Client:  # noqa: ARG001
+    """The API on an empty Redis: no worker has said anything yet."""
+    return server
+
+
+@pytest.fixture
+def api(bare_api: httpx.Client, redis: Redis) -> httpx.Client:
+    """The API, with a worker that holds the model."""
+    models.publish(
+        redis,
+        ModelState(
+            model="embedded",
+            state="ready",
+            geometry=GEOMETRY,
+            perceptual="stlpips-alex",
+            worker="worker-1",
+        ),
+    )
+    return bare_api
+
+
+@pytest.fixture
+def store(redis: Redis, settings: Settings) -> JobStore:
+    return JobStore(redis, settings)
+
+
+@pytest.fixture
+def queue(redis: Redis) -> Queue:
+    return Queue(redis)

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import httpx
+import pytest
+from redis import Redis
+
+from core.jobs import models
+from core.jobs.models import ModelState
+from core.jobs.settings import Settings
+from service.app import UnsafeBind, check_bind
+from tests.jobs.samples import GEOMETRY
+
+
+def test_the_service_imports_nothing_that_makes_pictures() -> None:
+    script = (
+        "import sys, service.app\n"
+        "heavy = {'torch', 'torchvision', 'diffusers', 'transformers', 'numpy', 'PIL'}\n"
+        "print(*heavy & set(sys.modules))\n"
+    )
+    assert subprocess.check_output([sys.executable, "-c", script], text=True).strip() == ""
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_loopback_may_be_bound(host: str) -> None:
+    check_bind(Settings(host=host))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.2", "example.org", ""])
+def test_nothing_else_may_be_bound_without_keys(host: str) -> None:
+    with pytest.raises(UnsafeBind, match="loopback"):
+        check_bind(Settings(host=host))
+
+
+def test_models_are_told_with_their_workers(api: httpx.Client, redis: Redis) -> None:
+    models.publish(
+        redis,
+        ModelState(model="embedded", state="loading", perceptual="stlpips-alex", worker="worker-2"),
+    )
+    (model,) = api.get("/models").json()["items"]
+    assert (model["model"], model["state"], model["workers"]) == ("embedded", "ready", 2)
+    assert model["geometry"] == GEOMETRY.model_dump()
+    models.withdraw(redis, "worker-1")
+    models.withdraw(redis, "worker-2")
+    (model,) = api.get("/models").json()["items"]
+    assert (model["state"], model["workers"]) == ("offline", 0)
+
+
+def test_the_contract_is_published_whole(bare_api: httpx.Client) -> None:
+    document: dict[str, Any] = bare_api.get("/openapi.json").json()
+    assert set(document["paths"]) == {
+        "/panoramas",
+        "/panoramas/{job_id}",
+        "/panoramas/{job_id}/cancel",
+        "/panoramas/{job_id}/image",
+        "/models",
+        "/livez",
+        "/readyz",
+    }
+    components = document["components"]["schemas"]
+    post = document["paths"]["/panoramas"]["post"]
+    asked = post["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+    assert asked == "#/components/schemas/PanoramaRequest"
+    assert components["PanoramaRequest"]["properties"]["steps"]["maximum"] == 250
+    assert {"202", "400", "413", "415", "422", "503"} == set(post["responses"])
+    assert set(components) & {"HTTPValidationError", "ValidationError"} == set()
+    for reference in _references(document):
+        assert reference.rpartition("/")[2] in components
+    for path in document["paths"].values():
+        for operation in path.values():
+            for status, response in operation["responses"].items():
+                if status >= "400":
+                    assert list(response["content"]) == ["application/problem+json"]
+                    assert response["description"]
+
+
+def _references(node: Any) -> list[str]:
+    if isinstance(node, dict):
+        here = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
+        return here + [each for value in node.values() for each in _references(value)]
+    if isinstance(node, list):
+        return [each for value in node for each in _references(value)]
+    return []

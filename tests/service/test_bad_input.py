@@ -1,0 +1,149 @@
+"""Every mistake gets a clear refusal that names the field and what is legal."""
+
+from __future__ import annotations
+
+import json
+
+import httpx
+import pytest
+
+from core.jobs.queue import Queue
+from service.body import MAX_BODY_BYTES
+from tests.service.checks import at_fault, problem
+
+JSON = {"content-type": "application/json"}
+
+
+def post(api: httpx.Client, **fields: object) -> httpx.Response:
+    return api.post("/panoramas", json={"prompt": "a hill", **fields})
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_accepted(api: httpx.Client, queue: Queue) -> None:  # noqa: ARG001
+    assert queue.depth() == 0
+
+
+def test_a_wrong_size_names_the_nearest(api: httpx.Client) -> None:
+    told = at_fault(post(api, width=700))
+    assert told["field"] == "width"
+    assert "672 or 704" in told["legal"]
+    assert "128" in at_fault(post(api, height=100))["legal"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "legal"),
+    [
+        ({"prompt": ""}, "prompt", "1 to 2,000 characters"),
+        ({"prompt": " \n\t"}, "prompt", "not white space alone"),
+        ({"prompt": "x" * 10_000}, "prompt", "1 to 2,000 characters"),
+        ({"prompt": 3}, "prompt", "text"),
+        ({"prompt": None}, "prompt", "text"),
+        ({"negative_prompt": "x" * 10_000}, "negative_prompt", "0 to 2,000 characters"),
+        ({"steps": 0}, "steps", "a whole number from 1 up to 250"),
+        ({"steps": 1.5}, "steps", "a whole number"),
+        ({"steps": "many"}, "steps", "a whole number"),
+        ({"width": 10**9}, "width", "from 1 up to 32768 or null"),
+        ({"stride": 33}, "stride", "multiples of 4"),
+        ({"seed": -1}, "seed", "from 0"),
+        ({"seed": 2**53}, "seed", str(2**53 - 1)),
+        ({"guidance_scale": 0.5}, "guidance_scale", "a number from 1 up to 30"),
+        ({"sync": 3}, "sync", "an object with the fields weight"),
+        ({"sync": {"weight": -1}}, "sync.weight", "from 0 up to 1000"),
+        ({"sync": {"decay": 0}}, "sync.decay", "above 0 up to 1"),
+        ({"sync": {"anchor": "left"}}, "sync.anchor", "'centre' or a whole number from 0"),
+        ({"sync": {"anchor": 21}}, "sync.anchor", "'centre' or 0 to 20"),
+        ({"sync": {"steps": 51}}, "sync.steps", "0 to 50"),
+        ({"sync": {"wait": 1}}, "sync.wait", "weight, decay, steps, every, anchor"),
+        ({"wdith": 768}, "wdith", "prompt, negative_prompt, width"),
+        ({"metadata": [1]}, "metadata", "any JSON object"),
+        ({"metadata": {"a": "x" * 9_000}}, "metadata", "up to 8,192 characters"),
+    ],
+)
+def test_the_field_and_what_it_takes_are_named(
+    api: httpx.Client, fields: dict[str, object], field: str, legal: str
+) -> None:
+    answer = post(api, **fields)
+    told = at_fault(answer)
+    assert told["field"] == field
+    assert legal in told["legal"]
+    assert "xxxx" not in answer.text
+
+
+def test_every_field_at_fault_is_named(api: httpx.Client) -> None:
+    answer = api.post("/panoramas", json={"steps": 0, "sync": {"every": 0}})
+    told = problem(answer, 422, "invalid_params")
+    assert {error["field"] for error in told["errors"]} == {"prompt", "steps", "sync.every"}
+
+
+def test_a_field_without_end_is_cut(api: httpx.Client) -> None:
+    assert len(post(api, **{"y" * 50_000: 1}).text) < 1_000
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_what_json_does_not_have_is_malformed(api: httpx.Client, number: str) -> None:
+    body = f'{{"prompt": "a hill", "guidance_scale": {number}}}'
+    told = problem(api.post("/panoramas", content=body, headers=JSON), 400, "malformed_json")
+    assert "line 1 column 4" in told["detail"]
+    assert number not in told["detail"]
+
+
+@pytest.mark.parametrize("where", ['"guidance_scale": 1e400', '"metadata": {"a": [1e400]}'])
+def test_a_number_beyond_all_numbers_is_refused(api: httpx.Client, where: str) -> None:
+    body = f'{{"prompt": "a hill", {where}}}'
+    answer = api.post("/panoramas", content=body, headers=JSON)
+    assert at_fault(answer)["field"] in where
+    assert "inf" not in answer.text.replace('"infinite', "").lower()
+
+
+@pytest.mark.parametrize(
+    ("body", "position"),
+    [
+        (b'{"prompt": "a hill",}', "line 1 column 21"),
+        (b'{\n  "prompt": \n}', "line 3 column 1"),
+        (b"prompt=a+hill", "line 1 column 1"),
+        (b'{"prompt": "a hill"} and more', "line 1 column 22"),
+        (b'{"prompt": "\xff"}', "line 1 column 1"),
+        (b'{"prompt": "\\ud800"}', "line 1 column"),
+        (b"[" * 10_000, "line 1 column"),
+    ],
+)
+def test_malformed_json_is_told_with_its_place(
+    api: httpx.Client, body: bytes, position: str
+) -> None:
+    told = problem(api.post("/panoramas", content=body, headers=JSON), 400, "malformed_json")
+    assert position in told["detail"]
+
+
+@pytest.mark.parametrize("body", [b"[]", b'"a hill"', b"null", b"3"])
+def test_a_body_that_is_no_object_is_refused(api: httpx.Client, body: bytes) -> None:
+    told = at_fault(api.post("/panoramas", content=body, headers=JSON))
+    assert told["field"] == "body"
+    assert "prompt" in told["legal"]
+
+
+def test_no_body_at_all_is_refused(api: httpx.Client) -> None:
+    assert at_fault(api.post("/panoramas"))["field"] == "body"
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", ""])
+def test_another_content_type_is_refused(api: httpx.Client, content_type: str) -> None:
+    body = json.dumps({"prompt": "a hill"})
+    answer = api.post("/panoramas", content=body, headers={"content-type": content_type})
+    problem(answer, 415, "unsupported_media_type")
+    assert answer.headers["accept"] == "application/json"
+
+
+def test_a_body_that_is_too_large_is_refused(api: httpx.Client) -> None:
+    told = problem(post(api, metadata={"a": "x" * MAX_BODY_BYTES}), 413, "body_too_large")
+    assert "65,536" in told["detail"]
+    streamed = (b" " * 1_000 for _ in range(100))  # no Content-Length to tell by
+    answer = api.post("/panoramas", content=streamed, headers=JSON)
+    problem(answer, 413, "body_too_large")
+
+
+def test_unknown_paths_and_methods_are_problems_too(api: httpx.Client) -> None:
+    problem(api.get("/panorama"), 404, "unknown_path")
+    problem(api.get("/panoramas/"), 404, "unknown_path")
+    answer = api.put("/panoramas", json={})
+    problem(answer, 405, "method_not_allowed")
+    assert "POST" in answer.headers["allow"]

@@ -1,0 +1,140 @@
+"""Redis goes, comes back, or was never there; and no job is lost between record and queue."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from pydantic import SecretStr
+from redis import Redis
+
+from core.jobs import keys, models
+from core.jobs.connection import connect
+from core.jobs.models import ModelState
+from core.jobs.queue import Queue
+from core.jobs.settings import Settings
+from core.jobs.store import JobStore
+from deploy.local.servers import RedisServer
+from tests.jobs.samples import GEOMETRY
+from tests.service.checks import problem
+from tests.service.conftest import serving
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path / "data", tmp_path / "logs") as server:
+        yield server
+
+
+def publish_model(server: RedisServer) -> None:
+    with Redis.from_url(server.url) as redis:
+        models.publish(
+            redis,
+            ModelState(
+                model="embedded",
+                state="ready",
+                geometry=GEOMETRY,
+                perceptual="stlpips-alex",
+                worker="worker-1",
+            ),
+        )
+
+
+def test_before_a_worker_has_come_the_model_is_not_ready(bare_api: httpx.Client) -> None:
+    answer = bare_api.post("/panoramas", json={"prompt": "a hill"})
+    problem(answer, 503, "model_not_ready")
+    assert int(answer.headers["retry-after"]) > 0
+    assert bare_api.get("/models").json() == {"items": []}
+
+
+def test_redis_goes_and_comes_back(own_redis: RedisServer, settings: Settings) -> None:
+    publish_model(own_redis)
+    here = settings.model_copy(update={"redis_url": SecretStr(own_redis.url)})
+    with serving(here) as api:
+        job_id = api.post("/panoramas", json={"prompt": "a hill"}).json()["id"]
+        assert api.get("/readyz").status_code == 200
+        time.sleep(1.1)  # the append-only file is written every second
+        own_redis.child.kill()
+        for method, path, body in (
+            ("POST", "/panoramas", {"prompt": "a hill"}),
+            ("GET", "/panoramas", None),
+            ("GET", f"/panoramas/{job_id}", None),
+            ("POST", f"/panoramas/{job_id}/cancel", None),
+            ("GET", "/models", None),
+            ("GET", "/readyz", None),
+        ):
+            began = time.monotonic()
+            answer = api.request(method, path, json=body)
+            problem(answer, 503, "store_unavailable")
+            assert int(answer.headers["retry-after"]) > 0
+            assert time.monotonic() - began < 3
+        assert api.get("/livez").json() == {"status": "alive"}
+        own_redis.start()
+        assert api.get("/readyz").json() == {"status": "ready"}
+        assert api.get(f"/panoramas/{job_id}").json()["status"] == "queued"
+        assert api.post("/panoramas", json={"prompt": "a hill"}).status_code == 202
+
+
+def test_the_api_starts_without_redis(own_redis: RedisServer, settings: Settings) -> None:
+    own_redis.child.kill()
+    with serving(settings.model_copy(update={"redis_url": SecretStr(own_redis.url)})) as api:
+        problem(api.get("/readyz"), 503, "store_unavailable")
+        own_redis.start()
+        assert api.get("/readyz").status_code == 200
+
+
+def test_a_redis_that_hangs_is_not_waited_for(own_redis: RedisServer, settings: Settings) -> None:
+    here = settings.model_copy(update={"redis_url": SecretStr(own_redis.url)})
+    with serving(here) as api, Redis.from_url(own_redis.url) as other:
+        other.client_pause(6_000)
+        began = time.monotonic()
+        problem(api.get("/readyz"), 503, "store_unavailable")
+        assert time.monotonic() - began < 4
+
+
+def test_a_full_redis_takes_no_half_made_job(own_redis: RedisServer, settings: Settings) -> None:
+    publish_model(own_redis)
+    here = settings.model_copy(update={"redis_url": SecretStr(own_redis.url)})
+    with serving(here) as api, Redis.from_url(own_redis.url) as redis:
+        redis.config_set("maxmemory", 1)
+        problem(api.post("/panoramas", json={"prompt": "x"}), 503, "store_unavailable")
+        redis.config_set("maxmemory", 0)
+        assert api.get("/panoramas").json()["items"] == []
+        assert api.post("/panoramas", json={"prompt": "x"}).status_code == 202
+
+
+def test_a_job_that_was_recorded_but_not_enqueued_is_accepted_and_found_again(
+    own_redis: RedisServer, settings: Settings
+) -> None:
+    """The API's Redis user may run the record's script but push to no list."""
+    publish_model(own_redis)
+    with Redis.from_url(own_redis.url) as redis:
+        redis.acl_setuser(
+            "api", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-rpush"]
+        )
+        url = f"redis://api:any@127.0.0.1:{own_redis.port}/0"
+        with serving(settings.model_copy(update={"redis_url": SecretStr(url)})) as api:
+            answer = api.post("/panoramas", json={"prompt": "a hill"})
+        assert answer.status_code == 202
+        assert answer.json()["queue_position"] is None
+    here = settings.model_copy(update={"redis_url": SecretStr(own_redis.url)})
+    with connect(here) as redis:
+        queue, store = Queue(redis), JobStore(redis, here)
+        queue.orphaned_queued(0.1)
+        time.sleep(0.12)
+        (found,) = queue.orphaned_queued(0.1)
+        assert found == answer.json()["id"]
+        queue.enqueue(store.get(found))
+        assert queue.depth() == 1
+        assert redis.zcard(keys.QUEUED) == 1
+
+
+def test_no_picture_is_needed_to_answer_while_s3_is_away(settings: Settings, redis: Redis) -> None:
+    away = settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:9"})
+    redis.ping()
+    with serving(away) as api:
+        assert api.get("/panoramas").status_code == 200
+        assert api.get("/readyz").status_code == 200

@@ -1,0 +1,207 @@
+"""A panorama's life as a client sees it."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import time
+
+import httpx
+import pytest
+
+from core.jobs.objects import ObjectStore
+from core.jobs.queue import Queue
+from core.jobs.record import JOB_ID_PATTERN, JobRecord, Result
+from core.jobs.store import JobStore
+from tests.jobs.samples import FAILURE, progress, result_of
+from tests.service.checks import at_fault, problem
+
+PICTURE = b"\x89PNG not really"
+
+
+def post(api: httpx.Client, **fields: object) -> str:
+    answer = api.post("/panoramas", json={"prompt": "a hill", **fields})
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["id"])
+
+
+def start(store: JobStore, job_id: str) -> tuple[JobRecord, str]:
+    record = store.start(job_id, "worker-1")
+    assert record.token is not None
+    return record, record.token
+
+
+def finish(store: JobStore, objects: ObjectStore, job_id: str) -> Result:
+    record, token = start(store, job_id)
+    sha256 = hashlib.sha256(PICTURE).hexdigest()
+    objects.put(record.keys.image, PICTURE, "image/png", sha256)
+    objects.put(record.keys.preview, PICTURE, "image/jpeg", sha256)
+    result = result_of(record).model_copy(update={"sha256": sha256, "bytes": len(PICTURE)})
+    store.succeed(job_id, token, result)
+    return result
+
+
+def test_a_post_is_accepted_with_everything_filled_in(api: httpx.Client, queue: Queue) -> None:
+    answer = api.post("/panoramas", json={"prompt": "a hill", "metadata": {"order": 7}})
+    job = answer.json()
+    assert answer.status_code == 202
+    assert re.fullmatch(JOB_ID_PATTERN, job["id"])
+    assert answer.headers["location"] == f"/panoramas/{job['id']}"
+    assert int(answer.headers["retry-after"]) > 0
+    assert job["status"] == "queued"
+    assert job["queue_position"] == 0
+    params = job["params"]
+    assert (params["width"], params["height"], params["stride"]) == (768, 128, 32)
+    assert isinstance(params["seed"], int)
+    assert params["sync"] == {
+        "weight": 20.0, "decay": 0.95, "steps": 50, "every": 1, "anchor": 10
+    }  # fmt: skip
+    assert job["metadata"] == {"order": 7}
+    assert [job["result"], job["error"], job["started_at"]] == [None, None, None]
+    assert queue.depth() == 1
+    assert api.get(answer.headers["location"]).json() == job
+
+
+def test_a_seed_that_was_asked_for_is_kept(api: httpx.Client) -> None:
+    job_id = post(api, seed=2**53 - 1)
+    assert api.get(f"/panoramas/{job_id}").json()["params"]["seed"] == 2**53 - 1
+
+
+def test_progress_is_told_while_it_runs(api: httpx.Client, store: JobStore) -> None:
+    first, second = post(api), post(api)
+    assert api.get(f"/panoramas/{second}").json()["queue_position"] == 1
+    _, token = start(store, first)
+    store.report(first, token, progress(10))
+    job = api.get(f"/panoramas/{first}").json()
+    assert job["status"] == "running"
+    assert job["started_at"] >= job["created_at"]
+    assert job["attempts"] == 1
+    assert job["queue_position"] is None
+    assert job["progress"] == {
+        "phase": "denoising", "step": 10, "total_steps": 50, "fraction": 0.2, "eta_s": 40.0
+    }  # fmt: skip
+    assert "token" not in job
+
+
+def test_a_waiting_panorama_foretells_its_end_from_those_before(
+    api: httpx.Client, store: JobStore, queue: Queue
+) -> None:
+    done = post(api)
+    assert api.get(f"/panoramas/{done}").json()["progress"]["eta_s"] is None
+    queue.remove(store.get(done))
+    record, token = start(store, done)
+    time.sleep(0.5)
+    store.succeed(done, token, result_of(record))
+    waiting = [post(api), post(api)]
+    etas_s = [api.get(f"/panoramas/{job_id}").json()["progress"]["eta_s"] for job_id in waiting]
+    assert 0.5 <= etas_s[0] < 1
+    assert etas_s[1] == pytest.approx(2 * etas_s[0], abs=0.11)
+
+
+def test_a_finished_panorama_is_downloaded_by_its_links(
+    api: httpx.Client, store: JobStore, objects: ObjectStore
+) -> None:
+    job_id = post(api)
+    expected = finish(store, objects, job_id)
+    job = api.get(f"/panoramas/{job_id}").json()
+    assert job["status"] == "succeeded"
+    assert job["progress"]["fraction"] == 1
+    result = job["result"]
+    assert result["coherence"] == expected.coherence
+    assert "keys" not in result
+    picture = httpx.get(result["image_url"])
+    assert hashlib.sha256(picture.content).hexdigest() == result["sha256"]
+    assert len(picture.content) == result["bytes"]
+    assert f'filename="{job_id}.png"' in picture.headers["content-disposition"]
+    assert httpx.get(result["preview_url"]).status_code == 200
+
+
+def test_the_image_is_a_redirect_to_a_fresh_link(
+    api: httpx.Client, store: JobStore, objects: ObjectStore
+) -> None:
+    job_id = post(api)
+    told = problem(api.get(f"/panoramas/{job_id}/image"), 409, "not_succeeded")
+    assert "queued" in told["detail"]
+    finish(store, objects, job_id)
+    answer = api.get(f"/panoramas/{job_id}/image")
+    assert answer.status_code == 307
+    assert answer.headers["cache-control"] == "no-store"
+    assert api.get(f"/panoramas/{job_id}/image", follow_redirects=True).content == PICTURE
+
+
+def test_a_failed_panorama_says_why(api: httpx.Client, store: JobStore) -> None:
+    job_id = post(api)
+    _, token = start(store, job_id)
+    store.fail(job_id, token, FAILURE)
+    job = api.get(f"/panoramas/{job_id}").json()
+    assert job["status"] == "failed"
+    assert job["error"] == FAILURE.model_dump(mode="json")
+    problem(api.get(f"/panoramas/{job_id}/image"), 409, "not_succeeded")
+
+
+def test_a_waiting_panorama_is_cancelled_at_once(api: httpx.Client, queue: Queue) -> None:
+    first, second = post(api), post(api)
+    for _ in range(3):
+        answer = api.post(f"/panoramas/{first}/cancel")
+        assert answer.status_code == 200
+        assert answer.json()["status"] == "cancelled"
+    assert queue.depth() == 1
+    assert api.get(f"/panoramas/{second}").json()["queue_position"] == 0
+
+
+def test_a_running_panorama_that_was_cancelled_never_succeeds(
+    api: httpx.Client, store: JobStore
+) -> None:
+    job_id = post(api)
+    record, token = start(store, job_id)
+    asked = api.post(f"/panoramas/{job_id}/cancel").json()
+    assert (asked["status"], asked["cancel_requested"]) == ("running", True)
+    store.succeed(job_id, token, result_of(record))
+    job = api.get(f"/panoramas/{job_id}").json()
+    assert (job["status"], job["result"]) == ("cancelled", None)
+
+
+def test_a_finished_panorama_stays_finished(
+    api: httpx.Client, store: JobStore, objects: ObjectStore
+) -> None:
+    job_id = post(api)
+    finish(store, objects, job_id)
+    assert api.post(f"/panoramas/{job_id}/cancel").json()["status"] == "succeeded"
+
+
+def test_the_list_is_read_page_by_page(api: httpx.Client, store: JobStore) -> None:
+    posted = [post(api) for _ in range(5)]
+    start(store, posted[0])
+    first = api.get("/panoramas", params={"limit": 3}).json()
+    post(api)
+    second = api.get("/panoramas", params={"limit": 3, "cursor": first["next_cursor"]}).json()
+    seen = [job["id"] for job in first["items"] + second["items"]]
+    assert seen == sorted(posted, reverse=True)
+    assert second["next_cursor"] is None
+    running = api.get("/panoramas", params={"status": "running"}).json()["items"]
+    assert [job["id"] for job in running] == [posted[0]]
+
+
+@pytest.mark.parametrize(
+    ("query", "field"), [("limit=0", "limit"), ("limit=x", "limit"), ("cursor=x", "cursor"),
+                         ("status=done", "status")]
+)  # fmt: skip
+def test_a_list_that_cannot_be_is_refused(api: httpx.Client, query: str, field: str) -> None:
+    assert at_fault(api.get(f"/panoramas?{query}"))["field"] == field
+
+
+@pytest.mark.parametrize("path", ["", "/image"])
+def test_an_unknown_panorama_is_404(api: httpx.Client, path: str) -> None:
+    for job_id in ("pano_01jd0000000000000000000000", "nonsense"):
+        problem(api.get(f"/panoramas/{job_id}{path}"), 404, "not_found")
+    problem(api.post("/panoramas/nonsense/cancel"), 404, "not_found")
+
+
+def test_the_prompt_gets_into_no_log(api: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        job_id = post(api, prompt="a secret garden")
+        api.get(f"/panoramas/{job_id}")
+        api.post("/panoramas", json={"prompt": "a secret garden", "width": 1})
+    assert "POST /panoramas" in caplog.text  # uvicorn's access log is among what was captured
+    assert "secret garden" not in caplog.text
