@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -44,8 +45,16 @@ def export(
     if target.exists():
         shutil.rmtree(target)
     pipeline.save_pretrained(target)
+    _drop_derived_width(target / "vae" / "config.json")
     # transformers 5 writes tokenizer.json alone; other readers of the format look for these.
     tokenizer.backend_tokenizer.model.save(str(target / "tokenizer"))
+
+
+def _drop_derived_width(config: Path) -> None:
+    """diffusers saves a value that it derives, and warns of it when it loads the file."""
+    settings = json.loads(config.read_text())
+    del settings["block_out_channels"]
+    config.write_text(json.dumps(settings, indent=2) + "\n")
 
 
 def _state(file: Path) -> dict[str, dict[str, torch.Tensor]]:
