@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -19,8 +19,16 @@ _PATIENCE_S = 60.0  # the API may be down for a moment: its supervisor starts it
 
 
 class ApiClient:
+    """Use it in `with`: it keeps connections open."""
+
     def __init__(self, api_url: str) -> None:
         self._http = httpx.Client(base_url=api_url, timeout=30, follow_redirects=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
 
     def submit(self, panorama: dict[str, Any]) -> Job:
         try:

@@ -5,6 +5,7 @@ A client of the real thing: it starts `panoweave up` as a person would, then spe
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,12 +46,12 @@ def run_demo(
     with background_stack(data, port) as api_url:
         started_s = time.monotonic() - begun
         terminal.print(f"the stack answers at {api_url} (started in {started_s:.1f} s)")
-        client = ApiClient(api_url)
         request = {"prompt": prompt, **(asked or {})}
-        terminal.print(f"POST {api_url}/panoramas  {escape(repr(request))}")
-        sync = _make(client, "SyncDiffusion", request, out / "panorama.png")
-        plain_request = request | {"seed": sync.job["params"]["seed"], "sync": {"weight": 0}}
-        plain = _make(client, "MultiDiffusion", plain_request, out / "multidiffusion.png")
+        terminal.print(f"POST {api_url}/panoramas  {escape(json.dumps(request))}")
+        with ApiClient(api_url) as client:
+            sync = _make(client, "SyncDiffusion", request, out / "panorama.png")
+            same_seed = request | {"seed": sync.job["params"]["seed"], "sync": {"weight": 0}}
+            plain = _make(client, "MultiDiffusion", same_seed, out / "multidiffusion.png")
     terminal.print(_comparison(prompt, sync, plain))
     terminal.print(
         "Intra-LPIPS is the mean distance between the panorama's windows: lower is more coherent."

@@ -21,7 +21,7 @@ from deploy.local.supervisor import Say, Supervisor
 if TYPE_CHECKING:
     from core.jobs.settings import Settings
 
-_WORKER_GRACE_S = 600.0  # a panorama that is under way is finished first
+_WORKER_GRACE_S = 120.0  # it hands back a panorama under way after the step in hand
 _GRACE_S = 20.0
 _GIVE_UP_AFTER_DEATHS = 3
 

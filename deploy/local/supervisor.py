@@ -97,7 +97,7 @@ class Supervisor:
                 child.kill()
             elif waited_s > _SLOW_S and not told:
                 told = True
-                self._say(f"waiting for {child.name} to finish (Ctrl-C again: end it at once)")
+                self._say(f"waiting for {child.name} to end (Ctrl-C again: kill it)")
             time.sleep(0.05)
 
 

@@ -76,12 +76,15 @@ class RunningStack:
         return self.process.wait(timeout_s)
 
     def kill(self) -> None:
+        self.http.close()
         self.process.kill()
         self.process.wait()
 
     def make_panorama(self, **params: object) -> dict[str, object]:
         """Post one and wait for its end."""
-        job = self.http.post("/panoramas", json={"prompt": "a lake", "steps": 3, **params}).json()
+        job = self.http.post(
+            "/panoramas", json={"prompt": "a lake", "steps": 2, "width": 128, **params}
+        ).json()
         wait_until(lambda: self._status(job["id"]) in ("succeeded", "failed", "cancelled"), 120)
         ended: dict[str, object] = self.http.get(f"/panoramas/{job['id']}").json()
         return ended
