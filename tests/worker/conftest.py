@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from redis import Redis
+
+from core.diffusion.coherence import CoherenceMeter
+from core.diffusion.perceptual_weights import load_perceptual, load_stlpips_style
+from core.diffusion.pipeline import SyncDiffusionPipeline
+from core.jobs.objects import ObjectStore
+from core.jobs.queue import Queue
+from core.jobs.record import DEFAULT_TENANT, JobRecord
+from core.jobs.settings import Settings
+from core.jobs.store import JobStore
+from core.params import PanoramaParams
+from tests.core import tiny
+from worker.tasks import Workshop
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> SyncDiffusionPipeline:
+    made = tiny.pipeline(tmp_path_factory.mktemp("tiny"))
+    made.perceptual = load_perceptual("stlpips-alex")
+    made.meter = CoherenceMeter(made.perceptual, load_stlpips_style())
+    return made
+
+
+@pytest.fixture
+def workshop(
+    settings: Settings, redis: Redis, objects: ObjectStore, pipeline: SyncDiffusionPipeline
+) -> Workshop:
+    return Workshop(
+        name="test-worker",
+        settings=settings,
+        pipeline=pipeline,
+        store=JobStore(redis, settings),
+        queue=Queue(redis),
+        objects=objects,
+        stopping=threading.Event(),
+    )
+
+
+@pytest.fixture
+def post(workshop: Workshop) -> Callable[..., JobRecord]:
+    """Create a queued job of two windows, five steps."""
+
+    def create(**changes: object) -> JobRecord:
+        asked = {"prompt": "a lake", "width": 128, "stride": 64, "steps": 5, "seed": 1, **changes}
+        params = PanoramaParams.model_validate(asked).resolve(workshop.pipeline.geometry)
+        record = JobRecord.new(params, "tiny", DEFAULT_TENANT, {"order": 7})
+        return workshop.store.create(record)
+
+    return create
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory that a worker process can load."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    tiny.pipeline(folder / "words").save_pretrained(folder / "model")
+    return folder / "model"

@@ -1,0 +1,284 @@
+"""One attempt at one job, on a real Redis and a real S3 server."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from pydantic import SecretStr
+from redis import Redis
+
+from core.diffusion.errors import NonFiniteGradientError
+from core.diffusion.pipeline import StepReport
+from core.jobs.connection import connect
+from core.jobs.failures import FailureCode
+from core.jobs.objects import ObjectStore
+from core.jobs.queue import Queue
+from core.jobs.record import JobRecord, Status
+from core.jobs.store import JobStore
+from core.params import InvalidParams, PanoramaParams
+from deploy.local.servers import RedisServer
+from worker import artifacts, attempt, tasks
+from worker.tasks import Workshop, explain, run_attempt, run_panorama
+
+Post = Callable[..., JobRecord]
+
+
+def run(workshop: Workshop, record: JobRecord) -> JobRecord | None:
+    return run_attempt(workshop, workshop.store.start(record.id, "test-worker"))
+
+
+def at_step(step: int, act: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let something happen in the world right before a step is reported."""
+    on_step = attempt.Attempt.on_step
+
+    def intercept(self: attempt.Attempt, report: StepReport) -> None:
+        if report.step == step:
+            act()
+        on_step(self, report)
+
+    monkeypatch.setattr(attempt.Attempt, "on_step", intercept)
+
+
+def test_a_job_becomes_a_stored_panorama(workshop: Workshop, post: Post) -> None:
+    ended = run(workshop, post())
+    assert ended is not None
+    assert ended.status is Status.SUCCEEDED
+    assert ended.result is not None
+
+    picture = workshop.objects.get(ended.result.keys.image)
+    assert hashlib.sha256(picture).hexdigest() == ended.result.sha256
+    assert len(picture) == ended.result.bytes
+    image = Image.open(io.BytesIO(picture))
+    assert image.size == (ended.result.width, ended.result.height) == (128, 64)
+    assert json.loads(image.text["panoweave"]) == json.loads(ended.params.model_dump_json())  # type: ignore[attr-defined]
+    assert ended.result.coherence["lpips_net"] == "stlpips-alex"
+    assert ended.progress is not None
+    assert ended.progress.phase == "uploading"
+
+    metadata = json.loads(workshop.objects.get(ended.result.keys.metadata))
+    assert metadata["status"] == "succeeded"
+    assert metadata["result"]["sha256"] == ended.result.sha256
+    assert metadata["metadata"] == {"order": 7}
+    assert "token" not in metadata
+    preview = Image.open(io.BytesIO(workshop.objects.get(ended.result.keys.preview)))
+    assert preview.format == "JPEG"
+
+
+def test_the_picture_is_the_pipelines(workshop: Workshop, post: Post) -> None:
+    """The way through the queue changes nothing: same parameters, same pixels."""
+    ended = run(workshop, post())
+    assert ended is not None
+    assert ended.result is not None
+    stored = Image.open(io.BytesIO(workshop.objects.get(ended.result.keys.image)))
+    direct = workshop.pipeline(PanoramaParams.model_validate(ended.params.model_dump())).image
+    assert stored.tobytes() == direct.tobytes()
+
+
+def test_cancel_at_a_step(workshop: Workshop, post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = post()
+    steps: list[int] = []
+    at_step(2, lambda: workshop.store.request_cancel(record.id), monkeypatch)
+    at_step(4, lambda: steps.append(4), monkeypatch)
+    ended = run(workshop, record)
+    assert ended is not None
+    assert ended.status is Status.CANCELLED
+    assert steps == []
+
+
+def test_cancel_after_the_upload_leaves_no_objects(
+    workshop: Workshop, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = post()
+    upload = artifacts.upload
+
+    def upload_then_cancel(*arguments: object) -> object:
+        result = upload(*arguments)  # type: ignore[arg-type]
+        workshop.store.request_cancel(record.id)
+        return result
+
+    monkeypatch.setattr(tasks, "upload", upload_then_cancel)
+    ended = run(workshop, record)
+    assert ended is not None
+    assert ended.status is Status.CANCELLED
+    assert ended.result is None
+    assert not workshop.objects.exists(ended.keys.image)
+
+
+def test_a_superseded_attempt_commits_nothing(
+    workshop: Workshop, redis: Redis, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Presumed dead, replaced, and back again: it stops and leaves its successor alone."""
+    short_lease = workshop.settings.model_copy(update={"lease_s": 0.05})
+    lender = JobStore(redis, short_lease)
+    record = post()
+    successor: list[JobRecord] = []
+
+    def replace() -> None:
+        threading.Event().wait(0.1)
+        (lost,) = lender.lost()
+        assert lender.expire_lost(lost).status is Status.QUEUED
+        successor.append(workshop.store.start(record.id, "successor"))
+
+    at_step(3, replace, monkeypatch)
+    first = lender.start(record.id, "first")
+    assert run_attempt(dataclasses.replace(workshop, store=lender), first) is None
+
+    now = workshop.store.get(record.id)
+    assert (now.status, now.attempts, now.worker) == (Status.RUNNING, 2, "successor")
+    assert now.token == successor[0].token
+    assert now.result is None
+
+
+def test_asked_to_leave_gives_a_long_job_back(
+    workshop: Workshop, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempt, "DRAIN_S", -1)  # every job has longer to go
+    at_step(2, workshop.stopping.set, monkeypatch)
+    ended = run(workshop, post())
+    assert ended is not None
+    assert ended.status is Status.QUEUED
+    assert workshop.queue.position(ended) == 0
+
+
+def test_asked_to_leave_ends_a_nearly_done_job(
+    workshop: Workshop, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_step(2, workshop.stopping.set, monkeypatch)
+    ended = run(workshop, post())
+    assert ended is not None
+    assert ended.status is Status.SUCCEEDED
+
+
+def test_s3_away_for_good_fails_with_a_code(
+    workshop: Workshop, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artifacts, "PATIENCE_S", 0.5)
+    nowhere = workshop.settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:9"})
+    ended = run(dataclasses.replace(workshop, objects=ObjectStore(nowhere)), post())
+    assert ended is not None
+    assert ended.status is Status.FAILED
+    assert ended.error is not None
+    assert ended.error.code is FailureCode.STORAGE_UNAVAILABLE
+    assert ended.error.retryable
+
+
+def test_s3_away_for_a_while_costs_no_step(
+    workshop: Workshop, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The finished picture waits for S3; nothing is computed again."""
+    monkeypatch.setattr(artifacts, "_WAIT_S", 0.1)
+    steps: list[int] = []
+    at_step(1, lambda: steps.append(1), monkeypatch)
+    nowhere = ObjectStore(
+        workshop.settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:9"})
+    )
+    real_put = workshop.objects.put
+    refused: list[tuple[str, ...]] = []
+
+    def put(*arguments: str) -> None:
+        if len(refused) < 2:
+            refused.append(arguments)
+            nowhere.put(*arguments)  # type: ignore[arg-type]
+        real_put(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(workshop.objects, "put", put)
+    ended = run(workshop, post())
+    assert ended is not None
+    assert ended.status is Status.SUCCEEDED
+    assert len(refused) == 2
+    assert steps == [1]
+
+
+def test_redis_away_keeps_the_work(
+    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis dies at a step and comes back after the last: the result is committed then."""
+    server = RedisServer(tmp_path / "data", tmp_path / "logs")
+    server.start()
+    settings = workshop.settings.model_copy(
+        update={"redis_url": SecretStr(server.url), "lease_s": 60}
+    )
+    died = threading.Event()
+
+    def die() -> None:
+        server.stop()
+        died.set()
+
+    with connect(settings) as redis, ThreadPoolExecutor(1) as worker:
+        store = JobStore(redis, settings)
+        here = dataclasses.replace(workshop, settings=settings, store=store, queue=Queue(redis))
+        params = PanoramaParams(prompt="a lake", width=128, stride=64, steps=3, seed=1)
+        record = store.create(
+            JobRecord.new(params.resolve(workshop.pipeline.geometry), "tiny", "default", {})
+        )
+        at_step(2, die, monkeypatch)
+        running = worker.submit(run, here, record)
+        died.wait(30)
+        with pytest.raises(TimeoutError):
+            running.result(3)  # done long since, but for the commit
+        # From this thread: the server lives no longer than the thread that starts it.
+        server.start()
+        ended = running.result(30)
+        assert store.get(record.id).result is not None
+    server.stop()
+    assert ended is not None
+    assert ended.status is Status.SUCCEEDED
+    assert ended.attempts == 1
+
+
+def test_a_job_that_is_not_queued_is_not_run(
+    workshop: Workshop, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = post()
+    workshop.store.request_cancel(record.id)
+    monkeypatch.setattr(tasks, "_workshop", workshop)
+    run_panorama(record.id)
+    assert workshop.store.get(record.id).status is Status.CANCELLED
+
+
+def test_out_of_memory_halves_the_window_batch(workshop: Workshop, post: Post) -> None:
+    batches: list[int] = []
+    pipeline = workshop.pipeline
+
+    class Cramped:
+        geometry = pipeline.geometry
+
+        def __call__(self, params: PanoramaParams, *, window_batch: int, **rest: object) -> object:
+            batches.append(window_batch)
+            if window_batch > room:
+                raise torch.OutOfMemoryError
+            return pipeline(params, window_batch=window_batch, **rest)  # type: ignore[arg-type]
+
+    cramped = dataclasses.replace(workshop, pipeline=Cramped())  # type: ignore[arg-type]
+    room = 2
+    ended = run(cramped, post())
+    assert ended is not None
+    assert ended.status is Status.SUCCEEDED
+    assert batches == [8, 4, 2]
+
+    room = 0
+    failed = run(cramped, post())
+    assert failed is not None
+    assert failed.error is not None
+    assert failed.error.code is FailureCode.OUT_OF_MEMORY
+
+
+def test_failures_tell_no_secrets() -> None:
+    assert explain(RuntimeError("password=hunter2")).code is FailureCode.INTERNAL_ERROR
+    assert "hunter2" not in explain(RuntimeError("password=hunter2")).detail
+    assert explain(NonFiniteGradientError([3], 7)).code is FailureCode.GENERATION_FAILED
+    refused = explain(InvalidParams("width", "too odd", "even"))
+    assert (refused.code, refused.detail) == (
+        FailureCode.INVALID_PARAMS,
+        "width: too odd; legal: even.",
+    )

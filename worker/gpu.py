@@ -1,0 +1,149 @@
+"""The process that makes panoramas: one model, kept warm, one job at a time."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import threading
+
+from redis import Redis
+from redis.exceptions import RedisError
+from rq.serializers import JSONSerializer
+
+from core.diffusion.checkpoints import load_pipeline
+from core.diffusion.errors import DiffusionError
+from core.diffusion.pipeline import SyncDiffusionPipeline
+from core.jobs import models
+from core.jobs.connection import connect
+from core.jobs.failures import StoreUnavailable
+from core.jobs.models import LIVENESS_S, ModelState
+from core.jobs.objects import ObjectStore
+from core.jobs.queue import Queue
+from core.jobs.settings import Settings
+from core.jobs.store import JobStore
+from core.params import PanoramaParams
+from worker import tasks
+from worker.pulse import Pulse
+from worker.rq_worker import PanoramaWorker
+
+log = logging.getLogger(__name__)
+
+_REDIS_WAIT_S = 1.0
+
+
+def run_worker(settings: Settings) -> int:
+    """Work until SIGTERM or SIGINT. 0: asked to leave; 1: the model could not be loaded."""
+    # RQ refuses a name that it believes alive, so a restarted worker needs a new one.
+    name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+    with connect(settings) as redis:
+        presence = Presence(redis, settings, name)
+        with Pulse("presence", LIVENESS_S / 3, presence.publish):
+            presence.tell("loading")
+            try:
+                pipeline = load_pipeline(
+                    settings.model,
+                    perceptual=settings.perceptual,
+                    perceptual_trunk=settings.perceptual_trunk,
+                    device=settings.device,
+                )
+                warm_up(pipeline)
+            except DiffusionError as error:
+                log.error("the model could not be loaded: %s", error)
+                presence.tell("failed", detail=str(error))
+                return 1
+            presence.tell("ready", pipeline=pipeline)
+            log.info("ready: model %s on %s", settings.model, pipeline.device)
+            take_jobs(settings, name, pipeline)
+        presence.leave()
+    return 0
+
+
+def warm_up(pipeline: SyncDiffusionPipeline) -> None:
+    """Two windows, two steps, all the way: the first real job finds everything compiled."""
+    geometry = pipeline.geometry
+    pipeline(
+        PanoramaParams(
+            prompt="warm up",
+            width=2 * geometry.window_px,
+            stride=geometry.window_px,
+            steps=2,
+            seed=0,
+        )
+    )
+
+
+def take_jobs(settings: Settings, name: str, pipeline: SyncDiffusionPipeline) -> None:
+    stopping = threading.Event()
+    with connect(settings) as redis:
+        workshop = tasks.Workshop(
+            name=name,
+            settings=settings,
+            pipeline=pipeline,
+            store=JobStore(redis, settings),
+            queue=Queue(redis),
+            objects=ObjectStore(settings),
+            stopping=stopping,
+        )
+        tasks.install(workshop)
+        while not stopping.is_set():
+            _take_jobs_until_redis_is_lost(settings, name, stopping)
+            stopping.wait(_REDIS_WAIT_S)
+        workshop.objects.close()
+
+
+def _take_jobs_until_redis_is_lost(
+    settings: Settings, name: str, stopping: threading.Event
+) -> None:
+    """RQ's loop ends where Redis is lost at a bad moment; the model need not be lost with it."""
+    with connect(settings) as redis:
+        try:
+            worker = PanoramaWorker(
+                Queue(redis).rq,
+                f"{name}-{secrets.token_hex(3)}",
+                stopping,
+                connection=redis,
+                serializer=JSONSerializer,
+            )
+            worker.work(logging_level=settings.log_level)
+        except (RedisError, StoreUnavailable) as error:
+            log.warning("Redis is lost: %s", error)
+
+
+class Presence:
+    """What this worker says of itself and its model, repeated so that it is known to live."""
+
+    def __init__(self, redis: Redis, settings: Settings, name: str) -> None:
+        self._redis = redis
+        self._settings = settings
+        self._name = name
+        self._told: ModelState | None = None
+
+    def tell(
+        self, state: str, *, detail: str = "", pipeline: SyncDiffusionPipeline | None = None
+    ) -> None:
+        self._told = ModelState.model_validate(
+            {
+                "model": self._settings.model,
+                "state": state,
+                "detail": detail,
+                "geometry": pipeline.geometry if pipeline else None,
+                "perceptual": self._settings.perceptual,
+                "worker": self._name,
+            }
+        )
+        try:
+            self.publish()
+        except StoreUnavailable:
+            log.warning("Redis is away; the model's state is published when it is back")
+
+    def publish(self) -> None:
+        if self._told:
+            models.publish(self._redis, self._told)
+
+    def leave(self) -> None:
+        try:
+            models.withdraw(self._redis, self._name)
+        except StoreUnavailable:
+            log.warning("Redis is away; this worker is forgotten in %d s", LIVENESS_S)

@@ -1,0 +1,45 @@
+"""Something done regularly beside the main thread."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+log = logging.getLogger(__name__)
+
+
+class Pulse:
+    """Calls `beat` every `interval_s` from a thread of its own while the `with` block runs.
+
+    A beat that raises is logged, and the next one comes all the same: what the beats keep alive
+    must outlive a Redis that is away for a while.
+    """
+
+    def __init__(self, name: str, interval_s: float, beat: Callable[[], None]) -> None:
+        self._interval_s = interval_s
+        self._beat = beat
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._ended.wait(self._interval_s):
+            try:
+                self._beat()
+            except Exception as error:
+                log.warning("%s: %s: %s", self._thread.name, type(error).__name__, error)

@@ -1,0 +1,158 @@
+"""One job, top to bottom."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from core.diffusion.errors import DiffusionError
+from core.diffusion.pipeline import OnStep, Panorama, SyncDiffusionPipeline
+from core.jobs.failures import (
+    FailureCode,
+    NotFound,
+    ObjectStoreError,
+    Refused,
+    StoreUnavailable,
+)
+from core.jobs.objects import ObjectStore
+from core.jobs.queue import Queue
+from core.jobs.record import Failure, JobRecord, Status
+from core.jobs.settings import Settings
+from core.jobs.store import JobStore
+from core.params import InvalidParams, ResolvedParams
+from worker.artifacts import upload
+from worker.attempt import UPLOADING, Attempt, Cancelled, Preempted, Superseded
+
+log = logging.getLogger(__name__)
+
+_COMMIT_WAIT_S = 1.0
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What one worker process works with, made once: the warm model above all."""
+
+    name: str
+    settings: Settings
+    pipeline: SyncDiffusionPipeline
+    store: JobStore
+    queue: Queue
+    objects: ObjectStore
+    stopping: threading.Event
+
+
+_workshop: Workshop | None = None
+
+
+def install(workshop: Workshop) -> None:
+    """Set what `run_panorama` works with: RQ calls it by name, with the job's id alone."""
+    global _workshop
+    _workshop = workshop
+
+
+def run_panorama(job_id: str) -> None:
+    """What RQ calls. Raises nothing: how a job ends stands in its record."""
+    assert _workshop is not None, "worker.gpu installs a workshop before it takes jobs"
+    try:
+        record = _workshop.store.start(job_id, _workshop.name)
+    except (NotFound, Refused) as reason:
+        log.info("not started: %s", reason)  # cancelled meanwhile, or delivered twice
+        return
+    log.info("%s: attempt %d", record.id, record.attempts)
+    ended = run_attempt(_workshop, record)
+    if ended:
+        log.info("%s: %s", ended.id, ended.status)
+
+
+def run_attempt(workshop: Workshop, record: JobRecord) -> JobRecord | None:
+    """Make the panorama, store it, and move the record. None: the job is no longer ours."""
+    store, job_id = workshop.store, record.id
+    with Attempt(record, store, workshop.settings, workshop.stopping) as attempt:
+        token = attempt.token
+        try:
+            panorama = generate(workshop, record.params, attempt.on_step)
+            attempt.enter(UPLOADING)
+            result = upload(workshop.objects, record, panorama, attempt.check)
+            ended = commit(lambda: store.succeed(job_id, token, result))
+        except Cancelled:
+            ended = commit(lambda: store.cancelled(job_id, token))
+        except Preempted:
+            ended = commit(lambda: store.requeue(job_id, token, "preempted"))
+        except Superseded:
+            ended = None
+        except Exception as error:
+            failure = explain(error)
+            if failure.code is FailureCode.INTERNAL_ERROR:
+                log.exception("%s: unexpected", job_id)
+            else:
+                log.warning("%s: %s: %s", job_id, failure.code, error)
+            ended = commit(lambda: store.fail(job_id, token, failure))
+    if ended and ended.status is Status.QUEUED:
+        workshop.queue.enqueue(ended)
+    if ended and ended.status is Status.CANCELLED:
+        _forget_objects(workshop.objects, record)
+    return ended
+
+
+def generate(workshop: Workshop, params: ResolvedParams, on_step: OnStep) -> Panorama:
+    """Make the panorama; where memory runs out, again with half as many windows at once."""
+    window_batch = workshop.settings.window_batch
+    while True:
+        try:
+            return workshop.pipeline(params, on_step=on_step, window_batch=window_batch)
+        except torch.OutOfMemoryError:
+            if window_batch == 1:
+                raise
+            window_batch //= 2
+            torch.cuda.empty_cache()
+            log.warning("out of memory: trying again with %d windows at once", window_batch)
+
+
+def commit(move: Callable[[], JobRecord]) -> JobRecord | None:
+    """Make the attempt's last move, however long Redis is away: the work is done, keep it.
+
+    None where the record has moved on without this attempt.
+    """
+    while True:
+        try:
+            return move()
+        except (NotFound, Refused) as reason:
+            log.warning("not committed: %s", reason)
+            return None
+        except StoreUnavailable:
+            log.warning("Redis is away; the result waits for it")
+            time.sleep(_COMMIT_WAIT_S)
+
+
+def explain(error: Exception) -> Failure:
+    """The public failure for what went wrong; never the error's own text, but for InvalidParams."""
+    match error:
+        case InvalidParams():
+            return Failure.of(
+                FailureCode.INVALID_PARAMS,
+                field=error.field,
+                problem=error.problem,
+                legal=error.legal,
+            )
+        case torch.OutOfMemoryError():
+            return Failure.of(FailureCode.OUT_OF_MEMORY)
+        case ObjectStoreError():
+            return Failure.of(FailureCode.STORAGE_UNAVAILABLE)
+        case DiffusionError():
+            return Failure.of(FailureCode.GENERATION_FAILED)
+        case _:
+            return Failure.of(FailureCode.INTERNAL_ERROR)
+
+
+def _forget_objects(objects: ObjectStore, record: JobRecord) -> None:
+    """A cancelled attempt may have stored its picture already; nobody will ask for it."""
+    folder = record.keys.image.rpartition("/")[0]
+    try:
+        objects.delete_prefix(f"{folder}/")
+    except ObjectStoreError as error:
+        log.warning("left behind: %s", error)
