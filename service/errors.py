@@ -156,7 +156,7 @@ class ObjectsAway(Unavailable):
     code, title, retry_after_s = "storage_unavailable", "The object store is away", 5
 
 
-def _translate(error: Exception) -> ServiceError:
+def _translate(request: Request, error: Exception) -> ServiceError:
     match error:
         case ServiceError():
             return error
@@ -174,9 +174,9 @@ def _translate(error: Exception) -> ServiceError:
         case RequestValidationError():
             return _invalid_request(error)
         case HTTPException(status_code=404):
-            return UnknownPath("No such path. The paths there are: see /openapi.json.")
+            return UnknownPath("No such path: /openapi.json lists those there are.")
         case HTTPException(status_code=405):
-            allow = (error.headers or {}).get("Allow", "")
+            allow = _allowed(request)
             return MethodNotAllowed(f"Allowed here: {allow}.", headers={"Allow": allow})
     return InternalError("The request was not carried out. It has been logged.")
 
@@ -191,8 +191,15 @@ def _invalid_request(error: RequestValidationError) -> InvalidRequest:
     return InvalidRequest(f"Cannot be accepted: {names}.", errors=list(problems.values()))
 
 
+def _allowed(request: Request) -> str:
+    route = request.scope["route"]
+    # Starlette knows of one route at a time; a path has one for each of its methods.
+    operations: dict[str, object] = request.app.openapi()["paths"].get(route.path, {})
+    return ", ".join(sorted(method.upper() for method in operations or route.methods))
+
+
 async def _respond(request: Request, error: Exception) -> JSONResponse:
-    translated = _translate(error)
+    translated = _translate(request, error)
     if isinstance(translated, Unavailable | InternalError):
         log.warning("%s %s: %s", request.method, request.url.path, translated.code)
     return translated.response()

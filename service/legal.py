@@ -72,23 +72,12 @@ def _describe(schema: _Schema) -> str:
             least, most = schema.get("minLength", 0), schema["maxLength"]
             return f"text of {least} to {most:,} characters, not white space alone"
         case "integer":
-            return f"a whole number {_range(schema)}"
+            most = schema["maximum"] if "maximum" in schema else schema["exclusiveMaximum"] - 1
+            return f"a whole number from {schema['minimum']} to {most}"
         case "number":
-            return f"a number {_range(schema)}"
+            above = "exclusiveMinimum" in schema
+            least = f"above {schema['exclusiveMinimum']}," if above else f"from {schema['minimum']}"
+            return f"a number {least} to {schema['maximum']}"
         case "object" if "properties" in schema:
             return "an object with " + _fields_of(schema)
     return str(schema["description"])
-
-
-def _range(schema: _Schema) -> str:
-    lowest = (
-        f"above {schema['exclusiveMinimum']}"
-        if "exclusiveMinimum" in schema
-        else f"from {schema['minimum']}"
-    )
-    highest = (
-        f"below {schema['exclusiveMaximum']}"
-        if "exclusiveMaximum" in schema
-        else f"up to {schema['maximum']}"
-    )
-    return f"{lowest} {highest}"

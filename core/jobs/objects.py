@@ -55,16 +55,17 @@ class ObjectStore:
 
     def presign(self, key: str, filename: str) -> str:
         """A URL that downloads the object as `filename` for a while. Made here, without S3."""
-        url: str = self._public.generate_presigned_url(
-            "get_object",
-            Params={
-                "Bucket": self._bucket,
-                "Key": key,
-                "ResponseContentDisposition": f'inline; filename="{filename}"',
-            },
-            ExpiresIn=self._presign_ttl_s,
-        )
-        return url
+        with _errors_name(key):  # no network, but credentials may be missing
+            url: str = self._public.generate_presigned_url(
+                "get_object",
+                Params={
+                    "Bucket": self._bucket,
+                    "Key": key,
+                    "ResponseContentDisposition": f'inline; filename="{filename}"',
+                },
+                ExpiresIn=self._presign_ttl_s,
+            )
+            return url
 
     def delete_prefix(self, prefix: str) -> None:
         with _errors_name(prefix):

@@ -39,7 +39,8 @@ MOVES: dict[Status, frozenset[Status]] = {
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # A record that cannot be read must not put its prompt into a log with the error.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Progress(_Part):

@@ -51,7 +51,7 @@ def create(
     return _view(context, record)
 
 
-@router.get("", responses=refusals(InvalidRequest, RedisAway))
+@router.get("", responses=refusals(InvalidRequest, RedisAway, ObjectsAway))
 def list_panoramas(
     context: InContext,
     tenant: Tenant,
@@ -66,7 +66,7 @@ def list_panoramas(
     return PanoramaPage(items=panorama_views(context, page.records), next_cursor=page.next_cursor)
 
 
-@router.get("/{job_id}", responses=refusals(NoSuchPanorama, RedisAway))
+@router.get("/{job_id}", responses=refusals(NoSuchPanorama, RedisAway, ObjectsAway))
 def read(job_id: str, context: InContext, tenant: Tenant, response: Response) -> PanoramaView:
     """How far it is; once it has succeeded, where the picture is."""
     record = context.store.get(job_id, tenant)
@@ -75,7 +75,7 @@ def read(job_id: str, context: InContext, tenant: Tenant, response: Response) ->
     return _view(context, record)
 
 
-@router.post("/{job_id}/cancel", responses=refusals(NoSuchPanorama, RedisAway))
+@router.post("/{job_id}/cancel", responses=refusals(NoSuchPanorama, RedisAway, ObjectsAway))
 def cancel(job_id: str, context: InContext, tenant: Tenant) -> PanoramaView:
     """Call it off: at once while it waits, at its next step while it runs. Once this has answered,
     it never becomes `succeeded`. A panorama that has ended stays as it is."""

@@ -39,18 +39,18 @@ def test_a_wrong_size_names_the_nearest(api: httpx.Client) -> None:
         ({"prompt": 3}, "prompt", "text"),
         ({"prompt": None}, "prompt", "text"),
         ({"negative_prompt": "x" * 10_000}, "negative_prompt", "0 to 2,000 characters"),
-        ({"steps": 0}, "steps", "a whole number from 1 up to 250"),
+        ({"steps": 0}, "steps", "a whole number from 1 to 250"),
         ({"steps": 1.5}, "steps", "a whole number"),
         ({"steps": "many"}, "steps", "a whole number"),
-        ({"width": 10**9}, "width", "from 1 up to 32768 or null"),
+        ({"width": 10**9}, "width", "from 1 to 32768 or null"),
         ({"stride": 33}, "stride", "multiples of 4"),
         ({"seed": -1}, "seed", "from 0"),
         ({"seed": 2**53}, "seed", str(2**53 - 1)),
-        ({"guidance_scale": 0.5}, "guidance_scale", "a number from 1 up to 30"),
+        ({"guidance_scale": 0.5}, "guidance_scale", "a number from 1 to 30"),
         ({"sync": 3}, "sync", "an object with the fields weight"),
-        ({"sync": {"weight": -1}}, "sync.weight", "from 0 up to 1000"),
-        ({"sync": {"decay": 0}}, "sync.decay", "above 0 up to 1"),
-        ({"sync": {"anchor": "left"}}, "sync.anchor", "'centre' or a whole number from 0"),
+        ({"sync": {"weight": -1}}, "sync.weight", "from 0 to 1000"),
+        ({"sync": {"decay": 0}}, "sync.decay", "above 0, to 1"),
+        ({"sync": {"anchor": "left"}}, "sync.anchor", "'centre' or a whole number from 0 to 4095"),
         ({"sync": {"anchor": 21}}, "sync.anchor", "'centre' or 0 to 20"),
         ({"sync": {"steps": 51}}, "sync.steps", "0 to 50"),
         ({"sync": {"wait": 1}}, "sync.wait", "weight, decay, steps, every, anchor"),
@@ -92,7 +92,7 @@ def test_a_number_beyond_all_numbers_is_refused(api: httpx.Client, where: str) -
     body = f'{{"prompt": "a hill", {where}}}'
     answer = api.post("/panoramas", content=body, headers=JSON)
     assert at_fault(answer)["field"] in where
-    assert "inf" not in answer.text.replace('"infinite', "").lower()
+    assert "Infinity" not in answer.text
 
 
 @pytest.mark.parametrize(
@@ -146,4 +146,4 @@ def test_unknown_paths_and_methods_are_problems_too(api: httpx.Client) -> None:
     problem(api.get("/panoramas/"), 404, "unknown_path")
     answer = api.put("/panoramas", json={})
     problem(answer, 405, "method_not_allowed")
-    assert "POST" in answer.headers["allow"]
+    assert answer.headers["allow"] == "GET, POST"

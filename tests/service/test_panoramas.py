@@ -9,7 +9,9 @@ import time
 
 import httpx
 import pytest
+from redis import Redis
 
+from core.jobs import keys
 from core.jobs.objects import ObjectStore
 from core.jobs.queue import Queue
 from core.jobs.record import JOB_ID_PATTERN, JobRecord, Result
@@ -204,4 +206,17 @@ def test_the_prompt_gets_into_no_log(api: httpx.Client, caplog: pytest.LogCaptur
         api.get(f"/panoramas/{job_id}")
         api.post("/panoramas", json={"prompt": "a secret garden", "width": 1})
     assert "POST /panoramas" in caplog.text  # uvicorn's access log is among what was captured
+    assert "secret garden" not in caplog.text
+
+
+def test_a_fault_of_ours_is_a_problem_too_and_keeps_the_prompt(
+    api: httpx.Client, redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    job_id = post(api, prompt="a secret garden")
+    redis.hset(keys.job(job_id), "params", '{"prompt": "a secret garden"}')
+    problem(api.get(f"/panoramas/{job_id}"), 500, "internal_error")
+    deadline = time.monotonic() + 5  # uvicorn logs the error once it has answered
+    while "ValidationError" not in caplog.text and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert "ValidationError" in caplog.text
     assert "secret garden" not in caplog.text
