@@ -1,0 +1,55 @@
+"""panoweave's processes as an operator starts them, for tests that end them in their own ways."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from core.jobs.settings import Settings
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """These settings as a process reads them."""
+    assert settings.s3_access_key_id is not None
+    assert settings.s3_secret_access_key is not None
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("PANOWEAVE_")}
+    secrets = {
+        "redis_url": settings.redis_url.get_secret_value(),
+        "s3_access_key_id": settings.s3_access_key_id.get_secret_value(),
+        "s3_secret_access_key": settings.s3_secret_access_key.get_secret_value(),
+    }
+    told = {**settings.model_dump(exclude_none=True), **secrets}
+    # Several processes share the cores of a test machine.
+    kept["OMP_NUM_THREADS"] = "1"
+    return kept | {f"PANOWEAVE_{name.upper()}": str(value) for name, value in told.items()}
+
+
+@contextmanager
+def process(command: str, settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """`panoweave COMMAND`, killed at the end of the block if it still runs."""
+    with log.open("ab") as output:
+        running = subprocess.Popen(
+            [sys.executable, "-P", "-m", "deploy.cli", command],
+            env=environment_of(settings),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield running
+    finally:
+        running.kill()
+        running.wait()
+
+
+def wait_until(true: Callable[[], bool], timeout_s: float, log: Path | None = None) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not true():
+        told = log.read_text() if log else ""
+        assert time.monotonic() < deadline, f"not within {timeout_s:g} s; {told}"
+        time.sleep(0.05)

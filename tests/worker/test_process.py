@@ -1,0 +1,175 @@
+"""`panoweave worker` and `panoweave janitor` as processes that are stopped, killed and frozen."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from core.jobs import models
+from core.jobs.queue import Queue
+from core.jobs.record import DEFAULT_TENANT, JobRecord, Status
+from core.jobs.settings import Settings
+from core.jobs.store import JobStore
+from core.params import ModelGeometry, PanoramaParams
+from tests.processes import environment_of, process, wait_until
+
+GEOMETRY = ModelGeometry(window_px=64, px_per_latent=8)
+STEPS = 120  # of the tiny model: some seconds, so that there is a middle to be killed in
+
+
+@pytest.fixture
+def here(settings: Settings, tiny_checkpoint: Path) -> Settings:
+    """Short leases: what is lost is found again within a test's patience."""
+    return settings.model_copy(
+        update={
+            "model": str(tiny_checkpoint),
+            "device": "cpu",
+            "lease_s": 2.0,
+            "heartbeat_s": 0.5,
+            "janitor_interval_s": 0.5,
+        }
+    )
+
+
+@pytest.fixture
+def post(here: Settings, redis: Redis) -> Callable[..., JobRecord]:
+    store, queue = JobStore(redis, here), Queue(redis)
+
+    def create(steps: int = STEPS) -> JobRecord:
+        asked = PanoramaParams(prompt="a lake", width=192, stride=32, steps=steps, seed=1)
+        params = asked.resolve(models.geometry(redis, here.model))
+        record = store.create(JobRecord.new(params, here.model, DEFAULT_TENANT, {}))
+        queue.enqueue(record)
+        return record
+
+    return create
+
+
+def ready(redis: Redis, settings: Settings) -> bool:
+    state = models.get(redis, settings.model)
+    return state is not None and state.state == "ready"
+
+
+def steps_done(store: JobStore, record: JobRecord) -> int:
+    progress = store.get(record.id).progress
+    return progress.step if progress else 0
+
+
+def test_a_killed_worker_job_goes_on_with_another(
+    here: Settings, redis: Redis, post: Callable[..., JobRecord], tmp_path: Path
+) -> None:
+    store, log = JobStore(redis, here), tmp_path / "log"
+    with process("janitor", here, log), process("worker", here, log) as doomed:
+        wait_until(lambda: ready(redis, here), 60, log)
+        record = post()
+        wait_until(lambda: steps_done(store, record) > 5, 60, log)
+        doomed.send_signal(signal.SIGKILL)
+        with process("worker", here, log):
+            wait_until(lambda: store.get(record.id).status is Status.SUCCEEDED, 90, log)
+    ended = store.get(record.id)
+    assert ended.attempts == 2
+    assert ended.result is not None
+    assert ended.result.keys.image.endswith("/2/panorama.png")
+
+
+def test_a_frozen_worker_cannot_disturb_its_successor(
+    here: Settings, redis: Redis, post: Callable[..., JobRecord], tmp_path: Path
+) -> None:
+    """SIGSTOP past the lease, SIGCONT once another has taken over."""
+    store, log = JobStore(redis, here), tmp_path / "log"
+    with process("janitor", here, log), process("worker", here, log) as frozen:
+        wait_until(lambda: ready(redis, here), 60, log)
+        record = post()
+        wait_until(lambda: steps_done(store, record) > 5, 60, log)
+        frozen.send_signal(signal.SIGSTOP)
+        with process("worker", here, log):
+            wait_until(lambda: store.get(record.id).attempts == 2, 60, log)
+            frozen.send_signal(signal.SIGCONT)
+            wait_until(lambda: store.get(record.id).status is Status.SUCCEEDED, 90, log)
+    assert store.get(record.id).attempts == 2
+
+
+def test_sigterm_ends_an_idle_worker_at_once(here: Settings, redis: Redis, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with process("worker", here, log) as worker:
+        wait_until(lambda: ready(redis, here), 60, log)
+        time.sleep(0.5)  # from "ready" to waiting on the queue
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(15) == 0, log.read_text()
+    assert models.live_workers(redis) == []
+
+
+def test_a_model_that_cannot_be_loaded_is_published(
+    here: Settings, redis: Redis, tmp_path: Path
+) -> None:
+    broken = here.model_copy(update={"model": "/nowhere/at/all"})
+    with process("worker", broken, tmp_path / "log") as worker:
+        assert worker.wait(60) == 1
+    state = models.get(redis, broken.model)
+    assert state is not None
+    assert state.state == "failed"
+    assert "no directory" in state.detail
+
+
+@pytest.mark.parametrize(("attempt", "status"), [(1, "queued"), (3, "failed")])
+def test_a_hung_step_ends_the_process(
+    here: Settings, redis: Redis, attempt: int, status: str
+) -> None:
+    """The watchdog gives the job back, or fails it after its last attempt, and exits."""
+    store = JobStore(redis, here)
+    params = PanoramaParams(prompt="a lake").resolve(GEOMETRY)
+    record = store.create(JobRecord.new(params, "tiny", DEFAULT_TENANT, {}))
+    for _ in range(attempt - 1):
+        started = store.start(record.id, "earlier")
+        assert started.token is not None
+        store.requeue(record.id, started.token, "test")
+    hang = textwrap.dedent(
+        f"""
+        import threading, time
+        from core.jobs.connection import connect
+        from core.jobs.settings import Settings
+        from core.jobs.store import JobStore
+        from worker.attempt import Attempt
+        settings = Settings()
+        store = JobStore(connect(settings), settings)
+        with Attempt(store.start("{record.id}", "hung"), store, settings, threading.Event()):
+            time.sleep(60)
+        """
+    )
+    impatient = here.model_copy(update={"step_timeout_s": 0.6})
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", hang], env=environment_of(impatient), timeout=30
+    )
+    assert done.returncode == 70
+    ended = store.get(record.id)
+    assert ended.status == status
+    if ended.status is Status.QUEUED:
+        assert Queue(redis).position(ended) == 0
+    else:
+        assert ended.error is not None
+        assert ended.error.code == "step_timeout"
+
+
+def test_the_janitor_queues_again_what_no_queue_holds(
+    here: Settings, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Accepted, but the API died before it queued the job."""
+    from worker import janitor
+
+    monkeypatch.setattr(janitor, "UNQUEUED_FOR_S", 0.2)
+    store, queue = JobStore(redis, here), Queue(redis)
+    params = PanoramaParams(prompt="a lake").resolve(GEOMETRY)
+    record = store.create(JobRecord.new(params, "tiny", DEFAULT_TENANT, {}))
+    janitor.sweep(store, queue)
+    assert queue.position(record) is None  # it may be on its way yet
+    time.sleep(0.3)
+    janitor.sweep(store, queue)
+    assert queue.position(record) == 0
