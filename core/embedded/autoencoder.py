@@ -1,28 +1,29 @@
-"""Trains the autoencoder: the decoder against the fixed latents, then the encoder to make them."""
+"""The autoencoder: a decoder trained on the fixed latents, an encoder that is known exactly."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import AutoencoderTiny
+from diffusers.models.autoencoders.vae import EncoderTiny
 from numpy.typing import NDArray
 
 from core.diffusion.perceptual_weights import load_perceptual
-from core.embedded.latents import PX_PER_LATENT, PatchPca, to_tensor
+from core.embedded.latents import LATENT_CHANNELS, PX_PER_LATENT, PatchPca, to_tensor
 from core.embedded.runs import Run, Schedule, step_generator
 
-_SEED_DECODER, _SEED_ENCODER = 11, 13
+_SEED = 11
 
 
 @dataclass(frozen=True)
-class AutoencoderRecipe:
-    """What the two runs of the autoencoder depend on."""
+class DecoderRecipe:
+    """What the decoder's run depends on."""
 
-    decoder_steps: int = 6_500
-    encoder_steps: int = 2_500
+    steps: int = 5_600
     width: int = 48
     batch: int = 16
     crop_px: int = 64
@@ -36,13 +37,13 @@ def train_decoder(
     model: AutoencoderTiny,
     pca: PatchPca,
     shards: list[NDArray[np.uint8]],
-    recipe: AutoencoderRecipe,
+    recipe: DecoderRecipe,
     file: Path,
     stop_after: int | None = None,
 ) -> None:
     """L1 first, which finds the colours, then a perceptual distance too, which sharpens."""
     optimiser = torch.optim.AdamW(model.decoder.parameters(), weight_decay=0.0)
-    schedule = Schedule(recipe.decoder_steps, recipe.peak_rate)
+    schedule = Schedule(recipe.steps, recipe.peak_rate)
     perceptual = load_perceptual("stlpips-alex")
     for network in (model.decoder, perceptual):
         # A quarter faster on a CPU; the weights' values are the same.
@@ -51,43 +52,48 @@ def train_decoder(
 
     def train_step(step: int) -> torch.Tensor:
         optimiser.param_groups[0]["lr"] = schedule.rate(step)
-        pictures = _crops(shards, recipe, step_generator(_SEED_DECODER, step))
+        pictures = _crops(shards, recipe, step_generator(_SEED, step))
         pictures = pictures.contiguous(memory_format=torch.channels_last)
         latents = pca.encode(pictures)
         with torch.autocast("cpu", torch.bfloat16):
             decoded = model.decoder(latents)
         loss: torch.Tensor = (decoded.float() - pictures).abs().mean()
-        if step >= recipe.perceptual_from * recipe.decoder_steps:
+        if step >= recipe.perceptual_from * recipe.steps:
             half = recipe.batch // 2  # the distance costs more than the decoder itself
             distance = perceptual(decoded[:half].float(), pictures[:half]).mean()
             loss = loss + recipe.perceptual_weight * distance
         _descend(optimiser, loss)
         return loss
 
-    run.until(recipe.decoder_steps, train_step, stop_after)
+    run.until(recipe.steps, train_step, stop_after)
 
 
-def train_encoder(
-    model: AutoencoderTiny,
-    pca: PatchPca,
-    shards: list[NDArray[np.uint8]],
-    recipe: AutoencoderRecipe,
-    file: Path,
-    stop_after: int | None = None,
-) -> None:
-    """The encoder learns the latents of the principal components."""
-    optimiser = torch.optim.AdamW(model.encoder.parameters(), weight_decay=0.0)
-    schedule = Schedule(recipe.encoder_steps, recipe.peak_rate)
-    run = Run(file, {"model": model.encoder, "optimiser": optimiser}, recipe.save_every_s)
+@torch.no_grad()
+def write_encoder(encoder: EncoderTiny, pca: PatchPca) -> None:
+    """The encoder that gives the principal components, written down instead of trained.
 
-    def train_step(step: int) -> torch.Tensor:
-        optimiser.param_groups[0]["lr"] = schedule.rate(step)
-        pictures = _crops(shards, recipe, step_generator(_SEED_ENCODER, step))
-        loss: torch.Tensor = (model.encoder(pictures) - pca.encode(pictures)).abs().mean()
-        _descend(optimiser, loss)
-        return loss
-
-    run.until(recipe.encoder_steps, train_step, stop_after)
+    Two strided convolutions sort the pixels of 4x4 cells into 48 channels; the third takes 2x2 of
+    these cells, a whole patch, to its components.
+    """
+    first, halve, quarter, components, last = encoder.layers
+    for layer in encoder.layers:
+        layer.weight.zero_()
+    centre = 1  # of a 3x3 kernel; the neighbour to the right or below is one further
+    for colour in range(3):
+        first.weight[colour, colour, centre, centre] = 1
+    first.bias.zero_()
+    for layer, channels in ((halve, 3), (quarter, 12)):
+        for channel, dy, dx in product(range(channels), range(2), range(2)):
+            layer.weight[4 * channel + 2 * dy + dx, channel, centre + dy, centre + dx] = 1
+    for colour, y, x in product(range(3), range(PX_PER_LATENT), range(PX_PER_LATENT)):
+        cell = 4 * (4 * colour + 2 * (y % 2) + x % 2) + 2 * (y // 2 % 2) + x // 2 % 2
+        # AutoencoderTiny shifts pictures to [0, 1] first, hence the 2 here and the sum below.
+        components.weight[:LATENT_CHANNELS, cell, centre + y // 4, centre + x // 4] = (
+            2 * pca.kernel[:, colour, y, x]
+        )
+    for channel in range(LATENT_CHANNELS):
+        last.weight[channel, channel, centre, centre] = 1
+    last.bias.copy_(pca.bias - pca.kernel.sum((1, 2, 3)))
 
 
 def _descend(optimiser: torch.optim.Optimizer, loss: torch.Tensor) -> None:
@@ -99,7 +105,7 @@ def _descend(optimiser: torch.optim.Optimizer, loss: torch.Tensor) -> None:
 
 
 def _crops(
-    shards: list[NDArray[np.uint8]], recipe: AutoencoderRecipe, generator: torch.Generator
+    shards: list[NDArray[np.uint8]], recipe: DecoderRecipe, generator: torch.Generator
 ) -> torch.Tensor:
     """Random crops, off the patch grid too, half of them mirrored."""
 

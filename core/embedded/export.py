@@ -29,7 +29,6 @@ def export(
 ) -> None:
     """Fills the networks from the runs' checkpoints (EMA weights) and saves them."""
     autoencoder.decoder.load_state_dict(_state(work / "decoder.pt")["model"])
-    autoencoder.encoder.load_state_dict(_state(work / "encoder.pt")["model"])
     average = _state(work / "denoiser.pt")["ema"]
     _fill([*unet.parameters(), *text_encoder.parameters()], average)
     pipeline = StableDiffusionPipeline(

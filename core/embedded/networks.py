@@ -48,12 +48,12 @@ def build_text_encoder(tokens: int, end_token: int, start_token: int) -> CLIPTex
 
 
 def build_autoencoder(width: int) -> AutoencoderTiny:
-    """Encoder and decoder; the encoder is narrower, its task (patch averages) is simpler."""
+    """Encoder and decoder; the encoder's task is linear, so it has no blocks between its layers."""
     return AutoencoderTiny(
         latent_channels=LATENT_CHANNELS,
-        encoder_block_out_channels=(32, 32, 32, 32),
+        encoder_block_out_channels=(48, 48, 48, 48),
         decoder_block_out_channels=(width,) * 4,
-        num_encoder_blocks=(1, 1, 1, 1),
+        num_encoder_blocks=(0, 0, 0, 0),
         num_decoder_blocks=(2, 2, 2, 1),
         scaling_factor=1.0,
         force_upcast=False,

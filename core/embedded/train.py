@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from core.embedded import WEIGHTS
-from core.embedded.autoencoder import AutoencoderRecipe, train_decoder, train_encoder
+from core.embedded.autoencoder import DecoderRecipe, train_decoder, write_encoder
 from core.embedded.captions import vocabulary
 from core.embedded.denoiser import DenoiserRecipe, LatentSet, train_denoiser
 from core.embedded.export import export
@@ -30,7 +30,7 @@ from core.embedded.networks import (
 from core.embedded.shards import Shard, ensure_shard
 from core.embedded.tokenizer import build_tokenizer
 
-STAGES = ("data", "decoder", "encoder", "denoiser", "export")
+STAGES = ("data", "decoder", "denoiser", "export")
 _PCA_WINDOWS = 3_000
 _ENCODE_BATCH = 500
 
@@ -42,7 +42,7 @@ class Recipe:
     seed: int = 0
     shards: int = 21
     scenes_per_shard: int = 1_000
-    autoencoder: AutoencoderRecipe = field(default_factory=AutoencoderRecipe)
+    decoder: DecoderRecipe = field(default_factory=DecoderRecipe)
     denoiser: DenoiserRecipe = field(default_factory=DenoiserRecipe)
 
 
@@ -56,7 +56,7 @@ class Training:
         torch.manual_seed(recipe.seed)
         self.tokenizer = build_tokenizer(vocabulary())
         self.scheduler = build_scheduler()
-        self.autoencoder = build_autoencoder(recipe.autoencoder.width)
+        self.autoencoder = build_autoencoder(recipe.decoder.width)
         self.unet = build_unet(recipe.denoiser.widths, recipe.denoiser.layers)
         self.text_encoder = build_text_encoder(
             len(self.tokenizer), self.tokenizer.eos_token_id, self.tokenizer.bos_token_id
@@ -78,20 +78,8 @@ class Training:
             self.autoencoder,
             self._pca(self._shards()),
             pictures,
-            self.recipe.autoencoder,
+            self.recipe.decoder,
             self.work / "decoder.pt",
-            self.stop_after,
-        )
-
-    def encoder(self) -> None:
-        """Pictures to latents."""
-        pictures = [shard.pictures for shard in self._shards()]
-        train_encoder(
-            self.autoencoder,
-            self._pca(self._shards()),
-            pictures,
-            self.recipe.autoencoder,
-            self.work / "encoder.pt",
             self.stop_after,
         )
 
@@ -114,6 +102,7 @@ class Training:
 
     def export(self, target: Path) -> None:
         """What the runs have reached so far, as a Stable Diffusion directory."""
+        write_encoder(self.autoencoder.encoder, self._pca(self._shards()))
         export(
             self.work,
             target,
@@ -157,19 +146,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--work", type=Path, required=True, help="data and checkpoints (4 GB)")
     parser.add_argument("--stage", choices=STAGES, nargs="+", default=STAGES)
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="where the checkpoint goes")
-    parser.add_argument("--decoder-steps", type=int, default=recipe.autoencoder.decoder_steps)
-    parser.add_argument("--encoder-steps", type=int, default=recipe.autoencoder.encoder_steps)
+    parser.add_argument("--decoder-steps", type=int, default=recipe.decoder.steps)
     parser.add_argument("--denoiser-steps", type=int, default=recipe.denoiser.steps)
     parser.add_argument("--threads", type=int, default=1)
     asked = parser.parse_args(arguments)
     torch.set_num_threads(asked.threads)
     recipe = replace(
         recipe,
-        autoencoder=replace(
-            recipe.autoencoder,
-            decoder_steps=asked.decoder_steps,
-            encoder_steps=asked.encoder_steps,
-        ),
+        decoder=replace(recipe.decoder, steps=asked.decoder_steps),
         denoiser=replace(recipe.denoiser, steps=asked.denoiser_steps),
     )
     training = Training(recipe, asked.work)

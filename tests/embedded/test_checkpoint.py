@@ -1,0 +1,119 @@
+"""The committed weights: they load as plain Stable Diffusion and paint what the prompt says."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from torch import Tensor
+from transformers import CLIPTokenizer
+
+from core.embedded import WEIGHTS
+from core.embedded.captions import vocabulary
+from core.embedded.figures import HELD_OUT_SEED, reconstruction
+from core.embedded.latents import to_tensor
+from core.embedded.scenes import WINDOW_PX
+from core.embedded.shards import render_shard
+from core.embedded.sheet import lay_out, load_pipeline, sample
+
+MAX_BYTES = 30_000_000
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> StableDiffusionPipeline:
+    return load_pipeline(WEIGHTS)
+
+
+@pytest.fixture(scope="module")
+def held_out() -> Tensor:
+    return to_tensor(render_shard(HELD_OUT_SEED, 0, scenes=8).pictures)
+
+
+def test_the_directory_is_small_and_half_precision() -> None:
+    files = [file for file in WEIGHTS.rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in files) <= MAX_BYTES
+    weights = [file for file in files if file.suffix == ".safetensors"]
+    assert {file.parent.name for file in weights} == {"unet", "text_encoder", "vae"}
+    for file in weights:
+        assert _dtypes(file) == {"F16"}, file
+
+
+def test_geometry_and_missing_parts(pipeline: StableDiffusionPipeline) -> None:
+    assert pipeline.unet.config.sample_size * pipeline.vae_scale_factor == WINDOW_PX
+    assert pipeline.vae.config.scaling_factor == 1
+    assert pipeline.scheduler.config.prediction_type == "v_prediction"
+    assert pipeline.safety_checker is None
+    assert pipeline.feature_extractor is None
+
+
+def test_the_tokenizer_is_the_one_of_the_grammar() -> None:
+    tokenizer = CLIPTokenizer.from_pretrained(WEIGHTS / "tokenizer")
+    assert all(len(tokenizer(word).input_ids) == 3 for word in vocabulary())
+
+
+def test_round_trip_of_unseen_windows(pipeline: StableDiffusionPipeline, held_out: Tensor) -> None:
+    with torch.no_grad():
+        latents = pipeline.vae.encode(held_out).latents
+        figures = reconstruction(pipeline, held_out)
+    assert latents.shape[1:] == (pipeline.unet.config.in_channels, 16, 16)
+    assert figures["L1"] < 0.06
+    assert figures["L1"] < 0.7 * figures["L1 of the thumbnail"]
+    assert figures["ST-LPIPS"] < 0.5 * figures["ST-LPIPS of the thumbnail"]
+
+
+def test_windows_look_like_their_prompts(pipeline: StableDiffusionPipeline) -> None:
+    def colours(prompt: str) -> Tensor:
+        """Mean colour (upper half, lower half) x RGB of a few windows, in [0, 1]."""
+        pictures = sample(pipeline, prompt, count=4, steps=10, guidance=4.0, seed=0)
+        stack = torch.stack([_to_unit(picture) for picture in pictures])  # (N, H, W, 3)
+        upper, lower = stack.mean(0).chunk(2)
+        return torch.stack([upper.mean((0, 1)), lower.mean((0, 1))])
+
+    night, noon = colours("mountains at night"), colours("mountains at noon")
+    assert noon.mean() > 2 * night.mean()
+
+    meadow, desert = colours("a green meadow at noon"), colours("a desert at noon")
+    assert _greenness(meadow[1]) > 0.05
+    assert _greenness(meadow[1]) > _greenness(desert[1]) + 0.1
+    assert desert[1, 0] > desert[1, 2] + 0.1, "sand is redder than it is blue"
+
+    sunset = colours("the sea at sunset")
+    assert sunset[0, 0] > sunset[0, 2] + 0.1, "a sunset sky is red"
+    assert noon[0, 2] > noon[0, 0], "a noon sky is blue"
+
+    autumn, snow = colours("an autumn forest at noon"), colours("a snowy landscape at noon")
+    assert snow[1].mean() > autumn[1].mean() + 0.1
+    assert autumn[1, 0] - autumn[1, 2] > snow[1, 0] - snow[1, 2] + 0.1
+
+
+def test_a_bare_subject_leaves_the_style_open(pipeline: StableDiffusionPipeline) -> None:
+    def spread(prompt: str) -> float:
+        pictures = sample(pipeline, prompt, count=8, steps=8, guidance=2.0, seed=1)
+        means = torch.stack([_to_unit(picture).mean((0, 1)) for picture in pictures])
+        return means.std(0).mean().item()
+
+    assert spread("mountains") > 1.5 * spread("mountains at night under a clear sky")
+
+
+def test_long_prompts_are_cut(pipeline: StableDiffusionPipeline) -> None:
+    pictures = sample(pipeline, "mountains at noon " * 30, count=1, steps=2, guidance=4.0, seed=0)
+    sheet = lay_out({"a label": pictures * 3})
+    assert sheet.width == 3 * WINDOW_PX
+    assert sheet.height > WINDOW_PX
+
+
+def _to_unit(picture: object) -> Tensor:
+    return torch.from_numpy(np.asarray(picture, dtype=np.float32) / 255)
+
+
+def _greenness(colour: Tensor) -> float:
+    return float(colour[1] - (colour[0] + colour[2]) / 2)
+
+
+def _dtypes(file: Path) -> set[str]:
+    """From the header of a safetensors file: 8 bytes of length, then JSON."""
+    content = file.read_bytes()
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return {entry["dtype"] for name, entry in header.items() if name != "__metadata__"}
