@@ -75,6 +75,13 @@ def _body(answer: httpx.Response) -> Job:
     except ValueError:
         body = {"detail": answer.text[:200]}
     if answer.is_error:
-        code = body.get("code", answer.status_code)
-        raise ServerRefused(f"the API refused ({code}): {body.get('detail', body)}")
+        raise ServerRefused(f"the API refused: {_explain(body, answer.status_code)}")
     return body
+
+
+def _explain(problem: Job, status: int) -> str:
+    """The problem's own words, with what would be legal for each field it names."""
+    words = [f"{problem.get('code', status)}: {problem.get('detail', problem)}"]
+    for one in problem.get("errors") or []:
+        words.append(f"{one['field']}: {one['detail']}; legal: {one.get('legal')}")
+    return "\n".join(words)

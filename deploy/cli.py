@@ -141,6 +141,11 @@ def main() -> None:
     except DeployError as error:
         print_error(error)
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        # `pip install panoweave` alone brings the parameters; each part has its extra.
+        remedy = 'pip install "panoweave[embedded]" brings every part'
+        print_error(DeployError(f"this needs {error.name}, which is not installed", remedy))
+        sys.exit(DeployError.exit_code)
 
 
 if __name__ == "__main__":

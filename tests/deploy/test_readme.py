@@ -1,0 +1,142 @@
+"""The README does what it says: its blocks are run, its answers and tables compared with reality.
+
+`bash` blocks run as they stand, in order, in one shell, against a live `panoweave up`; only the
+address and the number of steps are swapped. `sh` blocks install or never end: each line must name
+a target or command that exists, and other tests run those.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from pydantic import SecretStr
+from typer.main import get_command
+
+from core.jobs.settings import Settings
+from deploy.cli import app
+from tests.deploy.conftest import RunningStack, environment
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+END_OF_BLOCK = "=== end of block ==="
+
+
+class Block(NamedTuple):
+    language: str
+    text: str
+
+
+BLOCKS = [Block(*found) for found in re.findall(r"^```(\w*)\n(.*?)^```", README, re.M | re.S)]
+COMMANDS: set[str] = set(get_command(app).commands)  # type: ignore[attr-defined]
+
+
+def blocks(language: str) -> list[str]:
+    return [block.text for block in BLOCKS if block.language == language]
+
+
+def shape(value: Any) -> Any:
+    """Keys all the way down; the values themselves differ from run to run."""
+    if isinstance(value, dict):
+        return {key: shape(inner) for key, inner in value.items()}
+    return [shape(inner) for inner in value] if isinstance(value, list) else None
+
+
+@pytest.fixture(scope="module")
+def outputs(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What each bash block prints, by its text."""
+    folder = tmp_path_factory.mktemp("readme")
+    script = f"printf '%s\\n' '{END_OF_BLOCK}'\n".join([*blocks("bash"), ""])
+    assert "http://127.0.0.1:8000/" in script
+    assert '"steps": 25' in script
+    script = script.replace("http://127.0.0.1:8000", stack.state().api_url)
+    script = script.replace('"steps": 25', '"steps": 2')
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (folder / "panorama.png").read_bytes().startswith(b"\x89PNG")
+    return dict(zip(blocks("bash"), done.stdout.split(END_OF_BLOCK), strict=False))
+
+
+def test_every_answer_shown_has_the_keys_of_the_real_one(outputs: dict[str, str]) -> None:
+    shown = [
+        (before.text, block.text) for before, block in pairwise(BLOCKS) if block.language == "json"
+    ]
+    assert len(shown) == len(blocks("json")) == 3
+    for command, answer in shown:
+        assert shape(json.loads(outputs[command])) == shape(json.loads(answer)), command
+
+
+def test_the_panorama_of_the_readme_succeeds(outputs: dict[str, str]) -> None:
+    polled = next(said for block, said in outputs.items() if block.startswith("ID="))
+    assert json.loads(polled)["status"] == "succeeded"
+
+
+def test_what_is_not_run_here_exists() -> None:
+    lines = [line for text in blocks("sh") for line in text.splitlines()]
+    assert lines
+    for line in lines:
+        program, argument = line.removeprefix(".venv/bin/").split()
+        if program == "make":
+            subprocess.run(["make", "-n", argument], cwd=ROOT, check=True, capture_output=True)
+        else:
+            assert program == "panoweave"
+            assert argument in COMMANDS
+
+
+def test_the_python_block_runs(tiny_model: Path, tmp_path: Path) -> None:
+    (program,) = blocks("python")
+    smaller = program.replace("str(WEIGHTS)", repr(str(tiny_model)))
+    smaller = smaller.replace("seed=7)", "seed=7, steps=2, width=128)")
+    assert str(tiny_model) in smaller
+    assert "steps=2" in smaller
+    subprocess.run(
+        [sys.executable, "-c", smaller], cwd=tmp_path, env=environment(), check=True, timeout=120
+    )
+    assert (tmp_path / "lake.png").exists()
+
+
+def test_the_settings_table_is_complete_and_true() -> None:
+    rows = re.findall(r"^\| `PANOWEAVE_(\w+)` \| (.+?) \|", README, re.M)
+    written = {name.lower(): default.strip("`") for name, default in rows}
+    defaults = {
+        name: field.default.get_secret_value()
+        if isinstance(field.default, SecretStr)
+        else field.default
+        for name, field in Settings.model_fields.items()
+    }
+    assert written == {
+        name: "none" if default is None else str(default) for name, default in defaults.items()
+    }
+
+
+def test_every_command_is_named() -> None:
+    table = README.partition("## Commands")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`(?:panoweave |make )?(\w[\w-]*)", table))
+    assert named >= COMMANDS
+
+
+def test_every_path_of_the_tree_exists() -> None:
+    tree = next(block.text for block in BLOCKS if block.language == "")
+    for line in tree.splitlines():
+        assert (ROOT / line.split()[0]).exists(), line
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/README.md", "docs/deployment.md"])
+def test_links_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text()
+    for target in re.findall(r"\]\(([^)#]+)", text):
+        if not target.startswith("https://"):
+            assert ((ROOT / page).parent / target).exists(), target
