@@ -127,10 +127,11 @@ def check_model(settings: Settings) -> Check:
     try:
         from core.diffusion.checkpoints import resolve_checkpoint
         from core.diffusion.errors import CheckpointError
+        from core.embedded import checkpoint_of
     except ImportError as error:
         return Check(name, "warn", f"no {error.name} in this installation", _NO_WORKER_PART)
     try:
-        checkpoint, revision = resolve_checkpoint(settings.model)
+        checkpoint, revision = resolve_checkpoint(checkpoint_of(settings.model))
     except CheckpointError as error:
         return Check(name, "fail", str(error), "correct PANOWEAVE_MODEL")
     if Path(checkpoint).is_absolute() or Path(checkpoint).is_dir():

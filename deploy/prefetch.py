@@ -26,9 +26,10 @@ def _fetch_checkpoint(model: str) -> None:
     from core.diffusion.checkpoints import resolve_checkpoint
     from core.diffusion.errors import CheckpointError
     from core.diffusion.pipeline import SyncDiffusionPipeline
+    from core.embedded import checkpoint_of
 
     try:
-        checkpoint, revision = resolve_checkpoint(model)
+        checkpoint, revision = resolve_checkpoint(checkpoint_of(model))
     except CheckpointError as error:
         raise DeployError(str(error), "correct PANOWEAVE_MODEL") from error
     if Path(checkpoint).is_absolute() or Path(checkpoint).is_dir():

@@ -57,18 +57,13 @@ def _check_output(output: Path) -> None:
 
 def _load(settings: Settings) -> SyncDiffusionPipeline:
     with out.status(f"loading the model ({escape(settings.model)})"):
-        from diffusers.utils import logging as diffusers_logging
-        from transformers.utils import logging as transformers_logging
-
         from core.diffusion.checkpoints import load_pipeline
         from core.diffusion.errors import DiffusionError
+        from core.embedded import checkpoint_of
 
-        # Their bars for reading files; a download still shows the hub's own.
-        diffusers_logging.disable_progress_bar()
-        transformers_logging.disable_progress_bar()
         try:
             return load_pipeline(
-                settings.model,
+                checkpoint_of(settings.model),
                 perceptual=settings.perceptual,
                 perceptual_trunk=settings.perceptual_trunk,
                 device=settings.device,

@@ -15,6 +15,7 @@ from rq.serializers import JSONSerializer
 from core.diffusion.checkpoints import load_pipeline
 from core.diffusion.errors import DiffusionError
 from core.diffusion.pipeline import SyncDiffusionPipeline
+from core.embedded import checkpoint_of
 from core.jobs import models
 from core.jobs.connection import connect
 from core.jobs.failures import StoreUnavailable
@@ -43,7 +44,7 @@ def run_worker(settings: Settings) -> int:
             presence.tell("loading")
             try:
                 pipeline = load_pipeline(
-                    settings.model,
+                    checkpoint_of(settings.model),
                     perceptual=settings.perceptual,
                     perceptual_trunk=settings.perceptual_trunk,
                     device=settings.device,

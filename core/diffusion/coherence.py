@@ -37,7 +37,7 @@ class CoherenceMeter:
     @torch.no_grad()
     def measure(self, image: Image.Image, window_px: int) -> Coherence | None:
         """Coherence of a picture; None where it holds fewer than two whole windows."""
-        crops = list(_crops(image, window_px))
+        crops = whole_windows(image, window_px)
         if len(crops) < 2:
             return None
         return Coherence(
@@ -48,7 +48,8 @@ class CoherenceMeter:
         )
 
 
-def _crops(image: Image.Image, side_px: int) -> list[Image.Image]:
+def whole_windows(image: Image.Image, side_px: int) -> list[Image.Image]:
+    """The non-overlapping square crops of one window each, row by row."""
     width, height = image.size
     return [
         image.crop((left, top, left + side_px, top + side_px))

@@ -5,4 +5,7 @@ from pathlib import Path
 WEIGHTS = Path(__file__).parent / "weights"
 """A Stable Diffusion directory: windows of 128 px, landscapes only."""
 
-__all__ = ["WEIGHTS"]
+
+def checkpoint_of(model: str) -> str:
+    """What `core.diffusion` loads for a model's name: `embedded` is this directory."""
+    return str(WEIGHTS) if model == "embedded" else model
