@@ -104,6 +104,10 @@ def test_nan_names_window_and_step(pipeline: SyncDiffusionPipeline) -> None:
         name = "broken"
         calls = 0
 
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("nothing", torch.zeros(1))
+
         def _embed(self, images: torch.Tensor) -> Embedding:
             self.calls += 1
             if self.calls == 5:  # step 1 of: anchor, windows 0 and 2 one by one, and again
