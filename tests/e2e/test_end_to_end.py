@@ -1,0 +1,149 @@
+"""A prompt over HTTP to a picture, with the model that ships, in the processes that ship."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import signal
+import statistics
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image, ImageStat
+from redis import Redis
+
+from core.jobs import models
+from core.jobs.settings import Settings
+from deploy.local.ports import free_port
+from tests.processes import process, wait_until
+
+pytestmark = pytest.mark.usefixtures("redis", "objects")
+
+
+@dataclass
+class Service:
+    """An API, a janitor and as many workers as a test asks for."""
+
+    settings: Settings
+    http: httpx.Client
+    processes: ExitStack
+    log: Path
+
+    def post(self, **body: object) -> Any:
+        answer = self.http.post("/panoramas", json=body)
+        assert answer.status_code == 202, answer.text
+        return answer.json()
+
+    def read(self, job_id: str) -> Any:
+        return self.http.get(f"/panoramas/{job_id}").json()
+
+    def wait(self, job_id: str, status: str, timeout_s: float = 120) -> Any:
+        wait_until(lambda: self.read(job_id)["status"] == status, timeout_s, self.log)
+        return self.read(job_id)
+
+
+@pytest.fixture
+def service(settings: Settings, tmp_path: Path) -> Iterator[Service]:
+    here = settings.model_copy(
+        update={
+            "device": "cpu",
+            "port": free_port(),
+            "lease_s": 3.0,
+            "heartbeat_s": 0.5,
+            "janitor_interval_s": 0.5,
+        }
+    )
+    log = tmp_path / "log"
+    with (
+        ExitStack() as processes,
+        httpx.Client(base_url=f"http://127.0.0.1:{here.port}", timeout=10) as http,
+    ):
+        for command in ("api", "janitor"):
+            processes.enter_context(process(command, here, log))
+        wait_until(lambda: is_up(http), 60, log)
+        yield Service(here, http, processes, log)
+
+
+def is_up(http: httpx.Client) -> bool:
+    try:
+        return http.get("/readyz").is_success
+    except httpx.TransportError:
+        return False
+
+
+def model_is_ready(redis: Redis) -> bool:
+    state = models.get(redis, "embedded")
+    return state is not None and state.state == "ready"
+
+
+def test_a_prompt_becomes_a_picture(service: Service, redis: Redis) -> None:
+    service.processes.enter_context(process("worker", service.settings, service.log))
+    wait_until(lambda: model_is_ready(redis), 90, service.log)
+    job = service.post(prompt="a lake at sunset", width=384, steps=12, seed=4)
+    assert job["status"] == "queued"
+    fractions: list[float] = []
+
+    def ended() -> bool:
+        now = service.read(job["id"])
+        if now["progress"]:
+            fractions.append(now["progress"]["fraction"])
+        return now["status"] not in ("queued", "running")
+
+    wait_until(ended, 120, service.log)
+    done = service.read(job["id"])
+    assert done["status"] == "succeeded", done
+    assert fractions == sorted(fractions)
+    assert len(set(fractions)) > 2  # it was seen to move
+
+    result = done["result"]
+    picture = httpx.get(result["image_url"])
+    assert picture.headers["content-type"] == "image/png"
+    assert hashlib.sha256(picture.content).hexdigest() == result["sha256"]
+    assert len(picture.content) == result["bytes"]
+    image = Image.open(io.BytesIO(picture.content)).convert("RGB")
+    assert image.size == (result["width"], result["height"]) == (384, 128)
+    assert statistics.mean(ImageStat.Stat(image).stddev) > 8  # not flat
+    assert result["coherence"]["intra_lpips"] > 0
+    redirect = service.http.get(f"/panoramas/{job['id']}/image")
+    assert redirect.status_code == 307
+    assert httpx.get(redirect.headers["location"]).content == picture.content
+
+
+def test_kill_9_mid_job_and_another_worker_takes_over(service: Service, redis: Redis) -> None:
+    doomed = service.processes.enter_context(process("worker", service.settings, service.log))
+    wait_until(lambda: model_is_ready(redis), 90, service.log)
+    job = service.post(prompt="mountains", width=256, steps=40, seed=4)
+    wait_until(lambda: steps_done(service.read(job["id"])) > 2, 60, service.log)
+    doomed.send_signal(signal.SIGKILL)
+    service.processes.enter_context(process("worker", service.settings, service.log))
+    done = service.wait(job["id"], "succeeded")
+    assert done["attempts"] == 2
+    picture = httpx.get(done["result"]["image_url"]).content
+    assert hashlib.sha256(picture).hexdigest() == done["result"]["sha256"]
+
+
+def test_cancelled_while_it_runs_and_while_it_waits(service: Service, redis: Redis) -> None:
+    service.processes.enter_context(process("worker", service.settings, service.log))
+    wait_until(lambda: model_is_ready(redis), 90, service.log)
+    running = service.post(prompt="mountains", steps=200, seed=4)
+    waiting = service.post(prompt="a desert", steps=200, seed=4)
+    behind = service.post(prompt="the sea", width=128, steps=2, seed=4)
+    wait_until(lambda: steps_done(service.read(running["id"])) > 0, 60, service.log)
+    assert service.read(behind["id"])["queue_position"] == 1
+
+    assert service.http.post(f"/panoramas/{waiting['id']}/cancel").json()["status"] == "cancelled"
+    assert service.read(behind["id"])["queue_position"] == 0
+    assert service.http.post(f"/panoramas/{running['id']}/cancel").json()["cancel_requested"]
+    service.wait(running["id"], "cancelled", 30)
+    service.wait(behind["id"], "succeeded", 60)
+    listed = service.http.get("/panoramas", params={"status": "cancelled"}).json()["items"]
+    assert {item["id"] for item in listed} == {running["id"], waiting["id"]}
+
+
+def steps_done(job: Any) -> int:
+    return job["progress"]["step"] if job["progress"] else 0
