@@ -49,7 +49,7 @@ def test_a_taken_port_is_named_before_anything_starts(cli: Cli, tmp_path: Path) 
     assert not (tmp_path / "var" / "logs").exists()
 
 
-def test_stopping_leaves_no_process_and_starting_again_finds_the_jobs(
+def test_stopped_or_killed_it_leaves_no_process_and_keeps_the_jobs(
     tmp_path: Path, tiny_model: Path
 ) -> None:
     first = RunningStack(tmp_path / "var", tiny_model)
@@ -62,12 +62,15 @@ def test_stopping_leaves_no_process_and_starting_again_finds_the_jobs(
     assert first.home.running() is None
 
     second = RunningStack(tmp_path / "var", tiny_model)
-    again = second.http.get(f"/panoramas/{job['id']}").json()
-    assert again["status"] == "succeeded"
     assert second.http.get(f"/panoramas/{job['id']}/image").content == picture
     children = second.state().children
     second.kill()
     wait_until(lambda: not any(is_alive(pid) for pid in children.values()), 20)
+
+    third = RunningStack(tmp_path / "var", tiny_model)
+    assert third.http.get(f"/panoramas/{job['id']}").json()["status"] == "succeeded"
+    assert third.http.get(f"/panoramas/{job['id']}/image").content == picture
+    third.stop()
 
 
 def test_a_model_that_cannot_be_loaded_ends_the_start_with_the_reason(
