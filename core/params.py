@@ -52,7 +52,10 @@ class ModelGeometry(BaseModel):
 
 
 class _Params(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # A prompt must not get into a traceback, and from there into a log.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True
+    )
 
 
 class SyncParams(_Params):
