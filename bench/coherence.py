@@ -102,7 +102,7 @@ def make(pipeline: SyncDiffusionPipeline, params: PanoramaParams) -> tuple[Panor
     assert panorama.coherence is not None
     assert panorama.coherence.lpips_net == "stlpips-vgg"
     assert pipeline.perceptual is not None
-    crops = whole_windows(panorama.image, pipeline.geometry.window_px)
+    crops = whole_windows(panorama.image, pipeline.traits.window_px)
     return panorama, Row(
         held_out=panorama.coherence.intra_lpips,
         optimised=mean_pair_distance(pipeline.perceptual, crops),

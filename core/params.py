@@ -21,6 +21,7 @@ MAX_SEED = 2**53 - 1  # the largest integer that every JSON reader keeps exact
 
 DEFAULT_WINDOWS_WIDE = 6
 DEFAULT_WINDOWS_HIGH = 1
+PAPER_GUIDANCE_SCALE = 7.5
 DEFAULT_STRIDES_PER_WINDOW = 4  # the paper's stride: 16 latents of a 64-latent window
 
 # How many windows go through the networks at once. A matter of memory and speed only: the
@@ -38,24 +39,35 @@ class InvalidParams(ValueError):
         self.legal = legal
 
 
-class ModelGeometry(BaseModel):
-    """The sizes a checkpoint works in. `window_px = window_latents * px_per_latent`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    window_px: int = Field(gt=0)
-    px_per_latent: int = Field(gt=0)
-
-    @property
-    def window_latents(self) -> int:
-        return self.window_px // self.px_per_latent
-
-
 class _Params(BaseModel):
     # A prompt must not get into a traceback, and from there into a log.
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True
     )
+
+
+GuidanceScale = Annotated[float, Field(ge=1, le=30)]
+
+
+class CheckpointDefaults(_Params):
+    """Defaults that a checkpoint brings along, in `panoweave.json` beside `model_index.json`."""
+
+    guidance_scale: GuidanceScale = PAPER_GUIDANCE_SCALE
+
+
+class CheckpointTraits(_Params):
+    """What a checkpoint decides: the sizes it works in, and the defaults that suit it.
+
+    `window_px = window_latents * px_per_latent`.
+    """
+
+    window_px: int = Field(gt=0)
+    px_per_latent: int = Field(gt=0)
+    defaults: CheckpointDefaults = CheckpointDefaults()
+
+    @property
+    def window_latents(self) -> int:
+        return self.window_px // self.px_per_latent
 
 
 class SyncParams(_Params):
@@ -90,7 +102,9 @@ class PanoramaParams(_Params):
         None, description="The same seed gives the same panorama. Default: drawn, and reported."
     )
     steps: int = Field(50, ge=1, le=MAX_STEPS, description="Reverse diffusion steps.")
-    guidance_scale: float = Field(7.5, ge=1, le=30, description="Classifier-free guidance.")
+    guidance_scale: GuidanceScale | None = Field(
+        None, description="Classifier-free guidance. Default: what suits the checkpoint."
+    )
     stride: Annotated[int, Field(ge=1, le=MAX_SIDE_PX)] | None = Field(
         None, description="Pixels between neighbouring windows. Default: a quarter window."
     )
@@ -103,12 +117,12 @@ class PanoramaParams(_Params):
             raise ValueError("must hold more than white space")
         return prompt
 
-    def resolve(self, geometry: ModelGeometry) -> ResolvedParams:
+    def resolve(self, traits: CheckpointTraits) -> ResolvedParams:
         """All parameters, with those that depend on the checkpoint filled in.
 
         Raises `InvalidParams` naming the field and what this checkpoint accepts there.
         """
-        return ResolvedParams.of(self, geometry)
+        return ResolvedParams.of(self, traits)
 
 
 class ResolvedSync(SyncParams):
@@ -122,45 +136,53 @@ class ResolvedParams(PanoramaParams):
     width: Annotated[int, Field(ge=1, le=MAX_SIDE_PX)]
     height: Annotated[int, Field(ge=1, le=MAX_SIDE_PX)]
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)]
+    guidance_scale: GuidanceScale
     stride: Annotated[int, Field(ge=1, le=MAX_SIDE_PX)]
     sync: ResolvedSync
 
     @classmethod
-    def of(cls, asked: PanoramaParams, geometry: ModelGeometry) -> Self:
-        stride = _resolve_stride(asked.stride, geometry)
-        width = _resolve_side("width", asked.width, DEFAULT_WINDOWS_WIDE, stride, geometry)
-        height = _resolve_side("height", asked.height, DEFAULT_WINDOWS_HIGH, stride, geometry)
-        columns = (width - geometry.window_px) // stride + 1
-        rows = (height - geometry.window_px) // stride + 1
+    def of(cls, asked: PanoramaParams, traits: CheckpointTraits) -> Self:
+        stride = _resolve_stride(asked.stride, traits)
+        width = _resolve_side("width", asked.width, DEFAULT_WINDOWS_WIDE, stride, traits)
+        height = _resolve_side("height", asked.height, DEFAULT_WINDOWS_HIGH, stride, traits)
+        columns = (width - traits.window_px) // stride + 1
+        rows = (height - traits.window_px) // stride + 1
         _check_amount(width, height, columns, rows)
         return cls(
-            **asked.model_dump(exclude={"width", "height", "seed", "stride", "sync"}),
+            prompt=asked.prompt,
+            negative_prompt=asked.negative_prompt,
             width=width,
             height=height,
             seed=secrets.randbelow(MAX_SEED + 1) if asked.seed is None else asked.seed,
+            steps=asked.steps,
+            guidance_scale=(
+                traits.defaults.guidance_scale
+                if asked.guidance_scale is None
+                else asked.guidance_scale
+            ),
             stride=stride,
             sync=_resolve_sync(asked.sync, asked.steps, columns, rows),
         )
 
 
-def _resolve_stride(stride: int | None, geometry: ModelGeometry) -> int:
+def _resolve_stride(stride: int | None, traits: CheckpointTraits) -> int:
     if stride is None:
-        quarter = geometry.window_latents // DEFAULT_STRIDES_PER_WINDOW
-        return max(1, quarter) * geometry.px_per_latent
-    if stride % geometry.px_per_latent or not 0 < stride <= geometry.window_px:
+        quarter = traits.window_latents // DEFAULT_STRIDES_PER_WINDOW
+        return max(1, quarter) * traits.px_per_latent
+    if stride % traits.px_per_latent or not 0 < stride <= traits.window_px:
         raise InvalidParams(
             "stride",
-            f"{stride} px does not fit windows of {geometry.window_px} px",
-            f"multiples of {geometry.px_per_latent} from {geometry.px_per_latent} "
-            f"to {geometry.window_px}",
+            f"{stride} px does not fit windows of {traits.window_px} px",
+            f"multiples of {traits.px_per_latent} from {traits.px_per_latent} "
+            f"to {traits.window_px}",
         )
     return stride
 
 
 def _resolve_side(
-    field: str, side_px: int | None, windows: int, stride: int, geometry: ModelGeometry
+    field: str, side_px: int | None, windows: int, stride: int, traits: CheckpointTraits
 ) -> int:
-    window = geometry.window_px
+    window = traits.window_px
     if side_px is None:
         # A stride that does not divide the window may not reach exactly six windows.
         return window + (windows - 1) * window // stride * stride

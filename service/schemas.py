@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from core.jobs.failures import FailureCode
 from core.jobs.record import Status
 from core.jobs.settings import Perceptual
-from core.params import ModelGeometry, PanoramaParams, ResolvedParams
+from core.params import CheckpointTraits, PanoramaParams, ResolvedParams
 
 MAX_METADATA_CHARS = 8_192
 
@@ -98,7 +98,7 @@ class ModelView(_View):
     model: str
     state: Literal["loading", "ready", "failed", "offline"]
     detail: str
-    geometry: ModelGeometry | None = Field(description="Null until a worker has loaded it once.")
+    traits: CheckpointTraits | None = Field(description="Null until a worker has loaded it once.")
     perceptual: Perceptual
     workers: int = Field(description="How many workers hold it now.")
     updated_at: datetime

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 def submit(context: Context, tenant: str, request: PanoramaRequest) -> JobRecord:
     model = context.settings.model
-    params = request.params().resolve(models.geometry(context.redis, model))
+    params = request.params().resolve(models.traits(context.redis, model))
     record = context.store.create(JobRecord.new(params, model, tenant, request.metadata))
     try:
         context.queue.enqueue(record)

@@ -105,7 +105,7 @@ def _model_view(known: ModelState, live: Sequence[ModelState]) -> ModelView:
         model=known.model,
         state=shown.state if holders else "offline",
         detail=shown.detail,
-        geometry=known.geometry,
+        traits=known.traits,
         perceptual=shown.perceptual,
         workers=len(holders),
         updated_at=shown.updated_at,

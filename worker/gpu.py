@@ -63,12 +63,12 @@ def run_worker(settings: Settings) -> int:
 
 def warm_up(pipeline: SyncDiffusionPipeline) -> None:
     """Two windows, two steps, all the way: the first real job finds everything compiled."""
-    geometry = pipeline.geometry
+    traits = pipeline.traits
     pipeline(
         PanoramaParams(
             prompt="warm up",
-            width=2 * geometry.window_px,
-            stride=geometry.window_px,
+            width=2 * traits.window_px,
+            stride=traits.window_px,
             steps=2,
             seed=0,
         )
@@ -129,7 +129,7 @@ class Presence:
                 "model": self._settings.model,
                 "state": state,
                 "detail": detail,
-                "geometry": pipeline.geometry if pipeline else None,
+                "traits": pipeline.traits if pipeline else None,
                 "perceptual": self._settings.perceptual,
                 "worker": self._name,
             }

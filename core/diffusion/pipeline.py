@@ -6,11 +6,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import DDIMScheduler, DiffusionPipeline
 from PIL import Image
+from pydantic import ValidationError
 from torch import Tensor
 
 from core.diffusion.coherence import Coherence, CoherenceMeter
@@ -20,7 +22,13 @@ from core.diffusion.errors import CheckpointError
 from core.diffusion.perceptual import PerceptualLoss
 from core.diffusion.synchronize import Synchronizer
 from core.diffusion.windows import WindowGrid
-from core.params import DEFAULT_WINDOW_BATCH, ModelGeometry, PanoramaParams, ResolvedParams
+from core.params import (
+    DEFAULT_WINDOW_BATCH,
+    CheckpointDefaults,
+    CheckpointTraits,
+    PanoramaParams,
+    ResolvedParams,
+)
 
 
 @dataclass(frozen=True)
@@ -72,14 +80,15 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             network.eval().requires_grad_(False)
         self.perceptual: PerceptualLoss | None = None
         self.meter: CoherenceMeter | None = None
-        self.geometry = _geometry(unet, vae)
+        self.traits = _traits(unet, vae)
 
     @classmethod
     def from_pretrained(cls, checkpoint: Any, **options: Any) -> SyncDiffusionPipeline:
         """Load a hub id or a directory; `options` as of diffusers' `from_pretrained`.
 
         The sampler is DDIM over the checkpoint's own noise schedule, whatever scheduler the
-        checkpoint names: the paper's choice, and one that overlapping windows can share.
+        checkpoint names: the paper's choice, and one that overlapping windows can share. A
+        directory may hold a `panoweave.json` with the defaults that suit it.
         """
         if "scheduler" not in options:
             config = DDIMScheduler.load_config(
@@ -92,6 +101,8 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             # DDIM would clip the latents where the saved scheduler says nothing about clipping.
             options["scheduler"] = DDIMScheduler.from_config({"clip_sample": False, **config})
         pipeline: SyncDiffusionPipeline = super().from_pretrained(checkpoint, **options)
+        defaults = _read_defaults(Path(checkpoint))
+        pipeline.traits = pipeline.traits.model_copy(update={"defaults": defaults})
         return pipeline
 
     def __call__(
@@ -106,7 +117,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         `window_batch` windows go through the networks at once: memory and speed, not the result.
         Raises InvalidParams where the checkpoint cannot make this size, and what `on_step` raises.
         """
-        resolved = params.resolve(self.geometry)
+        resolved = params.resolve(self.traits)
         timings: dict[str, float] = {}
         with torch.no_grad():
             with _clock(timings, "encode"):
@@ -130,7 +141,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         window_batch: int,
     ) -> Tensor:
         """All reverse steps, from noise to clean latents (1, C, H/f, W/f): Algorithm 1."""
-        grid = WindowGrid.of(params, self.geometry)
+        grid = WindowGrid.of(params, self.traits)
         denoiser = Denoiser(
             self.unet, self.scheduler, embeddings, params.guidance_scale, window_batch
         )
@@ -147,11 +158,11 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         return latents
 
     def measure(self, image: Image.Image) -> Coherence | None:
-        return self.meter.measure(image, self.geometry.window_px) if self.meter else None
+        return self.meter.measure(image, self.traits.window_px) if self.meter else None
 
     def draw_latents(self, params: ResolvedParams) -> Tensor:
         """Initial noise (1, C, H/f, W/f), drawn on the CPU: a seed means the same on any device."""
-        scale = self.geometry.px_per_latent
+        scale = self.traits.px_per_latent
         shape = (1, self.unet.config.in_channels, params.height // scale, params.width // scale)
         generator = torch.Generator("cpu").manual_seed(params.seed)
         noise = torch.randn(shape, generator=generator) * float(self.scheduler.init_noise_sigma)
@@ -173,13 +184,23 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         return PromptEmbeddings(conditional=hidden[:1], unconditional=hidden[1:])
 
 
-def _geometry(unet: Any, vae: Any) -> ModelGeometry:
+def _traits(unet: Any, vae: Any) -> CheckpointTraits:
     """Window size from the checkpoint's own configuration."""
     sample_size = unet.config.sample_size
     if not isinstance(sample_size, int):
         raise CheckpointError(f"unet.config.sample_size is {sample_size!r}, not one whole number")
     px_per_latent = 2 ** (len(vae.config.block_out_channels) - 1)
-    return ModelGeometry(window_px=sample_size * px_per_latent, px_per_latent=px_per_latent)
+    return CheckpointTraits(window_px=sample_size * px_per_latent, px_per_latent=px_per_latent)
+
+
+def _read_defaults(checkpoint: Path) -> CheckpointDefaults:
+    file = checkpoint / "panoweave.json"
+    if not file.is_file():
+        return CheckpointDefaults()
+    try:
+        return CheckpointDefaults.model_validate_json(file.read_text())
+    except ValidationError as error:
+        raise CheckpointError(f"{file}: {error}") from error
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from core.params import ModelGeometry, ResolvedParams
+from core.params import CheckpointTraits, ResolvedParams
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,12 @@ class WindowGrid:
                 )
 
     @classmethod
-    def of(cls, params: ResolvedParams, geometry: ModelGeometry) -> WindowGrid:
-        scale = geometry.px_per_latent
+    def of(cls, params: ResolvedParams, traits: CheckpointTraits) -> WindowGrid:
+        scale = traits.px_per_latent
         return cls(
             params.height // scale,
             params.width // scale,
-            geometry.window_latents,
+            traits.window_latents,
             params.stride // scale,
         )
 

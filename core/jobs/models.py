@@ -1,6 +1,6 @@
 """Which models there are, told by the workers that hold them.
 
-The API resolves sizes without torch: a model's geometry comes only from here. What was published
+The API resolves sizes without torch: a model's traits come only from here. What was published
 of a model stays; which workers live is known for `LIVENESS_S` after each one's last word.
 """
 
@@ -16,7 +16,7 @@ from core.jobs import keys
 from core.jobs.connection import redis_away_is_store_unavailable
 from core.jobs.failures import ModelNotReady
 from core.jobs.settings import Perceptual
-from core.params import ModelGeometry
+from core.params import CheckpointTraits
 
 LIVENESS_S = 30  # a worker publishes again well within this, busy or idle
 
@@ -27,19 +27,19 @@ class ModelState(BaseModel):
     model: str
     state: Literal["loading", "ready", "failed"]
     detail: str = ""
-    geometry: ModelGeometry | None = Field(None, description="Known from the first load on.")
+    traits: CheckpointTraits | None = Field(None, description="Known from the first load on.")
     perceptual: Perceptual
     worker: str
     updated_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
 
 
 def publish(redis: Redis, state: ModelState) -> None:
-    """Say what a worker's model is doing, and that the worker lives. A state without geometry
+    """Say what a worker's model is doing, and that the worker lives. A state without traits
     (a reload, a failure) leaves the known one standing."""
     with redis_away_is_store_unavailable():
-        if state.geometry is None:
+        if state.traits is None:
             known = get(redis, state.model)
-            state = state.model_copy(update={"geometry": known.geometry if known else None})
+            state = state.model_copy(update={"traits": known.traits if known else None})
         text = state.model_dump_json()
         pipeline = redis.pipeline()
         pipeline.hset(keys.MODELS, state.model, text)
@@ -61,12 +61,12 @@ def get(redis: Redis, model: str) -> ModelState | None:
     return ModelState.model_validate_json(text) if text else None
 
 
-def geometry(redis: Redis, model: str) -> ModelGeometry:
+def traits(redis: Redis, model: str) -> CheckpointTraits:
     """Raises `ModelNotReady` before any worker has loaded the model."""
     state = get(redis, model)
-    if state is None or state.geometry is None:
+    if state is None or state.traits is None:
         raise ModelNotReady(model)
-    return state.geometry
+    return state.traits
 
 
 def all(redis: Redis) -> list[ModelState]:

@@ -45,7 +45,7 @@ def params(**changes: Any) -> PanoramaParams:
 
 
 def ours(pipeline: SyncDiffusionPipeline, asked: PanoramaParams, window_batch: int = 3) -> Tensor:
-    resolved = asked.resolve(pipeline.geometry)
+    resolved = asked.resolve(pipeline.traits)
     with torch.no_grad():
         embeddings = pipeline.encode_prompt(resolved.prompt, resolved.negative_prompt)
         noise = pipeline.draw_latents(resolved).to(pipeline.unet.dtype)
@@ -53,7 +53,7 @@ def ours(pipeline: SyncDiffusionPipeline, asked: PanoramaParams, window_batch: i
 
 
 def papers(pipeline: SyncDiffusionPipeline, asked: PanoramaParams) -> Tensor:
-    resolved = asked.resolve(pipeline.geometry)
+    resolved = asked.resolve(pipeline.traits)
     with torch.no_grad():
         embeddings = pipeline.encode_prompt(resolved.prompt, resolved.negative_prompt)
     assert pipeline.perceptual is not None
@@ -67,7 +67,7 @@ def papers(pipeline: SyncDiffusionPipeline, asked: PanoramaParams) -> Tensor:
         resolved.guidance_scale,
     )
     stride = resolved.stride // tiny.PX_PER_LATENT
-    columns = (resolved.width - pipeline.geometry.window_px) // resolved.stride + 1
+    columns = (resolved.width - pipeline.traits.window_px) // resolved.stride + 1
     return algorithm.run(
         pipeline.draw_latents(resolved).double(),
         steps=resolved.steps,
@@ -135,7 +135,7 @@ def test_multidiffusion_equals_diffusers(tmp_path: Path) -> None:
         width=asked.width,
         num_inference_steps=asked.steps,
         guidance_scale=asked.guidance_scale,
-        latents=pipeline.draw_latents(asked.resolve(pipeline.geometry)),
+        latents=pipeline.draw_latents(asked.resolve(pipeline.traits)),
         output_type="latent",
     ).images
     torch.testing.assert_close(ours(pipeline, asked), expected, rtol=1e-4, atol=1e-4)
@@ -145,10 +145,10 @@ def test_stride_of_a_window_gives_independent_windows(tmp_path: Path) -> None:
     """Without overlap and without pull, a panorama is its windows made one by one."""
     pipeline = tiny.pipeline(tmp_path)
     asked = params(width=192, stride=64, sync={"weight": 0})
-    resolved = asked.resolve(pipeline.geometry)
+    resolved = asked.resolve(pipeline.traits)
     noise = pipeline.draw_latents(resolved)
     whole = ours(pipeline, asked)
-    single = params(width=64, stride=64, sync={"weight": 0}).resolve(pipeline.geometry)
+    single = params(width=64, stride=64, sync={"weight": 0}).resolve(pipeline.traits)
     with torch.no_grad():
         embeddings = pipeline.encode_prompt(single.prompt, single.negative_prompt)
         for left in (0, 8, 16):

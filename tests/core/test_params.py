@@ -8,18 +8,18 @@ from pydantic import ValidationError
 
 from core.params import (
     MAX_PROMPT_CHARS,
+    CheckpointTraits,
     InvalidParams,
-    ModelGeometry,
     PanoramaParams,
     ResolvedParams,
     SyncParams,
 )
 
-GEOMETRY = ModelGeometry(window_px=512, px_per_latent=8)
+TRAITS = CheckpointTraits(window_px=512, px_per_latent=8)
 
 
 def test_defaults_are_the_papers_setting() -> None:
-    resolved = PanoramaParams(prompt="a lake").resolve(GEOMETRY)
+    resolved = PanoramaParams(prompt="a lake").resolve(TRAITS)
     assert (resolved.width, resolved.height, resolved.stride) == (3072, 512, 128)
     assert (resolved.steps, resolved.guidance_scale) == (50, 7.5)
     assert (resolved.sync.weight, resolved.sync.decay) == (20, 0.95)
@@ -28,19 +28,19 @@ def test_defaults_are_the_papers_setting() -> None:
 
 
 def test_resolving_twice_changes_nothing() -> None:
-    resolved = PanoramaParams(prompt="a lake").resolve(GEOMETRY)
+    resolved = PanoramaParams(prompt="a lake").resolve(TRAITS)
     assert ResolvedParams.model_validate_json(resolved.model_dump_json()) == resolved
-    assert resolved.resolve(GEOMETRY) == resolved
+    assert resolved.resolve(TRAITS) == resolved
 
 
 def test_seed_is_drawn_anew_each_time() -> None:
-    drawn = {PanoramaParams(prompt="a lake").resolve(GEOMETRY).seed for _ in range(8)}
+    drawn = {PanoramaParams(prompt="a lake").resolve(TRAITS).seed for _ in range(8)}
     assert len(drawn) == 8
 
 
 def test_centre_of_a_grid_is_neither_first_row_nor_edge() -> None:
     asked = PanoramaParams(prompt="x", width=768, height=768, stride=128)  # 3 x 3 windows
-    assert asked.resolve(GEOMETRY).sync.anchor == 4
+    assert asked.resolve(TRAITS).sync.anchor == 4
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_centre_of_a_grid_is_neither_first_row_nor_edge() -> None:
 )
 def test_what_the_checkpoint_cannot_make_is_refused(asked: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidParams) as refusal:
-        PanoramaParams(prompt="x", **asked).resolve(GEOMETRY)
+        PanoramaParams(prompt="x", **asked).resolve(TRAITS)
     assert refusal.value.field == field
     assert refusal.value.legal
 
@@ -67,10 +67,10 @@ def test_what_the_checkpoint_cannot_make_is_refused(asked: dict[str, Any], field
 @pytest.mark.parametrize("width", [513, 600, 639, 2000, 3071])
 def test_the_nearest_sizes_named_are_legal_and_nearest(width: int) -> None:
     with pytest.raises(InvalidParams) as refusal:
-        PanoramaParams(prompt="x", width=width).resolve(GEOMETRY)
+        PanoramaParams(prompt="x", width=width).resolve(TRAITS)
     nearest = [int(n) for n in re.findall(r"\d+", refusal.value.legal.split("nearest:")[1])]
     for legal in nearest:
-        assert PanoramaParams(prompt="x", width=legal).resolve(GEOMETRY).width == legal
+        assert PanoramaParams(prompt="x", width=legal).resolve(TRAITS).width == legal
     below, above = nearest
     assert below < width < above == below + 128
 

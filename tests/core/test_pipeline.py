@@ -143,8 +143,26 @@ def test_loads_what_stable_diffusion_saved(tmp_path: Path) -> None:
     assert isinstance(pipeline.scheduler, DDIMScheduler)
     assert pipeline.scheduler.config.beta_schedule == "scaled_linear"
     assert pipeline.scheduler.config.clip_sample is False
-    assert (pipeline.geometry.window_px, pipeline.geometry.px_per_latent) == (64, 8)
+    assert (pipeline.traits.window_px, pipeline.traits.px_per_latent) == (64, 8)
     assert pipeline(PARAMS).image.size == (128, 64)
+
+
+def test_a_checkpoint_brings_its_defaults(tmp_path: Path) -> None:
+    made = tiny.pipeline(tmp_path / "tokenizer")
+    made.save_pretrained(tmp_path / "checkpoint")
+    loaded = SyncDiffusionPipeline.from_pretrained(tmp_path / "checkpoint")
+    assert PARAMS.resolve(loaded.traits).guidance_scale == 7.5  # the paper's
+    file = tmp_path / "checkpoint" / "panoweave.json"
+
+    file.write_text('{"guidance_scale": 3}')
+    traits = SyncDiffusionPipeline.from_pretrained(tmp_path / "checkpoint").traits
+    assert PARAMS.resolve(traits).guidance_scale == 3
+    asked = PARAMS.model_copy(update={"guidance_scale": 5})
+    assert asked.resolve(traits).guidance_scale == 5
+
+    file.write_text('{"guidance_scale": 0.5, "steps": 4}')
+    with pytest.raises(CheckpointError, match=r"panoweave\.json(.|\n)*guidance_scale(.|\n)*steps"):
+        SyncDiffusionPipeline.from_pretrained(tmp_path / "checkpoint")
 
 
 def test_names_of_checkpoints(tmp_path: Path) -> None:

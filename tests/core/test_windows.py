@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.diffusion.windows import WindowGrid
-from core.params import InvalidParams, ModelGeometry, PanoramaParams
+from core.params import CheckpointTraits, InvalidParams, PanoramaParams
 
-GEOMETRY = ModelGeometry(window_px=128, px_per_latent=8)
+TRAITS = CheckpointTraits(window_px=128, px_per_latent=8)
 
 
 @st.composite
@@ -66,12 +66,12 @@ def test_every_accepted_size_makes_a_grid(
     """What PanoramaParams accepts, the planner covers; what it refuses, it helps to put right."""
     asked = PanoramaParams(prompt="x", width=width, height=height, stride=stride)
     try:
-        resolved = asked.resolve(GEOMETRY)
+        resolved = asked.resolve(TRAITS)
     except InvalidParams as error:
         refused = (error.field, bool(error.legal))
         assert refused in {("width", True), ("height", True), ("stride", True)}
         return
-    grid = WindowGrid.of(resolved, GEOMETRY)
+    grid = WindowGrid.of(resolved, TRAITS)
     assert grid.width * 8 == resolved.width
     assert grid.height * 8 == resolved.height
     assert 0 <= resolved.sync.anchor < len(grid)

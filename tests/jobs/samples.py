@@ -6,16 +6,16 @@ from typing import Any
 
 from core.jobs.failures import FailureCode
 from core.jobs.record import DEFAULT_TENANT, Failure, JobRecord, Progress, Result
-from core.params import ModelGeometry, PanoramaParams
+from core.params import CheckpointTraits, PanoramaParams
 
-GEOMETRY = ModelGeometry(window_px=128, px_per_latent=4)
+TRAITS = CheckpointTraits(window_px=128, px_per_latent=4)
 FAILURE = Failure.of(FailureCode.GENERATION_FAILED)
 
 
 def new_record(
     tenant: str = DEFAULT_TENANT, prompt: str = "a hill", metadata: dict[str, Any] | None = None
 ) -> JobRecord:
-    params = PanoramaParams(prompt=prompt).resolve(GEOMETRY)
+    params = PanoramaParams(prompt=prompt).resolve(TRAITS)
     return JobRecord.new(params, "embedded", tenant, metadata or {})
 
 

@@ -18,7 +18,7 @@ from core.jobs.queue import Queue
 from core.jobs.settings import Settings
 from core.jobs.store import JobStore
 from service.app import create_app
-from tests.jobs.samples import GEOMETRY
+from tests.jobs.samples import TRAITS
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def api(bare_api: httpx.Client, redis: Redis) -> httpx.Client:
         ModelState(
             model="embedded",
             state="ready",
-            geometry=GEOMETRY,
+            traits=TRAITS,
             perceptual="stlpips-alex",
             worker="worker-1",
         ),

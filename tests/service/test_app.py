@@ -12,7 +12,7 @@ from core.jobs import models
 from core.jobs.models import ModelState
 from core.jobs.settings import Settings
 from service.app import UnsafeBind, check_bind
-from tests.jobs.samples import GEOMETRY
+from tests.jobs.samples import TRAITS
 
 
 def test_the_service_imports_nothing_that_makes_pictures() -> None:
@@ -42,7 +42,7 @@ def test_models_are_told_with_their_workers(api: httpx.Client, redis: Redis) -> 
     )
     (model,) = api.get("/models").json()["items"]
     assert (model["model"], model["state"], model["workers"]) == ("embedded", "ready", 2)
-    assert model["geometry"] == GEOMETRY.model_dump()
+    assert model["traits"] == TRAITS.model_dump()
     models.withdraw(redis, "worker-1")
     models.withdraw(redis, "worker-2")
     (model,) = api.get("/models").json()["items"]

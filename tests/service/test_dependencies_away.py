@@ -18,7 +18,7 @@ from core.jobs.queue import Queue
 from core.jobs.settings import Settings
 from core.jobs.store import JobStore
 from deploy.local.servers import RedisServer
-from tests.jobs.samples import GEOMETRY
+from tests.jobs.samples import TRAITS
 from tests.service.checks import problem
 from tests.service.conftest import serving
 
@@ -36,7 +36,7 @@ def publish_model(server: RedisServer) -> None:
             ModelState(
                 model="embedded",
                 state="ready",
-                geometry=GEOMETRY,
+                traits=TRAITS,
                 perceptual="stlpips-alex",
                 worker="worker-1",
             ),

@@ -52,7 +52,7 @@ def post(workshop: Workshop) -> Callable[..., JobRecord]:
 
     def create(**changes: object) -> JobRecord:
         asked = {"prompt": "a lake", "width": 128, "stride": 64, "steps": 5, "seed": 1, **changes}
-        params = PanoramaParams.model_validate(asked).resolve(workshop.pipeline.geometry)
+        params = PanoramaParams.model_validate(asked).resolve(workshop.pipeline.traits)
         record = JobRecord.new(params, "tiny", DEFAULT_TENANT, {"order": 7})
         return workshop.store.create(record)
 

@@ -18,10 +18,10 @@ from core.jobs.queue import Queue
 from core.jobs.record import DEFAULT_TENANT, JobRecord, Status
 from core.jobs.settings import Settings
 from core.jobs.store import JobStore
-from core.params import ModelGeometry, PanoramaParams
+from core.params import CheckpointTraits, PanoramaParams
 from tests.processes import environment_of, process, wait_until
 
-GEOMETRY = ModelGeometry(window_px=64, px_per_latent=8)
+TRAITS = CheckpointTraits(window_px=64, px_per_latent=8)
 STEPS = 120  # of the tiny model: some seconds, so that there is a middle to be killed in
 
 
@@ -45,7 +45,7 @@ def post(here: Settings, redis: Redis) -> Callable[..., JobRecord]:
 
     def create(steps: int = STEPS) -> JobRecord:
         asked = PanoramaParams(prompt="a lake", width=192, stride=32, steps=steps, seed=1)
-        params = asked.resolve(models.geometry(redis, here.model))
+        params = asked.resolve(models.traits(redis, here.model))
         record = store.create(JobRecord.new(params, here.model, DEFAULT_TENANT, {}))
         queue.enqueue(record)
         return record
@@ -125,7 +125,7 @@ def test_a_hung_step_ends_the_process(
 ) -> None:
     """The watchdog gives the job back, or fails it after its last attempt, and exits."""
     store = JobStore(redis, here)
-    params = PanoramaParams(prompt="a lake").resolve(GEOMETRY)
+    params = PanoramaParams(prompt="a lake").resolve(TRAITS)
     record = store.create(JobRecord.new(params, "tiny", DEFAULT_TENANT, {}))
     for _ in range(attempt - 1):
         started = store.start(record.id, "earlier")
@@ -166,7 +166,7 @@ def test_the_janitor_queues_again_what_no_queue_holds(
 
     monkeypatch.setattr(janitor, "UNQUEUED_FOR_S", 0.2)
     store, queue = JobStore(redis, here), Queue(redis)
-    params = PanoramaParams(prompt="a lake").resolve(GEOMETRY)
+    params = PanoramaParams(prompt="a lake").resolve(TRAITS)
     record = store.create(JobRecord.new(params, "tiny", DEFAULT_TENANT, {}))
     janitor.sweep(store, queue)
     assert queue.position(record) is None  # it may be on its way yet

@@ -219,7 +219,7 @@ def test_redis_away_keeps_the_work(
         here = dataclasses.replace(workshop, settings=settings, store=store, queue=Queue(redis))
         params = PanoramaParams(prompt="a lake", width=128, stride=64, steps=3, seed=1)
         record = store.create(
-            JobRecord.new(params.resolve(workshop.pipeline.geometry), "tiny", "default", {})
+            JobRecord.new(params.resolve(workshop.pipeline.traits), "tiny", "default", {})
         )
         at_step(2, die, monkeypatch)
         running = worker.submit(run, here, record)
@@ -251,7 +251,7 @@ def test_out_of_memory_halves_the_window_batch(workshop: Workshop, post: Post) -
     pipeline = workshop.pipeline
 
     class Cramped:
-        geometry = pipeline.geometry
+        traits = pipeline.traits
 
         def __call__(self, params: PanoramaParams, *, window_batch: int, **rest: object) -> object:
             batches.append(window_batch)
