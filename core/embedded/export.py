@@ -16,6 +16,11 @@ from diffusers import (
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from core.params import CheckpointDefaults
+
+# What suits this model: stronger guidance burns its colours.
+DEFAULTS = CheckpointDefaults(guidance_scale=3.0)
+
 
 def export(
     work: Path,
@@ -47,6 +52,7 @@ def export(
     _drop_derived_width(target / "vae" / "config.json")
     # transformers 5 writes tokenizer.json alone; other readers of the format look for these.
     tokenizer.backend_tokenizer.model.save(str(target / "tokenizer"))
+    (target / "panoweave.json").write_text(DEFAULTS.model_dump_json(indent=2) + "\n")
 
 
 def _drop_derived_width(config: Path) -> None:
