@@ -24,11 +24,12 @@ _SEED = 17
 class DenoiserRecipe:
     """What the run of UNet and text encoder depends on."""
 
-    steps: int = 7_000
+    steps: int = 5_000
     widths: tuple[int, ...] = (80, 160, 160)
     layers: int = 1
     batch: int = 32
     peak_rate: float = 6e-4
+    decay: float = 0.5
     ema_decay: float = 0.998
     # A v-loss weighs x0 errors by SNR + 1; above this the weight stays level (after min-SNR,
     # arXiv 2303.09556), or the last, nearly clean steps would claim most of the capacity.
@@ -87,7 +88,7 @@ def train_denoiser(
     """v-prediction with a weight that levels off at high SNR; ends with the EMA weights."""
     parameters = [*unet.parameters(), *text_encoder.parameters()]
     optimiser = torch.optim.AdamW(parameters, betas=(0.9, 0.99), weight_decay=0.01)
-    schedule = Schedule(recipe.steps, recipe.peak_rate)
+    schedule = Schedule(recipe.steps, recipe.peak_rate, decay=recipe.decay)
     ema = Ema(parameters, recipe.ema_decay)
     parts = {"unet": unet, "text_encoder": text_encoder, "optimiser": optimiser, "ema": ema}
     run = Run(file, parts, recipe.save_every_s)
