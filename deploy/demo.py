@@ -20,10 +20,6 @@ from deploy.console import out as terminal
 from deploy.console import panorama_progress
 from deploy.local.background import background_stack
 
-# Half of the default steps: two panoramas and the start fit in five minutes on two CPU cores.
-_REQUEST = {"steps": 25}
-
-
 @dataclass(frozen=True)
 class _Made:
     job: Job
@@ -49,7 +45,7 @@ def run_demo(
     with background_stack(data, port) as api_url:
         started_s = time.monotonic() - begun
         terminal.print(f"the stack answers at {api_url} (started in {started_s:.1f} s)")
-        request = {"prompt": prompt, **_REQUEST, **(asked or {})}
+        request = {"prompt": prompt, **(asked or {})}
         terminal.print(f"POST {api_url}/panoramas  {escape(json.dumps(request))}")
         with ApiClient(api_url) as client:
             sync = _make(client, "SyncDiffusion", request, out / "panorama.png")
