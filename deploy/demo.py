@@ -20,6 +20,7 @@ from deploy.console import out as terminal
 from deploy.console import panorama_progress
 from deploy.local.background import background_stack
 
+
 @dataclass(frozen=True)
 class _Made:
     job: Job
