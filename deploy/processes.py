@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from deploy.errors import BadOption
 from deploy.settings import read_settings
+from deploy.threads import wait_politely
 
 if TYPE_CHECKING:
     from core.jobs.settings import Settings
@@ -37,6 +38,7 @@ def run_api() -> int:
 
 
 def run_worker() -> int:
+    wait_politely()
     from worker import gpu
 
     settings = read_settings()

@@ -14,6 +14,7 @@ from core.params import InvalidParams, PanoramaParams
 from deploy.console import out, panorama_progress
 from deploy.errors import BadOption, DeployError
 from deploy.settings import read_settings
+from deploy.threads import wait_politely
 
 if TYPE_CHECKING:
     from core.diffusion.pipeline import Panorama, StepReport, SyncDiffusionPipeline
@@ -56,6 +57,7 @@ def _check_output(output: Path) -> None:
 
 
 def _load(settings: Settings) -> SyncDiffusionPipeline:
+    wait_politely()
     with out.status(f"loading the model ({escape(settings.model)})"):
         from core.diffusion.checkpoints import load_pipeline
         from core.diffusion.errors import DiffusionError
