@@ -42,7 +42,7 @@ class InvalidParams(ValueError):
 class _Params(BaseModel):
     # A prompt must not get into a traceback, and from there into a log.
     model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, hide_input_in_errors=True
     )
 
 
@@ -126,12 +126,17 @@ class PanoramaParams(_Params):
 
 
 class ResolvedSync(SyncParams):
+    model_config = ConfigDict(extra="ignore")  # as in ResolvedParams
+
     steps: Annotated[int, Field(ge=0, le=MAX_STEPS)]
     anchor: Annotated[int, Field(ge=0, lt=MAX_WINDOWS)]
 
 
 class ResolvedParams(PanoramaParams):
     """A panorama that a given checkpoint can make: nothing left open."""
+
+    # Stored with jobs: what a newer version wrote must not stop an older one during an upgrade.
+    model_config = ConfigDict(extra="ignore")
 
     width: Annotated[int, Field(ge=1, le=MAX_SIDE_PX)]
     height: Annotated[int, Field(ge=1, le=MAX_SIDE_PX)]

@@ -40,7 +40,8 @@ def _describe(name: str) -> str:
 def up(
     data: DataDir = Path("var"),
     port: Annotated[
-        int | None, typer.Option(help="Port of the API. Default: PANOWEAVE_PORT.")
+        int | None,
+        typer.Option(min=1, max=65535, help="Port of the API. Default: PANOWEAVE_PORT."),
     ] = None,
 ) -> None:
     """Run the whole stack on this machine until Ctrl-C; its data stays in ./var."""
@@ -56,7 +57,9 @@ def demo(
     ] = "mountains",
     data: DataDir = Path("var"),
     out: Annotated[Path, typer.Option(help="Folder for the two pictures.")] = Path("out"),
-    port: Annotated[int | None, typer.Option(help="Port of the API. Default: a free one.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port of the API. Default: a free one.")
+    ] = None,
 ) -> None:
     """Make one panorama over HTTP, and the same one without SyncDiffusion to compare."""
     from deploy.demo import run_demo

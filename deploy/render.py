@@ -75,6 +75,8 @@ def _load(settings: Settings) -> SyncDiffusionPipeline:
 
 
 def _make(pipeline: SyncDiffusionPipeline, params: PanoramaParams, window_batch: int) -> Panorama:
+    from core.diffusion.errors import DiffusionError
+
     with panorama_progress() as progress:
         bar = progress.add_task("panorama", total=params.steps, phase="denoising", eta_s=None)
         begun = time.monotonic()
@@ -91,6 +93,8 @@ def _make(pipeline: SyncDiffusionPipeline, params: PanoramaParams, window_batch:
             raise BadOption(
                 f"{option_name(error.field)}: {error.problem}; legal: {error.legal}"
             ) from error
+        except DiffusionError as error:
+            raise DeployError(str(error), "no picture was made") from error
         progress.update(bar, phase="done")
         return panorama
 

@@ -165,7 +165,9 @@ def _translate(request: Request, error: Exception) -> ServiceError:
         case ModelNotReady():
             return NotReady(f"No worker has loaded the model {error.model} yet.")
         case StoreUnavailable():
-            return RedisAway("The job store did not answer: nothing was accepted. Try again.")
+            return RedisAway(
+                "The job store did not answer in time. Look whether it happened, then try again."
+            )
         case ObjectStoreError():
             return ObjectsAway("The object store could not be used. Try again.")
         case InvalidParams():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from core.jobs import models
+from core.jobs.failures import StoreUnavailable
 from core.jobs.models import ModelState
 from core.jobs.record import JobRecord, Result, Status
 from service.context import Context
@@ -28,8 +30,13 @@ _BEST_FIRST = ("ready", "loading", "failed")
 
 def panorama_views(context: Context, records: Sequence[JobRecord]) -> list[PanoramaView]:
     waiting = [record for record in records if record.status is Status.QUEUED]
-    positions = context.queue.positions(waiting)
-    pace = _pace(context) if waiting else None
+    positions: Mapping[str, int | None] = {}
+    pace = None
+    # Places and paces are a courtesy: a job that was taken in must not be answered with a 503
+    # because Redis went away since.
+    with suppress(StoreUnavailable):
+        positions = context.queue.positions(waiting)
+        pace = _pace(context) if waiting else None
     return [_panorama_view(context, record, positions.get(record.id), pace) for record in records]
 
 

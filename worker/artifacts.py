@@ -35,6 +35,7 @@ def upload(
     Tries again for `PATIENCE_S` without computing anything again; `check` runs between tries and
     may raise. Raises ObjectStoreError in the end.
     """
+    deadline = time.monotonic() + PATIENCE_S
     picture = encode_png(panorama)
     keys = record.keys
     result = Result(
@@ -52,7 +53,7 @@ def upload(
         (keys.preview, encode_preview(panorama.image), "image/jpeg"),
         (keys.metadata, describe(record, result), "application/json"),
     ):
-        _put_patiently(objects, key, body, content_type, check)
+        _put_patiently(objects, key, body, content_type, check, deadline)
     return result
 
 
@@ -84,9 +85,13 @@ def describe(record: JobRecord, result: Result) -> bytes:
 
 
 def _put_patiently(
-    objects: ObjectStore, key: str, body: bytes, content_type: str, check: Callable[[], None]
+    objects: ObjectStore,
+    key: str,
+    body: bytes,
+    content_type: str,
+    check: Callable[[], None],
+    deadline: float,
 ) -> None:
-    deadline = time.monotonic() + PATIENCE_S
     digest = hashlib.sha256(body).hexdigest()
     while True:
         check()

@@ -101,7 +101,7 @@ class Attempt:
 
     def on_step(self, report: StepReport) -> None:
         """After each reverse step; raises Cancelled, Preempted or Superseded."""
-        now = self._sign_of_life()
+        now = self.sign_of_life()
         self._step_times.append(now)
         per_step = (now - self._step_times[0]) / (len(self._step_times) - 1)
         left = report.total_steps - report.step
@@ -111,7 +111,7 @@ class Attempt:
 
     def enter(self, phase: str) -> None:
         """A phase without steps begins; raises as `on_step` does."""
-        self._sign_of_life()
+        self.sign_of_life()
         steps = self.record.params.steps
         self._eta_s = None
         self._report(phase, steps, steps)
@@ -119,14 +119,15 @@ class Attempt:
 
     def check(self) -> None:
         """Raise the reason to stop, if there is one."""
-        self._last_sign = time.monotonic()
+        self.sign_of_life()
         if self._stop:
             raise self._stop
         nearly_done = self._eta_s is None or self._eta_s <= DRAIN_S
         if self._stopping.is_set() and not nearly_done:
             raise Preempted
 
-    def _sign_of_life(self) -> float:
+    def sign_of_life(self) -> float:
+        """Tell the watchdog that something still happens; the time it is."""
         self._last_sign = time.monotonic()
         return self._last_sign
 

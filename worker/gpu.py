@@ -7,9 +7,11 @@ import os
 import secrets
 import socket
 import threading
+from contextlib import suppress
 
 from redis import Redis
 from redis.exceptions import RedisError
+from rq.exceptions import StopRequested
 from rq.serializers import JSONSerializer
 
 from core.diffusion.checkpoints import load_pipeline
@@ -54,6 +56,10 @@ def run_worker(settings: Settings) -> int:
                 log.error("the model could not be loaded: %s", error)
                 presence.tell("failed", detail=str(error))
                 return 1
+            except Exception as error:
+                log.exception("the model could not be loaded")
+                presence.tell("failed", detail=f"{type(error).__name__}; the worker's log has more")
+                return 1
             presence.tell("ready", pipeline=pipeline)
             log.info("ready: model %s on %s", settings.model, pipeline.device)
             take_jobs(settings, name, pipeline)
@@ -88,9 +94,10 @@ def take_jobs(settings: Settings, name: str, pipeline: SyncDiffusionPipeline) ->
             stopping=stopping,
         )
         tasks.install(workshop)
-        while not stopping.is_set():
-            _take_jobs_until_redis_is_lost(settings, name, stopping)
-            stopping.wait(_REDIS_WAIT_S)
+        with suppress(StopRequested):  # a signal between two of RQ's loops
+            while not stopping.is_set():
+                _take_jobs_until_redis_is_lost(settings, name, stopping)
+                stopping.wait(_REDIS_WAIT_S)
         workshop.objects.close()
 
 
@@ -120,6 +127,7 @@ class Presence:
         self._settings = settings
         self._name = name
         self._told: ModelState | None = None
+        self._lock = threading.Lock()  # `tell` and the pulse: the last word must be the last told
 
     def tell(
         self, state: str, *, detail: str = "", pipeline: SyncDiffusionPipeline | None = None
@@ -140,8 +148,9 @@ class Presence:
             log.warning("Redis is away; the model's state is published when it is back")
 
     def publish(self) -> None:
-        if self._told:
-            models.publish(self._redis, self._told)
+        with self._lock:
+            if self._told:
+                models.publish(self._redis, self._told)
 
     def leave(self) -> None:
         try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 from core.jobs.connection import connect
@@ -44,17 +46,31 @@ def run_janitor(settings: Settings) -> int:
 
 
 def sweep(store: JobStore, queue: Queue) -> None:
-    """Requeue (or fail) jobs whose worker fell silent, and queue again what no queue holds."""
+    """Requeue (or fail) jobs whose worker fell silent, and queue again what no queue holds.
+
+    One job that cannot be handled does not keep the others waiting.
+    """
     for lost in store.lost():
-        record = store.expire_lost(lost)
-        log.warning("%s: its worker fell silent; now %s", record.id, record.status)
-        if record.status is Status.QUEUED:
-            queue.enqueue(record)
+        with _one_job(lost.id):
+            record = store.expire_lost(lost)
+            log.warning("%s: its worker fell silent; now %s", record.id, record.status)
+            if record.status is Status.QUEUED:
+                queue.enqueue(record)
     for job_id in queue.orphaned_queued(UNQUEUED_FOR_S):
-        try:
+        with _one_job(job_id):
             record = store.get(job_id)
-        except NotFound:
-            continue
-        if record.status is Status.QUEUED:
-            log.warning("%s: queued, but in no queue; queued again", record.id)
-            queue.enqueue(record)
+            if record.status is Status.QUEUED:
+                log.warning("%s: queued, but in no queue; queued again", record.id)
+                queue.enqueue(record)
+
+
+@contextmanager
+def _one_job(job_id: str) -> Iterator[None]:
+    try:
+        yield
+    except StoreUnavailable:
+        raise
+    except NotFound:
+        log.info("%s: gone meanwhile", job_id)
+    except Exception:
+        log.exception("%s: left for the next sweep", job_id)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from types import FrameType
 from typing import Any
 
 from rq import SimpleWorker
+from rq.exceptions import StopRequested
 from rq.job import Job
 from rq.queue import Queue
 from rq.worker.base import WorkerStatus
@@ -34,7 +36,14 @@ class PanoramaWorker(SimpleWorker):
             self.perform_job(job, queue, execution)
         self.set_state(WorkerStatus.IDLE)
 
-    def handle_warm_shutdown_request(self) -> None:
-        """SIGTERM or SIGINT: RQ takes no further job; the attempt in hand looks at the event."""
+    def request_stop(self, _signum: int, _frame: FrameType | None) -> None:
+        """SIGTERM or SIGINT: no further job; the attempt in hand looks at the event.
+
+        In RQ's place, whose handler writes to Redis: it runs inside whatever step is in hand, and
+        a Redis that is away would fail the job there. SIGKILL is for who cannot wait.
+        """
         self._stopping.set()
-        super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
+        if self.get_state() == WorkerStatus.BUSY:
+            self._stop_requested = True
+        else:
+            raise StopRequested

@@ -56,7 +56,7 @@ def install(workshop: Workshop) -> None:
 
 
 def run_panorama(job_id: str) -> None:
-    """What RQ calls. Raises nothing: how a job ends stands in its record."""
+    """What RQ calls. How a job ends stands in its record; what Redis loses, the janitor finds."""
     assert _workshop is not None, "worker.gpu installs a workshop before it takes jobs"
     try:
         record = _workshop.store.start(job_id, _workshop.name)
@@ -78,11 +78,11 @@ def run_attempt(workshop: Workshop, record: JobRecord) -> JobRecord | None:
             panorama = generate(workshop, record.params, attempt.on_step)
             attempt.enter(UPLOADING)
             result = upload(workshop.objects, record, panorama, attempt.check)
-            ended = commit(lambda: store.succeed(job_id, token, result))
+            ended = commit(attempt, lambda: store.succeed(job_id, token, result))
         except Cancelled:
-            ended = commit(lambda: store.cancelled(job_id, token))
+            ended = commit(attempt, lambda: store.cancelled(job_id, token))
         except Preempted:
-            ended = commit(lambda: store.requeue(job_id, token, "preempted"))
+            ended = commit(attempt, lambda: store.requeue(job_id, token, "preempted"))
         except Superseded:
             ended = None
         except Exception as error:
@@ -91,7 +91,7 @@ def run_attempt(workshop: Workshop, record: JobRecord) -> JobRecord | None:
                 log.exception("%s: unexpected", job_id)
             else:
                 log.warning("%s: %s: %s", job_id, failure.code, error)
-            ended = commit(lambda: store.fail(job_id, token, failure))
+            ended = commit(attempt, lambda: store.fail(job_id, token, failure))
     if ended and ended.status is Status.QUEUED:
         workshop.queue.enqueue(ended)
     if ended and ended.status is Status.CANCELLED:
@@ -113,12 +113,13 @@ def generate(workshop: Workshop, params: ResolvedParams, on_step: OnStep) -> Pan
             log.warning("out of memory: trying again with %d windows at once", window_batch)
 
 
-def commit(move: Callable[[], JobRecord]) -> JobRecord | None:
+def commit(attempt: Attempt, move: Callable[[], JobRecord]) -> JobRecord | None:
     """Make the attempt's last move, however long Redis is away: the work is done, keep it.
 
     None where the record has moved on without this attempt.
     """
     while True:
+        attempt.sign_of_life()  # waiting is no hang: the watchdog must not end it
         try:
             return move()
         except (NotFound, Refused) as reason:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from diffusers.utils import logging as diffusers_logging
+from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
 from core.diffusion.coherence import CoherenceMeter
@@ -53,12 +54,11 @@ def load_pipeline(
     transformers_logging.disable_progress_bar()
     try:
         pipeline = SyncDiffusionPipeline.from_pretrained(source, dtype=dtype, **options)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointError(
             f"cannot load the checkpoint {checkpoint!r}: {error}; legal: a directory, or a hub id "
             "with an optional @revision"
         ) from error
-    pipeline.to(target)
-    pipeline.perceptual = load_perceptual(perceptual, perceptual_trunk).to(target)
-    pipeline.meter = CoherenceMeter(load_perceptual("stlpips-vgg"), load_stlpips_style()).to(target)
-    return pipeline
+    pipeline.perceptual = load_perceptual(perceptual, perceptual_trunk)
+    pipeline.meter = CoherenceMeter(load_perceptual("stlpips-vgg"), load_stlpips_style())
+    return pipeline.to(target)

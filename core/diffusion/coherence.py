@@ -29,10 +29,9 @@ class CoherenceMeter:
         self.lpips = lpips
         self.style = style
 
-    def to(self, device: torch.device) -> CoherenceMeter:
+    def to(self, device: torch.device) -> None:
         self.lpips.to(device)
         self.style.to(device)
-        return self
 
     @torch.no_grad()
     def measure(self, image: Image.Image, window_px: int) -> Coherence | None:

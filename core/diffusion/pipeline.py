@@ -105,6 +105,15 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         pipeline.traits = pipeline.traits.model_copy(update={"defaults": defaults})
         return pipeline
 
+    def to(self, *target: Any, **options: Any) -> SyncDiffusionPipeline:
+        """As of diffusers; the measuring networks move along, and stay in their own dtype."""
+        pipeline: SyncDiffusionPipeline = super().to(*target, **options)
+        if self.perceptual:
+            self.perceptual.to(self.device)
+        if self.meter:
+            self.meter.to(self.device)
+        return pipeline
+
     def __call__(
         self,
         params: PanoramaParams,
@@ -186,6 +195,12 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
 
 def _traits(unet: Any, vae: Any) -> CheckpointTraits:
     """Window size from the checkpoint's own configuration."""
+    channels = (unet.config.in_channels, unet.config.out_channels, vae.config.latent_channels)
+    if len(set(channels)) != 1:
+        raise CheckpointError(
+            f"the UNet takes {channels[0]} channels and gives {channels[1]}, the autoencoder's "
+            f"latents have {channels[2]}; legal: text-to-image checkpoints, where all are equal"
+        )
     sample_size = unet.config.sample_size
     if not isinstance(sample_size, int):
         raise CheckpointError(f"unet.config.sample_size is {sample_size!r}, not one whole number")

@@ -39,8 +39,9 @@ MOVES: dict[Status, frozenset[Status]] = {
 
 
 class _Part(BaseModel):
-    # A record that cannot be read must not put its prompt into a log with the error.
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    # What a newer version stored must not stop an older one during an upgrade; and a record that
+    # cannot be read must not put its prompt into a log with the error.
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
 
 class Progress(_Part):

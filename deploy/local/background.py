@@ -33,6 +33,7 @@ def background_stack(data: Path, port: int | None) -> Iterator[str]:
     if port is None:
         port = free_port()
     require_free(port)
+    home.prepare()
     command = panoweave("up", "--data", str(home.root), "--port", str(port))
     stack = Child(
         "stack",

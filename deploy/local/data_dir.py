@@ -53,10 +53,15 @@ class DataDir:
         self._lock_file = self.root / "lock"
         self.env_file = self.root / "stack.env"
 
+    def prepare(self) -> None:
+        """The directory, for its owner alone: prompts and pictures lie in it."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.root.chmod(0o700)
+
     @contextmanager
     def hold(self) -> Iterator[None]:
         """The directory for one stack at a time; the kernel lets go when the holder dies."""
-        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.prepare()
         with self._lock_file.open("a+") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

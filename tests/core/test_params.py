@@ -85,6 +85,9 @@ def test_the_nearest_sizes_named_are_legal_and_nearest(width: int) -> None:
         {"prompt": "x", "guidance_scale": float("nan")},
         {"prompt": "x", "guidance_scale": float("inf")},
         {"prompt": "x", "seed": -1},
+        {"prompt": "x", "seed": True},
+        {"prompt": "x", "width": "512"},
+        {"prompt": "x", "steps": 25.0},
         {"prompt": "x", "colour": "red"},
         {"prompt": "x", "sync": {"weight": -1}},
         {"prompt": "x", "sync": {"strength": 1}},
@@ -93,6 +96,13 @@ def test_the_nearest_sizes_named_are_legal_and_nearest(width: int) -> None:
 def test_bad_values_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         PanoramaParams.model_validate(wrong)
+
+
+def test_stored_params_of_a_newer_version_can_be_read() -> None:
+    resolved = PanoramaParams(prompt="a lake").resolve(TRAITS)
+    stored = resolved.model_dump() | {"loop": True}
+    stored["sync"] = stored["sync"] | {"novelty": 1}
+    assert ResolvedParams.model_validate(stored) == resolved
 
 
 def test_params_cannot_be_changed() -> None:

@@ -9,6 +9,7 @@ from diffusers import (
     DPMSolverMultistepScheduler,
     PNDMScheduler,
     StableDiffusionPipeline,
+    UNet2DConditionModel,
     UniPCMultistepScheduler,
 )
 
@@ -163,6 +164,14 @@ def test_a_checkpoint_brings_its_defaults(tmp_path: Path) -> None:
     file.write_text('{"guidance_scale": 0.5, "steps": 4}')
     with pytest.raises(CheckpointError, match=r"panoweave\.json(.|\n)*guidance_scale(.|\n)*steps"):
         SyncDiffusionPipeline.from_pretrained(tmp_path / "checkpoint")
+
+
+def test_a_checkpoint_for_inpainting_is_refused(tmp_path: Path) -> None:
+    parts = tiny.components(tmp_path)
+    config = {**parts["unet"].config, "in_channels": 9}
+    parts["unet"] = UNet2DConditionModel.from_config(config)
+    with pytest.raises(CheckpointError, match=r"takes 9 channels.*legal: text-to-image"):
+        SyncDiffusionPipeline(**parts)
 
 
 def test_names_of_checkpoints(tmp_path: Path) -> None:

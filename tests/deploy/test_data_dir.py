@@ -44,3 +44,10 @@ def test_the_settings_file_reads_back_as_it_was_written(tmp_path: Path) -> None:
     home.publish_env(written)
     assert home.read_env() == written
     assert home.env_file.stat().st_mode & 0o777 == 0o600
+
+
+def test_prompts_and_pictures_are_for_the_owner_alone(tmp_path: Path) -> None:
+    """Also where the directory was there before, made by something less careful."""
+    (tmp_path / "var").mkdir(mode=0o755)
+    with DataDir(tmp_path / "var").hold():
+        assert (tmp_path / "var").stat().st_mode & 0o777 == 0o700

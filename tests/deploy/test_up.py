@@ -7,7 +7,7 @@ import signal
 import socket
 from pathlib import Path
 
-from deploy.local.ports import LOOPBACK
+from deploy.local.ports import LOOPBACK, free_port
 from tests.deploy.conftest import Cli, RunningStack, is_alive, wait_until
 
 PARTS = {"redis", "s3", "janitor", "worker", "api"}
@@ -83,7 +83,7 @@ def test_a_model_that_cannot_be_loaded_ends_the_start_with_the_reason(
         "--data",
         str(tmp_path / "var"),
         "--port",
-        "0",
+        str(free_port()),
         timeout_s=180,
         PANOWEAVE_MODEL=str(empty),
     )

@@ -15,6 +15,7 @@ from core.jobs import keys, models
 from core.jobs.connection import connect
 from core.jobs.models import ModelState
 from core.jobs.queue import Queue
+from core.jobs.record import JobRecord
 from core.jobs.settings import Settings
 from core.jobs.store import JobStore
 from deploy.local.servers import RedisServer
@@ -138,3 +139,22 @@ def test_no_picture_is_needed_to_answer_while_s3_is_away(settings: Settings, red
     with serving(away) as api:
         assert api.get("/panoramas").status_code == 200
         assert api.get("/readyz").status_code == 200
+
+
+def test_redis_dies_between_record_and_queue(
+    own_redis: RedisServer, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Taken in is taken in: a 503 would make the client post it again, and both would be made."""
+    publish_model(own_redis)
+    enqueue = Queue.enqueue
+
+    def die_first(queue: Queue, record: JobRecord) -> None:
+        own_redis.child.kill()
+        enqueue(queue, record)
+
+    monkeypatch.setattr(Queue, "enqueue", die_first)
+    with serving(settings.model_copy(update={"redis_url": SecretStr(own_redis.url)})) as api:
+        answer = api.post("/panoramas", json={"prompt": "a hill"})
+    assert answer.status_code == 202
+    assert answer.json()["status"] == "queued"
+    assert answer.json()["queue_position"] is None

@@ -11,14 +11,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from redis import Redis
 
 from core.jobs import models
+from core.jobs.connection import connect
 from core.jobs.queue import Queue
 from core.jobs.record import DEFAULT_TENANT, JobRecord, Status
 from core.jobs.settings import Settings
 from core.jobs.store import JobStore
 from core.params import CheckpointTraits, PanoramaParams
+from deploy.local.servers import RedisServer
 from tests.processes import environment_of, process, wait_until
 
 TRAITS = CheckpointTraits(window_px=64, px_per_latent=8)
@@ -95,6 +98,30 @@ def test_a_frozen_worker_cannot_disturb_its_successor(
             frozen.send_signal(signal.SIGCONT)
             wait_until(lambda: store.get(record.id).status is Status.SUCCEEDED, 90, log)
     assert store.get(record.id).attempts == 2
+
+
+def test_sigterm_while_redis_is_away_loses_no_job(here: Settings, tmp_path: Path) -> None:
+    """The worker gives its job back, or ends it, once Redis has returned; it never fails it."""
+    log = tmp_path / "log"
+    with RedisServer(tmp_path / "data", tmp_path / "logs") as server:
+        alone = here.model_copy(update={"redis_url": SecretStr(server.url)})
+        with connect(alone) as redis, process("worker", alone, log) as worker:
+            wait_until(lambda: ready(redis, alone), 60, log)
+            store = JobStore(redis, alone)
+            asked = PanoramaParams(prompt="a lake", width=192, stride=32, steps=STEPS, seed=1)
+            params = asked.resolve(models.traits(redis, alone.model))
+            record = store.create(JobRecord.new(params, alone.model, DEFAULT_TENANT, {}))
+            Queue(redis).enqueue(record)
+            wait_until(lambda: steps_done(store, record) > 5, 60, log)
+            time.sleep(1.1)  # the append-only file is written every second
+            server.child.kill()
+            worker.send_signal(signal.SIGTERM)
+            time.sleep(2)
+            server.start()
+            assert worker.wait(60) == 0, log.read_text()
+            ended = store.get(record.id)
+    assert ended.status in (Status.QUEUED, Status.SUCCEEDED)
+    assert ended.error is None
 
 
 def test_sigterm_ends_an_idle_worker_at_once(here: Settings, redis: Redis, tmp_path: Path) -> None:

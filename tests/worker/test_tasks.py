@@ -206,7 +206,13 @@ def test_redis_away_keeps_the_work(
     server = RedisServer(tmp_path / "data", tmp_path / "logs")
     server.start()
     settings = workshop.settings.model_copy(
-        update={"redis_url": SecretStr(server.url), "lease_s": 60}
+        update={
+            "redis_url": SecretStr(server.url),
+            "lease_s": 60,
+            # Shorter than Redis is away: waiting for it is no hang, and the watchdog must know.
+            "step_timeout_s": 2.0,
+            "heartbeat_s": 0.3,
+        }
     )
     died = threading.Event()
 
@@ -225,7 +231,7 @@ def test_redis_away_keeps_the_work(
         running = worker.submit(run, here, record)
         died.wait(30)
         with pytest.raises(TimeoutError):
-            running.result(3)  # done long since, but for the commit
+            running.result(4)  # done long since, but for the commit
         # From this thread: the server lives no longer than the thread that starts it.
         server.start()
         ended = running.result(30)
