@@ -134,7 +134,7 @@ def test_multidiffusion_equals_diffusers(tmp_path: Path) -> None:
         height=asked.height,
         width=asked.width,
         num_inference_steps=asked.steps,
-        guidance_scale=asked.guidance_scale,
+        guidance_scale=asked.resolve(pipeline.traits).guidance_scale,
         latents=pipeline.draw_latents(asked.resolve(pipeline.traits)),
         output_type="latent",
     ).images
