@@ -54,7 +54,7 @@ def up(
 def demo(
     prompt: Annotated[
         str, typer.Argument(envvar="PROMPT", help="What the panorama shows.")
-    ] = "mountains",
+    ] = "a lake",
     data: DataDir = Path("var"),
     out: Annotated[Path, typer.Option(help="Folder for the two pictures.")] = Path("out"),
     port: Annotated[
