@@ -7,8 +7,12 @@ stride, sizes, seed) and refuses what the checkpoint cannot make.
 
 from __future__ import annotations
 
+import math
 import secrets
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Annotated, Final, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -27,6 +31,37 @@ DEFAULT_STRIDES_PER_WINDOW = 4  # the paper's stride: 16 latents of a 64-latent 
 # How many windows go through the networks at once. A matter of memory and speed only: the
 # picture is the same, so it belongs to the machine (a setting), not to the request.
 DEFAULT_WINDOW_BATCH = 8
+
+
+_T = TypeVar("_T")
+
+PresetName = Literal["paper", "balanced", "fast"]
+Windows = Literal["overlapping", "shifted"]
+Decoder = Literal["full", "tiny"]
+DEFAULT_PRESET: Final[PresetName] = "balanced"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What a request gets where it says nothing else. Chosen by measurement: docs/benchmarks.md."""
+
+    windows: Windows
+    weight: float
+    decay: float
+    sync_share: float  # of all steps, the first ones
+    every: int
+    decoder: Decoder  # "tiny" where the checkpoint has one
+    reuse_prediction: bool
+
+
+PRESETS: Final[Mapping[PresetName, Preset]] = MappingProxyType(
+    {
+        # The paper's setting, exact: Algorithm 1 at every step.
+        "paper": Preset("overlapping", 20, 0.95, 1.0, 1, "full", False),
+        "balanced": Preset("shifted", 20, 0.95, 1.0, 1, "tiny", True),
+        "fast": Preset("shifted", 20, 0.95, 0.5, 1, "tiny", True),
+    }
+)
 
 
 class InvalidParams(ValueError):
@@ -63,6 +98,7 @@ class CheckpointTraits(_Params):
 
     window_px: int = Field(gt=0)
     px_per_latent: int = Field(gt=0)
+    tiny_decoder: bool = Field(False, description="Whether sync.decoder can be 'tiny'.")
     defaults: CheckpointDefaults = CheckpointDefaults()
 
     @property
@@ -70,20 +106,42 @@ class CheckpointTraits(_Params):
         return self.window_px // self.px_per_latent
 
 
+Weight = Annotated[float, Field(ge=0, le=1_000)]
+Decay = Annotated[float, Field(gt=0, le=1)]
+StepCount = Annotated[int, Field(ge=0, le=MAX_STEPS)]
+Every = Annotated[int, Field(ge=1, le=MAX_STEPS)]
+WindowIndex = Annotated[int, Field(ge=0, lt=MAX_WINDOWS)]
+
+
 class SyncParams(_Params):
     """SyncDiffusion's gradient descent (paper, Algorithm 1, lines 5 to 9)."""
 
-    weight: float = Field(
-        20.0, ge=0, le=1_000, description="w: step size of the descent; 0 is plain MultiDiffusion."
+    weight: Weight | None = Field(
+        None,
+        description="w: the descent's step size; 0 is plain MultiDiffusion. Default: the preset's.",
     )
-    decay: float = Field(0.95, gt=0, le=1, description="w is multiplied by this at every step.")
-    steps: Annotated[int, Field(ge=0, le=MAX_STEPS)] | None = Field(
-        None, description="Synchronise only in the first so many steps. Default: all of them."
+    decay: Decay | None = Field(
+        None, description="w is multiplied by this at every step. Default: the preset's."
     )
-    every: int = Field(1, ge=1, le=MAX_STEPS, description="Synchronise only every n-th step.")
-    anchor: Literal["centre"] | Annotated[int, Field(ge=0, lt=MAX_WINDOWS)] = Field(
+    steps: StepCount | None = Field(
+        None, description="Synchronise only in the first so many steps. Default: the preset's."
+    )
+    every: Every | None = Field(
+        None, description="Synchronise only every n-th step. Default: the preset's."
+    )
+    anchor: Literal["centre"] | WindowIndex = Field(
         "centre",
         description="The window that the others follow: 'centre', or an index, row by row.",
+    )
+    decoder: Decoder | None = Field(
+        None,
+        description="What windows are compared through: 'full' is the checkpoint's own decoder, "
+        "'tiny' a smaller one. Default: the preset's, as far as the checkpoint has it.",
+    )
+    reuse_prediction: bool | None = Field(
+        None,
+        description="Denoise with the prediction that the gradient was taken through, in place of "
+        "a second one at the moved windows. Default: the preset's.",
     )
 
 
@@ -108,6 +166,16 @@ class PanoramaParams(_Params):
     stride: Annotated[int, Field(ge=1, le=MAX_SIDE_PX)] | None = Field(
         None, description="Pixels between neighbouring windows. Default: a quarter window."
     )
+    preset: PresetName = Field(
+        DEFAULT_PRESET,
+        description="What the rest of the request leaves open: 'paper' is exact, 'balanced' as "
+        "coherent in a fraction of the time, 'fast' faster still.",
+    )
+    windows: Windows | None = Field(
+        None,
+        description="'overlapping' every stride (MultiDiffusion), or 'shifted': side by side, "
+        "elsewhere at each step. Default: the preset's; 'overlapping' where a stride is given.",
+    )
     sync: SyncParams = SyncParams()
 
     @field_validator("prompt")
@@ -128,8 +196,13 @@ class PanoramaParams(_Params):
 class ResolvedSync(SyncParams):
     model_config = ConfigDict(extra="ignore")  # as in ResolvedParams
 
-    steps: Annotated[int, Field(ge=0, le=MAX_STEPS)]
-    anchor: Annotated[int, Field(ge=0, lt=MAX_WINDOWS)]
+    weight: Weight
+    decay: Decay
+    steps: StepCount
+    every: Every
+    anchor: WindowIndex
+    decoder: Decoder
+    reuse_prediction: bool
 
 
 class ResolvedParams(PanoramaParams):
@@ -143,6 +216,7 @@ class ResolvedParams(PanoramaParams):
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)]
     guidance_scale: GuidanceScale
     stride: Annotated[int, Field(ge=1, le=MAX_SIDE_PX)]
+    windows: Windows
     sync: ResolvedSync
 
     @classmethod
@@ -166,7 +240,9 @@ class ResolvedParams(PanoramaParams):
                 else asked.guidance_scale
             ),
             stride=stride,
-            sync=_resolve_sync(asked.sync, asked.steps, columns, rows),
+            preset=asked.preset,
+            windows=_resolve_windows(asked),
+            sync=_resolve_sync(asked, traits, columns, rows),
         )
 
 
@@ -220,26 +296,46 @@ def _check_amount(width: int, height: int, columns: int, rows: int) -> None:
         )
 
 
-def _resolve_sync(sync: SyncParams, steps: int, columns: int, rows: int) -> ResolvedSync:
-    if sync.steps is not None and sync.steps > steps:
+def _resolve_windows(asked: PanoramaParams) -> Windows:
+    if asked.windows:
+        return asked.windows
+    return PRESETS[asked.preset].windows if asked.stride is None else "overlapping"
+
+
+def _resolve_sync(
+    asked: PanoramaParams, traits: CheckpointTraits, columns: int, rows: int
+) -> ResolvedSync:
+    sync, preset = asked.sync, PRESETS[asked.preset]
+    if sync.steps is not None and sync.steps > asked.steps:
         raise InvalidParams(
-            "sync.steps", f"{sync.steps} is more than the {steps} steps there are", f"0 to {steps}"
+            "sync.steps",
+            f"{sync.steps} is more than the {asked.steps} steps there are",
+            f"0 to {asked.steps}",
         )
-    windows = columns * rows
-    if sync.anchor == "centre":
-        anchor = (rows // 2) * columns + columns // 2
-    elif sync.anchor < windows:
-        anchor = sync.anchor
-    else:
-        raise InvalidParams(
-            "sync.anchor",
-            f"there is no window {sync.anchor} among {windows}",
-            f"'centre' or 0 to {windows - 1}",
-        )
+    if sync.decoder == "tiny" and not traits.tiny_decoder:
+        raise InvalidParams("sync.decoder", "this checkpoint has no tiny decoder", "'full'")
     return ResolvedSync(
-        weight=sync.weight,
-        decay=sync.decay,
-        steps=steps if sync.steps is None else sync.steps,
-        every=sync.every,
-        anchor=anchor,
+        weight=_or(sync.weight, preset.weight),
+        decay=_or(sync.decay, preset.decay),
+        steps=_or(sync.steps, math.ceil(preset.sync_share * asked.steps)),
+        every=_or(sync.every, preset.every),
+        anchor=_resolve_anchor(sync.anchor, columns, rows),
+        decoder=_or(sync.decoder, preset.decoder if traits.tiny_decoder else "full"),
+        reuse_prediction=_or(sync.reuse_prediction, preset.reuse_prediction),
     )
+
+
+def _resolve_anchor(anchor: Literal["centre"] | int, columns: int, rows: int) -> int:
+    if anchor == "centre":
+        return (rows // 2) * columns + columns // 2
+    if anchor < columns * rows:
+        return anchor
+    raise InvalidParams(
+        "sync.anchor",
+        f"there is no window {anchor} among {columns * rows}",
+        f"'centre' or 0 to {columns * rows - 1}",
+    )
+
+
+def _or(asked: _T | None, otherwise: _T) -> _T:
+    return otherwise if asked is None else asked

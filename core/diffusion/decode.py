@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from itertools import product
+from typing import Any, Final
 
 import torch
 from PIL import Image
 from torch import Tensor
+
+
+# A canvas of up to so many windows is decoded at once, a larger one in tiles of this area, so
+# that memory does not grow with the picture.
+TILE_WINDOWS: Final = 6
 
 
 def decode(vae: Any, latents: Tensor) -> Tensor:
@@ -17,6 +23,49 @@ def decode(vae: Any, latents: Tensor) -> Tensor:
     scaled = latents / vae.config.scaling_factor
     images: Tensor = vae.decode(scaled.to(vae.dtype), return_dict=False)[0]
     return images.to(latents.dtype).clamp(-1, 1)
+
+
+def decode_canvas(vae: Any, latents: Tensor, window: int) -> Tensor:
+    """Decode a canvas (1, C, h, w) of any size to one picture (3, H, W) in [-1, 1], on the CPU.
+
+    Tiles overlap by half a window and are blended there, since normalisation and attention look
+    beyond any border.
+    """
+    height, width = latents.shape[-2:]
+    tile_height = min(height, 2 * window)
+    tile_width = min(width, TILE_WINDOWS * window * window // tile_height)
+    if (tile_height, tile_width) == (height, width):
+        return decode(vae, latents)[0].float().cpu()
+    picture = weight = torch.empty(0)
+    tops = _tiles(height, tile_height, window // 2)
+    lefts = _tiles(width, tile_width, window // 2)
+    for top, left in product(tops, lefts):
+        tile = latents[..., top : top + tile_height, left : left + tile_width]
+        decoded = decode(vae, tile)[0].float().cpu()
+        scale = decoded.shape[-1] // tile_width
+        if not len(picture):
+            picture = torch.zeros(3, height * scale, width * scale)
+            weight = torch.zeros(height * scale, width * scale)
+        rows = slice(top * scale, (top + tile_height) * scale)
+        columns = slice(left * scale, (left + tile_width) * scale)
+        share = _fade(tile_height * scale, window * scale // 2)[:, None] * _fade(
+            tile_width * scale, window * scale // 2
+        )
+        picture[:, rows, columns] += decoded * share
+        weight[rows, columns] += share
+    return picture.div_(weight)
+
+
+def _tiles(side: int, tile: int, overlap: int) -> list[int]:
+    """Where tiles begin so that neighbours overlap at least so much, the last one flush."""
+    starts = range(0, side - tile, max(1, tile - overlap))
+    return [*starts, side - tile]
+
+
+def _fade(length: int, ramp: int) -> Tensor:
+    """Weights (length,) that rise over the first and fall over the last `ramp` places; above 0."""
+    rising = torch.arange(1, length + 1)
+    return torch.minimum(rising, rising.flip(0)).clamp(max=max(1, ramp)).float()
 
 
 def to_pil(image: Tensor) -> Image.Image:

@@ -16,12 +16,12 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from core.diffusion.coherence import Coherence, CoherenceMeter
-from core.diffusion.decode import decode, to_pil
+from core.diffusion.decode import decode_canvas, to_pil
 from core.diffusion.denoise import Denoiser, PromptEmbeddings, check_scheduler
 from core.diffusion.errors import CheckpointError
 from core.diffusion.perceptual import PerceptualLoss
 from core.diffusion.synchronize import Synchronizer
-from core.diffusion.windows import WindowGrid
+from core.diffusion.windows import WindowPlan
 from core.params import (
     DEFAULT_WINDOW_BATCH,
     CheckpointDefaults,
@@ -65,7 +65,8 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         pipeline(PanoramaParams(prompt="a mountain lake")).image.save("lake.png")
 
     `perceptual` is what synchronising follows; without it only `sync.weight = 0` (plain
-    MultiDiffusion) runs. `meter`, where set, measures every finished panorama.
+    MultiDiffusion) runs. `meter`, where set, measures every finished panorama. `tiny_decoder`,
+    where set by `use_tiny_decoder`, is what windows are compared through at less cost.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             network.eval().requires_grad_(False)
         self.perceptual: PerceptualLoss | None = None
         self.meter: CoherenceMeter | None = None
+        self.tiny_decoder: Any | None = None
         self.traits = _traits(unet, vae)
 
     @classmethod
@@ -112,7 +114,24 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             self.perceptual.to(self.device)
         if self.meter:
             self.meter.to(self.device)
+        if self.tiny_decoder:
+            self.tiny_decoder.to(self.device, self.vae.dtype)
         return pipeline
+
+    def use_tiny_decoder(self, autoencoder: Any) -> None:
+        """Let `sync.decoder = "tiny"` compare windows through a smaller decoder of these latents.
+
+        `autoencoder`: an AutoencoderTiny; its pictures may be smaller than the checkpoint's own.
+        """
+        channels = autoencoder.config.latent_channels
+        if channels != self.unet.config.in_channels:
+            raise CheckpointError(
+                f"the tiny decoder reads latents of {channels} channels, this checkpoint's have "
+                f"{self.unet.config.in_channels}"
+            )
+        self.tiny_decoder = autoencoder.eval().requires_grad_(False)
+        self.tiny_decoder.to(self.vae.device, self.vae.dtype)
+        self.traits = self.traits.model_copy(update={"tiny_decoder": True})
 
     def __call__(
         self,
@@ -136,7 +155,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
                     self.draw_latents(resolved), resolved, embeddings, on_step, window_batch
                 )
             with _clock(timings, "decode"):
-                image = to_pil(decode(self.vae, latents)[0])
+                image = to_pil(decode_canvas(self.vae, latents, self.traits.window_latents))
             with _clock(timings, "measure"):
                 coherence = self.measure(image)
         return Panorama(image, resolved, coherence, timings)
@@ -150,21 +169,25 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         window_batch: int,
     ) -> Tensor:
         """All reverse steps, from noise to clean latents (1, C, H/f, W/f): Algorithm 1."""
-        grid = WindowGrid.of(params, self.traits)
+        plan = WindowPlan(params, self.traits)
         denoiser = Denoiser(
             self.unet, self.scheduler, embeddings, params.guidance_scale, window_batch
         )
-        synchronizer = Synchronizer(denoiser, self.vae, self.perceptual, params.sync)
+        synchronizer = Synchronizer(denoiser, self._decoder(params), self.perceptual, params.sync)
         self.scheduler.set_timesteps(params.steps, device=latents.device)
 
         for step, t in enumerate(self.scheduler.timesteps):
-            windows = grid.read(latents)  # (N, C, S, S)
-            windows, known = synchronizer.synchronize(windows, t, step)  # SyncDiffusion
+            grid = plan.grid(step)
+            windows, anchor = grid.read(latents), plan.anchor(latents, grid)  # (N, C, S, S)
+            windows, known = synchronizer.synchronize(windows, anchor, t, step)  # SyncDiffusion
             predictions = denoiser.predict_all(windows, t, known)
             latents = grid.merge(denoiser.step(windows, t, predictions))  # MultiDiffusion
             if on_step:
                 on_step(StepReport(step + 1, params.steps, latents))
         return latents
+
+    def _decoder(self, params: ResolvedParams) -> Any:
+        return self.tiny_decoder if params.sync.decoder == "tiny" else self.vae
 
     def measure(self, image: Image.Image) -> Coherence | None:
         return self.meter.measure(image, self.traits.window_px) if self.meter else None

@@ -6,7 +6,7 @@ D -> decode, L -> perceptual.distance, I_0 -> target.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -15,7 +15,12 @@ from core.diffusion.decode import decode
 from core.diffusion.denoise import Denoiser, in_batches
 from core.diffusion.errors import NonFiniteGradientError, PerceptualWeightsError
 from core.diffusion.perceptual import Embedding, PerceptualLoss, distance
+from core.diffusion.windows import Anchor
 from core.params import ResolvedSync
+
+# The loss is a mean over all pixels, so a pixel's share of the gradient lies below the least
+# number of float16. A power of two: scaling and unscaling round nothing in other dtypes.
+_LOSS_SCALE: Final = 2.0**12
 
 
 def weight_at(sync: ResolvedSync, step: int) -> float:
@@ -28,57 +33,65 @@ class Synchronizer:
     """Gradient descent of windows on the perceptual distance to the anchor's foreseen picture."""
 
     def __init__(
-        self, denoiser: Denoiser, vae: Any, perceptual: PerceptualLoss | None, sync: ResolvedSync
+        self,
+        denoiser: Denoiser,
+        decoder: Any,
+        perceptual: PerceptualLoss | None,
+        sync: ResolvedSync,
     ) -> None:
+        """`decoder`: what windows are compared through, the checkpoint's own or a tiny one."""
         if perceptual is None and sync.weight and sync.steps:
             raise PerceptualWeightsError(
                 "sync.weight is above 0 but the pipeline has no perceptual network: "
                 'set pipeline.perceptual = load_perceptual("stlpips-alex")'
             )
         self._denoiser = denoiser
-        self._vae = vae
+        self._decoder = decoder
         self._perceptual = perceptual
         self._sync = sync
 
     def synchronize(
-        self, windows: Tensor, t: Tensor, step: int
+        self, windows: Tensor, anchor: Anchor, t: Tensor, step: int
     ) -> tuple[Tensor, dict[int, Tensor]]:
         """Pull all windows (N, C, S, S) but the anchor towards the anchor: Algorithm 1, l. 3-8.
 
-        Returns the windows and, by index, the predictions that are known now: the anchor stays
-        where it is, so its prediction serves the denoising step as well.
+        Returns the windows and, by index, the predictions that serve the denoising step as well:
+        the anchor's, which stays where it is, and all others where `reuse_prediction` says so.
         """
         weight = weight_at(self._sync, step)
-        anchor = self._sync.anchor
-        others = [index for index in range(len(windows)) if index != anchor]
+        others = [index for index in range(len(windows)) if index != anchor.index]
         if not weight or not others:
             return windows, {}
-        prediction = self._denoiser.predict(windows[[anchor]], t)
-        target = self._look(windows[[anchor]], t, prediction)
+        prediction = self._denoiser.predict(anchor.window, t)
+        known = {} if anchor.index is None else {anchor.index: prediction[0]}
+        target = self._look(anchor.window, t, prediction)
         pulled = windows.clone()
         for batch in in_batches(others, self._denoiser.window_batch):
-            gradient = self._gradient(windows[batch], t, target)
+            gradient, predictions = self._gradient(windows[batch], t, target)
             _check_finite(gradient, batch, step)
             pulled[batch] -= weight * gradient
-        return pulled, {anchor: prediction[0]}
+            if self._sync.reuse_prediction:
+                known.update(zip(batch, predictions, strict=True))
+        return pulled, known
 
-    def _gradient(self, windows: Tensor, t: Tensor, target: Embedding) -> Tensor:
-        """d/dz_v L(D(x0(z_v, t)), I_0), line 7, for windows (N, C, S, S).
+    def _gradient(self, windows: Tensor, t: Tensor, target: Embedding) -> tuple[Tensor, Tensor]:
+        """d/dz_v L(D(x0(z_v, t)), I_0), line 7, for windows (N, C, S, S); the predictions too.
 
         Through the perceptual network, the clamp, the decoder, the guidance and the UNet.
         """
         with torch.enable_grad():
             z = windows.detach().requires_grad_()
-            embedding = self._look(z, t, self._denoiser.predict(z, t))
+            prediction = self._denoiser.predict(z, t)
+            embedding = self._look(z, t, prediction)
             # Windows do not see one another, so the gradient of the sum is each window's own.
             loss = distance(embedding, target).sum()
-            (gradient,) = torch.autograd.grad(loss, z)
-        return gradient
+            (gradient,) = torch.autograd.grad(loss * _LOSS_SCALE, z)
+        return gradient / _LOSS_SCALE, prediction.detach()
 
     def _look(self, windows: Tensor, t: Tensor, prediction: Tensor) -> Embedding:
         assert self._perceptual is not None  # the constructor's promise where weight > 0
         foreseen = self._denoiser.foresee(windows, t, prediction)
-        return self._perceptual.embed(decode(self._vae, foreseen))
+        return self._perceptual.embed(decode(self._decoder, foreseen))
 
 
 def _check_finite(gradient: Tensor, indices: list[int], step: int) -> None:

@@ -2,77 +2,122 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final, Self
 
 import torch
 from torch import Tensor
 
 from core.params import CheckpointTraits, ResolvedParams
 
+Corner = tuple[int, int]  # (top, left), in latents
+
+# Steps of the sequence whose fractional parts fill a square most evenly (its Kronecker sequence):
+# powers of the inverse of the plastic number. A row of windows needs the first one alone.
+_SHIFTS: Final = (0.7548776662466927, 0.5698402909980532)
+
 
 @dataclass(frozen=True)
 class WindowGrid:
-    """Square windows at regular steps that cover every latent of a canvas exactly.
+    """Square windows that together cover every latent of a canvas.
 
-    Lengths are in latents. Windows are numbered row by row. A grid whose windows leave a rest at
-    the right or bottom edge cannot be made, so no latent ever goes uncovered.
+    Lengths are in latents. Windows are numbered row by row. Both ways to make a grid cover the
+    canvas by construction.
     """
 
     height: int
     width: int
     window: int
-    stride: int
-
-    def __post_init__(self) -> None:
-        if not 0 < self.stride <= self.window:
-            raise ValueError(f"stride {self.stride} does not fit windows of {self.window} latents")
-        for name, side in (("height", self.height), ("width", self.width)):
-            if side < self.window or (side - self.window) % self.stride:
-                raise ValueError(
-                    f"{name} {side} is not {self.window} plus a multiple of {self.stride} latents"
-                )
+    tops: tuple[int, ...]
+    lefts: tuple[int, ...]
 
     @classmethod
-    def of(cls, params: ResolvedParams, traits: CheckpointTraits) -> WindowGrid:
-        scale = traits.px_per_latent
-        return cls(
-            params.height // scale,
-            params.width // scale,
-            traits.window_latents,
-            params.stride // scale,
-        )
+    def overlapping(cls, height: int, width: int, window: int, stride: int) -> Self:
+        """Windows at regular steps; refused where they leave a rest at an edge."""
+        if not 0 < stride <= window:
+            raise ValueError(f"stride {stride} does not fit windows of {window} latents")
+        for name, side in (("height", height), ("width", width)):
+            if side < window or (side - window) % stride:
+                raise ValueError(
+                    f"{name} {side} is not {window} plus a multiple of {stride} latents"
+                )
+        tops, lefts = (tuple(range(0, side - window + 1, stride)) for side in (height, width))
+        return cls(height, width, window, tops, lefts)
 
-    @property
-    def rows(self) -> int:
-        return (self.height - self.window) // self.stride + 1
+    @classmethod
+    def shifted(cls, height: int, width: int, window: int, down: int, right: int) -> Self:
+        """Windows side by side, all moved by (down, right); those at the edges pushed inside."""
 
-    @property
-    def columns(self) -> int:
-        return (self.width - self.window) // self.stride + 1
+        def places(side: int, shift: int) -> tuple[int, ...]:
+            spread = range(shift % window - window, side, window)
+            return tuple(sorted({min(max(place, 0), side - window) for place in spread}))
+
+        if min(height, width) < window:
+            raise ValueError(f"{height} x {width} latents hold no window of {window}")
+        return cls(height, width, window, places(height, down), places(width, right))
 
     def __len__(self) -> int:
-        return self.rows * self.columns
+        return len(self.tops) * len(self.lefts)
 
-    def corners(self) -> Iterator[tuple[int, int]]:
-        """(top, left) of each window, in latents."""
-        for row in range(self.rows):
-            for column in range(self.columns):
-                yield row * self.stride, column * self.stride
+    @property
+    def corners(self) -> list[Corner]:
+        return [(top, left) for top in self.tops for left in self.lefts]
 
     def read(self, latents: Tensor) -> Tensor:
         """Cut a canvas (1, C, H, W) into its windows (N, C, S, S). A copy, not a view."""
-        size = self.window
-        return torch.cat(
-            [latents[:, :, top : top + size, left : left + size] for top, left in self.corners()]
-        )
+        return torch.cat([crop(latents, corner, self.window) for corner in self.corners])
 
     def merge(self, windows: Tensor) -> Tensor:
         """Average the windows (N, C, S, S) into a canvas (1, C, H, W), latent by latent."""
         shape = (1, windows.shape[1], self.height, self.width)
         total, count = windows.new_zeros(shape), windows.new_zeros(shape)
-        size = self.window
-        for window, (top, left) in zip(windows, self.corners(), strict=True):
-            total[0, :, top : top + size, left : left + size] += window
-            count[0, :, top : top + size, left : left + size] += 1
+        for window, corner in zip(windows, self.corners, strict=True):
+            crop(total, corner, self.window).add_(window)
+            crop(count, corner, self.window).add_(1)
         return total / count
+
+
+def crop(canvas: Tensor, corner: Corner, size: int) -> Tensor:
+    """The window (1, C, size, size) of a canvas (1, C, H, W) at a corner. A view."""
+    top, left = corner
+    return canvas[:, :, top : top + size, left : left + size]
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """The window that the others follow."""
+
+    window: Tensor  # (1, C, S, S)
+    index: int | None  # its number where it is one of the step's windows
+
+
+class WindowPlan:
+    """Through which windows a panorama is seen at each step."""
+
+    def __init__(self, params: ResolvedParams, traits: CheckpointTraits) -> None:
+        scale = traits.px_per_latent
+        self._height, self._width = params.height // scale, params.width // scale
+        self._window = traits.window_latents
+        self._windows = params.windows
+        self._overlapping = WindowGrid.overlapping(
+            self._height, self._width, self._window, params.stride // scale
+        )
+        self._anchor = self._overlapping.corners[params.sync.anchor]
+
+    def grid(self, step: int) -> WindowGrid:
+        """The step's windows (from 0). They depend on nothing else, so any step can be redone.
+
+        Shifted windows (SpotDiffusion, arXiv 2407.15507) do not overlap within a step; from step
+        to step their borders move, so that no border stays. Where they move to is not drawn at
+        random, as there, but spread evenly: no place is left out for long.
+        """
+        if self._windows == "overlapping":
+            return self._overlapping
+        right, down = (int((step + 1) * shift % 1 * self._window) for shift in _SHIFTS)
+        return WindowGrid.shifted(self._height, self._width, self._window, down, right)
+
+    def anchor(self, latents: Tensor, grid: WindowGrid) -> Anchor:
+        """The anchor's window of the canvas: in the same place at every step."""
+        corners = grid.corners
+        index = corners.index(self._anchor) if self._anchor in corners else None
+        return Anchor(crop(latents, self._anchor, self._window), index)

@@ -60,6 +60,19 @@ def build_autoencoder(width: int) -> AutoencoderTiny:
     )
 
 
+def build_tiny_decoder(width: int) -> AutoencoderTiny:
+    """The same latents at half the size: what a window looks like, not its every leaf."""
+    return AutoencoderTiny(
+        latent_channels=LATENT_CHANNELS,
+        encoder_block_out_channels=(48, 48, 48, 48),
+        decoder_block_out_channels=(width,) * 3,
+        num_encoder_blocks=(0, 0, 0, 0),
+        num_decoder_blocks=(1, 1, 1),
+        scaling_factor=1.0,
+        force_upcast=False,
+    )
+
+
 def build_scheduler() -> DDIMScheduler:
     """Zero terminal SNR: the last step is pure noise, so no mean colour leaks into it."""
     return DDIMScheduler(

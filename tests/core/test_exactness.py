@@ -40,6 +40,7 @@ def params(**changes: Any) -> PanoramaParams:
         "stride": 16,
         "steps": 4,
         "seed": 3,
+        "preset": "paper",
     }
     return PanoramaParams(**{**base, **changes}, sync=SyncParams(**sync))
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -8,9 +9,11 @@ from pydantic import ValidationError
 
 from core.params import (
     MAX_PROMPT_CHARS,
+    PRESETS,
     CheckpointTraits,
     InvalidParams,
     PanoramaParams,
+    PresetName,
     ResolvedParams,
     SyncParams,
 )
@@ -18,13 +21,44 @@ from core.params import (
 TRAITS = CheckpointTraits(window_px=512, px_per_latent=8)
 
 
-def test_defaults_are_the_papers_setting() -> None:
-    resolved = PanoramaParams(prompt="a lake").resolve(TRAITS)
+def test_preset_paper_is_the_papers_setting() -> None:
+    resolved = PanoramaParams(prompt="a lake", preset="paper").resolve(TRAITS)
     assert (resolved.width, resolved.height, resolved.stride) == (3072, 512, 128)
     assert (resolved.steps, resolved.guidance_scale) == (50, 7.5)
     assert (resolved.sync.weight, resolved.sync.decay) == (20, 0.95)
     assert (resolved.sync.steps, resolved.sync.every) == (50, 1)
     assert resolved.sync.anchor == 10  # the middle of 21
+    assert (resolved.windows, resolved.sync.decoder) == ("overlapping", "full")
+    assert not resolved.sync.reuse_prediction
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_what_is_asked_for_overrules_the_preset(preset: PresetName) -> None:
+    row = PRESETS[preset]
+    sync = SyncParams(weight=1, steps=7, reuse_prediction=not row.reuse_prediction)
+    asked = PanoramaParams(prompt="x", preset=preset, steps=20, windows="overlapping", sync=sync)
+    resolved = asked.resolve(TRAITS)
+    assert (resolved.sync.weight, resolved.sync.steps) == (1, 7)
+    assert resolved.sync.reuse_prediction is not row.reuse_prediction
+    assert resolved.windows == "overlapping"
+    assert resolved.sync.decay == row.decay
+    untouched = PanoramaParams(prompt="x", preset=preset, steps=20).resolve(TRAITS)
+    assert untouched.sync.steps == math.ceil(20 * row.sync_share)
+
+
+def test_a_stride_asks_for_overlapping_windows() -> None:
+    assert PanoramaParams(prompt="x", stride=64).resolve(TRAITS).windows == "overlapping"
+
+
+def test_a_tiny_decoder_is_used_where_there_is_one_and_refused_where_not() -> None:
+    small = TRAITS.model_copy(update={"tiny_decoder": True})
+    asked = PanoramaParams(prompt="x", preset="fast")
+    assert asked.resolve(TRAITS).sync.decoder == "full"
+    assert asked.resolve(small).sync.decoder == "tiny"
+    demanding = PanoramaParams(prompt="x", sync=SyncParams(decoder="tiny"))
+    assert demanding.resolve(small).sync.decoder == "tiny"
+    with pytest.raises(InvalidParams, match=r"sync.decoder.*legal: 'full'"):
+        demanding.resolve(TRAITS)
 
 
 def test_resolving_twice_changes_nothing() -> None:

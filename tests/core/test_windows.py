@@ -1,34 +1,51 @@
 from __future__ import annotations
 
+from collections import Counter
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.diffusion.windows import WindowGrid
-from core.params import CheckpointTraits, InvalidParams, PanoramaParams
+from core.diffusion.windows import WindowGrid, WindowPlan
+from core.params import CheckpointTraits, InvalidParams, PanoramaParams, SyncParams
 
 TRAITS = CheckpointTraits(window_px=128, px_per_latent=8)
 
 
 @st.composite
-def grids(draw: st.DrawFn) -> WindowGrid:
+def overlapping(draw: st.DrawFn) -> WindowGrid:
     window = draw(st.integers(1, 12))
     stride = draw(st.integers(1, window))
     rows, columns = draw(st.integers(1, 4)), draw(st.integers(1, 6))
-    return WindowGrid(window + (rows - 1) * stride, window + (columns - 1) * stride, window, stride)
+    height, width = window + (rows - 1) * stride, window + (columns - 1) * stride
+    return WindowGrid.overlapping(height, width, window, stride)
 
 
-@given(grids())
+@st.composite
+def shifted(draw: st.DrawFn) -> WindowGrid:
+    window = draw(st.integers(1, 12))
+    height, width = draw(st.integers(window, 40)), draw(st.integers(window, 60))
+    down, right = draw(st.integers(0, 12)), draw(st.integers(0, 12))
+    return WindowGrid.shifted(height, width, window, down, right)
+
+
+grids = st.one_of(overlapping(), shifted())
+
+
+@given(grids)
 def test_every_latent_is_covered(grid: WindowGrid) -> None:
     covered = torch.zeros(grid.height, grid.width)
-    for top, left in grid.corners():
+    for top, left in grid.corners:
+        assert 0 <= top <= grid.height - grid.window
+        assert 0 <= left <= grid.width - grid.window
         covered[top : top + grid.window, left : left + grid.window] += 1
     assert covered.min() >= 1
-    assert len(list(grid.corners())) == len(grid)
+    assert len(set(grid.corners)) == len(grid)
 
 
-@given(grids())
+@given(grids)
 def test_merging_what_was_read_gives_it_back(grid: WindowGrid) -> None:
     latents = torch.randn(1, 3, grid.height, grid.width)
     windows = grid.read(latents)
@@ -36,12 +53,20 @@ def test_merging_what_was_read_gives_it_back(grid: WindowGrid) -> None:
     torch.testing.assert_close(grid.merge(windows), latents)
 
 
+@given(shifted())
+def test_shifted_windows_overlap_at_the_edges_only(grid: WindowGrid) -> None:
+    """One window more a row than would fit exactly, at most."""
+    assert len(grid.lefts) <= -(-grid.width // grid.window) + 1
+    inner = grid.lefts[1:-1]
+    assert all(right - left == grid.window for left, right in pairwise(inner))
+
+
 def test_merge_is_the_mean_over_windows() -> None:
-    grid = WindowGrid(height=1, width=3, window=1, stride=1)
-    overlapping = WindowGrid(height=2, width=3, window=2, stride=1)
+    grid = WindowGrid.overlapping(height=1, width=3, window=1, stride=1)
+    two = WindowGrid.overlapping(height=2, width=3, window=2, stride=1)
     assert grid.merge(torch.tensor([1.0, 2, 3]).view(3, 1, 1, 1)).tolist() == [[[[1, 2, 3]]]]
     windows = torch.stack([torch.full((1, 2, 2), 1.0), torch.full((1, 2, 2), 3.0)])
-    assert overlapping.merge(windows)[0, 0].tolist() == [[1, 2, 3], [1, 2, 3]]
+    assert two.merge(windows)[0, 0].tolist() == [[1, 2, 3], [1, 2, 3]]
 
 
 @pytest.mark.parametrize(
@@ -52,7 +77,7 @@ def test_a_grid_that_leaves_a_rest_cannot_be_made(
     height: int, width: int, window: int, stride: int
 ) -> None:
     with pytest.raises(ValueError, match=r"stride|width|height"):
-        WindowGrid(height, width, window, stride)
+        WindowGrid.overlapping(height, width, window, stride)
 
 
 @given(
@@ -71,7 +96,33 @@ def test_every_accepted_size_makes_a_grid(
         refused = (error.field, bool(error.legal))
         assert refused in {("width", True), ("height", True), ("stride", True)}
         return
-    grid = WindowGrid.of(resolved, TRAITS)
-    assert grid.width * 8 == resolved.width
-    assert grid.height * 8 == resolved.height
-    assert 0 <= resolved.sync.anchor < len(grid)
+    for step in range(3):
+        grid = WindowPlan(resolved, TRAITS).grid(step)
+        assert grid.width * 8 == resolved.width
+        assert grid.height * 8 == resolved.height
+
+
+def test_no_border_between_shifted_windows_stays() -> None:
+    """Over 50 steps of a row, a border falls on every latent at least once, on none often."""
+    resolved = PanoramaParams(prompt="x", windows="shifted").resolve(TRAITS)
+    plan = WindowPlan(resolved, TRAITS)
+    inner = Counter(
+        left for step in range(50) for left in plan.grid(step).lefts if 16 <= left <= 64
+    )
+    assert set(inner) == set(range(16, 65))
+    assert max(inner.values()) <= 6
+
+
+def test_the_anchor_stays_in_its_place() -> None:
+    latents = torch.randn(1, 4, 16, 96)
+    for windows in ("overlapping", "shifted"):
+        resolved = PanoramaParams(prompt="x", windows=windows, sync=SyncParams(anchor=3)).resolve(
+            TRAITS
+        )
+        plan = WindowPlan(resolved, TRAITS)
+        for step in range(4):
+            grid = plan.grid(step)
+            anchor = plan.anchor(latents, grid)
+            assert torch.equal(anchor.window, latents[..., 12:28])
+            if anchor.index is not None:
+                assert torch.equal(grid.read(latents)[[anchor.index]], anchor.window)
