@@ -9,7 +9,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-
 # A canvas of up to so many windows is decoded at once, a larger one in tiles of this area, so
 # that memory does not grow with the picture.
 TILE_WINDOWS: Final = 6
