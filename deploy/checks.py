@@ -32,6 +32,8 @@ def run_checks(settings: Settings) -> Iterator[Check]:
     yield check_s3(settings)
     yield check_device(settings)
     yield check_model(settings)
+    if settings.tiny_decoder:
+        yield check_tiny_decoder(settings.tiny_decoder)
     yield check_perceptual(settings)
 
 
@@ -159,6 +161,20 @@ def _check_hub_cache(name: str, hub_id: str, revision: str | None) -> Check:
         return Check(name, "ok", "in the hub's cache on this machine")
     found = "not on this machine yet: the first worker will download it"
     return Check(name, "warn", found, "panoweave prefetch")
+
+
+def check_tiny_decoder(source: str) -> Check:
+    name = f"tiny decoder {source}"
+    try:
+        from core.diffusion.checkpoints import load_tiny_decoder
+        from core.diffusion.errors import CheckpointError
+    except ImportError as error:
+        return Check(name, "warn", f"no {error.name} in this installation", _NO_WORKER_PART)
+    try:
+        load_tiny_decoder(source)
+    except CheckpointError as error:
+        return Check(name, "fail", str(error), "correct PANOWEAVE_TINY_DECODER, or unset it")
+    return Check(name, "ok", "loads")
 
 
 def check_perceptual(settings: Settings) -> Check:

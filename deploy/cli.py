@@ -77,6 +77,7 @@ def render(
     stride: Annotated[int | None, typer.Option(help=_describe("stride"))] = None,
     steps: Annotated[int | None, typer.Option(help=_describe("steps"))] = None,
     guidance_scale: Annotated[float | None, typer.Option(help=_describe("guidance_scale"))] = None,
+    preset: Annotated[str | None, typer.Option(help=_describe("preset"))] = None,
     negative_prompt: Annotated[str | None, typer.Option(help="What to keep out of it.")] = None,
     sync_weight: Annotated[float | None, typer.Option(help=_describe("sync.weight"))] = None,
 ) -> None:
@@ -91,6 +92,7 @@ def render(
         "stride": stride,
         "steps": steps,
         "guidance_scale": guidance_scale,
+        "preset": preset,
         "negative_prompt": negative_prompt,
         "sync": None if sync_weight is None else {"weight": sync_weight},
     }

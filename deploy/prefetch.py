@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 def run_prefetch() -> int:
     settings = read_settings()
     _fetch_checkpoint(settings.model)
+    _fetch_tiny_decoder(settings.tiny_decoder)
     _fetch_perceptual_trunk(settings)
     return 0
 
@@ -46,6 +47,20 @@ def _fetch_checkpoint(model: str) -> None:
             "checkpoint asks for a licence",
         ) from error
     out.print(f"checkpoint: in {escape(str(folder))}")
+
+
+def _fetch_tiny_decoder(source: str | None) -> None:
+    from core.diffusion.checkpoints import load_tiny_decoder
+    from core.diffusion.errors import CheckpointError
+
+    if source is None:
+        return
+    out.print(f"tiny decoder: loading {escape(source)}")
+    try:
+        load_tiny_decoder(source)
+    except CheckpointError as error:
+        raise DeployError(str(error), "correct PANOWEAVE_TINY_DECODER") from error
+    out.print("tiny decoder: on this machine")
 
 
 def _fetch_perceptual_trunk(settings: Settings) -> None:

@@ -68,7 +68,9 @@ def _load(settings: Settings) -> SyncDiffusionPipeline:
                 checkpoint_of(settings.model),
                 perceptual=settings.perceptual,
                 perceptual_trunk=settings.perceptual_trunk,
+                tiny_decoder=settings.tiny_decoder,
                 device=settings.device,
+                dtype=settings.dtype,
             )
         except DiffusionError as error:
             raise DeployError(str(error), "`panoweave doctor` checks the model") from error

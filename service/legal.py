@@ -65,9 +65,13 @@ def _describe(schema: _Schema) -> str:
         return " or ".join(_describe(branch) for branch in schema["anyOf"])
     if "const" in schema:
         return repr(schema["const"])
+    if "enum" in schema:
+        return " or ".join(repr(value) for value in schema["enum"])
     match schema.get("type"):
         case "null":
             return "null"
+        case "boolean":
+            return "true or false"
         case "string":
             least, most = schema.get("minLength", 0), schema["maxLength"]
             return f"text of {least} to {most:,} characters, not white space alone"

@@ -49,7 +49,9 @@ def run_worker(settings: Settings) -> int:
                     checkpoint_of(settings.model),
                     perceptual=settings.perceptual,
                     perceptual_trunk=settings.perceptual_trunk,
+                    tiny_decoder=settings.tiny_decoder,
                     device=settings.device,
+                    dtype=settings.dtype,
                 )
                 warm_up(pipeline)
             except DiffusionError as error:

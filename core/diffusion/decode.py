@@ -27,8 +27,8 @@ def decode(vae: Any, latents: Tensor) -> Tensor:
 def decode_canvas(vae: Any, latents: Tensor, window: int) -> Tensor:
     """Decode a canvas (1, C, h, w) of any size to one picture (3, H, W) in [-1, 1], on the CPU.
 
-    Tiles overlap by half a window and are blended there, since normalisation and attention look
-    beyond any border.
+    Tiles overlap by a window. In the middle of it they pass into one another; what lies nearer to
+    a tile's border, which the decoder sees without its neighbours, counts for nothing.
     """
     height, width = latents.shape[-2:]
     tile_height = min(height, 2 * window)
@@ -36,8 +36,8 @@ def decode_canvas(vae: Any, latents: Tensor, window: int) -> Tensor:
     if (tile_height, tile_width) == (height, width):
         return decode(vae, latents)[0].float().cpu()
     picture = weight = torch.empty(0)
-    tops = _tiles(height, tile_height, window // 2)
-    lefts = _tiles(width, tile_width, window // 2)
+    tops = _tiles(height, tile_height, window)
+    lefts = _tiles(width, tile_width, window)
     for top, left in product(tops, lefts):
         tile = latents[..., top : top + tile_height, left : left + tile_width]
         decoded = decode(vae, tile)[0].float().cpu()
@@ -47,8 +47,8 @@ def decode_canvas(vae: Any, latents: Tensor, window: int) -> Tensor:
             weight = torch.zeros(height * scale, width * scale)
         rows = slice(top * scale, (top + tile_height) * scale)
         columns = slice(left * scale, (left + tile_width) * scale)
-        share = _fade(tile_height * scale, window * scale // 2)[:, None] * _fade(
-            tile_width * scale, window * scale // 2
+        share = _fade(tile_height * scale, window * scale)[:, None] * _fade(
+            tile_width * scale, window * scale
         )
         picture[:, rows, columns] += decoded * share
         weight[rows, columns] += share
@@ -61,10 +61,14 @@ def _tiles(side: int, tile: int, overlap: int) -> list[int]:
     return [*starts, side - tile]
 
 
-def _fade(length: int, ramp: int) -> Tensor:
-    """Weights (length,) that rise over the first and fall over the last `ramp` places; above 0."""
+def _fade(length: int, overlap: int) -> Tensor:
+    """Weights (length,) of a tile's places: nothing, a ramp of half the overlap, one; and back.
+
+    Nothing is a little more than 0: at the picture's own edges there is no other tile.
+    """
     rising = torch.arange(1, length + 1)
-    return torch.minimum(rising, rising.flip(0)).clamp(max=max(1, ramp)).float()
+    to_border = torch.minimum(rising, rising.flip(0))
+    return ((to_border - overlap / 4) / (overlap / 2)).clamp(1e-5, 1)
 
 
 def to_pil(image: Tensor) -> Image.Image:

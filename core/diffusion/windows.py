@@ -16,6 +16,9 @@ Corner = tuple[int, int]  # (top, left), in latents
 # powers of the inverse of the plastic number. A row of windows needs the first one alone.
 _SHIFTS: Final = (0.7548776662466927, 0.5698402909980532)
 
+# The borders of the last shifted steps would show as fine lines: overlapping windows close them.
+_CLOSING_STEPS: Final = 3
+
 
 @dataclass(frozen=True)
 class WindowGrid:
@@ -98,7 +101,9 @@ class WindowPlan:
         scale = traits.px_per_latent
         self._height, self._width = params.height // scale, params.width // scale
         self._window = traits.window_latents
-        self._windows = params.windows
+        self._shifted_steps = (
+            max(0, params.steps - _CLOSING_STEPS) if params.windows == "shifted" else 0
+        )
         self._overlapping = WindowGrid.overlapping(
             self._height, self._width, self._window, params.stride // scale
         )
@@ -109,9 +114,10 @@ class WindowPlan:
 
         Shifted windows (SpotDiffusion, arXiv 2407.15507) do not overlap within a step; from step
         to step their borders move, so that no border stays. Where they move to is not drawn at
-        random, as there, but spread evenly: no place is left out for long.
+        random, as there, but spread evenly: no place is left out for long. The last steps have
+        overlapping windows, which leave no border at all.
         """
-        if self._windows == "overlapping":
+        if step >= self._shifted_steps:
             return self._overlapping
         right, down = (int((step + 1) * shift % 1 * self._window) for shift in _SHIFTS)
         return WindowGrid.shifted(self._height, self._width, self._window, down, right)

@@ -29,6 +29,7 @@ def export(
     tokenizer: CLIPTokenizer,
     scheduler: DDIMScheduler,
     autoencoder: AutoencoderTiny,
+    tiny_decoder: AutoencoderTiny,
     unet: UNet2DConditionModel,
     text_encoder: CLIPTextModel,
 ) -> None:
@@ -50,9 +51,18 @@ def export(
         shutil.rmtree(target)
     pipeline.save_pretrained(target)
     _drop_derived_width(target / "vae" / "config.json")
+    export_tiny_decoder(work, target, tiny_decoder)
     # transformers 5 writes tokenizer.json alone; other readers of the format look for these.
     tokenizer.backend_tokenizer.model.save(str(target / "tokenizer"))
     (target / "panoweave.json").write_text(DEFAULTS.model_dump_json(indent=2) + "\n")
+
+
+def export_tiny_decoder(work: Path, target: Path, model: AutoencoderTiny) -> None:
+    """Beside the checkpoint's own parts, where `load_pipeline` looks for it."""
+    model.decoder.load_state_dict(_state(work / "tiny.pt")["model"])
+    folder = target / "tiny_decoder"
+    model.half().save_pretrained(folder)
+    _drop_derived_width(folder / "config.json")
 
 
 def _drop_derived_width(config: Path) -> None:

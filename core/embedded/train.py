@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers import AutoencoderTiny
 from numpy.typing import NDArray
 
 from core.embedded import WEIGHTS
-from core.embedded.autoencoder import DecoderRecipe, train_decoder, write_encoder
+from core.embedded.autoencoder import TINY_RECIPE, DecoderRecipe, train_decoder, write_encoder
 from core.embedded.captions import vocabulary
 from core.embedded.denoiser import DenoiserRecipe, LatentSet, train_denoiser
 from core.embedded.export import export
@@ -25,13 +26,15 @@ from core.embedded.networks import (
     build_autoencoder,
     build_scheduler,
     build_text_encoder,
+    build_tiny_decoder,
     build_unet,
 )
 from core.embedded.shards import Shard, ensure_shard
 from core.embedded.tokenizer import build_tokenizer
 
-STAGES = ("data", "decoder", "denoiser", "export")
+STAGES = ("data", "decoder", "tiny", "denoiser", "export")
 _PCA_WINDOWS = 3_000
+_TINY_SHARDS = 3  # enough for a decoder this small
 _ENCODE_BATCH = 500
 
 
@@ -43,6 +46,7 @@ class Recipe:
     shards: int = 21
     scenes_per_shard: int = 1_000
     decoder: DecoderRecipe = field(default_factory=DecoderRecipe)
+    tiny: DecoderRecipe = TINY_RECIPE
     denoiser: DenoiserRecipe = field(default_factory=DenoiserRecipe)
 
 
@@ -57,6 +61,7 @@ class Training:
         self.tokenizer = build_tokenizer(vocabulary())
         self.scheduler = build_scheduler()
         self.autoencoder = build_autoencoder(recipe.decoder.width)
+        self.tiny_decoder = build_tiny_decoder(recipe.tiny.width)
         self.unet = build_unet(recipe.denoiser.widths, recipe.denoiser.layers)
         self.text_encoder = build_text_encoder(
             len(self.tokenizer), self.tokenizer.eos_token_id, self.tokenizer.bos_token_id
@@ -73,15 +78,13 @@ class Training:
 
     def decoder(self) -> None:
         """Latents to pictures."""
-        pictures = [shard.pictures for shard in self._shards()]
-        train_decoder(
-            self.autoencoder,
-            self._pca(self._shards()),
-            pictures,
-            self.recipe.decoder,
-            self.work / "decoder.pt",
-            self.stop_after,
-        )
+        shards = self._shards()
+        self._train_decoder(self.autoencoder, shards, self.recipe.decoder, "decoder.pt")
+
+    def tiny(self) -> None:
+        """Latents to small pictures, for the gradient of SyncDiffusion."""
+        shards = self._shards()[:_TINY_SHARDS]
+        self._train_decoder(self.tiny_decoder, shards, self.recipe.tiny, "tiny.pt")
 
     def denoiser(self) -> None:
         """Noise to latents, as the words say."""
@@ -102,16 +105,26 @@ class Training:
 
     def export(self, target: Path) -> None:
         """What the runs have reached so far, as a Stable Diffusion directory."""
-        write_encoder(self.autoencoder.encoder, self._pca(self._shards()))
+        pca = self._pca(self._shards())
+        write_encoder(self.autoencoder.encoder, pca)
+        write_encoder(self.tiny_decoder.encoder, pca)
         export(
             self.work,
             target,
             tokenizer=self.tokenizer,
             scheduler=self.scheduler,
             autoencoder=self.autoencoder,
+            tiny_decoder=self.tiny_decoder,
             unet=self.unet,
             text_encoder=self.text_encoder,
         )
+
+    def _train_decoder(
+        self, model: AutoencoderTiny, shards: list[Shard], recipe: DecoderRecipe, file: str
+    ) -> None:
+        pictures = [shard.pictures for shard in shards]
+        pca = self._pca(shards)
+        train_decoder(model, pca, pictures, recipe, self.work / file, self.stop_after)
 
     def _shards(self) -> list[Shard]:
         recipe = self.recipe

@@ -13,6 +13,7 @@ from core.params import DEFAULT_WINDOW_BATCH
 Perceptual = Literal[
     "stlpips-alex", "stlpips-vgg", "lpips-alex", "lpips-vgg", "lpips-squeeze", "style-vgg"
 ]
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
@@ -44,8 +45,13 @@ class Settings(BaseSettings):
     model: str = Field("embedded", description="embedded | a directory | hub id[@revision]")
     perceptual: Perceptual = "stlpips-alex"
     perceptual_trunk: Path | None = None
+    tiny_decoder: str | None = Field(
+        None,
+        description="AutoencoderTiny: a directory | hub id[@revision]. None: the model's own.",
+    )
     window_batch: int = Field(DEFAULT_WINDOW_BATCH, ge=1)
     device: str = "auto"
+    dtype: Dtype = Field("auto", description="auto: float16 on CUDA, float32 elsewhere.")
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65_535)

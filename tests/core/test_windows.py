@@ -50,7 +50,7 @@ def test_merging_what_was_read_gives_it_back(grid: WindowGrid) -> None:
     latents = torch.randn(1, 3, grid.height, grid.width)
     windows = grid.read(latents)
     assert windows.shape == (len(grid), 3, grid.window, grid.window)
-    torch.testing.assert_close(grid.merge(windows), latents)
+    torch.testing.assert_close(grid.merge(windows), latents, rtol=1e-5, atol=1e-5)
 
 
 @given(shifted())
@@ -103,14 +103,16 @@ def test_every_accepted_size_makes_a_grid(
 
 
 def test_no_border_between_shifted_windows_stays() -> None:
-    """Over 50 steps of a row, a border falls on every latent at least once, on none often."""
+    """A border falls on every latent at least once, on none often; the last steps close them."""
     resolved = PanoramaParams(prompt="x", windows="shifted").resolve(TRAITS)
     plan = WindowPlan(resolved, TRAITS)
     inner = Counter(
-        left for step in range(50) for left in plan.grid(step).lefts if 16 <= left <= 64
+        left for step in range(47) for left in plan.grid(step).lefts if 16 <= left <= 64
     )
     assert set(inner) == set(range(16, 65))
     assert max(inner.values()) <= 6
+    for step in range(47, 50):
+        assert plan.grid(step) == WindowGrid.overlapping(16, 96, 16, 4)
 
 
 def test_the_anchor_stays_in_its_place() -> None:

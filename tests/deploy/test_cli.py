@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from core.params import SyncParams
+from core.params import DEFAULT_PRESET
 from tests.deploy.conftest import Cli, environment
 
 COMMANDS = ("up", "demo", "render", "api", "worker", "janitor", "doctor", "prefetch")
@@ -30,7 +30,7 @@ def test_help_reads_neither_torch_nor_servers() -> None:
 
 
 def test_defaults_in_the_help_are_the_parameters_own(cli: Cli) -> None:
-    assert f"Default: {SyncParams().weight}" in cli("render", "--help").stdout
+    assert f"Default: {DEFAULT_PRESET}" in cli("render", "--help").stdout
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,7 @@ def test_defaults_in_the_help_are_the_parameters_own(cli: Cli) -> None:
         (["a", "-o", "x.png", "--width", "0"], "--width"),
         (["a", "-o", "x.png", "--sync-weight", "-1"], "--sync-weight"),
         (["a", "-o", "x.png", "--guidance-scale", "nan"], "--guidance-scale"),
+        (["a", "-o", "x.png", "--preset", "best"], "'paper', 'balanced' or 'fast'"),
         (["a", "-o", "x.jpg"], ".png"),
         (["a", "-o", "/no/such/folder/x.png"], "/no/such/folder"),
     ],

@@ -7,6 +7,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
+from core.diffusion.checkpoints import load_tiny_decoder
 from core.embedded.autoencoder import DecoderRecipe, write_encoder
 from core.embedded.denoiser import DenoiserRecipe
 from core.embedded.latents import LATENT_CHANNELS, fit_pca, to_tensor
@@ -19,6 +20,7 @@ TINY = Recipe(
     shards=2,
     scenes_per_shard=3,
     decoder=DecoderRecipe(steps=4, width=8, batch=2),
+    tiny=DecoderRecipe(steps=4, width=8, batch=2),
     denoiser=DenoiserRecipe(steps=4, widths=(16, 32), batch=2),
 )
 
@@ -27,7 +29,7 @@ def _train(work: Path, stage: str, stop_after: int | None = None) -> None:
     getattr(Training(TINY, work, stop_after), stage)()
 
 
-@pytest.mark.parametrize("stage", ["decoder", "denoiser"])
+@pytest.mark.parametrize("stage", ["decoder", "tiny", "denoiser"])
 def test_stop_and_resume_equals_one_run(stage: str, tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     _train(whole, stage)
@@ -46,6 +48,9 @@ def test_all_stages_end_in_a_directory_that_diffusers_loads(tmp_path: Path) -> N
         tmp_path / "weights", dtype=torch.float32, local_files_only=True
     )
     assert pipeline.unet.config.sample_size == 16
+    small = load_tiny_decoder(str(tmp_path / "weights" / "tiny_decoder"))
+    picture = small.decode(torch.zeros(1, LATENT_CHANNELS, 16, 16)).sample
+    assert picture.shape == (1, 3, 64, 64)  # half the size of a window
     average = _load(tmp_path / "denoiser.pt")["ema"]["0"]
     first = next(iter(pipeline.unet.parameters()))
     torch.testing.assert_close(first, average.half().float())
