@@ -45,6 +45,7 @@ DEFAULT_PRESET: Final[PresetName] = "balanced"
 class Preset:
     """What a request gets where it says nothing else. Chosen by measurement: docs/benchmarks.md."""
 
+    steps: int
     windows: Windows
     weight: float
     decay: float
@@ -57,9 +58,9 @@ class Preset:
 PRESETS: Final[Mapping[PresetName, Preset]] = MappingProxyType(
     {
         # The paper's setting, exact: Algorithm 1 at every step.
-        "paper": Preset("overlapping", 20, 0.95, 1.0, 1, "full", False),
-        "balanced": Preset("shifted", 20, 0.95, 1.0, 1, "tiny", True),
-        "fast": Preset("shifted", 20, 0.95, 0.5, 1, "tiny", True),
+        "paper": Preset(50, "overlapping", 20, 0.95, 1.0, 1, "full", False),
+        "balanced": Preset(50, "shifted", 30, 1, 1.0, 1, "tiny", True),
+        "fast": Preset(30, "shifted", 50, 1, 1.0, 1, "tiny", True),
     }
 )
 
@@ -159,7 +160,9 @@ class PanoramaParams(_Params):
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = Field(
         None, description="The same seed gives the same panorama. Default: drawn, and reported."
     )
-    steps: int = Field(50, ge=1, le=MAX_STEPS, description="Reverse diffusion steps.")
+    steps: Annotated[int, Field(ge=1, le=MAX_STEPS)] | None = Field(
+        None, description="Reverse diffusion steps. Default: the preset's."
+    )
     guidance_scale: GuidanceScale | None = Field(
         None, description="Classifier-free guidance. Default: what suits the checkpoint."
     )
@@ -213,6 +216,7 @@ class ResolvedParams(PanoramaParams):
 
     width: Annotated[int, Field(ge=1, le=MAX_SIDE_PX)]
     height: Annotated[int, Field(ge=1, le=MAX_SIDE_PX)]
+    steps: Annotated[int, Field(ge=1, le=MAX_STEPS)]
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)]
     guidance_scale: GuidanceScale
     stride: Annotated[int, Field(ge=1, le=MAX_SIDE_PX)]
@@ -227,13 +231,14 @@ class ResolvedParams(PanoramaParams):
         columns = (width - traits.window_px) // stride + 1
         rows = (height - traits.window_px) // stride + 1
         _check_amount(width, height, columns, rows)
+        steps = _or(asked.steps, PRESETS[asked.preset].steps)
         return cls(
             prompt=asked.prompt,
             negative_prompt=asked.negative_prompt,
             width=width,
             height=height,
             seed=secrets.randbelow(MAX_SEED + 1) if asked.seed is None else asked.seed,
-            steps=asked.steps,
+            steps=steps,
             guidance_scale=(
                 traits.defaults.guidance_scale
                 if asked.guidance_scale is None
@@ -242,7 +247,7 @@ class ResolvedParams(PanoramaParams):
             stride=stride,
             preset=asked.preset,
             windows=_resolve_windows(asked),
-            sync=_resolve_sync(asked, traits, columns, rows),
+            sync=_resolve_sync(asked, steps, traits, columns, rows),
         )
 
 
@@ -303,21 +308,21 @@ def _resolve_windows(asked: PanoramaParams) -> Windows:
 
 
 def _resolve_sync(
-    asked: PanoramaParams, traits: CheckpointTraits, columns: int, rows: int
+    asked: PanoramaParams, steps: int, traits: CheckpointTraits, columns: int, rows: int
 ) -> ResolvedSync:
     sync, preset = asked.sync, PRESETS[asked.preset]
-    if sync.steps is not None and sync.steps > asked.steps:
+    if sync.steps is not None and sync.steps > steps:
         raise InvalidParams(
             "sync.steps",
-            f"{sync.steps} is more than the {asked.steps} steps there are",
-            f"0 to {asked.steps}",
+            f"{sync.steps} is more than the {steps} steps there are",
+            f"0 to {steps}",
         )
     if sync.decoder == "tiny" and not traits.tiny_decoder:
         raise InvalidParams("sync.decoder", "this checkpoint has no tiny decoder", "'full'")
     return ResolvedSync(
         weight=_or(sync.weight, preset.weight),
         decay=_or(sync.decay, preset.decay),
-        steps=_or(sync.steps, math.ceil(preset.sync_share * asked.steps)),
+        steps=_or(sync.steps, math.ceil(preset.sync_share * steps)),
         every=_or(sync.every, preset.every),
         anchor=_resolve_anchor(sync.anchor, columns, rows),
         decoder=_or(sync.decoder, preset.decoder if traits.tiny_decoder else "full"),

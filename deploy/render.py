@@ -80,14 +80,20 @@ def _make(pipeline: SyncDiffusionPipeline, params: PanoramaParams, window_batch:
     from core.diffusion.errors import DiffusionError
 
     with panorama_progress() as progress:
-        bar = progress.add_task("panorama", total=params.steps, phase="denoising", eta_s=None)
+        bar = progress.add_task("panorama", total=None, phase="denoising", eta_s=None)
         begun = time.monotonic()
 
         def show(report: StepReport) -> None:
             left = report.total_steps - report.step
             eta_s = (time.monotonic() - begun) / report.step * left
             phase = f"step {report.step} of {report.total_steps}" if left else "decoding, measuring"
-            progress.update(bar, completed=report.step, phase=phase, eta_s=eta_s if left else None)
+            progress.update(
+                bar,
+                total=report.total_steps,
+                completed=report.step,
+                phase=phase,
+                eta_s=eta_s if left else None,
+            )
 
         try:
             panorama = pipeline(params, on_step=show, window_batch=window_batch)

@@ -42,6 +42,7 @@ def test_what_is_asked_for_overrules_the_preset(preset: PresetName) -> None:
     assert resolved.sync.reuse_prediction is not row.reuse_prediction
     assert resolved.windows == "overlapping"
     assert resolved.sync.decay == row.decay
+    assert PanoramaParams(prompt="x", preset=preset).resolve(TRAITS).steps == row.steps
     untouched = PanoramaParams(prompt="x", preset=preset, steps=20).resolve(TRAITS)
     assert untouched.sync.steps == math.ceil(20 * row.sync_share)
 

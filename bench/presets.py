@@ -1,0 +1,160 @@
+"""What each preset costs and how coherent its panoramas are, on the embedded model.
+
+    python -m bench.presets [--report docs/benchmarks.md] [--prompts N] [--seeds N] [--parts]
+
+Every round makes one prompt and seed by every row in turn, so that a busy machine slows all rows
+alike; costs are medians of the rounds' ratios. Windows are pulled together by stlpips-alex, and
+judged by stlpips-vgg and a Gram style distance. `--parts` measures the presets' building blocks
+too, each alone on top of `paper`.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from bench.coherence import PROMPTS, STYLE_SCALE, stack
+from bench.sections import machine, parser, publish, table
+from bench.single_windows import LastFeatures, kid, make_single_windows
+from core.diffusion.checkpoints import load_pipeline
+from core.diffusion.coherence import whole_windows
+from core.diffusion.pipeline import SyncDiffusionPipeline
+from core.embedded import WEIGHTS
+from core.params import PRESETS, PanoramaParams, SyncParams
+
+# Prompts in the order of how openly they leave the style: the first few are the hardest.
+BASELINE = "MultiDiffusion"
+ROWS: Mapping[str, dict[str, Any]] = {
+    BASELINE: {"preset": "paper", "sync": {"weight": 0}},
+    **{name: {"preset": name} for name in PRESETS},
+}
+PARTS: Mapping[str, dict[str, Any]] = {
+    "paper, first 10 steps": {"preset": "paper", "sync": {"steps": 10}},
+    "paper, every 5th step": {"preset": "paper", "sync": {"every": 5}},
+    "paper, no decay, w 10": {"preset": "paper", "sync": {"weight": 10, "decay": 1.0}},
+    "paper, tiny decoder": {"preset": "paper", "sync": {"decoder": "tiny"}},
+    "paper, prediction reused": {"preset": "paper", "sync": {"reuse_prediction": True}},
+    "paper, shifted windows": {"preset": "paper", "windows": "shifted"},
+    "shifted windows, no sync": {
+        "preset": "paper",
+        "windows": "shifted",
+        "sync": {"weight": 0},
+    },
+}
+SINGLES_PER_PROMPT = 24
+
+
+@dataclass
+class Measured:
+    """One row's figures, round by round."""
+
+    took_s: list[float] = field(default_factory=list)
+    cost: list[float] = field(default_factory=list)  # of the baseline's time in the same round
+    lpips: list[float] = field(default_factory=list)
+    style: list[float] = field(default_factory=list)
+    windows: list[Image.Image] = field(default_factory=list)
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--prompts", type=int, default=4, choices=range(1, len(PROMPTS) + 1))
+    options.add_argument("--seeds", type=int, default=2)
+    options.add_argument("--parts", action="store_true")
+    asked = options.parse_args()
+    pipeline = load_pipeline(str(WEIGHTS), perceptual="stlpips-alex")
+    rows = {**ROWS, **PARTS} if asked.parts else ROWS
+    prompts = PROMPTS[: asked.prompts]
+    measured = {name: Measured() for name in rows}
+    strips: list[tuple[str, Image.Image]] = []
+    for seed in range(1, asked.seeds + 1):
+        for prompt in prompts:
+            made = run_round(pipeline, prompt, seed, rows, measured)
+            if seed == 1:
+                strips += [(f"{prompt}: {name}", image) for name, image in made.items()]
+    features = LastFeatures()
+    singles = [
+        window
+        for index, prompt in enumerate(prompts)
+        for window in make_single_windows(pipeline, prompt, 1_000 + index, SINGLES_PER_PROMPT)
+    ]
+    # Half of the windows made alone against the other half: what the distance is for no reason.
+    floor = kid(features, singles[::2], singles[1::2])
+    kids = {name: kid(features, one.windows, singles) for name, one in measured.items()}
+    text = (
+        f"`python -m bench.presets` on {machine()}: {len(prompts)} prompts, {asked.seeds} seeds, "
+        f"panoramas of 6 windows by 1. KID* of windows made alone against each other: {floor:.4f}."
+        f"\n\n{as_table(measured, kids)}"
+    )
+    publish("presets", text, asked.report)
+    if asked.report:
+        picture: Path = asked.report.parent / "presets.png"
+        stack(strips).save(picture)
+
+
+def run_round(
+    pipeline: SyncDiffusionPipeline,
+    prompt: str,
+    seed: int,
+    rows: Mapping[str, dict[str, Any]],
+    measured: Mapping[str, Measured],
+) -> dict[str, Image.Image]:
+    made: dict[str, Image.Image] = {}
+    took_s: dict[str, float] = {}
+    for name, changes in rows.items():
+        sync = SyncParams(**changes.get("sync", {}))
+        params = PanoramaParams(prompt=prompt, seed=seed, **{**changes, "sync": sync})
+        begun = time.perf_counter()
+        panorama = pipeline(params)
+        took_s[name] = time.perf_counter() - begun - panorama.timings_s["measure"]
+        assert panorama.coherence is not None
+        assert panorama.coherence.lpips_net == "stlpips-vgg"
+        made[name] = panorama.image
+        row = measured[name]
+        row.took_s.append(took_s[name])
+        row.cost.append(took_s[name] / took_s[BASELINE])
+        row.lpips.append(panorama.coherence.intra_lpips)
+        row.style.append(panorama.coherence.intra_style * STYLE_SCALE)
+        row.windows += whole_windows(panorama.image, pipeline.traits.window_px)
+        print(
+            f"{prompt}, seed {seed}, {name}: {took_s[name]:.1f} s, Intra-LPIPS {row.lpips[-1]:.3f}",
+            flush=True,
+        )
+    return made
+
+
+def as_table(measured: Mapping[str, Measured], kids: Mapping[str, float]) -> str:
+    reference = statistics.mean(measured["paper"].lpips)
+    head = [
+        "row",
+        "time / MultiDiffusion",
+        "seconds",
+        "Intra-LPIPS (held out)",
+        "/ paper",
+        "Intra-Style-L x 1e6",
+        "KID* to windows made alone",
+    ]
+    return table(
+        head,
+        [
+            [
+                name,
+                f"{statistics.median(row.cost):.2f}",
+                f"{statistics.median(row.took_s):.1f}",
+                f"{statistics.mean(row.lpips):.3f}",
+                f"{statistics.mean(row.lpips) / reference:.2f}",
+                f"{statistics.mean(row.style):.3f}",
+                f"{kids[name]:.4f}",
+            ]
+            for name, row in measured.items()
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()

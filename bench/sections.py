@@ -1,0 +1,48 @@
+"""The tables of docs/benchmarks.md, each written by the command that made it."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def machine() -> str:
+    """Where the figures were taken, in words."""
+    if torch.cuda.is_available():
+        return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
+    return f"CPU {platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def parser(doc: str | None) -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
+    made.add_argument(
+        "--report", type=Path, help="a Markdown page whose section is replaced (default: print)"
+    )
+    return made
+
+
+def publish(name: str, text: str, page: Path | None) -> None:
+    """Print a section, and put it between its two marks in the page."""
+    print(text)
+    if page is None:
+        return
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    written, count = re.subn(
+        f"{re.escape(begin)}.*?{re.escape(end)}",
+        lambda _: f"{begin}\n\n{text}\n\n{end}",
+        page.read_text(),
+        flags=re.S,
+    )
+    if count != 1:
+        raise SystemExit(f"{page} has no section between {begin} and {end}")
+    page.write_text(written)

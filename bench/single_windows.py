@@ -1,0 +1,77 @@
+"""How far a panorama's windows are from windows made alone: the price of making them agree.
+
+KID (arXiv 1801.01401, polynomial kernel) as torchmetrics computes it, over the last features of
+ST-LPIPS's VGG16 instead of Inception's, whose weights no package ships. So its values compare
+methods in one table, and nothing with published KIDs.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Final
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torchmetrics.image.kid import KernelInceptionDistance
+
+from core.diffusion.coherence import whole_windows
+from core.diffusion.decode import from_pil
+from core.diffusion.perceptual import Lpips
+from core.diffusion.perceptual_weights import load_perceptual
+from core.diffusion.pipeline import SyncDiffusionPipeline
+from core.params import PanoramaParams, SyncParams
+
+_SUBSET: Final = 24
+_SUBSETS: Final = 200
+
+
+class LastFeatures(nn.Module):
+    """Pictures (N, 3, H, W) in [0, 1] to the mean of the last stage's activations (N, 512)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        network = load_perceptual("stlpips-vgg")
+        assert isinstance(network, Lpips)
+        self.stages = network.stages
+
+    def forward(self, images: Tensor) -> Tensor:
+        activation = 2 * images - 1
+        for stage in self.stages:
+            activation = stage(activation)
+        return activation.mean((2, 3))
+
+
+def make_single_windows(
+    pipeline: SyncDiffusionPipeline, prompt: str, seed: int, count: int
+) -> list[Image.Image]:
+    """Windows that know nothing of one another: a panorama without overlap and without pull."""
+    side = pipeline.traits.window_px
+    asked = PanoramaParams(
+        prompt=prompt,
+        seed=seed,
+        width=count * side,
+        stride=side,
+        preset="paper",
+        sync=SyncParams(weight=0),
+    )
+    return whole_windows(pipeline(asked).image, side)
+
+
+def kid(
+    features: LastFeatures, windows: Sequence[Image.Image], singles: Sequence[Image.Image]
+) -> float:
+    """The mean over random subsets of both sets."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it keeps all features in memory, and says so
+        metric = KernelInceptionDistance(
+            feature=features, subsets=_SUBSETS, subset_size=_SUBSET, normalize=True
+        )
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for real, images in ((True, singles), (False, windows)):
+            for image in images:
+                metric.update((from_pil(image, torch.device("cpu"))[None] + 1) / 2, real=real)
+        mean, _ = metric.compute()
+    return float(mean)

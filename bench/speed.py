@@ -1,0 +1,231 @@
+"""How fast panoweave is against what there was, on the same weights: pairs, interleaved.
+
+    python -m bench.speed [--report docs/benchmarks.md] [--pairs N]
+
+Each pair runs one after the other, and in the other order next time; a row's ratio is the median
+of its pairs'. On the embedded model, panoramas of 6 windows by 1, "a lake", float32 on a CPU.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from diffusers import StableDiffusionPanoramaPipeline
+from PIL import Image
+from torch import Tensor
+
+from bench.sections import machine, parser, publish, table
+from core.diffusion.checkpoints import load_pipeline
+from core.diffusion.decode import to_pil
+from core.diffusion.pipeline import SyncDiffusionPipeline
+from core.embedded import WEIGHTS
+from core.params import PanoramaParams, ResolvedParams, SyncParams
+from tests.core.transcription import Algorithm1
+
+_EXACT_STEPS = 5  # every step costs the same, so five of five stand for fifty of fifty
+_NARROW_PX, _WIDE_PX = 3_072, 24_576
+
+
+@dataclass(frozen=True)
+class Run:
+    took_s: float
+    image: Image.Image | None  # None: not a finished picture
+
+
+Side = Callable[[], Run]
+
+
+@dataclass(frozen=True)
+class Versus:
+    """What is compared, and the goal that the project set itself."""
+
+    name: str
+    ours: Side
+    other: Side
+    goal: float
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--pairs", type=int, default=3)
+    asked = options.parse_args()
+    pipeline = load_pipeline(str(WEIGHTS), perceptual="stlpips-alex", device="cpu")
+    plain = load_plain()
+    multidiffusion = partial(make, pipeline, preset="paper", sync=SyncParams(weight=0))
+    baseline = partial(run_diffusers, plain)
+    rows = [
+        Versus(
+            f"exact, {_EXACT_STEPS} of {_EXACT_STEPS} steps / the paper's Algorithm 1, literally",
+            partial(make, pipeline, preset="paper", steps=_EXACT_STEPS),
+            partial(run_transcription, plain),
+            0.5,
+        ),
+        Versus("MultiDiffusion / diffusers' panorama pipeline", multidiffusion, baseline, 0.77),
+        Versus(
+            "balanced / MultiDiffusion",
+            partial(make, pipeline, preset="balanced"),
+            multidiffusion,
+            1.15,
+        ),
+        Versus(
+            "fast / diffusers' panorama pipeline",
+            partial(make, pipeline, preset="fast"),
+            baseline,
+            0.35,
+        ),
+    ]
+    lines = [compare(pipeline, row, asked.pairs) for row in rows]
+    lines.append(memory_line())
+    head = ["ours / other", "ratio", "goal", "seconds: ours", "other", "Intra-LPIPS: ours", "other"]
+    text = (
+        f"`python -m bench.speed` on {machine()}: medians of {asked.pairs} interleaved pairs.\n\n"
+        f"{table(head, lines)}"
+    )
+    publish("speed", text, asked.report)
+
+
+def compare(pipeline: SyncDiffusionPipeline, row: Versus, pairs: int) -> list[str]:
+    ours: list[Run] = []
+    other: list[Run] = []
+    for index in range(pairs):
+        sides = [(row.ours, ours), (row.other, other)]
+        for side, runs in sides if index % 2 else reversed(sides):
+            runs.append(side())
+            print(f"{row.name}: {runs[-1].took_s:.1f} s", flush=True)
+    ratio = statistics.median(a.took_s / b.took_s for a, b in zip(ours, other, strict=True))
+    return [
+        row.name,
+        f"{ratio:.2f}",
+        f"<= {row.goal:.2f}",
+        *(f"{statistics.median(run.took_s for run in runs):.1f}" for runs in (ours, other)),
+        *(_coherence(pipeline, runs[0]) for runs in (ours, other)),
+    ]
+
+
+def _coherence(pipeline: SyncDiffusionPipeline, run: Run) -> str:
+    coherence = pipeline.measure(run.image) if run.image else None
+    return f"{coherence.intra_lpips:.3f}" if coherence else ""
+
+
+def request(**changes: Any) -> PanoramaParams:
+    return PanoramaParams(prompt="a lake", seed=1, **changes)
+
+
+def make(pipeline: SyncDiffusionPipeline, **changes: Any) -> Run:
+    panorama = pipeline(request(**changes))
+    # Five steps make no picture worth measuring.
+    image = panorama.image if panorama.params.steps > _EXACT_STEPS else None
+    return Run(panorama.timings_s["denoise"] + panorama.timings_s["decode"], image)
+
+
+def load_plain() -> SyncDiffusionPipeline:
+    """The same weights as anybody would load them: the baselines get none of our preparations."""
+    ours = load_pipeline(str(WEIGHTS), perceptual="stlpips-alex", device="cpu")
+    plain = SyncDiffusionPipeline.from_pretrained(str(WEIGHTS), dtype=torch.float32)
+    plain.perceptual = ours.perceptual.to(memory_format=torch.contiguous_format)  # type: ignore
+    return plain
+
+
+def _start(plain: SyncDiffusionPipeline, params: ResolvedParams) -> tuple[Tensor, Any]:
+    with torch.no_grad():
+        return plain.draw_latents(params), plain.encode_prompt(params.prompt, "")
+
+
+def run_transcription(plain: SyncDiffusionPipeline) -> Run:
+    params = request(preset="paper", steps=_EXACT_STEPS).resolve(plain.traits)
+    noise, embeddings = _start(plain, params)
+    assert plain.perceptual is not None
+    algorithm = Algorithm1(
+        plain.unet,
+        plain.vae,
+        plain.scheduler,
+        plain.perceptual,
+        embeddings.conditional,
+        embeddings.unconditional,
+        params.guidance_scale,
+    )
+    begun = time.perf_counter()
+    algorithm.run(
+        noise,
+        steps=params.steps,
+        window=plain.traits.window_latents,
+        stride=params.stride // plain.traits.px_per_latent,
+        anchor=(0, params.sync.anchor),
+        weight=params.sync.weight,
+        decay=params.sync.decay,
+    )
+    return Run(time.perf_counter() - begun, None)
+
+
+def run_diffusers(plain: SyncDiffusionPipeline) -> Run:
+    """diffusers' pipeline as it comes, but for its window, which is Stable Diffusion's."""
+    params = request(preset="paper", sync=SyncParams(weight=0)).resolve(plain.traits)
+    reference = StableDiffusionPanoramaPipeline(
+        vae=plain.vae,
+        text_encoder=plain.text_encoder,
+        tokenizer=plain.tokenizer,
+        unet=plain.unet,
+        scheduler=plain.scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    reference.set_progress_bar_config(disable=True)
+    reference.get_views = partial(
+        reference.get_views,
+        window_size=plain.traits.window_latents,
+        stride=params.stride // plain.traits.px_per_latent,
+    )
+    noise, _ = _start(plain, params)
+    begun = time.perf_counter()
+    images = reference(
+        prompt=params.prompt,
+        height=params.height,
+        width=params.width,
+        num_inference_steps=params.steps,
+        guidance_scale=params.guidance_scale,
+        latents=noise,
+        output_type="pt",
+    ).images
+    return Run(time.perf_counter() - begun, to_pil(images[0] * 2 - 1))
+
+
+_PEAK = """
+import resource, sys
+from core.diffusion.checkpoints import load_pipeline
+from core.embedded import WEIGHTS
+from core.params import PanoramaParams
+pipeline = load_pipeline(str(WEIGHTS), perceptual="stlpips-alex", device="cpu")
+pipeline(PanoramaParams(prompt="a lake", seed=1, width=int(sys.argv[1]), steps=2, preset="paper"))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def memory_line() -> list[str]:
+    """Peak resident memory of a whole process, two exact steps, windows eight at a time."""
+    narrow, wide = (
+        int(
+            subprocess.run(
+                [sys.executable, "-c", _PEAK, str(width)],
+                check=True,
+                capture_output=True,
+                text=True,
+            ).stdout
+        )
+        for width in (_NARROW_PX, _WIDE_PX)
+    )
+    name = f"peak memory, {_WIDE_PX:,} px wide / {_NARROW_PX:,} px"
+    mib = [f"{kib / 1024:.0f} MiB" for kib in (wide, narrow)]
+    return [name, f"{wide / narrow:.2f}", "<= 1.10", *mib, "", ""]
+
+
+if __name__ == "__main__":
+    main()
