@@ -2,7 +2,7 @@
 
     python -m bench.coherence [--report FOLDER]
 
-Makes every prompt and seed twice on the embedded model, with the default parameters and with
+Makes every prompt and seed twice on the embedded model, with the preset `paper` and with
 `sync.weight = 0`, and prints the paper's measures as a Markdown table. The loss that is optimised
 is stlpips-alex; the verdict is stlpips-vgg's, which the pictures were not made for.
 """
@@ -23,7 +23,7 @@ from core.diffusion.coherence import mean_pair_distance, whole_windows
 from core.diffusion.perceptual_weights import PerceptualName
 from core.diffusion.pipeline import Panorama, SyncDiffusionPipeline
 from core.embedded import WEIGHTS
-from core.params import PanoramaParams, SyncParams
+from core.params import PRESETS, PanoramaParams, SyncParams
 
 # They leave time of day and weather open: the windows of plain MultiDiffusion choose alone.
 PROMPTS = (
@@ -88,8 +88,8 @@ def main() -> None:
 def compare(
     pipeline: SyncDiffusionPipeline, prompt: str, seed: int
 ) -> tuple[Pair, Image.Image, Image.Image]:
-    """The same prompt and seed without pull and with the default pull."""
-    asked = PanoramaParams(prompt=prompt, seed=seed)
+    """The same prompt and seed without pull and with the paper's."""
+    asked = PanoramaParams(prompt=prompt, seed=seed, preset="paper")
     plain, plain_row = make(pipeline, asked.model_copy(update={"sync": SyncParams(weight=0)}))
     sync, sync_row = make(pipeline, asked)
     return Pair(prompt, seed, plain_row, sync_row), plain.image, sync.image
@@ -157,11 +157,11 @@ def mean(rows: Iterator[Row]) -> Row:
 
 
 def document(table: str) -> str:
-    defaults = SyncParams()
+    paper = PRESETS["paper"]
     return (
         "# Coherence: SyncDiffusion against MultiDiffusion\n\n"
-        "Made by `python -m bench.coherence --report docs` with the embedded model and the default "
-        f"parameters (weight {defaults.weight:g}, decay {defaults.decay:g}, every step); "
+        "Made by `python -m bench.coherence --report docs` with the embedded model and the preset "
+        f"`paper` (weight {paper.weight:g}, decay {paper.decay:g}, every step); "
         "MultiDiffusion is the same request with `sync.weight = 0`. Lower is more coherent; "
         "ratio is Sync / Multi of the held-out measure, and of the means in the last row. The "
         "pictures of seed 1 are in coherence.png.\n\n"

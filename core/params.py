@@ -59,8 +59,8 @@ PRESETS: Final[Mapping[PresetName, Preset]] = MappingProxyType(
     {
         # The paper's setting, exact: Algorithm 1 at every step.
         "paper": Preset(50, "overlapping", 20, 0.95, 1.0, 1, "full", False),
-        "balanced": Preset(50, "shifted", 30, 1, 1.0, 1, "tiny", True),
-        "fast": Preset(30, "shifted", 50, 1, 1.0, 1, "tiny", True),
+        "balanced": Preset(50, "shifted", 33, 1, 0.9, 1, "tiny", True),
+        "fast": Preset(34, "shifted", 50, 1, 0.9, 1, "tiny", True),
     }
 )
 

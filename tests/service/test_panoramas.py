@@ -16,6 +16,7 @@ from core.jobs.objects import ObjectStore
 from core.jobs.queue import Queue
 from core.jobs.record import JOB_ID_PATTERN, JobRecord, Result
 from core.jobs.store import JobStore
+from core.params import DEFAULT_PRESET, PRESETS
 from tests.jobs.samples import FAILURE, progress, result_of
 from tests.service.checks import at_fault, problem
 
@@ -56,9 +57,11 @@ def test_a_post_is_accepted_with_everything_filled_in(api: httpx.Client, queue: 
     params = job["params"]
     assert (params["width"], params["height"], params["stride"]) == (768, 128, 32)
     assert isinstance(params["seed"], int)
-    assert params["sync"] == {
-        "weight": 20.0, "decay": 0.95, "steps": 50, "every": 1, "anchor": 10
-    }  # fmt: skip
+    expected = PRESETS[DEFAULT_PRESET]
+    assert params["preset"] == DEFAULT_PRESET
+    assert params["sync"]["weight"] == expected.weight
+    assert params["sync"]["anchor"] == 10
+    assert None not in params["sync"].values()
     assert job["metadata"] == {"order": 7}
     assert [job["result"], job["error"], job["started_at"]] == [None, None, None]
     assert queue.depth() == 1
