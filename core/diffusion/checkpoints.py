@@ -82,7 +82,8 @@ def load_pipeline(
         ) from error
     bundled = Path(source) / _TINY_FOLDER
     if tiny_decoder or bundled.is_dir():
-        pipeline.use_tiny_decoder(load_tiny_decoder(tiny_decoder or str(bundled)))
+        small = load_tiny_decoder(tiny_decoder or str(bundled), options["dtype"])
+        pipeline.use_tiny_decoder(small)
     pipeline.perceptual = load_perceptual(perceptual, perceptual_trunk)
     pipeline.meter = CoherenceMeter(load_perceptual("stlpips-vgg"), load_stlpips_style())
     for network in (pipeline.unet, pipeline.vae, pipeline.tiny_decoder, pipeline.perceptual):
@@ -92,10 +93,12 @@ def load_pipeline(
     return pipeline.to(target)
 
 
-def load_tiny_decoder(source: str) -> Any:
+def load_tiny_decoder(source: str, dtype: torch.dtype = torch.float32) -> Any:
     """An AutoencoderTiny by directory or `hub/id[@revision]`."""
     place, revision = resolve_checkpoint(source)
-    options = {} if revision is None else {"revision": revision}
+    options: dict[str, Any] = {"dtype": dtype}
+    if revision is not None:
+        options["revision"] = revision
     try:
         return AutoencoderTiny.from_pretrained(place, **options)
     except (OSError, ValueError, SafetensorError) as error:

@@ -115,7 +115,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         if self.meter:
             self.meter.to(self.device)
         if self.tiny_decoder:
-            self.tiny_decoder.to(self.device, self.vae.dtype)
+            self._match_vae(self.tiny_decoder)
         return pipeline
 
     def use_tiny_decoder(self, autoencoder: Any) -> None:
@@ -130,7 +130,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
                 f"{self.unet.config.in_channels}"
             )
         self.tiny_decoder = autoencoder.eval().requires_grad_(False)
-        self.tiny_decoder.to(self.vae.device, self.vae.dtype)
+        self._match_vae(self.tiny_decoder)
         self.traits = self.traits.model_copy(update={"tiny_decoder": True})
 
     def __call__(
@@ -185,6 +185,11 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             if on_step:
                 on_step(StepReport(step + 1, params.steps, latents))
         return latents
+
+    def _match_vae(self, decoder: Any) -> None:
+        decoder.to(self.vae.device)
+        if decoder.dtype != self.vae.dtype:  # diffusers warns of every conversion
+            decoder.to(self.vae.dtype)
 
     def _decoder(self, params: ResolvedParams) -> Any:
         return self.tiny_decoder if params.sync.decoder == "tiny" else self.vae

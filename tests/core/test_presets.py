@@ -1,0 +1,147 @@
+"""What the presets are made of does what it says, on tiny networks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import AutoencoderTiny
+from torch import Tensor
+
+from core.diffusion.errors import CheckpointError
+from core.diffusion.perceptual import Embedding, PerceptualLoss
+from core.diffusion.perceptual_weights import load_perceptual
+from core.diffusion.pipeline import SyncDiffusionPipeline
+from core.params import PRESETS, PanoramaParams, PresetName, SyncParams
+from tests.core import tiny
+
+FAINT = 0.01
+
+
+def small_decoder(channels: int = 4) -> AutoencoderTiny:
+    """Three levels: pictures of half the size."""
+    torch.manual_seed(1)
+    return AutoencoderTiny(
+        latent_channels=channels,
+        encoder_block_out_channels=(8,) * 3,
+        decoder_block_out_channels=(8,) * 3,
+        num_encoder_blocks=(0,) * 3,
+        num_decoder_blocks=(1,) * 3,
+    )
+
+
+class Faint(PerceptualLoss):
+    """A distance whose gradient is as small as that of a picture with many more pixels."""
+
+    name = "faint"
+
+    def __init__(self, network: PerceptualLoss) -> None:
+        super().__init__()
+        self.network = network
+
+    def _embed(self, images: Tensor) -> Embedding:
+        return [layer * FAINT for layer in self.network.embed(images)]
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path, perceptual: PerceptualLoss) -> SyncDiffusionPipeline:
+    made = tiny.pipeline(tmp_path)
+    made.perceptual = perceptual
+    made.use_tiny_decoder(small_decoder())
+    return made
+
+
+def asked(preset: PresetName = "paper", **changes: Any) -> PanoramaParams:
+    base: dict[str, Any] = {"prompt": "a lake", "width": 128, "seed": 5, "steps": 6}
+    return PanoramaParams(preset=preset, **{**base, **changes})
+
+
+def latents(pipeline: SyncDiffusionPipeline, params: PanoramaParams) -> Tensor:
+    resolved = params.resolve(pipeline.traits)
+    with torch.no_grad():
+        embeddings = pipeline.encode_prompt(resolved.prompt, "")
+        noise = pipeline.draw_latents(resolved)
+        return pipeline.denoise(noise, resolved, embeddings, None, 3)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_makes_a_panorama(pipeline: SyncDiffusionPipeline, preset: PresetName) -> None:
+    panorama = pipeline(asked(preset))
+    assert panorama.image.size == (128, 64)
+    assert panorama.params.sync.decoder == PRESETS[preset].decoder
+
+
+def test_the_tiny_decoder_leads_elsewhere_than_the_full_one(
+    pipeline: SyncDiffusionPipeline,
+) -> None:
+    tiny_one, full, none = (
+        latents(pipeline, asked(sync=sync))
+        for sync in (
+            SyncParams(weight=200, decoder="tiny"),
+            SyncParams(weight=200, decoder="full"),
+            SyncParams(weight=0),
+        )
+    )
+    assert (tiny_one - none).abs().max() > 1e-3
+    assert (tiny_one - full).abs().max() > 1e-3
+
+
+def test_a_tiny_decoder_of_other_latents_is_refused(pipeline: SyncDiffusionPipeline) -> None:
+    with pytest.raises(CheckpointError, match="8 channels, this checkpoint's have 4"):
+        pipeline.use_tiny_decoder(small_decoder(channels=8))
+
+
+@pytest.mark.parametrize(("reuse", "evaluations"), [(False, 1 + 4 + 4), (True, 1 + 4)])
+def test_a_reused_prediction_saves_the_second_evaluation(
+    pipeline: SyncDiffusionPipeline, reuse: bool, evaluations: int
+) -> None:
+    """One step of five windows: the anchor's prediction serves twice, the others' if reused."""
+    seen = 0
+
+    def count(_module: Any, inputs: tuple[Tensor, ...], _output: Any) -> None:
+        nonlocal seen
+        seen += len(inputs[0]) // 2  # with and without the prompt
+
+    with pipeline.unet.register_forward_hook(count):
+        sync = SyncParams(reuse_prediction=reuse)
+        latents(pipeline, asked(steps=1, sync=sync))
+    assert seen == evaluations
+
+
+def test_shifted_windows_need_fewer_evaluations(pipeline: SyncDiffusionPipeline) -> None:
+    seen = {"shifted": 0, "overlapping": 0}
+    for windows in seen:
+
+        def count(
+            _module: Any, inputs: tuple[Tensor, ...], _output: Any, windows: str = windows
+        ) -> None:
+            seen[windows] += len(inputs[0]) // 2
+
+        with pipeline.unet.register_forward_hook(count):
+            params = asked(windows=windows, width=512, steps=10, sync=SyncParams(weight=0))
+            latents(pipeline, params)
+    # 29 windows at all ten steps, or 8 to 9 at seven of them.
+    assert seen["overlapping"] == 290
+    assert seen["shifted"] <= 7 * 9 + 3 * 29
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_gradient_survives_half_precision(
+    pipeline: SyncDiffusionPipeline, dtype: torch.dtype
+) -> None:
+    """It points where float32's does: nothing of it fell below the least number."""
+    pipeline.perceptual = Faint(load_perceptual("stlpips-alex"))
+
+    def pull() -> Tensor:
+        one_step = asked(steps=1, sync=SyncParams(weight=1000))
+        without = asked(steps=1, sync=SyncParams(weight=0))
+        return latents(pipeline, one_step) - latents(pipeline, without)
+
+    exact = pull()
+    pipeline.unet.to(dtype)
+    pipeline.vae.to(dtype)
+    halved = pull()
+    cosine = torch.nn.functional.cosine_similarity(exact.flatten(), halved.flatten(), dim=0)
+    assert cosine > 0.8  # unscaled, float16 gives 0.4
