@@ -119,7 +119,8 @@ class SyncParams(_Params):
 
     weight: Weight | None = Field(
         None,
-        description="w: the descent's step size; 0 is plain MultiDiffusion. Default: the preset's.",
+        description="w: the descent's step size; 0 lets every window go its way. "
+        "Default: the preset's.",
     )
     decay: Decay | None = Field(
         None, description="w is multiplied by this at every step. Default: the preset's."

@@ -50,8 +50,11 @@ def run_demo(
         terminal.print(f"POST {api_url}/panoramas  {escape(json.dumps(request))}")
         with ApiClient(api_url) as client:
             sync = _make(client, "SyncDiffusion", request, out / "panorama.png")
-            same_seed = request | {"seed": sync.job["params"]["seed"], "sync": {"weight": 0}}
-            plain = _make(client, "MultiDiffusion", same_seed, out / "multidiffusion.png")
+            seed = sync.job["params"]["seed"]
+            multidiffusion = {"seed": seed, "preset": "paper", "sync": {"weight": 0}}
+            plain = _make(
+                client, "MultiDiffusion", request | multidiffusion, out / "multidiffusion.png"
+            )
     terminal.print(_comparison(prompt, sync, plain))
     terminal.print(
         "Intra-LPIPS is the mean distance between the panorama's windows: lower is more coherent."
