@@ -10,6 +10,7 @@ from diffusers import StableDiffusionPipeline
 from torch import Tensor
 from transformers import CLIPTokenizer
 
+from core.diffusion.checkpoints import load_tiny_decoder
 from core.embedded import WEIGHTS
 from core.embedded.captions import vocabulary
 from core.embedded.figures import HELD_OUT_SEED, reconstruction
@@ -35,7 +36,8 @@ def test_the_directory_is_small_and_half_precision() -> None:
     files = [file for file in WEIGHTS.rglob("*") if file.is_file()]
     assert sum(file.stat().st_size for file in files) <= MAX_BYTES
     weights = [file for file in files if file.suffix == ".safetensors"]
-    assert {file.parent.name for file in weights} == {"unet", "text_encoder", "vae"}
+    parts = {"unet", "text_encoder", "vae", "tiny_decoder"}
+    assert {file.parent.name for file in weights} == parts
     for file in weights:
         assert _dtypes(file) == {"F16"}, file
 
@@ -61,6 +63,21 @@ def test_round_trip_of_unseen_windows(pipeline: StableDiffusionPipeline, held_ou
     assert figures["L1"] < 0.06
     assert figures["L1"] < 0.7 * figures["L1 of the thumbnail"]
     assert figures["ST-LPIPS"] < 0.5 * figures["ST-LPIPS of the thumbnail"]
+
+
+@torch.no_grad()
+def test_the_tiny_decoder_sees_what_the_full_one_sees(
+    pipeline: StableDiffusionPipeline, held_out: Tensor
+) -> None:
+    """Unseen windows at half the size, closer than a thumbnail of the latents' size is."""
+    halved = torch.nn.functional.avg_pool2d(held_out, 2)
+    thumbnail = torch.nn.functional.interpolate(
+        torch.nn.functional.avg_pool2d(halved, 4), scale_factor=4, mode="bilinear"
+    )
+    tiny = load_tiny_decoder(str(WEIGHTS / "tiny_decoder"))
+    seen = tiny.decode(pipeline.vae.encode(held_out).latents).sample
+    assert seen.shape == halved.shape
+    assert (seen - halved).abs().mean() < 0.6 * (thumbnail - halved).abs().mean()
 
 
 def test_windows_look_like_their_prompts(pipeline: StableDiffusionPipeline) -> None:
