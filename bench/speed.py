@@ -28,7 +28,7 @@ from core.diffusion.decode import to_pil
 from core.diffusion.pipeline import SyncDiffusionPipeline
 from core.embedded import WEIGHTS
 from core.params import PanoramaParams, ResolvedParams, SyncParams
-from tests.core.transcription import Algorithm1
+from tests.core.transcription import run_algorithm_1
 
 _EXACT_STEPS = 5  # every step costs the same, so five of five stand for fifty of fifty
 _NARROW_PX, _WIDE_PX = 3_072, 24_576
@@ -142,26 +142,8 @@ def _start(plain: SyncDiffusionPipeline, params: ResolvedParams) -> tuple[Tensor
 def run_transcription(plain: SyncDiffusionPipeline) -> Run:
     params = request(preset="paper", steps=_EXACT_STEPS).resolve(plain.traits)
     noise, embeddings = _start(plain, params)
-    assert plain.perceptual is not None
-    algorithm = Algorithm1(
-        plain.unet,
-        plain.vae,
-        plain.scheduler,
-        plain.perceptual,
-        embeddings.conditional,
-        embeddings.unconditional,
-        params.guidance_scale,
-    )
     begun = time.perf_counter()
-    algorithm.run(
-        noise,
-        steps=params.steps,
-        window=plain.traits.window_latents,
-        stride=params.stride // plain.traits.px_per_latent,
-        anchor=(0, params.sync.anchor),
-        weight=params.sync.weight,
-        decay=params.sync.decay,
-    )
+    run_algorithm_1(plain, params, noise, embeddings)
     return Run(time.perf_counter() - begun, None)
 
 
@@ -169,11 +151,7 @@ def run_diffusers(plain: SyncDiffusionPipeline) -> Run:
     """diffusers' pipeline as it comes, but for its window, which is Stable Diffusion's."""
     params = request(preset="paper", sync=SyncParams(weight=0)).resolve(plain.traits)
     reference = StableDiffusionPanoramaPipeline(
-        vae=plain.vae,
-        text_encoder=plain.text_encoder,
-        tokenizer=plain.tokenizer,
-        unet=plain.unet,
-        scheduler=plain.scheduler,
+        **plain.components,
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,

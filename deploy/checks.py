@@ -125,7 +125,16 @@ def check_device(settings: Settings) -> Check:
 
 
 def check_model(settings: Settings) -> Check:
-    name = f"model {settings.model}"
+    return _check_checkpoint("model", settings.model, "PANOWEAVE_MODEL", _SUB_MODELS)
+
+
+def check_tiny_decoder(source: str) -> Check:
+    return _check_checkpoint("tiny decoder", source, "PANOWEAVE_TINY_DECODER", ("config.json",))
+
+
+def _check_checkpoint(what: str, source: str, setting: str, parts: tuple[str, ...]) -> Check:
+    """Looks without loading, and without the network: `prefetch` is what downloads."""
+    name = f"{what} {source}"
     try:
         from core.diffusion.checkpoints import resolve_checkpoint
         from core.diffusion.errors import CheckpointError
@@ -133,48 +142,37 @@ def check_model(settings: Settings) -> Check:
     except ImportError as error:
         return Check(name, "warn", f"no {error.name} in this installation", _NO_WORKER_PART)
     try:
-        checkpoint, revision = resolve_checkpoint(checkpoint_of(settings.model))
+        checkpoint, revision = resolve_checkpoint(checkpoint_of(source))
     except CheckpointError as error:
-        return Check(name, "fail", str(error), "correct PANOWEAVE_MODEL")
+        return Check(name, "fail", str(error), f"correct {setting}")
     if Path(checkpoint).is_absolute() or Path(checkpoint).is_dir():
-        return _check_directory(name, Path(checkpoint))
-    return _check_hub_cache(name, checkpoint, revision)
+        return _check_directory(name, Path(checkpoint), setting, parts)
+    index = "model_index.json" if parts is _SUB_MODELS else parts[0]
+    return _check_hub_cache(name, checkpoint, revision, setting, index)
 
 
-def _check_directory(name: str, folder: Path) -> Check:
-    missing = [part for part in _SUB_MODELS if not (folder / part).is_dir()]
+def _check_directory(name: str, folder: Path, setting: str, parts: tuple[str, ...]) -> Check:
+    missing = [part for part in parts if not (folder / part).exists()]
     if missing:
-        remedy = "PANOWEAVE_MODEL needs a directory in Stable Diffusion's format"
+        remedy = f"{setting} needs a directory in diffusers' format"
         return Check(name, "fail", f"{folder} lacks {', '.join(missing)}", remedy)
     return Check(name, "ok", str(folder))
 
 
-def _check_hub_cache(name: str, hub_id: str, revision: str | None) -> Check:
+def _check_hub_cache(
+    name: str, hub_id: str, revision: str | None, setting: str, index: str
+) -> Check:
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
     try:
-        cached = try_to_load_from_cache(hub_id, "model_index.json", revision=revision)
+        cached = try_to_load_from_cache(hub_id, index, revision=revision)
     except HFValidationError as error:
-        return Check(name, "fail", str(error), "correct PANOWEAVE_MODEL")
+        return Check(name, "fail", str(error), f"correct {setting}")
     if isinstance(cached, str):
         return Check(name, "ok", "in the hub's cache on this machine")
     found = "not on this machine yet: the first worker will download it"
     return Check(name, "warn", found, "panoweave prefetch")
-
-
-def check_tiny_decoder(source: str) -> Check:
-    name = f"tiny decoder {source}"
-    try:
-        from core.diffusion.checkpoints import load_tiny_decoder
-        from core.diffusion.errors import CheckpointError
-    except ImportError as error:
-        return Check(name, "warn", f"no {error.name} in this installation", _NO_WORKER_PART)
-    try:
-        load_tiny_decoder(source)
-    except CheckpointError as error:
-        return Check(name, "fail", str(error), "correct PANOWEAVE_TINY_DECODER, or unset it")
-    return Check(name, "ok", "loads")
 
 
 def check_perceptual(settings: Settings) -> Check:

@@ -17,7 +17,7 @@ from core.diffusion.perceptual_weights import load_perceptual
 from core.diffusion.pipeline import SyncDiffusionPipeline
 from core.params import PanoramaParams, SyncParams
 from tests.core import tiny
-from tests.core.transcription import Algorithm1
+from tests.core.transcription import run_algorithm_1
 
 
 def exact_pipeline(folder: Path, prediction_type: str = "epsilon") -> SyncDiffusionPipeline:
@@ -57,29 +57,8 @@ def papers(pipeline: SyncDiffusionPipeline, asked: PanoramaParams) -> Tensor:
     resolved = asked.resolve(pipeline.traits)
     with torch.no_grad():
         embeddings = pipeline.encode_prompt(resolved.prompt, resolved.negative_prompt)
-    assert pipeline.perceptual is not None
-    algorithm = Algorithm1(
-        pipeline.unet,
-        pipeline.vae,
-        pipeline.scheduler,
-        pipeline.perceptual,
-        embeddings.conditional,
-        embeddings.unconditional,
-        resolved.guidance_scale,
-    )
-    stride = resolved.stride // tiny.PX_PER_LATENT
-    columns = (resolved.width - pipeline.traits.window_px) // resolved.stride + 1
-    return algorithm.run(
-        pipeline.draw_latents(resolved).double(),
-        steps=resolved.steps,
-        window=tiny.WINDOW_LATENTS,
-        stride=stride,
-        anchor=divmod(resolved.sync.anchor, columns),
-        weight=resolved.sync.weight,
-        decay=resolved.sync.decay,
-        sync_steps=resolved.sync.steps,
-        every=resolved.sync.every,
-    )
+    noise = pipeline.draw_latents(resolved).to(pipeline.unet.dtype)
+    return run_algorithm_1(pipeline, resolved, noise, embeddings)
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])

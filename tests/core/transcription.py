@@ -102,3 +102,29 @@ class Algorithm1:
                 count[:, :, top : top + window, left : left + window] += 1
             z = total / count
         return z
+
+
+def run_algorithm_1(pipeline: Any, params: Any, z: Tensor, embeddings: Any) -> Tensor:
+    """The pipeline's own networks and resolved parameters, in the paper's words."""
+    traits = pipeline.traits
+    columns = (params.width - traits.window_px) // params.stride + 1
+    algorithm = Algorithm1(
+        pipeline.unet,
+        pipeline.vae,
+        pipeline.scheduler,
+        pipeline.perceptual,
+        embeddings.conditional,
+        embeddings.unconditional,
+        params.guidance_scale,
+    )
+    return algorithm.run(
+        z,
+        steps=params.steps,
+        window=traits.window_px // traits.px_per_latent,
+        stride=params.stride // traits.px_per_latent,
+        anchor=divmod(params.sync.anchor, columns),
+        weight=params.sync.weight,
+        decay=params.sync.decay,
+        sync_steps=params.sync.steps,
+        every=params.sync.every,
+    )

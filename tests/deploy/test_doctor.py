@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from redis import Redis
 
+from core.embedded import WEIGHTS
 from core.jobs.settings import Settings
+from deploy.checks import check_tiny_decoder
 from deploy.local.ports import free_port
 from deploy.local.servers import RedisServer
 from tests.deploy.conftest import Cli, RunningStack
@@ -95,3 +98,20 @@ def test_a_redis_that_may_lose_jobs_is_named(
     found = levels(done.stdout)
     assert found["Redis persistence"] == "warn"
     assert found["Redis eviction"] == "fail"
+
+
+@pytest.mark.parametrize(
+    ("source", "level", "said"),
+    [
+        (str(WEIGHTS / "tiny_decoder"), "ok", "tiny_decoder"),
+        (str(WEIGHTS / "tokenizer"), "fail", "config.json"),
+        ("./no/such/folder", "fail", "PANOWEAVE_TINY_DECODER"),
+        ("nobody/has-fetched-this", "warn", "prefetch"),
+    ],
+)
+def test_a_tiny_decoder_is_looked_for_without_the_network(
+    source: str, level: str, said: str
+) -> None:
+    check = check_tiny_decoder(source)
+    assert check.level == level
+    assert said in check.found + check.remedy
