@@ -1,9 +1,10 @@
 """How fast panoweave is against what there was, on the same weights: pairs, interleaved.
 
-    python -m bench.speed [--report docs/benchmarks.md] [--pairs N]
+    python -m bench.speed [--report docs/benchmarks.md] [--pairs N] [--checkpoint FOLDER]
 
 Each pair runs one after the other, and in the other order next time; a row's ratio is the median
-of its pairs'. On the embedded model, panoramas of 6 windows by 1, "a lake", float32 on a CPU.
+of its pairs'. Panoramas of 6 windows by 1, "a lake". By default on the embedded model, float32 on
+a CPU; another checkpoint runs on the GPU where there is one, in float16 (PANOWEAVE_DTYPE).
 """
 
 from __future__ import annotations
@@ -15,16 +16,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers import StableDiffusionPanoramaPipeline
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.sections import machine, parser, publish, table
 from core.diffusion.checkpoints import load_pipeline
 from core.diffusion.decode import to_pil
+from core.diffusion.perceptual_weights import load_perceptual
 from core.diffusion.pipeline import SyncDiffusionPipeline
 from core.embedded import WEIGHTS
 from core.params import PanoramaParams, ResolvedParams, SyncParams
@@ -56,9 +58,10 @@ class Versus:
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--pairs", type=int, default=3)
+    options.add_argument("--checkpoint", default=str(WEIGHTS))
     asked = options.parse_args()
-    pipeline = load_pipeline(str(WEIGHTS), perceptual="stlpips-alex", device="cpu")
-    plain = load_plain()
+    pipeline = load_pipeline(asked.checkpoint, perceptual="stlpips-alex")
+    plain = load_plain(asked.checkpoint, pipeline)
     multidiffusion = partial(make, pipeline, preset="paper", sync=SyncParams(weight=0))
     baseline = partial(run_diffusers, plain)
     rows = [
@@ -83,7 +86,7 @@ def main() -> None:
         ),
     ]
     lines = [compare(pipeline, row, asked.pairs) for row in rows]
-    lines.append(memory_line())
+    lines.append(memory_line(asked.checkpoint))
     head = ["ours / other", "ratio", "goal", "seconds: ours", "other", "Intra-LPIPS: ours", "other"]
     text = (
         f"`python -m bench.speed` on {machine()}: medians of {asked.pairs} interleaved pairs.\n\n"
@@ -126,12 +129,13 @@ def make(pipeline: SyncDiffusionPipeline, **changes: Any) -> Run:
     return Run(panorama.timings_s["denoise"] + panorama.timings_s["decode"], image)
 
 
-def load_plain() -> SyncDiffusionPipeline:
+def load_plain(checkpoint: str, ours: SyncDiffusionPipeline) -> SyncDiffusionPipeline:
     """The same weights as anybody would load them: the baselines get none of our preparations."""
-    ours = load_pipeline(str(WEIGHTS), perceptual="stlpips-alex", device="cpu")
-    plain = SyncDiffusionPipeline.from_pretrained(str(WEIGHTS), dtype=torch.float32)
-    plain.perceptual = ours.perceptual.to(memory_format=torch.contiguous_format)  # type: ignore
-    return plain
+    plain = SyncDiffusionPipeline.from_pretrained(checkpoint, dtype=ours.unet.dtype)
+    plain.perceptual = load_perceptual("stlpips-alex")
+    first = cast(Any, plain.perceptual).stages[0]
+    first[0] = nn.Sequential(first[0].convolution, first[0].blur)  # as published, one by one
+    return plain.to(ours.device)
 
 
 def _start(plain: SyncDiffusionPipeline, params: ResolvedParams) -> tuple[Tensor, Any]:
@@ -178,21 +182,25 @@ def run_diffusers(plain: SyncDiffusionPipeline) -> Run:
 
 _PEAK = """
 import resource, sys
+import torch
 from core.diffusion.checkpoints import load_pipeline
-from core.embedded import WEIGHTS
 from core.params import PanoramaParams
-pipeline = load_pipeline(str(WEIGHTS), perceptual="stlpips-alex", device="cpu")
-pipeline(PanoramaParams(prompt="a lake", seed=1, width=int(sys.argv[1]), steps=2, preset="paper"))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+pipeline = load_pipeline(sys.argv[1], perceptual="stlpips-alex")
+params = PanoramaParams(prompt="a lake", seed=1, width=int(sys.argv[2]), steps=2, preset="paper")
+pipeline(params)
+if torch.cuda.is_available():
+    print(torch.cuda.max_memory_allocated() // 2**20)
+else:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**10)
 """
 
 
-def memory_line() -> list[str]:
-    """Peak resident memory of a whole process, two exact steps, windows eight at a time."""
+def memory_line(checkpoint: str) -> list[str]:
+    """Peak memory, of the GPU or of the whole process: two exact steps, windows eight at a time."""
     narrow, wide = (
         int(
             subprocess.run(
-                [sys.executable, "-c", _PEAK, str(width)],
+                [sys.executable, "-c", _PEAK, checkpoint, str(width)],
                 check=True,
                 capture_output=True,
                 text=True,
@@ -201,8 +209,7 @@ def memory_line() -> list[str]:
         for width in (_NARROW_PX, _WIDE_PX)
     )
     name = f"peak memory, {_WIDE_PX:,} px wide / {_NARROW_PX:,} px"
-    mib = [f"{kib / 1024:.0f} MiB" for kib in (wide, narrow)]
-    return [name, f"{wide / narrow:.2f}", "<= 1.10", *mib, "", ""]
+    return [name, f"{wide / narrow:.2f}", "<= 1.10", f"{wide} MiB", f"{narrow} MiB", "", ""]
 
 
 if __name__ == "__main__":

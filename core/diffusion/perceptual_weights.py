@@ -9,10 +9,10 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from core.diffusion.errors import PerceptualWeightsError
 from core.diffusion.perceptual import GramStyle, Lpips, PerceptualLoss
+from core.diffusion.stlpips import alex_stages, vgg_stages
 
 PerceptualName = Literal[
     "stlpips-alex", "stlpips-vgg", "lpips-alex", "lpips-vgg", "lpips-squeeze", "style-vgg"
@@ -42,48 +42,6 @@ def load_stlpips_style() -> PerceptualLoss:
     return GramStyle("style-stlpips-vgg", nn.Sequential(*(layer for s in stages for layer in s)))
 
 
-class BlurPool(nn.Module):
-    """Anti-aliased down-sampling: reflect by two, blur by [1 2 1] x [1 2 1] / 16, every other."""
-
-    kernel: Tensor
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        row = torch.tensor([1.0, 2.0, 1.0]) / 4
-        self.register_buffer("kernel", (row[:, None] * row).expand(channels, 1, 3, 3).clone())
-
-    def forward(self, x: Tensor) -> Tensor:
-        padded = functional.pad(x, (2, 2, 2, 2), mode="reflect")
-        return functional.conv2d(padded, self.kernel, stride=2, groups=x.shape[1])
-
-
-def _stlpips_alex() -> list[nn.Sequential]:
-    def pool(channels: int) -> list[nn.Module]:
-        return [nn.MaxPool2d(3, stride=1), BlurPool(channels)]
-
-    return [
-        nn.Sequential(nn.Conv2d(3, 64, 11, padding=2), BlurPool(64), nn.ReLU()),
-        nn.Sequential(*pool(64), nn.Conv2d(64, 192, 5, padding=2), nn.ReLU()),
-        nn.Sequential(*pool(192), nn.Conv2d(192, 384, 3, padding=1), nn.ReLU()),
-        nn.Sequential(nn.Conv2d(384, 256, 3, padding=1), nn.ReLU()),
-        nn.Sequential(nn.Conv2d(256, 256, 3, padding=1), nn.ReLU()),
-    ]
-
-
-def _stlpips_vgg() -> list[nn.Sequential]:
-    stages: list[nn.Sequential] = []
-    channels = 3
-    for width, depth in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
-        layers: list[nn.Module] = []
-        if stages:
-            layers += [nn.MaxPool2d(2, stride=1), BlurPool(channels)]
-        for _ in range(depth):
-            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
-            channels = width
-        stages.append(nn.Sequential(*layers))
-    return stages
-
-
 def _read_stlpips(net: str) -> tuple[list[nn.Sequential], list[Tensor]]:
     """ST-LPIPS (arXiv 2207.13686): the trunk's stages and the heads, out of the installed wheel.
 
@@ -99,7 +57,7 @@ def _read_stlpips(net: str) -> tuple[list[nn.Sequential], list[Tensor]]:
             "installed; pip install stlpips-pytorch"
         ) from None
     state = _read_state(path, f"stlpips-{net}")
-    stages = _stlpips_alex() if net == "alex" else _stlpips_vgg()
+    stages = alex_stages() if net == "alex" else vgg_stages()
     convolutions = [m for stage in stages for m in stage.modules() if isinstance(m, nn.Conv2d)]
     stored = [key.removesuffix(".weight") for key in state if key.startswith("net.")]
     stored = [key for key in stored if f"{key}.bias" in state]

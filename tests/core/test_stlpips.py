@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from core.diffusion.stlpips import BlurPool, BlurredConv
+
+
+@pytest.mark.parametrize("height", [14, 15, 16, 17, 64, 65])
+@pytest.mark.parametrize("width", [14, 31, 128])
+def test_a_blurred_convolution_is_the_two_layers_in_turn(height: int, width: int) -> None:
+    torch.manual_seed(height * width)
+    convolution = nn.Conv2d(3, 4, 11, padding=2).double()
+    fused = BlurredConv(convolution).double()
+    in_turn = nn.Sequential(convolution, BlurPool(4).double())
+    pictures = torch.randn(2, 3, height, width, dtype=torch.float64, requires_grad=True)
+
+    ours, expected = fused(pictures), in_turn(pictures)
+    cotangent = torch.randn_like(expected)
+    (our_gradient,) = torch.autograd.grad(ours, pictures, cotangent)
+    (expected_gradient,) = torch.autograd.grad(expected, pictures, cotangent)
+
+    torch.testing.assert_close(ours, expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(our_gradient, expected_gradient, rtol=0, atol=1e-12)
