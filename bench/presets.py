@@ -4,8 +4,8 @@
 
 Every round makes one prompt and seed by every row in turn, so that a busy machine slows all rows
 alike; costs are medians of the rounds' ratios. Windows are pulled together by stlpips-alex, and
-judged by stlpips-vgg and a Gram style distance. `--parts` measures the presets' building blocks
-too, each alone on top of `paper`.
+judged by stlpips-vgg and a Gram style distance; each alone, by how far it is from windows that
+were made alone. `--parts` measures the presets' building blocks too, each alone on top of `paper`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ import statistics
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from PIL import Image
 
+from bench.borders import border_step
 from bench.coherence import PROMPTS, STYLE_SCALE, stack
 from bench.sections import machine, parser, publish, table
-from bench.single_windows import LastFeatures, kid, make_single_windows
+from bench.single_windows import LastFeatures, kid, make_single_windows, nearest_distance
 from core.diffusion.checkpoints import load_pipeline
 from core.diffusion.coherence import whole_windows
 from core.diffusion.pipeline import SyncDiffusionPipeline
@@ -38,6 +40,7 @@ PARTS: Mapping[str, dict[str, Any]] = {
     "paper, first 10 steps": {"preset": "paper", "sync": {"steps": 10}},
     "paper, every 5th step": {"preset": "paper", "sync": {"every": 5}},
     "paper, no decay, w 10": {"preset": "paper", "sync": {"weight": 10, "decay": 1.0}},
+    "paper, moves bounded by 0.066": {"preset": "paper", "sync": {"max_move": 0.066}},
     "paper, tiny decoder": {"preset": "paper", "sync": {"decoder": "tiny"}},
     "paper, prediction reused": {"preset": "paper", "sync": {"reuse_prediction": True}},
     "paper, shifted windows": {"preset": "paper", "windows": "shifted"},
@@ -49,6 +52,8 @@ PARTS: Mapping[str, dict[str, Any]] = {
 }
 SINGLES_PER_PROMPT = 24
 
+ByPrompt = Mapping[str, list[Image.Image]]
+
 
 @dataclass
 class Measured:
@@ -58,7 +63,25 @@ class Measured:
     cost: list[float] = field(default_factory=list)  # of the baseline's time in the same round
     lpips: list[float] = field(default_factory=list)
     style: list[float] = field(default_factory=list)
-    windows: list[Image.Image] = field(default_factory=list)
+    borders: list[float] = field(default_factory=list)
+    windows: dict[str, list[Image.Image]] = field(default_factory=dict)  # by prompt
+
+
+@dataclass(frozen=True)
+class Distances:
+    """How far windows are from windows made alone."""
+
+    nearest: float
+    kid: float
+
+    @classmethod
+    def between(cls, windows: ByPrompt, singles: ByPrompt) -> Self:
+        features = LastFeatures()
+        nearest = [
+            nearest_distance(features, windows[prompt], alone) for prompt, alone in singles.items()
+        ]
+        all_windows, all_singles = (list(chain(*one.values())) for one in (windows, singles))
+        return cls(statistics.mean(nearest), kid(features, all_windows, all_singles))
 
 
 def main() -> None:
@@ -77,19 +100,20 @@ def main() -> None:
             made = run_round(pipeline, prompt, seed, rows, measured)
             if seed == 1:
                 strips += [(f"{prompt}: {name}", image) for name, image in made.items()]
-    features = LastFeatures()
-    singles = [
-        window
+    singles = {
+        prompt: make_single_windows(pipeline, prompt, 1_000 + index, SINGLES_PER_PROMPT)
         for index, prompt in enumerate(prompts)
-        for window in make_single_windows(pipeline, prompt, 1_000 + index, SINGLES_PER_PROMPT)
-    ]
-    # Half of the windows made alone against the other half: what the distance is for no reason.
-    floor = kid(features, singles[::2], singles[1::2])
-    kids = {name: kid(features, one.windows, singles) for name, one in measured.items()}
+    }
+    # Half of the windows made alone against the other half: what the distances are for no reason.
+    floor = Distances.between(
+        {prompt: alone[::2] for prompt, alone in singles.items()},
+        {prompt: alone[1::2] for prompt, alone in singles.items()},
+    )
+    distances = {name: Distances.between(one.windows, singles) for name, one in measured.items()}
     text = (
         f"`python -m bench.presets` on {machine()}: {len(prompts)} prompts, {asked.seeds} seeds, "
-        f"panoramas of 6 windows by 1. KID* of windows made alone against each other: {floor:.4f}."
-        f"\n\n{as_table(measured, kids)}"
+        f"panoramas of 6 windows by 1. Of windows made alone to one another: nearest* "
+        f"{floor.nearest:.4f}, KID* {floor.kid:.3f}.\n\n{as_table(measured, distances)}"
     )
     publish("presets", text, asked.report)
     if asked.report:
@@ -120,7 +144,9 @@ def run_round(
         row.cost.append(took_s[name] / took_s[BASELINE])
         row.lpips.append(panorama.coherence.intra_lpips)
         row.style.append(panorama.coherence.intra_style * STYLE_SCALE)
-        row.windows += whole_windows(panorama.image, pipeline.traits.window_px)
+        row.borders.append(border_step(panorama.image, pipeline.traits.window_px))
+        windows = whole_windows(panorama.image, pipeline.traits.window_px)
+        row.windows.setdefault(prompt, []).extend(windows)
         print(
             f"{prompt}, seed {seed}, {name}: {took_s[name]:.1f} s, Intra-LPIPS {row.lpips[-1]:.3f}",
             flush=True,
@@ -128,7 +154,7 @@ def run_round(
     return made
 
 
-def as_table(measured: Mapping[str, Measured], kids: Mapping[str, float]) -> str:
+def as_table(measured: Mapping[str, Measured], distances: Mapping[str, Distances]) -> str:
     reference = statistics.mean(measured["paper"].lpips)
     head = [
         "row",
@@ -137,7 +163,9 @@ def as_table(measured: Mapping[str, Measured], kids: Mapping[str, float]) -> str
         "Intra-LPIPS (held out)",
         "/ paper",
         "Intra-Style-L x 1e6",
-        "KID* to windows made alone",
+        "borders",
+        "nearest*",
+        "KID*",
     ]
     return table(
         head,
@@ -149,7 +177,9 @@ def as_table(measured: Mapping[str, Measured], kids: Mapping[str, float]) -> str
                 f"{statistics.mean(row.lpips):.3f}",
                 f"{statistics.mean(row.lpips) / reference:.2f}",
                 f"{statistics.mean(row.style):.3f}",
-                f"{kids[name]:.4f}",
+                f"{statistics.mean(row.borders):.2f}",
+                f"{distances[name].nearest:.4f}",
+                f"{distances[name].kid:.3f}",
             ]
             for name, row in measured.items()
         ],

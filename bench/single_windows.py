@@ -1,5 +1,9 @@
 """How far a panorama's windows are from windows made alone: the price of making them agree.
 
+Two figures. `nearest_distance` asks of each window whether one like it could have been made alone.
+`kid` compares the two sets as wholes; panoramas whose windows agree show few of all the looks
+that windows alone have, so it needs many panoramas.
+
 KID (arXiv 1801.01401, polynomial kernel) as torchmetrics computes it, over the last features of
 ST-LPIPS's VGG16 instead of Inception's, whose weights no package ships. So its values compare
 methods in one table, and nothing with published KIDs.
@@ -28,7 +32,10 @@ _SUBSETS: Final = 200
 
 
 class LastFeatures(nn.Module):
-    """Pictures (N, 3, H, W) in [0, 1] to the mean of the last stage's activations (N, 512)."""
+    """Pictures (N, 3, H, W) in [0, 1] to the mean of the last stage's activations (N, 512).
+
+    Brought to a mean square of 1: the kernel, a cubic, is made for features of about that size.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,11 +43,18 @@ class LastFeatures(nn.Module):
         assert isinstance(network, Lpips)
         self.stages = network.stages
 
+    def of(self, images: Sequence[Image.Image]) -> Tensor:
+        """(N, 512)"""
+        cpu = torch.device("cpu")
+        with torch.no_grad():
+            return torch.cat([self((from_pil(image, cpu)[None] + 1) / 2) for image in images])
+
     def forward(self, images: Tensor) -> Tensor:
         activation = 2 * images - 1
         for stage in self.stages:
             activation = stage(activation)
-        return activation.mean((2, 3))
+        features = activation.mean((2, 3))
+        return features / features.square().mean(1, keepdim=True).sqrt()
 
 
 def make_single_windows(
@@ -57,6 +71,16 @@ def make_single_windows(
         sync=SyncParams(weight=0),
     )
     return whole_windows(pipeline(asked).image, side)
+
+
+def nearest_distance(
+    features: LastFeatures, windows: Sequence[Image.Image], singles: Sequence[Image.Image]
+) -> float:
+    """Mean over windows of 1 - the cosine to the most similar window made alone."""
+    ours, alone = (
+        torch.nn.functional.normalize(features.of(images)) for images in (windows, singles)
+    )
+    return float((1 - (ours @ alone.T).amax(1)).mean())
 
 
 def kid(

@@ -49,6 +49,7 @@ class Preset:
     windows: Windows
     weight: float
     decay: float
+    max_move: float | None  # None: no bound
     sync_share: float  # of all steps, the first ones
     every: int
     decoder: Decoder  # "tiny" where the checkpoint has one
@@ -58,9 +59,9 @@ class Preset:
 PRESETS: Final[Mapping[PresetName, Preset]] = MappingProxyType(
     {
         # The paper's setting, exact: Algorithm 1 at every step.
-        "paper": Preset(50, "overlapping", 20, 0.95, 1.0, 1, "full", False),
-        "balanced": Preset(50, "shifted", 33, 1, 0.9, 1, "tiny", True),
-        "fast": Preset(34, "shifted", 50, 1, 0.9, 1, "tiny", True),
+        "paper": Preset(50, "overlapping", 20, 0.95, None, 1.0, 1, "full", False),
+        "balanced": Preset(50, "shifted", 80, 1, 0.044, 0.9, 1, "tiny", True),
+        "fast": Preset(30, "shifted", 80, 1, 0.066, 0.9, 1, "tiny", True),
     }
 )
 
@@ -110,6 +111,7 @@ class CheckpointTraits(_Params):
 Weight = Annotated[float, Field(ge=0, le=1_000)]
 Decay = Annotated[float, Field(gt=0, le=1)]
 StepCount = Annotated[int, Field(ge=0, le=MAX_STEPS)]
+MaxMove = Annotated[float, Field(gt=0, le=1_000)]
 Every = Annotated[int, Field(ge=1, le=MAX_STEPS)]
 WindowIndex = Annotated[int, Field(ge=0, lt=MAX_WINDOWS)]
 
@@ -124,6 +126,12 @@ class SyncParams(_Params):
     )
     decay: Decay | None = Field(
         None, description="w is multiplied by this at every step. Default: the preset's."
+    )
+    max_move: MaxMove | None = Field(
+        None,
+        description="The farthest that a window is moved in one step: the root mean square over "
+        "its latents, whose standard deviation is about 1. A longer move is shortened to it. "
+        "Default: the preset's; of 'paper', which has none, null.",
     )
     steps: StepCount | None = Field(
         None, description="Synchronise only in the first so many steps. Default: the preset's."
@@ -323,6 +331,7 @@ def _resolve_sync(
     return ResolvedSync(
         weight=_or(sync.weight, preset.weight),
         decay=_or(sync.decay, preset.decay),
+        max_move=preset.max_move if sync.max_move is None else sync.max_move,
         steps=_or(sync.steps, math.ceil(preset.sync_share * steps)),
         every=_or(sync.every, preset.every),
         anchor=_resolve_anchor(sync.anchor, columns, rows),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 
+import hypothesis
 import pytest
 from pydantic import SecretStr
 from redis import Redis
@@ -13,6 +14,10 @@ from core.jobs.connection import connect
 from core.jobs.objects import ObjectStore
 from core.jobs.settings import Settings
 from deploy.local.servers import RedisServer, S3Server
+
+# A busy machine is no bug: an example may take as long as it takes.
+hypothesis.settings.register_profile("panoweave", deadline=None)
+hypothesis.settings.load_profile("panoweave")
 
 S3_ACCESS_KEY_ID = "test-key"
 S3_SECRET_ACCESS_KEY = "test-secret"

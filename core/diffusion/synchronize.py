@@ -69,7 +69,7 @@ class Synchronizer:
         for batch in in_batches(others, self._denoiser.window_batch):
             gradient, predictions = self._gradient(windows[batch], t, target)
             _check_finite(gradient, batch, step)
-            pulled[batch] -= weight * gradient
+            pulled[batch] -= _shortened(weight * gradient, self._sync.max_move)
             if self._sync.reuse_prediction:
                 known.update(zip(batch, predictions, strict=True))
         return pulled, known
@@ -92,6 +92,18 @@ class Synchronizer:
         assert self._perceptual is not None  # the constructor's promise where weight > 0
         foreseen = self._denoiser.foresee(windows, t, prediction)
         return self._perceptual.embed(decode(self._decoder, foreseen))
+
+
+def _shortened(moves: Tensor, limit: float | None) -> Tensor:
+    """Moves (N, C, S, S), those longer than the limit (root mean square) shortened to it.
+
+    What lets the descent be steep: a window that is far from the anchor has a gradient many times
+    the others', and would overshoot into colours that no picture has.
+    """
+    if limit is None:
+        return moves
+    length = moves.square().flatten(1).mean(1).sqrt()
+    return moves * (limit / length.clamp(min=limit))[:, None, None, None]
 
 
 def _check_finite(gradient: Tensor, indices: list[int], step: int) -> None:

@@ -16,7 +16,7 @@ Corner = tuple[int, int]  # (top, left), in latents
 # powers of the inverse of the plastic number. A row of windows needs the first one alone.
 _SHIFTS: Final = (0.7548776662466927, 0.5698402909980532)
 
-# The borders of the last shifted steps would show as fine lines: overlapping windows close them.
+# The borders of the last shifted steps would show as fine lines: fading windows close them.
 _CLOSING_STEPS: Final = 3
 
 
@@ -33,6 +33,7 @@ class WindowGrid:
     window: int
     tops: tuple[int, ...]
     lefts: tuple[int, ...]
+    fading: bool = False  # a window counts less towards its borders
 
     @classmethod
     def overlapping(cls, height: int, width: int, window: int, stride: int) -> Self:
@@ -50,14 +51,15 @@ class WindowGrid:
     @classmethod
     def shifted(cls, height: int, width: int, window: int, down: int, right: int) -> Self:
         """Windows side by side, all moved by (down, right); those at the edges pushed inside."""
+        tops, lefts = _places(height, window, window, down), _places(width, window, window, right)
+        return cls(height, width, window, tops, lefts)
 
-        def places(side: int, shift: int) -> tuple[int, ...]:
-            spread = range(shift % window - window, side, window)
-            return tuple(sorted({min(max(place, 0), side - window) for place in spread}))
-
-        if min(height, width) < window:
-            raise ValueError(f"{height} x {width} latents hold no window of {window}")
-        return cls(height, width, window, places(height, down), places(width, right))
+    @classmethod
+    def crossfading(cls, height: int, width: int, window: int) -> Self:
+        """Windows every half window that pass into one another: the fewest without a border."""
+        half = max(1, window // 2)
+        tops, lefts = (_places(side, window, half, 0) for side in (height, width))
+        return cls(height, width, window, tops, lefts, fading=True)
 
     def __len__(self) -> int:
         return len(self.tops) * len(self.lefts)
@@ -74,10 +76,27 @@ class WindowGrid:
         """Average the windows (N, C, S, S) into a canvas (1, C, H, W), latent by latent."""
         shape = (1, windows.shape[1], self.height, self.width)
         total, count = windows.new_zeros(shape), windows.new_zeros(shape)
+        weight = self._weight().to(windows)
         for window, corner in zip(windows, self.corners, strict=True):
-            crop(total, corner, self.window).add_(window)
-            crop(count, corner, self.window).add_(1)
+            crop(total, corner, self.window).add_(window * weight)
+            crop(count, corner, self.window).add_(weight)
         return total / count
+
+    def _weight(self) -> Tensor:
+        """How much each latent (S, S) of a window counts."""
+        if not self.fading:
+            return torch.ones(self.window, self.window)
+        place = torch.arange(self.window) + 0.5
+        to_border = torch.minimum(place, self.window - place)
+        return to_border[:, None] * to_border
+
+
+def _places(side: int, window: int, apart: int, shift: int) -> tuple[int, ...]:
+    """Where windows begin that lie so far apart, moved by `shift`, those at the ends pushed in."""
+    if side < window:
+        raise ValueError(f"{side} latents hold no window of {window}")
+    spread = range(shift % apart - apart, side, apart)
+    return tuple(sorted({min(max(place, 0), side - window) for place in spread}))
 
 
 def crop(canvas: Tensor, corner: Corner, size: int) -> Tensor:
@@ -101,9 +120,7 @@ class WindowPlan:
         scale = traits.px_per_latent
         self._height, self._width = params.height // scale, params.width // scale
         self._window = traits.window_latents
-        self._shifted_steps = (
-            max(0, params.steps - _CLOSING_STEPS) if params.windows == "shifted" else 0
-        )
+        self._steps, self._shifted = params.steps, params.windows == "shifted"
         self._overlapping = WindowGrid.overlapping(
             self._height, self._width, self._window, params.stride // scale
         )
@@ -115,12 +132,15 @@ class WindowPlan:
         Shifted windows (SpotDiffusion, arXiv 2407.15507) do not overlap within a step; from step
         to step their borders move, so that no border stays. Where they move to is not drawn at
         random, as there, but spread evenly: no place is left out for long. The last steps have
-        overlapping windows, which leave no border at all.
+        windows that fade into one another, which leave no border at all.
         """
-        if step >= self._shifted_steps:
+        if not self._shifted:
             return self._overlapping
+        size = self._height, self._width, self._window
+        if step >= self._steps - _CLOSING_STEPS:
+            return WindowGrid.crossfading(*size)
         right, down = (int((step + 1) * shift % 1 * self._window) for shift in _SHIFTS)
-        return WindowGrid.shifted(self._height, self._width, self._window, down, right)
+        return WindowGrid.shifted(*size, down, right)
 
     def anchor(self, latents: Tensor, grid: WindowGrid) -> Anchor:
         """The anchor's window of the canvas: in the same place at every step."""

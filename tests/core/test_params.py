@@ -30,15 +30,17 @@ def test_preset_paper_is_the_papers_setting() -> None:
     assert resolved.sync.anchor == 10  # the middle of 21
     assert (resolved.windows, resolved.sync.decoder) == ("overlapping", "full")
     assert not resolved.sync.reuse_prediction
+    assert resolved.sync.max_move is None
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_what_is_asked_for_overrules_the_preset(preset: PresetName) -> None:
     row = PRESETS[preset]
-    sync = SyncParams(weight=1, steps=7, reuse_prediction=not row.reuse_prediction)
+    sync = SyncParams(weight=1, steps=7, max_move=0.5, reuse_prediction=not row.reuse_prediction)
     asked = PanoramaParams(prompt="x", preset=preset, steps=20, windows="overlapping", sync=sync)
     resolved = asked.resolve(TRAITS)
     assert (resolved.sync.weight, resolved.sync.steps) == (1, 7)
+    assert resolved.sync.max_move == 0.5
     assert resolved.sync.reuse_prediction is not row.reuse_prediction
     assert resolved.windows == "overlapping"
     assert resolved.sync.decay == row.decay

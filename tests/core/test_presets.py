@@ -10,10 +10,13 @@ import torch
 from diffusers import AutoencoderTiny
 from torch import Tensor
 
+from core.diffusion.denoise import Denoiser
 from core.diffusion.errors import CheckpointError
 from core.diffusion.perceptual import Embedding, PerceptualLoss
 from core.diffusion.perceptual_weights import load_perceptual
 from core.diffusion.pipeline import SyncDiffusionPipeline
+from core.diffusion.synchronize import Synchronizer
+from core.diffusion.windows import WindowPlan
 from core.params import PRESETS, PanoramaParams, PresetName, SyncParams
 from tests.core import tiny
 
@@ -122,9 +125,35 @@ def test_shifted_windows_need_fewer_evaluations(pipeline: SyncDiffusionPipeline)
         with pipeline.unet.register_forward_hook(count):
             params = asked(windows=windows, width=512, steps=10, sync=SyncParams(weight=0))
             latents(pipeline, params)
-    # 29 windows at all ten steps, or 8 to 9 at seven of them.
+    # 29 windows at all ten steps, or 8 to 9 at seven of them and 15 at three.
     assert seen["overlapping"] == 290
-    assert seen["shifted"] <= 7 * 9 + 3 * 29
+    assert 7 * 8 + 3 * 15 <= seen["shifted"] <= 7 * 9 + 3 * 15
+
+
+def test_no_window_is_moved_farther_than_asked(pipeline: SyncDiffusionPipeline) -> None:
+    """Of windows with unlike gradients the far ones stop at the bound, in the same direction."""
+
+    def moves(max_move: float) -> Tensor:
+        sync = SyncParams(weight=200, max_move=max_move)
+        params = asked(steps=1, sync=sync).resolve(pipeline.traits)
+        with torch.no_grad():
+            embeddings = pipeline.encode_prompt("a lake", "")
+            noise = pipeline.draw_latents(params)
+            plan = WindowPlan(params, pipeline.traits)
+            denoiser = Denoiser(pipeline.unet, pipeline.scheduler, embeddings, 3.0, 2)
+            pipeline.scheduler.set_timesteps(1)
+            windows, anchor = plan.grid(0).read(noise), plan.anchor(noise, plan.grid(0))
+            synchronizer = Synchronizer(denoiser, pipeline.vae, pipeline.perceptual, params.sync)
+            t = pipeline.scheduler.timesteps[0]
+            moved, _ = synchronizer.synchronize(windows, anchor, t, 0)
+            return (moved - windows).flatten(1)
+
+    free = moves(1_000)
+    lengths = free.square().mean(1).sqrt()
+    bound = float(lengths.sort().values[2])  # one window, the anchor, does not move at all
+    assert lengths.max() > 1.01 * bound
+    expected = free * (bound / lengths.clamp(min=bound))[:, None]
+    torch.testing.assert_close(moves(bound), expected, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

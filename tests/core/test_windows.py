@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -31,7 +32,14 @@ def shifted(draw: st.DrawFn) -> WindowGrid:
     return WindowGrid.shifted(height, width, window, down, right)
 
 
-grids = st.one_of(overlapping(), shifted())
+@st.composite
+def crossfading(draw: st.DrawFn) -> WindowGrid:
+    window = draw(st.integers(1, 12))
+    height, width = draw(st.integers(window, 40)), draw(st.integers(window, 60))
+    return WindowGrid.crossfading(height, width, window)
+
+
+grids = st.one_of(overlapping(), shifted(), crossfading())
 
 
 @given(grids)
@@ -59,6 +67,19 @@ def test_shifted_windows_overlap_at_the_edges_only(grid: WindowGrid) -> None:
     assert len(grid.lefts) <= -(-grid.width // grid.window) + 1
     inner = grid.lefts[1:-1]
     assert all(right - left == grid.window for left, right in pairwise(inner))
+
+
+@pytest.mark.parametrize("width", [32, 40, 51, 64])
+def test_crossfading_windows_leave_no_border(width: int) -> None:
+    """Windows as unlike as can be pass into one another evenly, over half a window or more."""
+    grid = WindowGrid.crossfading(height=16, width=width, window=16)
+    unlike = torch.tensor([float(number % 2) for number in range(len(grid))])
+    merged = grid.merge(unlike.view(-1, 1, 1, 1).expand(-1, 1, 16, 16))[0, 0, 0]
+    assert merged.min() == 0
+    assert merged.max() > 0.9
+    assert merged.diff().abs().max() < 0.3
+    averaged = replace(grid, fading=False).merge(unlike.view(-1, 1, 1, 1).expand(-1, 1, 16, 16))
+    assert averaged.diff().abs().max() >= 0.5
 
 
 def test_merge_is_the_mean_over_windows() -> None:
@@ -103,7 +124,7 @@ def test_every_accepted_size_makes_a_grid(
 
 
 def test_no_border_between_shifted_windows_stays() -> None:
-    """A border falls on every latent at least once, on none often; the last steps close them."""
+    """A border falls on every latent at least once, on none often; the last steps fade."""
     resolved = PanoramaParams(prompt="x", windows="shifted").resolve(TRAITS)
     plan = WindowPlan(resolved, TRAITS)
     inner = Counter(
@@ -112,7 +133,7 @@ def test_no_border_between_shifted_windows_stays() -> None:
     assert set(inner) == set(range(16, 65))
     assert max(inner.values()) <= 6
     for step in range(47, 50):
-        assert plan.grid(step) == WindowGrid.overlapping(16, 96, 16, 4)
+        assert plan.grid(step) == WindowGrid.crossfading(16, 96, 16)
 
 
 def test_the_anchor_stays_in_its_place() -> None:

@@ -148,7 +148,6 @@ def test_any_sequence_of_moves(redis: Redis, settings: Settings) -> None:
 _bounded = bounds(
     max_examples=40,
     stateful_step_count=25,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
     print_blob=True,
 )
