@@ -23,7 +23,8 @@ from core.diffusion.coherence import mean_pair_distance, whole_windows
 from core.diffusion.perceptual_weights import PerceptualName
 from core.diffusion.pipeline import Panorama, SyncDiffusionPipeline
 from core.embedded import WEIGHTS
-from core.params import PRESETS, PanoramaParams, SyncParams
+from core.params import PanoramaParams, SyncParams
+from core.presets import PRESETS
 
 # They leave time of day and weather open: the windows of plain MultiDiffusion choose alone.
 PROMPTS = (

@@ -28,7 +28,8 @@ from core.diffusion.checkpoints import load_pipeline
 from core.diffusion.coherence import whole_windows
 from core.diffusion.pipeline import SyncDiffusionPipeline
 from core.embedded import WEIGHTS
-from core.params import PRESETS, PanoramaParams, SyncParams
+from core.params import PanoramaParams, SyncParams
+from core.presets import PRESETS
 
 # Prompts in the order of how openly they leave the style: the first few are the hardest.
 BASELINE = "MultiDiffusion"

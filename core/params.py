@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Annotated, Final, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from core.presets import DEFAULT_PRESET, PRESETS, Decoder, PresetName, Windows
 
 MAX_PROMPT_CHARS = 2_000
 MAX_SIDE_PX = 32_768
@@ -34,36 +33,6 @@ DEFAULT_WINDOW_BATCH = 8
 
 
 _T = TypeVar("_T")
-
-PresetName = Literal["paper", "balanced", "fast"]
-Windows = Literal["overlapping", "shifted"]
-Decoder = Literal["full", "tiny"]
-DEFAULT_PRESET: Final[PresetName] = "balanced"
-
-
-@dataclass(frozen=True)
-class Preset:
-    """What a request gets where it says nothing else. Chosen by measurement: docs/benchmarks.md."""
-
-    steps: int
-    windows: Windows
-    weight: float
-    decay: float
-    max_move: float | None  # None: no bound
-    sync_share: float  # of all steps, the first ones
-    every: int
-    decoder: Decoder  # "tiny" where the checkpoint has one
-    reuse_prediction: bool
-
-
-PRESETS: Final[Mapping[PresetName, Preset]] = MappingProxyType(
-    {
-        # The paper's setting, exact: Algorithm 1 at every step.
-        "paper": Preset(50, "overlapping", 20, 0.95, None, 1.0, 1, "full", False),
-        "balanced": Preset(50, "shifted", 28, 1, 0.05, 0.9, 1, "tiny", True),
-        "fast": Preset(30, "shifted", 40, 1, 0.06, 0.9, 1, "tiny", True),
-    }
-)
 
 
 class InvalidParams(ValueError):
@@ -178,6 +147,11 @@ class PanoramaParams(_Params):
     stride: Annotated[int, Field(ge=1, le=MAX_SIDE_PX)] | None = Field(
         None, description="Pixels between neighbouring windows. Default: a quarter window."
     )
+    loop: bool = Field(
+        False,
+        description="A ring: the right edge goes on at the left one, for views all around. The "
+        "width is then a whole number of strides.",
+    )
     preset: PresetName = Field(
         DEFAULT_PRESET,
         description="What the rest of the request leaves open: 'paper' is exact, 'balanced' as "
@@ -235,10 +209,14 @@ class ResolvedParams(PanoramaParams):
     @classmethod
     def of(cls, asked: PanoramaParams, traits: CheckpointTraits) -> Self:
         stride = _resolve_stride(asked.stride, traits)
-        width = _resolve_side("width", asked.width, DEFAULT_WINDOWS_WIDE, stride, traits)
         height = _resolve_side("height", asked.height, DEFAULT_WINDOWS_HIGH, stride, traits)
-        columns = (width - traits.window_px) // stride + 1
         rows = (height - traits.window_px) // stride + 1
+        if asked.loop:
+            width = _resolve_circumference(asked.width, stride, traits)
+            columns = width // stride
+        else:
+            width = _resolve_side("width", asked.width, DEFAULT_WINDOWS_WIDE, stride, traits)
+            columns = (width - traits.window_px) // stride + 1
         _check_amount(width, height, columns, rows)
         steps = _or(asked.steps, PRESETS[asked.preset].steps)
         return cls(
@@ -254,6 +232,7 @@ class ResolvedParams(PanoramaParams):
                 else asked.guidance_scale
             ),
             stride=stride,
+            loop=asked.loop,
             preset=asked.preset,
             windows=_resolve_windows(asked),
             sync=_resolve_sync(asked, steps, traits, columns, rows),
@@ -292,6 +271,26 @@ def _resolve_side(
         field,
         f"windows of {window} px every {stride} px cannot cover {side_px} px exactly",
         f"{window} plus a multiple of {stride}, nearest: {nearest}",
+    )
+
+
+def _resolve_circumference(width: int | None, stride: int, traits: CheckpointTraits) -> int:
+    window = traits.window_px
+    if width is None:
+        return DEFAULT_WINDOWS_WIDE * window // stride * stride
+    if width >= window and width % stride == 0:
+        return width
+    least = math.ceil(window / stride) * stride
+    below = max(least, width // stride * stride)
+    nearest = (
+        f"{below}"
+        if width < least or below + stride > MAX_SIDE_PX
+        else (f"{below} or {below + stride}")
+    )
+    raise InvalidParams(
+        "width",
+        f"a ring of {width} px holds no whole number of strides of {stride} px, or no window",
+        f"multiples of {stride} from {least}, nearest: {nearest}",
     )
 
 

@@ -78,6 +78,7 @@ def render(
     steps: Annotated[int | None, typer.Option(help=_describe("steps"))] = None,
     guidance_scale: Annotated[float | None, typer.Option(help=_describe("guidance_scale"))] = None,
     preset: Annotated[str | None, typer.Option(help=_describe("preset"))] = None,
+    loop: Annotated[bool, typer.Option("--loop", help=_describe("loop"))] = False,
     negative_prompt: Annotated[str | None, typer.Option(help="What to keep out of it.")] = None,
     sync_weight: Annotated[float | None, typer.Option(help=_describe("sync.weight"))] = None,
 ) -> None:
@@ -93,6 +94,7 @@ def render(
         "steps": steps,
         "guidance_scale": guidance_scale,
         "preset": preset,
+        "loop": loop or None,
         "negative_prompt": negative_prompt,
         "sync": None if sync_weight is None else {"weight": sync_weight},
     }

@@ -26,6 +26,20 @@ _WAIT_S = 2.0
 _PREVIEW_WIDTH_PX = 1_024
 _PREVIEW_QUALITY = 80
 
+# What viewers need to show a picture as a sphere (Photo Sphere XMP). Only a picture that is all
+# around and half as high as wide is one.
+_GPANO = """\
+<x:xmpmeta xmlns:x="adobe:ns:meta/">
+ <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+  <rdf:Description rdf:about="" xmlns:GPano="http://ns.google.com/photos/1.0/panorama/"
+   GPano:ProjectionType="equirectangular" GPano:UsePanoramaViewer="True"
+   GPano:FullPanoWidthPixels="{0}" GPano:FullPanoHeightPixels="{1}"
+   GPano:CroppedAreaImageWidthPixels="{0}" GPano:CroppedAreaImageHeightPixels="{1}"
+   GPano:CroppedAreaLeftPixels="0" GPano:CroppedAreaTopPixels="0"/>
+ </rdf:RDF>
+</x:xmpmeta>
+"""
+
 
 def upload(
     objects: ObjectStore, record: JobRecord, panorama: Panorama, check: Callable[[], None]
@@ -62,6 +76,8 @@ def encode_png(panorama: Panorama) -> bytes:
     text = PngInfo()
     text.add_itxt("Software", "panoweave")
     text.add_itxt("panoweave", panorama.params.model_dump_json())
+    if panorama.params.loop and panorama.image.width == 2 * panorama.image.height:
+        text.add_itxt("XML:com.adobe.xmp", _GPANO.format(*panorama.image.size))
     buffer = io.BytesIO()
     panorama.image.save(buffer, "PNG", pnginfo=text)
     return buffer.getvalue()

@@ -76,7 +76,6 @@ def warm_up(pipeline: SyncDiffusionPipeline) -> None:
         PanoramaParams(
             prompt="warm up",
             width=2 * traits.window_px,
-            stride=traits.window_px,
             steps=2,
             seed=0,
         )

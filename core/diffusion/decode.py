@@ -55,6 +55,16 @@ def decode_canvas(vae: Any, latents: Tensor, window: int) -> Tensor:
     return picture.div_(weight)
 
 
+def decode_ring(vae: Any, latents: Tensor, window: int) -> Tensor:
+    """As `decode_canvas`, of a ring: the decoder sees what goes on beyond either edge."""
+    width = latents.shape[-1]
+    margin = min(window, width)
+    unrolled = torch.cat([latents[..., -margin:], latents, latents[..., :margin]], dim=-1)
+    picture = decode_canvas(vae, unrolled, window)
+    scale = picture.shape[-1] // unrolled.shape[-1]
+    return picture[..., margin * scale : (margin + width) * scale]
+
+
 def _tiles(side: int, tile: int, overlap: int) -> list[int]:
     """Where tiles begin so that neighbours overlap at least so much, the last one flush."""
     starts = range(0, side - tile, max(1, tile - overlap))

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from core.diffusion.coherence import Coherence, CoherenceMeter
-from core.diffusion.decode import decode_canvas, to_pil
+from core.diffusion.decode import decode_canvas, decode_ring, to_pil
 from core.diffusion.denoise import Denoiser, PromptEmbeddings, check_scheduler
 from core.diffusion.errors import CheckpointError
 from core.diffusion.perceptual import PerceptualLoss
@@ -155,7 +155,8 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
                     self.draw_latents(resolved), resolved, embeddings, on_step, window_batch
                 )
             with _clock(timings, "decode"):
-                image = to_pil(decode_canvas(self.vae, latents, self.traits.window_latents))
+                decode_whole = decode_ring if resolved.loop else decode_canvas
+                image = to_pil(decode_whole(self.vae, latents, self.traits.window_latents))
             with _clock(timings, "measure"):
                 coherence = self.measure(image)
         return Panorama(image, resolved, coherence, timings)

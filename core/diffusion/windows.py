@@ -21,45 +21,64 @@ _CLOSING_STEPS: Final = 3
 
 
 @dataclass(frozen=True)
-class WindowGrid:
-    """Square windows that together cover every latent of a canvas.
-
-    Lengths are in latents. Windows are numbered row by row. Both ways to make a grid cover the
-    canvas by construction.
-    """
+class Canvas:
+    """The latents of a panorama: a sheet, or a ring whose right edge goes on at the left one."""
 
     height: int
     width: int
+    ring: bool = False
+
+    def crop(self, latents: Tensor, corner: Corner, size: int) -> Tensor:
+        """The window (1, C, size, size) of a canvas (1, C, H, W) at a corner."""
+        top, left = corner
+        rows = latents[:, :, top : top + size]
+        if left + size <= self.width:
+            return rows[..., left : left + size]
+        return torch.cat([rows[..., left:], rows[..., : left + size - self.width]], dim=-1)
+
+
+@dataclass(frozen=True)
+class WindowGrid:
+    """Square windows that together cover every latent of a canvas.
+
+    Lengths are in latents. Windows are numbered row by row. Every way to make a grid covers the
+    canvas by construction. On a ring, whose right edge goes on at the left one, windows reach over
+    the edge.
+    """
+
+    canvas: Canvas
     window: int
     tops: tuple[int, ...]
     lefts: tuple[int, ...]
     fading: bool = False  # a window counts less towards its borders
 
     @classmethod
-    def overlapping(cls, height: int, width: int, window: int, stride: int) -> Self:
+    def overlapping(cls, canvas: Canvas, window: int, stride: int) -> Self:
         """Windows at regular steps; refused where they leave a rest at an edge."""
         if not 0 < stride <= window:
             raise ValueError(f"stride {stride} does not fit windows of {window} latents")
-        for name, side in (("height", height), ("width", width)):
-            if side < window or (side - window) % stride:
+        for name, side, ring in (
+            ("height", canvas.height, False),
+            ("width", canvas.width, canvas.ring),
+        ):
+            if side < window or (side - (0 if ring else window)) % stride:
                 raise ValueError(
-                    f"{name} {side} is not {window} plus a multiple of {stride} latents"
+                    f"{name} {side} does not hold windows of {window} every {stride} latents"
                 )
-        tops, lefts = (tuple(range(0, side - window + 1, stride)) for side in (height, width))
-        return cls(height, width, window, tops, lefts)
+        tops = tuple(range(0, canvas.height - window + 1, stride))
+        end = canvas.width if canvas.ring else canvas.width - window + 1
+        return cls(canvas, window, tops, tuple(range(0, end, stride)))
 
     @classmethod
-    def shifted(cls, height: int, width: int, window: int, down: int, right: int) -> Self:
+    def shifted(cls, canvas: Canvas, window: int, down: int, right: int) -> Self:
         """Windows side by side, all moved by (down, right); those at the edges pushed inside."""
-        tops, lefts = _places(height, window, window, down), _places(width, window, window, right)
-        return cls(height, width, window, tops, lefts)
+        return cls(canvas, window, *_places(canvas, window, window, down, right))
 
     @classmethod
-    def crossfading(cls, height: int, width: int, window: int) -> Self:
+    def crossfading(cls, canvas: Canvas, window: int) -> Self:
         """Windows every half window that pass into one another: the fewest without a border."""
         half = max(1, window // 2)
-        tops, lefts = (_places(side, window, half, 0) for side in (height, width))
-        return cls(height, width, window, tops, lefts, fading=True)
+        return cls(canvas, window, *_places(canvas, window, half, 0, 0), fading=True)
 
     def __len__(self) -> int:
         return len(self.tops) * len(self.lefts)
@@ -70,17 +89,22 @@ class WindowGrid:
 
     def read(self, latents: Tensor) -> Tensor:
         """Cut a canvas (1, C, H, W) into its windows (N, C, S, S). A copy, not a view."""
-        return torch.cat([crop(latents, corner, self.window) for corner in self.corners])
+        return torch.cat([self.canvas.crop(latents, at, self.window) for at in self.corners])
 
     def merge(self, windows: Tensor) -> Tensor:
         """Average the windows (N, C, S, S) into a canvas (1, C, H, W), latent by latent."""
-        shape = (1, windows.shape[1], self.height, self.width)
+        height, width = self.canvas.height, self.canvas.width
+        beyond = self.window if self.canvas.ring else 0  # room for what reaches over the edge
+        shape = (1, windows.shape[1], height, width + beyond)
         total, count = windows.new_zeros(shape), windows.new_zeros(shape)
         weight = self._weight().to(windows)
-        for window, corner in zip(windows, self.corners, strict=True):
-            crop(total, corner, self.window).add_(window * weight)
-            crop(count, corner, self.window).add_(weight)
-        return total / count
+        for window, (top, left) in zip(windows, self.corners, strict=True):
+            place = ..., slice(top, top + self.window), slice(left, left + self.window)
+            total[place] += window * weight
+            count[place] += weight
+        for over in (total, count):
+            over[..., :beyond] += over[..., width:]
+        return (total / count)[..., :width]
 
     def _weight(self) -> Tensor:
         """How much each latent (S, S) of a window counts."""
@@ -91,18 +115,23 @@ class WindowGrid:
         return to_border[:, None] * to_border
 
 
-def _places(side: int, window: int, apart: int, shift: int) -> tuple[int, ...]:
-    """Where windows begin that lie so far apart, moved by `shift`, those at the ends pushed in."""
-    if side < window:
-        raise ValueError(f"{side} latents hold no window of {window}")
+def _places(
+    canvas: Canvas, window: int, apart: int, down: int, right: int
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Where windows so far apart begin, moved by (down, right)."""
+    if min(canvas.height, canvas.width) < window:
+        raise ValueError(f"{canvas.height} x {canvas.width} latents hold no window of {window}")
+    tops = _row(canvas.height, window, apart, down)
+    if canvas.ring:
+        starts = range(right, right + canvas.width, apart)
+        return tops, tuple(sorted(start % canvas.width for start in starts))
+    return tops, _row(canvas.width, window, apart, right)
+
+
+def _row(side: int, window: int, apart: int, shift: int) -> tuple[int, ...]:
+    """Where windows begin along a side, those at its ends pushed inside."""
     spread = range(shift % apart - apart, side, apart)
     return tuple(sorted({min(max(place, 0), side - window) for place in spread}))
-
-
-def crop(canvas: Tensor, corner: Corner, size: int) -> Tensor:
-    """The window (1, C, size, size) of a canvas (1, C, H, W) at a corner. A view."""
-    top, left = corner
-    return canvas[:, :, top : top + size, left : left + size]
 
 
 @dataclass(frozen=True)
@@ -118,11 +147,11 @@ class WindowPlan:
 
     def __init__(self, params: ResolvedParams, traits: CheckpointTraits) -> None:
         scale = traits.px_per_latent
-        self._height, self._width = params.height // scale, params.width // scale
+        self._canvas = Canvas(params.height // scale, params.width // scale, params.loop)
         self._window = traits.window_latents
         self._steps, self._shifted = params.steps, params.windows == "shifted"
         self._overlapping = WindowGrid.overlapping(
-            self._height, self._width, self._window, params.stride // scale
+            self._canvas, self._window, params.stride // scale
         )
         self._anchor = self._overlapping.corners[params.sync.anchor]
 
@@ -136,14 +165,13 @@ class WindowPlan:
         """
         if not self._shifted:
             return self._overlapping
-        size = self._height, self._width, self._window
         if step >= self._steps - _CLOSING_STEPS:
-            return WindowGrid.crossfading(*size)
+            return WindowGrid.crossfading(self._canvas, self._window)
         right, down = (int((step + 1) * shift % 1 * self._window) for shift in _SHIFTS)
-        return WindowGrid.shifted(*size, down, right)
+        return WindowGrid.shifted(self._canvas, self._window, down, right)
 
     def anchor(self, latents: Tensor, grid: WindowGrid) -> Anchor:
         """The anchor's window of the canvas: in the same place at every step."""
         corners = grid.corners
         index = corners.index(self._anchor) if self._anchor in corners else None
-        return Anchor(crop(latents, self._anchor, self._window), index)
+        return Anchor(self._canvas.crop(latents, self._anchor, self._window), index)

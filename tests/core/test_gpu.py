@@ -13,7 +13,8 @@ from torch import Tensor
 from core.diffusion.checkpoints import DtypeName, load_pipeline
 from core.diffusion.pipeline import SyncDiffusionPipeline
 from core.embedded import WEIGHTS
-from core.params import PRESETS, PanoramaParams, PresetName
+from core.params import PanoramaParams
+from core.presets import PRESETS, PresetName
 
 pytestmark = [
     pytest.mark.gpu,

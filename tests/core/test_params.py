@@ -9,14 +9,13 @@ from pydantic import ValidationError
 
 from core.params import (
     MAX_PROMPT_CHARS,
-    PRESETS,
     CheckpointTraits,
     InvalidParams,
     PanoramaParams,
-    PresetName,
     ResolvedParams,
     SyncParams,
 )
+from core.presets import PRESETS, PresetName
 
 TRAITS = CheckpointTraits(window_px=512, px_per_latent=8)
 

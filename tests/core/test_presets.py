@@ -17,7 +17,8 @@ from core.diffusion.perceptual_weights import load_perceptual
 from core.diffusion.pipeline import SyncDiffusionPipeline
 from core.diffusion.synchronize import Synchronizer
 from core.diffusion.windows import WindowPlan
-from core.params import PRESETS, PanoramaParams, PresetName, SyncParams
+from core.params import PanoramaParams, SyncParams
+from core.presets import PRESETS, PresetName
 from tests.core import tiny
 
 FAINT = 0.01

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from core.params import DEFAULT_PRESET
+from core.presets import DEFAULT_PRESET
 from tests.deploy.conftest import Cli, environment
 
 COMMANDS = ("up", "demo", "render", "api", "worker", "janitor", "doctor", "prefetch")

@@ -16,7 +16,7 @@ from core.jobs.objects import ObjectStore
 from core.jobs.queue import Queue
 from core.jobs.record import JOB_ID_PATTERN, JobRecord, Result
 from core.jobs.store import JobStore
-from core.params import DEFAULT_PRESET, PRESETS
+from core.presets import DEFAULT_PRESET, PRESETS
 from tests.jobs.samples import FAILURE, progress, result_of
 from tests.service.checks import at_fault, problem
 

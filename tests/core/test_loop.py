@@ -1,0 +1,98 @@
+"""Panoramas all around: there is no edge, and no place is special."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from core.diffusion.checkpoints import load_pipeline
+from core.diffusion.decode import decode_canvas, decode_ring
+from core.diffusion.perceptual_weights import load_perceptual
+from core.diffusion.pipeline import SyncDiffusionPipeline
+from core.embedded import WEIGHTS
+from core.params import InvalidParams, PanoramaParams, SyncParams
+from core.presets import PresetName
+from tests.core import tiny
+
+
+@pytest.fixture
+def exact(tmp_path: Path) -> SyncDiffusionPipeline:
+    """In float64: rounding differs from place to place, and grows from step to step."""
+    pipeline = tiny.pipeline(tmp_path)
+    for network in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
+        network.double()
+    pipeline.perceptual = load_perceptual("stlpips-alex").double()
+    return pipeline
+
+
+def denoise(pipeline: SyncDiffusionPipeline, anchor: int, rolled: int) -> Tensor:
+    sync = SyncParams(anchor=anchor, weight=20)
+    params = PanoramaParams(
+        prompt="a lake", seed=3, width=128, loop=True, steps=3, preset="paper", sync=sync
+    ).resolve(pipeline.traits)
+    with torch.no_grad():
+        noise = pipeline.draw_latents(params).double().roll(rolled, dims=-1)
+        embeddings = pipeline.encode_prompt("a lake", "")
+        return pipeline.denoise(noise, params, embeddings, None, 4)
+
+
+def test_a_rolled_beginning_rolls_the_result(exact: SyncDiffusionPipeline) -> None:
+    """By a stride of 2 latents; the anchor, the next window now, comes along."""
+    result, rolled = denoise(exact, anchor=5, rolled=0), denoise(exact, anchor=6, rolled=2)
+    torch.testing.assert_close(rolled, result.roll(2, dims=-1), rtol=0, atol=1e-8)
+    elsewhere = denoise(exact, anchor=5, rolled=2)
+    assert (elsewhere - rolled).abs().max() > 1e-3  # synchronised, and to another anchor
+
+
+def column_steps(pixels: np.ndarray) -> tuple[float, np.ndarray]:
+    """The mean colour step from the last column to the first, and those of all others."""
+    around = np.abs(np.roll(pixels, -1, axis=1) - pixels).mean((0, 2))
+    return float(around[-1]), around[:-1]
+
+
+@pytest.mark.parametrize("preset", ["paper", "balanced"])
+def test_nobody_sees_where_the_ring_was_cut(preset: PresetName) -> None:
+    pipeline = load_pipeline(str(WEIGHTS), perceptual="stlpips-alex", device="cpu")
+
+    def make(loop: bool) -> tuple[float, np.ndarray]:
+        params = PanoramaParams(
+            prompt="a lake", seed=1, width=384, loop=loop, preset=preset, steps=8
+        )
+        return column_steps(np.asarray(pipeline(params).image, float))
+
+    seam, others = make(loop=True)
+    assert seam <= np.quantile(others, 0.95)
+    seam, others = make(loop=False)
+    assert seam > 2 * others.max()
+
+
+def test_a_ring_is_decoded_as_if_it_had_no_edge() -> None:
+    """A rolled ring is a rolled picture."""
+    pipeline = load_pipeline(str(WEIGHTS), perceptual="stlpips-alex", device="cpu")
+    latents = torch.randn(1, 8, 16, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        ring = decode_ring(pipeline.vae, latents, 16)
+        rolled = decode_ring(pipeline.vae, latents.roll(8, dims=-1), 16)
+        sheet = decode_canvas(pipeline.vae, latents, 16)
+        rolled_sheet = decode_canvas(pipeline.vae, latents.roll(8, dims=-1), 16)
+    torch.testing.assert_close(rolled, ring.roll(64, dims=-1), rtol=0, atol=1e-4)
+    assert (rolled_sheet - sheet.roll(64, dims=-1)).abs().max() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("width", "legal"),
+    [
+        (100, "multiples of 16 from 64, nearest: 96 or 112"),
+        (32, "multiples of 16 from 64, nearest: 64"),
+    ],
+)
+def test_a_ring_is_a_whole_number_of_strides_around(tmp_path: Path, width: int, legal: str) -> None:
+    traits = tiny.pipeline(tmp_path).traits
+    with pytest.raises(InvalidParams) as refused:
+        PanoramaParams(prompt="x", width=width, loop=True).resolve(traits)
+    assert (refused.value.field, refused.value.legal) == ("width", legal)
+    assert PanoramaParams(prompt="x", loop=True).resolve(traits).width == 6 * 64
