@@ -9,23 +9,29 @@ from __future__ import annotations
 
 import math
 import secrets
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, ConfigDict, Field
 
 from core.presets import DEFAULT_PRESET, PRESETS, Decoder, PresetName, Windows
+from core.sizes import (
+    DEFAULT_WINDOWS_HIGH,
+    DEFAULT_WINDOWS_WIDE,
+    MAX_SIDE_PX,
+    MAX_WINDOWS,
+    check_amount,
+    resolve_circumference,
+    resolve_side,
+    resolve_stride,
+)
+from core.traits import CheckpointTraits, GuidanceScale, InvalidParams, Params
 
 MAX_PROMPT_CHARS = 2_000
-MAX_SIDE_PX = 32_768
-MAX_PIXELS = 2**26
-MAX_WINDOWS = 4_096
 MAX_STEPS = 250
+MAX_REGIONS = 16
 MAX_SEED = 2**53 - 1  # the largest integer that every JSON reader keeps exact
 
-DEFAULT_WINDOWS_WIDE = 6
-DEFAULT_WINDOWS_HIGH = 1
-PAPER_GUIDANCE_SCALE = 7.5
-DEFAULT_STRIDES_PER_WINDOW = 4  # the paper's stride: 16 latents of a 64-latent window
 
 # How many windows go through the networks at once. A matter of memory and speed only: the
 # picture is the same, so it belongs to the machine (a setting), not to the request.
@@ -35,48 +41,16 @@ DEFAULT_WINDOW_BATCH = 8
 _T = TypeVar("_T")
 
 
-class InvalidParams(ValueError):
-    """A parameter that this checkpoint cannot satisfy. Names the field and what is legal."""
-
-    def __init__(self, field: str, problem: str, legal: str) -> None:
-        super().__init__(f"{field}: {problem}; legal: {legal}")
-        self.field = field
-        self.problem = problem
-        self.legal = legal
+def _says_something(prompt: str) -> str:
+    if not prompt.strip():
+        raise ValueError("must hold more than white space")
+    return prompt
 
 
-class _Params(BaseModel):
-    # A prompt must not get into a traceback, and from there into a log.
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, hide_input_in_errors=True
-    )
-
-
-GuidanceScale = Annotated[float, Field(ge=1, le=30)]
-
-
-class CheckpointDefaults(_Params):
-    """Defaults that a checkpoint brings along, in `panoweave.json` beside `model_index.json`."""
-
-    guidance_scale: GuidanceScale = PAPER_GUIDANCE_SCALE
-
-
-class CheckpointTraits(_Params):
-    """What a checkpoint decides: the sizes it works in, and the defaults that suit it.
-
-    `window_px = window_latents * px_per_latent`.
-    """
-
-    window_px: int = Field(gt=0)
-    px_per_latent: int = Field(gt=0)
-    tiny_decoder: bool = Field(False, description="Whether sync.decoder can be 'tiny'.")
-    defaults: CheckpointDefaults = CheckpointDefaults()
-
-    @property
-    def window_latents(self) -> int:
-        return self.window_px // self.px_per_latent
-
-
+Prompt = Annotated[
+    str, Field(min_length=1, max_length=MAX_PROMPT_CHARS), AfterValidator(_says_something)
+]
+Side = Annotated[int, Field(ge=1, le=MAX_SIDE_PX)]
 Weight = Annotated[float, Field(ge=0, le=1_000)]
 Decay = Annotated[float, Field(gt=0, le=1)]
 StepCount = Annotated[int, Field(ge=0, le=MAX_STEPS)]
@@ -85,7 +59,7 @@ Every = Annotated[int, Field(ge=1, le=MAX_STEPS)]
 WindowIndex = Annotated[int, Field(ge=0, lt=MAX_WINDOWS)]
 
 
-class SyncParams(_Params):
+class SyncParams(Params):
     """SyncDiffusion's gradient descent (paper, Algorithm 1, lines 5 to 9)."""
 
     weight: Weight | None = Field(
@@ -124,15 +98,30 @@ class SyncParams(_Params):
     )
 
 
-class PanoramaParams(_Params):
+class Region(Params):
+    """A box with a prompt of its own, over the background that `prompt` describes."""
+
+    prompt: Prompt
+    negative_prompt: str = Field("", max_length=MAX_PROMPT_CHARS)
+    x: Annotated[int, Field(ge=0, lt=MAX_SIDE_PX)] = Field(
+        description="Pixels from the left edge to the box."
+    )
+    y: Annotated[int, Field(ge=0, lt=MAX_SIDE_PX)] = Field(
+        0, description="Pixels from the top edge to the box."
+    )
+    width: Side
+    height: Side | None = Field(None, description="Pixels. Default: down to the bottom edge.")
+
+
+class PanoramaParams(Params):
     """One panorama, as asked for. What is None is filled in by `resolve`."""
 
-    prompt: str = Field(min_length=1, max_length=MAX_PROMPT_CHARS)
+    prompt: Prompt
     negative_prompt: str = Field("", max_length=MAX_PROMPT_CHARS)
-    width: Annotated[int, Field(ge=1, le=MAX_SIDE_PX)] | None = Field(
+    width: Side | None = Field(
         None, description="Pixels: the window plus a whole number of strides. Default: 6 windows."
     )
-    height: Annotated[int, Field(ge=1, le=MAX_SIDE_PX)] | None = Field(
+    height: Side | None = Field(
         None, description="Pixels: the window plus a whole number of strides. Default: 1 window."
     )
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = Field(
@@ -144,7 +133,7 @@ class PanoramaParams(_Params):
     guidance_scale: GuidanceScale | None = Field(
         None, description="Classifier-free guidance. Default: what suits the checkpoint."
     )
-    stride: Annotated[int, Field(ge=1, le=MAX_SIDE_PX)] | None = Field(
+    stride: Side | None = Field(
         None, description="Pixels between neighbouring windows. Default: a quarter window."
     )
     loop: bool = Field(
@@ -162,14 +151,12 @@ class PanoramaParams(_Params):
         description="'overlapping' every stride (MultiDiffusion), or 'shifted': side by side, "
         "elsewhere at each step. Default: the preset's; 'overlapping' where a stride is given.",
     )
+    regions: Sequence[Region] = Field(
+        [],
+        max_length=MAX_REGIONS,
+        description="Boxes with prompts of their own, over the background that `prompt` describes.",
+    )
     sync: SyncParams = SyncParams()
-
-    @field_validator("prompt")
-    @classmethod
-    def _prompt_says_something(cls, prompt: str) -> str:
-        if not prompt.strip():
-            raise ValueError("must hold more than white space")
-        return prompt
 
     def resolve(self, traits: CheckpointTraits) -> ResolvedParams:
         """All parameters, with those that depend on the checkpoint filled in.
@@ -191,33 +178,40 @@ class ResolvedSync(SyncParams):
     reuse_prediction: bool
 
 
+class ResolvedRegion(Region):
+    model_config = ConfigDict(extra="ignore")  # as in ResolvedParams
+
+    height: Side
+
+
 class ResolvedParams(PanoramaParams):
     """A panorama that a given checkpoint can make: nothing left open."""
 
     # Stored with jobs: what a newer version wrote must not stop an older one during an upgrade.
     model_config = ConfigDict(extra="ignore")
 
-    width: Annotated[int, Field(ge=1, le=MAX_SIDE_PX)]
-    height: Annotated[int, Field(ge=1, le=MAX_SIDE_PX)]
+    width: Side
+    height: Side
     steps: Annotated[int, Field(ge=1, le=MAX_STEPS)]
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)]
     guidance_scale: GuidanceScale
-    stride: Annotated[int, Field(ge=1, le=MAX_SIDE_PX)]
+    stride: Side
     windows: Windows
+    regions: Sequence[ResolvedRegion] = []
     sync: ResolvedSync
 
     @classmethod
     def of(cls, asked: PanoramaParams, traits: CheckpointTraits) -> Self:
-        stride = _resolve_stride(asked.stride, traits)
-        height = _resolve_side("height", asked.height, DEFAULT_WINDOWS_HIGH, stride, traits)
+        stride = resolve_stride(asked.stride, traits)
+        height = resolve_side("height", asked.height, DEFAULT_WINDOWS_HIGH, stride, traits)
         rows = (height - traits.window_px) // stride + 1
         if asked.loop:
-            width = _resolve_circumference(asked.width, stride, traits)
+            width = resolve_circumference(asked.width, stride, traits)
             columns = width // stride
         else:
-            width = _resolve_side("width", asked.width, DEFAULT_WINDOWS_WIDE, stride, traits)
+            width = resolve_side("width", asked.width, DEFAULT_WINDOWS_WIDE, stride, traits)
             columns = (width - traits.window_px) // stride + 1
-        _check_amount(width, height, columns, rows)
+        check_amount(width, height, columns, rows)
         steps = _or(asked.steps, PRESETS[asked.preset].steps)
         return cls(
             prompt=asked.prompt,
@@ -233,80 +227,47 @@ class ResolvedParams(PanoramaParams):
             ),
             stride=stride,
             loop=asked.loop,
+            regions=[
+                _resolve_region(f"regions.{number}", region, width, height, traits)
+                for number, region in enumerate(asked.regions)
+            ],
             preset=asked.preset,
             windows=_resolve_windows(asked),
             sync=_resolve_sync(asked, steps, traits, columns, rows),
         )
 
 
-def _resolve_stride(stride: int | None, traits: CheckpointTraits) -> int:
-    if stride is None:
-        quarter = traits.window_latents // DEFAULT_STRIDES_PER_WINDOW
-        return max(1, quarter) * traits.px_per_latent
-    if stride % traits.px_per_latent or not 0 < stride <= traits.window_px:
-        raise InvalidParams(
-            "stride",
-            f"{stride} px does not fit windows of {traits.window_px} px",
-            f"multiples of {traits.px_per_latent} from {traits.px_per_latent} "
-            f"to {traits.window_px}",
-        )
-    return stride
-
-
-def _resolve_side(
-    field: str, side_px: int | None, windows: int, stride: int, traits: CheckpointTraits
-) -> int:
-    window = traits.window_px
-    if side_px is None:
-        # A stride that does not divide the window may not reach exactly six windows.
-        return window + (windows - 1) * window // stride * stride
-    if side_px >= window and (side_px - window) % stride == 0:
-        return side_px
-    if side_px < window:
-        nearest = f"{window}"
-    else:
-        below = window + (side_px - window) // stride * stride
-        nearest = f"{below}" if below + stride > MAX_SIDE_PX else f"{below} or {below + stride}"
-    raise InvalidParams(
-        field,
-        f"windows of {window} px every {stride} px cannot cover {side_px} px exactly",
-        f"{window} plus a multiple of {stride}, nearest: {nearest}",
+def _resolve_region(
+    field: str, region: Region, width: int, height: int, traits: CheckpointTraits
+) -> ResolvedRegion:
+    """A box on whole latents, inside the picture."""
+    unit = traits.px_per_latent
+    tall = height - region.y if region.height is None else region.height
+    for name, begin, extent, side in (
+        ("width", region.x, region.width, width),
+        ("height", region.y, tall, height),
+    ):
+        start = "x" if name == "width" else "y"
+        if begin % unit or begin >= side:
+            raise InvalidParams(
+                f"{field}.{start}",
+                f"{begin} px is no place in a picture of {side} px",
+                f"multiples of {unit} from 0 to {side - unit}",
+            )
+        if extent % unit or begin + extent > side:
+            raise InvalidParams(
+                f"{field}.{name}",
+                f"{extent} px from {begin} on does not fit a picture of {side} px",
+                f"multiples of {unit} from {unit} to {side - begin}",
+            )
+    return ResolvedRegion(
+        prompt=region.prompt,
+        negative_prompt=region.negative_prompt,
+        x=region.x,
+        y=region.y,
+        width=region.width,
+        height=tall,
     )
-
-
-def _resolve_circumference(width: int | None, stride: int, traits: CheckpointTraits) -> int:
-    window = traits.window_px
-    if width is None:
-        return DEFAULT_WINDOWS_WIDE * window // stride * stride
-    if width >= window and width % stride == 0:
-        return width
-    least = math.ceil(window / stride) * stride
-    below = max(least, width // stride * stride)
-    nearest = (
-        f"{below}"
-        if width < least or below + stride > MAX_SIDE_PX
-        else (f"{below} or {below + stride}")
-    )
-    raise InvalidParams(
-        "width",
-        f"a ring of {width} px holds no whole number of strides of {stride} px, or no window",
-        f"multiples of {stride} from {least}, nearest: {nearest}",
-    )
-
-
-def _check_amount(width: int, height: int, columns: int, rows: int) -> None:
-    if width * height > MAX_PIXELS:
-        raise InvalidParams(
-            "width",
-            f"{width} x {height} is {width * height:,} pixels",
-            f"width x height up to {MAX_PIXELS:,} pixels",
-        )
-    if columns * rows > MAX_WINDOWS:
-        raise InvalidParams(
-            "stride",
-            f"this size and stride need {columns * rows:,} windows",
-            f"up to {MAX_WINDOWS:,} windows: a larger stride or a smaller picture",
-        )
 
 
 def _resolve_windows(asked: PanoramaParams) -> Windows:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from rich.markup import escape
 
-from core.params import InvalidParams, PanoramaParams
+from core.params import PanoramaParams
+from core.traits import InvalidParams
 from deploy.console import out, panorama_progress
 from deploy.errors import BadOption, DeployError
 from deploy.settings import read_settings

@@ -37,7 +37,7 @@ from core.jobs.failures import (
     ObjectStoreError,
     StoreUnavailable,
 )
-from core.params import InvalidParams
+from core.traits import InvalidParams
 from service.legal import field_problem
 
 log = logging.getLogger(__name__)

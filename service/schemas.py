@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from core.jobs.failures import FailureCode
 from core.jobs.record import Status
 from core.jobs.settings import Perceptual
-from core.params import CheckpointTraits, PanoramaParams, ResolvedParams
+from core.params import PanoramaParams, ResolvedParams
+from core.traits import CheckpointTraits
 
 MAX_METADATA_CHARS = 8_192
 

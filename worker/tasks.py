@@ -24,7 +24,8 @@ from core.jobs.queue import Queue
 from core.jobs.record import Failure, JobRecord, Status
 from core.jobs.settings import Settings
 from core.jobs.store import JobStore
-from core.params import InvalidParams, ResolvedParams
+from core.params import ResolvedParams
+from core.traits import InvalidParams
 from worker.artifacts import upload
 from worker.attempt import UPLOADING, Attempt, Cancelled, Preempted, Superseded
 

@@ -1,4 +1,4 @@
-"""Latents to pictures."""
+"""Latents to pictures, and back."""
 
 from __future__ import annotations
 
@@ -22,6 +22,17 @@ def decode(vae: Any, latents: Tensor) -> Tensor:
     scaled = latents / vae.config.scaling_factor
     images: Tensor = vae.decode(scaled.to(vae.dtype), return_dict=False)[0]
     return images.to(latents.dtype).clamp(-1, 1)
+
+
+def encode(vae: Any, images: Tensor) -> Tensor:
+    """Encode pictures (N, 3, H, W) in [-1, 1] to latents (N, C, H/f, W/f), in float32.
+
+    Of an autoencoder that gives a distribution, its mode.
+    """
+    encoded = vae.encode(images.to(vae.device, vae.dtype))
+    latents = encoded.latent_dist.mode() if "latent_dist" in encoded else encoded.latents
+    scaled: Tensor = latents.float() * vae.config.scaling_factor
+    return scaled
 
 
 def decode_canvas(vae: Any, latents: Tensor, window: int) -> Tensor:

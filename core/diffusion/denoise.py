@@ -60,17 +60,20 @@ class Denoiser:
         self._embeddings = embeddings
         self._guidance_scale = guidance_scale
 
-    def predict(self, windows: Tensor, t: Tensor) -> Tensor:
-        """The guided model output (N, C, S, S) at timestep t.
+    def predict(
+        self, windows: Tensor, t: Tensor, embeddings: PromptEmbeddings | None = None
+    ) -> Tensor:
+        """The guided model output (N, C, S, S) at timestep t, under the prompt or another one.
 
         eps_u + g (eps_c - eps_u), arXiv 2207.12598, Eq. 6; the velocity in place of eps for a
         v-prediction model. Differentiable with respect to `windows`.
         """
+        embeddings = embeddings or self._embeddings
         count = windows.shape[0]
-        conditional = self._embeddings.conditional.expand(count, -1, -1)
+        conditional = embeddings.conditional.expand(count, -1, -1)
         if self._guidance_scale == 1:
             return self._call(windows, t, conditional)
-        unconditional = self._embeddings.unconditional.expand(count, -1, -1)
+        unconditional = embeddings.unconditional.expand(count, -1, -1)
         both = self._call(torch.cat([windows, windows]), t, torch.cat([unconditional, conditional]))
         without, with_prompt = both.chunk(2)
         return without + self._guidance_scale * (with_prompt - without)
@@ -94,6 +97,12 @@ class Denoiser:
         """One reverse step z_t -> z_(t-1) (arXiv 2010.02502, Eq. 12, eta = 0)."""
         previous: Tensor = self._scheduler.step(prediction, t, windows).prev_sample
         return previous
+
+    def noised(self, latents: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """Clean latents (N, C, S, S) as they are at timestep t: arXiv 2006.11239, Eq. 4."""
+        times = t.expand(len(latents))
+        noisy: Tensor = self._scheduler.add_noise(latents, noise, times)
+        return noisy
 
     def _call(self, windows: Tensor, t: Tensor, embeddings: Tensor) -> Tensor:
         dtype = self._unet.dtype

@@ -16,19 +16,15 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from core.diffusion.coherence import Coherence, CoherenceMeter
-from core.diffusion.decode import decode_canvas, decode_ring, to_pil
+from core.diffusion.decode import decode_canvas, decode_ring, encode, to_pil
 from core.diffusion.denoise import Denoiser, PromptEmbeddings, check_scheduler
 from core.diffusion.errors import CheckpointError
+from core.diffusion.layout import Backdrop, Layout, Region, box, plain_pictures
 from core.diffusion.perceptual import PerceptualLoss
 from core.diffusion.synchronize import Synchronizer
 from core.diffusion.windows import WindowPlan
-from core.params import (
-    DEFAULT_WINDOW_BATCH,
-    CheckpointDefaults,
-    CheckpointTraits,
-    PanoramaParams,
-    ResolvedParams,
-)
+from core.params import DEFAULT_WINDOW_BATCH, PanoramaParams, ResolvedParams
+from core.traits import CheckpointDefaults, CheckpointTraits
 
 
 @dataclass(frozen=True)
@@ -175,6 +171,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             self.unet, self.scheduler, embeddings, params.guidance_scale, window_batch
         )
         synchronizer = Synchronizer(denoiser, self._decoder(params), self.perceptual, params.sync)
+        layout = self._layout(params, denoiser, latents)
         self.scheduler.set_timesteps(params.steps, device=latents.device)
 
         for step, t in enumerate(self.scheduler.timesteps):
@@ -182,10 +179,26 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             windows, anchor = grid.read(latents), plan.anchor(latents, grid)  # (N, C, S, S)
             windows, known = synchronizer.synchronize(windows, anchor, t, step)  # SyncDiffusion
             predictions = denoiser.predict_all(windows, t, known)
+            predictions = layout.blend(predictions, windows, grid, t, step)  # regions' prompts
             latents = grid.merge(denoiser.step(windows, t, predictions))  # MultiDiffusion
             if on_step:
                 on_step(StepReport(step + 1, params.steps, latents))
         return latents
+
+    def _layout(self, params: ResolvedParams, denoiser: Denoiser, noise: Tensor) -> Layout:
+        scale, (height, width) = self.traits.px_per_latent, noise.shape[-2:]
+        regions = [
+            Region(
+                box(region, height, width, scale).to(noise),
+                self.encode_prompt(region.prompt, region.negative_prompt),
+            )
+            for region in params.regions
+        ]
+        backdrop = Backdrop(lambda: self._plain_windows().to(noise), noise, denoiser)
+        return Layout(regions, denoiser, backdrop, params.steps)
+
+    def _plain_windows(self) -> Tensor:
+        return encode(self.vae, plain_pictures(self.traits.window_px))
 
     def _match_vae(self, decoder: Any) -> None:
         decoder.to(self.vae.device)

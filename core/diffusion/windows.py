@@ -8,7 +8,8 @@ from typing import Final, Self
 import torch
 from torch import Tensor
 
-from core.params import CheckpointTraits, ResolvedParams
+from core.params import ResolvedParams
+from core.traits import CheckpointTraits
 
 Corner = tuple[int, int]  # (top, left), in latents
 

@@ -16,7 +16,7 @@ from diffusers import (
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from core.params import CheckpointDefaults
+from core.traits import CheckpointDefaults
 
 # What suits this model: stronger guidance burns its colours.
 DEFAULTS = CheckpointDefaults(guidance_scale=3.0)

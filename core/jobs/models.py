@@ -16,7 +16,7 @@ from core.jobs import keys
 from core.jobs.connection import redis_away_is_store_unavailable
 from core.jobs.failures import ModelNotReady
 from core.jobs.settings import Perceptual
-from core.params import CheckpointTraits
+from core.traits import CheckpointTraits
 
 LIVENESS_S = 30  # a worker publishes again well within this, busy or idle
 

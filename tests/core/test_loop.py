@@ -14,8 +14,9 @@ from core.diffusion.decode import decode_canvas, decode_ring
 from core.diffusion.perceptual_weights import load_perceptual
 from core.diffusion.pipeline import SyncDiffusionPipeline
 from core.embedded import WEIGHTS
-from core.params import InvalidParams, PanoramaParams, SyncParams
+from core.params import PanoramaParams, SyncParams
 from core.presets import PresetName
+from core.traits import InvalidParams
 from tests.core import tiny
 
 

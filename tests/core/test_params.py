@@ -9,13 +9,12 @@ from pydantic import ValidationError
 
 from core.params import (
     MAX_PROMPT_CHARS,
-    CheckpointTraits,
-    InvalidParams,
     PanoramaParams,
     ResolvedParams,
     SyncParams,
 )
 from core.presets import PRESETS, PresetName
+from core.traits import CheckpointTraits, InvalidParams
 
 TRAITS = CheckpointTraits(window_px=512, px_per_latent=8)
 
@@ -136,7 +135,7 @@ def test_bad_values_are_refused(wrong: dict[str, Any]) -> None:
 
 def test_stored_params_of_a_newer_version_can_be_read() -> None:
     resolved = PanoramaParams(prompt="a lake").resolve(TRAITS)
-    stored = resolved.model_dump() | {"loop": True}
+    stored = resolved.model_dump() | {"novelty": True}
     stored["sync"] = stored["sync"] | {"novelty": 1}
     assert ResolvedParams.model_validate(stored) == resolved
 

@@ -24,7 +24,8 @@ from core.diffusion.errors import (
 from core.diffusion.perceptual import Embedding, PerceptualLoss
 from core.diffusion.perceptual_weights import load_stlpips_style
 from core.diffusion.pipeline import StepReport, SyncDiffusionPipeline
-from core.params import InvalidParams, PanoramaParams, SyncParams
+from core.params import PanoramaParams, SyncParams
+from core.traits import InvalidParams
 from tests.core import tiny
 
 PARAMS = PanoramaParams(prompt="a lake", width=128, stride=32, steps=3, seed=5)

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.diffusion.windows import Canvas, WindowGrid, WindowPlan
-from core.params import CheckpointTraits, InvalidParams, PanoramaParams, SyncParams
+from core.params import PanoramaParams, SyncParams
+from core.traits import CheckpointTraits, InvalidParams
 
 TRAITS = CheckpointTraits(window_px=128, px_per_latent=8)
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from core.jobs.failures import FailureCode
 from core.jobs.record import DEFAULT_TENANT, Failure, JobRecord, Progress, Result
-from core.params import CheckpointTraits, PanoramaParams
+from core.params import PanoramaParams
+from core.traits import CheckpointTraits
 
 TRAITS = CheckpointTraits(window_px=128, px_per_latent=4)
 FAILURE = Failure.of(FailureCode.GENERATION_FAILED)

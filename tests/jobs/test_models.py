@@ -8,7 +8,7 @@ from redis import Redis
 from core.jobs import keys, models
 from core.jobs.failures import ModelNotReady
 from core.jobs.models import ModelState
-from core.params import CheckpointTraits
+from core.traits import CheckpointTraits
 from tests.jobs.samples import TRAITS
 
 

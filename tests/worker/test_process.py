@@ -20,7 +20,8 @@ from core.jobs.queue import Queue
 from core.jobs.record import DEFAULT_TENANT, JobRecord, Status
 from core.jobs.settings import Settings
 from core.jobs.store import JobStore
-from core.params import CheckpointTraits, PanoramaParams
+from core.params import PanoramaParams
+from core.traits import CheckpointTraits
 from deploy.local.servers import RedisServer
 from tests.processes import environment_of, process, wait_until
 

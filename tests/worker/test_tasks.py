@@ -25,7 +25,8 @@ from core.jobs.objects import ObjectStore
 from core.jobs.queue import Queue
 from core.jobs.record import JobRecord, Status
 from core.jobs.store import JobStore
-from core.params import InvalidParams, PanoramaParams
+from core.params import PanoramaParams
+from core.traits import InvalidParams
 from deploy.local.servers import RedisServer
 from worker import artifacts, attempt, tasks
 from worker.tasks import Workshop, explain, run_attempt, run_panorama

@@ -1,0 +1,105 @@
+"""Regions with prompts of their own: MultiDiffusion's layouts (arXiv 2302.08113, Sec. 4.2).
+
+Where regions lie, the background's prompt says nothing; where they overlap, they share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from core.diffusion.denoise import Denoiser, PromptEmbeddings, in_batches
+from core.diffusion.windows import WindowGrid
+from core.params import ResolvedRegion
+
+# So large a share of the steps, the first ones, a region is denoised before plain colours instead
+# of what the others make around it: what is to be in the region takes shape inside it.
+_BOOTSTRAP_SHARE: Final = 0.2
+
+# Before which colours: the corners of a cube inside that of all colours.
+_COLOURS: Final = tuple(product((-0.5, 0.5), repeat=3))
+
+
+@dataclass(frozen=True)
+class Region:
+    """A prompt and where it holds."""
+
+    mask: Tensor  # (1, 1, H/f, W/f), 0 to 1
+    embeddings: PromptEmbeddings
+
+
+def box(region: ResolvedRegion, height: int, width: int, px_per_latent: int) -> Tensor:
+    """The mask (1, 1, height, width) of a region that is a box, on a canvas in latents."""
+    mask = torch.zeros(1, 1, height, width)
+    top, left = region.y // px_per_latent, region.x // px_per_latent
+    bottom = top + region.height // px_per_latent
+    right = left + region.width // px_per_latent
+    mask[..., top:bottom, left:right] = 1
+    return mask
+
+
+def plain_pictures(side_px: int) -> Tensor:
+    """Pictures (K, 3, side, side) of one colour each."""
+    return torch.tensor(_COLOURS).view(-1, 3, 1, 1).expand(-1, 3, side_px, side_px)
+
+
+class Layout:
+    """Blends the predictions of all prompts, window by window."""
+
+    def __init__(
+        self, regions: Sequence[Region], denoiser: Denoiser, backdrop: Backdrop, steps: int
+    ) -> None:
+        self._regions = regions
+        self._denoiser = denoiser
+        self._backdrop = backdrop
+        self._bootstrap_steps = round(_BOOTSTRAP_SHARE * steps)
+
+    def blend(
+        self, predictions: Tensor, windows: Tensor, grid: WindowGrid, t: Tensor, step: int
+    ) -> Tensor:
+        """The background's predictions for windows (N, C, S, S), and each region's in its place.
+
+        sum_i M_i eps_i / sum_i M_i: DDIM's step is linear in the prediction, so this is
+        MultiDiffusion's average of denoised windows (Eq. 5).
+        """
+        if not self._regions:
+            return predictions
+        masks = [grid.read(region.mask) for region in self._regions]  # (N, 1, S, S) each
+        outside = 1 - torch.stack(masks).amax(0)
+        total, weight = predictions * outside, outside + torch.stack(masks).sum(0)
+        for number, (region, mask) in enumerate(zip(self._regions, masks, strict=True)):
+            seen = windows
+            if step < self._bootstrap_steps:
+                behind = self._backdrop.at(grid, t, step + number)
+                seen = windows * mask + behind * (1 - mask)
+            touched = mask.flatten(1).any(1).nonzero().flatten().tolist()
+            for batch in in_batches(touched, self._denoiser.window_batch):
+                own = self._denoiser.predict(seen[batch], t, region.embeddings)
+                total[batch] += own * mask[batch]
+        return total / weight
+
+
+class Backdrop:
+    """Windows of one colour, noised to any step: what a region first takes shape before."""
+
+    def __init__(self, colours: Callable[[], Tensor], noise: Tensor, denoiser: Denoiser) -> None:
+        """`colours`: makes the latents (K, C, S, S); `noise`: the canvas's first (1, C, h, w)."""
+        self._make_colours = colours
+        self._noise = noise
+        self._denoiser = denoiser
+
+    def at(self, grid: WindowGrid, t: Tensor, number: int) -> Tensor:
+        """Windows (N, C, S, S) at timestep t, of the colour of that number."""
+        colour = self._colours[number % len(self._colours)]
+        noise = grid.read(self._noise)
+        return self._denoiser.noised(colour.expand_as(noise), noise, t)
+
+    @cached_property
+    def _colours(self) -> Tensor:
+        return self._make_colours()

@@ -1,0 +1,51 @@
+"""What a checkpoint decides about its panoramas, and how it refuses others. Torch-free."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+PAPER_GUIDANCE_SCALE = 7.5
+
+
+class InvalidParams(ValueError):
+    """A parameter that this checkpoint cannot satisfy. Names the field and what is legal."""
+
+    def __init__(self, field: str, problem: str, legal: str) -> None:
+        super().__init__(f"{field}: {problem}; legal: {legal}")
+        self.field = field
+        self.problem = problem
+        self.legal = legal
+
+
+class Params(BaseModel):
+    # A prompt must not get into a traceback, and from there into a log.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, hide_input_in_errors=True
+    )
+
+
+GuidanceScale = Annotated[float, Field(ge=1, le=30)]
+
+
+class CheckpointDefaults(Params):
+    """Defaults that a checkpoint brings along, in `panoweave.json` beside `model_index.json`."""
+
+    guidance_scale: GuidanceScale = PAPER_GUIDANCE_SCALE
+
+
+class CheckpointTraits(Params):
+    """What a checkpoint decides: the sizes it works in, and the defaults that suit it.
+
+    `window_px = window_latents * px_per_latent`.
+    """
+
+    window_px: int = Field(gt=0)
+    px_per_latent: int = Field(gt=0)
+    tiny_decoder: bool = Field(False, description="Whether sync.decoder can be 'tiny'.")
+    defaults: CheckpointDefaults = CheckpointDefaults()
+
+    @property
+    def window_latents(self) -> int:
+        return self.window_px // self.px_per_latent

@@ -1,0 +1,123 @@
+"""Regions with prompts of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from core.diffusion.denoise import Denoiser
+from core.diffusion.layout import Backdrop, Layout, Region
+from core.diffusion.pipeline import SyncDiffusionPipeline
+from core.diffusion.windows import WindowPlan
+from core.params import PanoramaParams, SyncParams
+from core.params import Region as RegionParams
+from core.traits import CheckpointTraits, InvalidParams
+from tests.core import tiny
+
+TRAITS = CheckpointTraits(window_px=64, px_per_latent=8)
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> SyncDiffusionPipeline:
+    """In float64: equal means equal."""
+    made = tiny.pipeline(tmp_path)
+    for network in (made.unet, made.vae, made.text_encoder):
+        network.double()
+    return made
+
+
+def asked(**changes: Any) -> PanoramaParams:
+    base: dict[str, Any] = {"width": 128, "seed": 5, "steps": 5, "sync": SyncParams(weight=0)}
+    return PanoramaParams(**{"preset": "paper", "prompt": "a lake", **base, **changes})
+
+
+def latents(pipeline: SyncDiffusionPipeline, params: PanoramaParams) -> Tensor:
+    resolved = params.resolve(pipeline.traits)
+    with torch.no_grad():
+        noise = pipeline.draw_latents(resolved).double()
+        embeddings = pipeline.encode_prompt(resolved.prompt, "")
+        return pipeline.denoise(noise, resolved, embeddings, None, 3)
+
+
+def test_a_region_of_the_whole_picture_is_that_picture(pipeline: SyncDiffusionPipeline) -> None:
+    whole = RegionParams(prompt="a forest", x=0, width=128)
+    covered = latents(pipeline, asked(regions=[whole]))
+    forest, lake = latents(pipeline, asked(prompt="a forest")), latents(pipeline, asked())
+    torch.testing.assert_close(covered, forest, rtol=0, atol=1e-10)
+    assert (forest - lake).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("step", [0, 4])
+def test_blending_is_the_average_of_denoised_windows(
+    pipeline: SyncDiffusionPipeline, step: int
+) -> None:
+    """MultiDiffusion denoises every window under every prompt, and averages under the masks.
+
+    At step 0 each region's window stands before a plain colour, at step 4 no more.
+    """
+    params = asked().resolve(pipeline.traits)
+    grid = WindowPlan(params, pipeline.traits).grid(step)
+    torch.manual_seed(2)
+    canvas, noise = torch.randn(2, 1, 4, 8, 16, dtype=torch.float64)
+    masks = torch.zeros(2, 1, 1, 8, 16, dtype=torch.float64)
+    masks[0, ..., :7] = 1
+    masks[1, ..., 2:, 4:9] = 1  # over the first one, and next to it
+    colours = torch.randn(3, 4, 8, 8, dtype=torch.float64)
+    with torch.no_grad():
+        prompts = [pipeline.encode_prompt(text, "") for text in ("a lake", "a forest", "the sea")]
+        denoiser = Denoiser(pipeline.unet, pipeline.scheduler, prompts[0], 3.0, 3)
+        pipeline.scheduler.set_timesteps(5)
+        t = pipeline.scheduler.timesteps[step]
+        regions = [Region(mask, prompt) for mask, prompt in zip(masks, prompts[1:], strict=True)]
+        layout = Layout(regions, denoiser, Backdrop(lambda: colours, noise, denoiser), 5)
+        windows = grid.read(canvas)
+        background = denoiser.predict(windows, t)
+        ours = denoiser.step(windows, t, layout.blend(background, windows, grid, t, step))
+
+        total, weight = torch.zeros_like(windows), torch.zeros_like(windows)
+        shares = [1 - masks.amax(0), *masks]
+        for number, (share, prompt) in enumerate(zip(shares, prompts, strict=True)):
+            for index, window in enumerate(windows):
+                mask = grid.read(share)[index]
+                seen = window
+                if step == 0 and number:
+                    a = pipeline.scheduler.alphas_cumprod[t]
+                    behind = (
+                        a.sqrt() * colours[number - 1] + (1 - a).sqrt() * grid.read(noise)[index]
+                    )
+                    seen = mask * window + (1 - mask) * behind
+                single = Denoiser(pipeline.unet, pipeline.scheduler, prompt, 3.0, 1)
+                denoised = single.step(seen[None], t, single.predict(seen[None], t))[0]
+                total[index] += mask * denoised
+                weight[index] += mask
+    torch.testing.assert_close(ours, total / weight, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("box", "field", "legal"),
+    [
+        ({"x": 4, "width": 8}, "regions.0.x", "multiples of 8 from 0 to 120"),
+        ({"x": 128, "width": 8}, "regions.0.x", "multiples of 8 from 0 to 120"),
+        ({"x": 0, "width": 12}, "regions.0.width", "multiples of 8 from 8 to 128"),
+        ({"x": 64, "width": 72}, "regions.0.width", "multiples of 8 from 8 to 64"),
+        ({"x": 0, "width": 8, "y": 64}, "regions.0.y", "multiples of 8 from 0 to 56"),
+        ({"x": 0, "width": 8, "y": 8, "height": 64}, "regions.0.height", "from 8 to 56"),
+    ],
+)
+def test_a_box_lies_on_latents_inside_the_picture(
+    box: dict[str, int], field: str, legal: str
+) -> None:
+    region = RegionParams(prompt="a forest", **box)  # type: ignore[arg-type]
+    with pytest.raises(InvalidParams) as refused:
+        asked(regions=[region]).resolve(TRAITS)
+    assert refused.value.field == field
+    assert legal in refused.value.legal
+
+
+def test_a_box_reaches_down_to_the_bottom_unless_it_says_otherwise() -> None:
+    region = RegionParams(prompt="a forest", x=8, y=16, width=8)
+    assert asked(regions=[region]).resolve(TRAITS).regions[0].height == 64 - 16
