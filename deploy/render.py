@@ -119,3 +119,8 @@ def _report(panorama: Panorama, output: Path, took_s: float) -> None:
             f"Intra-LPIPS {panorama.coherence.intra_lpips:.3f} ({panorama.coherence.lpips_net}); "
             "lower is more coherent"
         )
+    for unread in panorama.unread:
+        out.print(
+            f"[yellow]{option_name(unread.field)}[/] is longer than the {unread.limit} tokens that "
+            f"the model reads; not read: {escape(repr(unread.text))}"
+        )

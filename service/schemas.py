@@ -56,6 +56,12 @@ class ProgressView(_View):
     eta_s: float | None = Field(description="Seconds until it is finished, where known.")
 
 
+class WarningView(_View):
+    code: Literal["prompt_truncated"]
+    field: str = Field(description="The field of the request that it is about.")
+    detail: str
+
+
 class ResultView(_View):
     image_url: str = Field(description="Presigned when read: fetch it soon, or read again.")
     preview_url: str
@@ -66,6 +72,9 @@ class ResultView(_View):
     sha256: str
     coherence: dict[str, float | str]
     timings_s: dict[str, float]
+    warnings: list[WarningView] = Field(
+        description="What to know of it: a prompt that was longer than the model reads, say."
+    )
 
 
 class ErrorView(_View):

@@ -15,9 +15,10 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from core.diffusion.pipeline import Panorama
+from core.diffusion.prompts import Unread
 from core.jobs.failures import ObjectStoreError
 from core.jobs.objects import ObjectStore
-from core.jobs.record import JobRecord, Result, Status
+from core.jobs.record import JobRecord, Result, ResultWarning, Status
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ def upload(
         sha256=hashlib.sha256(picture).hexdigest(),
         coherence=asdict(panorama.coherence) if panorama.coherence else {},
         timings_s=panorama.timings_s,
+        warnings=[_about_truncation(unread) for unread in panorama.unread],
     )
     for key, body, content_type in (
         (keys.image, picture, "image/png"),
@@ -69,6 +71,15 @@ def upload(
     ):
         _put_patiently(objects, key, body, content_type, check, deadline)
     return result
+
+
+def _about_truncation(unread: Unread) -> ResultWarning:
+    return ResultWarning(
+        code="prompt_truncated",
+        field=unread.field,
+        detail=f"has {unread.tokens} tokens, of which the model reads {unread.limit}; "
+        f"not read: {unread.text!r}",
+    )
 
 
 def encode_png(panorama: Panorama) -> bytes:

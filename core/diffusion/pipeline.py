@@ -21,6 +21,7 @@ from core.diffusion.denoise import Denoiser, PromptEmbeddings, check_scheduler
 from core.diffusion.errors import CheckpointError
 from core.diffusion.layout import Backdrop, Layout, Region, box, plain_pictures
 from core.diffusion.perceptual import PerceptualLoss
+from core.diffusion.prompts import Unread, find_unread
 from core.diffusion.synchronize import Synchronizer
 from core.diffusion.windows import WindowPlan
 from core.params import DEFAULT_WINDOW_BATCH, PanoramaParams, ResolvedParams
@@ -47,6 +48,7 @@ class Panorama:
     params: ResolvedParams
     coherence: Coherence | None  # None: no meter, or the picture holds fewer than two windows
     timings_s: dict[str, float]  # encode, denoise, decode, measure
+    unread: list[Unread]  # prompts that the text encoder did not read to their ends
 
     @property
     def seed(self) -> int:
@@ -155,7 +157,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
                 image = to_pil(decode_whole(self.vae, latents, self.traits.window_latents))
             with _clock(timings, "measure"):
                 coherence = self.measure(image)
-        return Panorama(image, resolved, coherence, timings)
+        return Panorama(image, resolved, coherence, timings, find_unread(self.tokenizer, resolved))
 
     def denoise(
         self,

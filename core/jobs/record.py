@@ -6,7 +6,7 @@ import secrets
 import time
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -70,6 +70,14 @@ class ObjectKeys(_Part):
         )
 
 
+class ResultWarning(_Part):
+    """Something that the caller should know of a panorama that was made all the same."""
+
+    code: Literal["prompt_truncated"]
+    field: str
+    detail: str
+
+
 class Result(_Part):
     keys: ObjectKeys
     width: int
@@ -79,6 +87,7 @@ class Result(_Part):
     sha256: str
     coherence: dict[str, float | str]
     timings_s: dict[str, float]
+    warnings: list[ResultWarning] = []  # none in records of an earlier version
 
 
 class Failure(_Part):

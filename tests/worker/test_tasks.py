@@ -85,6 +85,32 @@ def test_the_picture_is_the_pipelines(workshop: Workshop, post: Post) -> None:
     assert stored.tobytes() == direct.tobytes()
 
 
+def test_a_prompt_that_is_too_long_is_made_and_said_so(workshop: Workshop, post: Post) -> None:
+    ended = run(workshop, post(prompt="abcdefghijklmnop"))
+    assert ended is not None
+    assert ended.result is not None
+    (warning,) = ended.result.warnings
+    assert (warning.code, warning.field) == ("prompt_truncated", "prompt")
+    assert warning.detail == "has 16 tokens, of which the model reads 14; not read: 'op'"
+
+
+@pytest.mark.parametrize(
+    ("changes", "sphere"),
+    [({"loop": True}, True), ({}, False), ({"loop": True, "width": 192}, False)],
+)
+def test_only_what_is_a_sphere_says_so(
+    workshop: Workshop, post: Post, changes: dict[str, object], sphere: bool
+) -> None:
+    """All around, and half as high as wide."""
+    ended = run(workshop, post(steps=1, **changes))
+    assert ended is not None
+    assert ended.result is not None
+    picture = Image.open(io.BytesIO(workshop.objects.get(ended.result.keys.image)))
+    xmp = picture.text.get("XML:com.adobe.xmp", "")  # type: ignore[attr-defined]
+    assert ('ProjectionType="equirectangular"' in xmp) is sphere
+    assert ('FullPanoWidthPixels="128"' in xmp) is sphere
+
+
 def test_cancel_at_a_step(workshop: Workshop, post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
     record = post()
     steps: list[int] = []

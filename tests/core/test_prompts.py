@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.diffusion.pipeline import SyncDiffusionPipeline
+from core.diffusion.prompts import Unread, find_unread
+from core.params import PanoramaParams, Region
+from tests.core import tiny
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> SyncDiffusionPipeline:
+    return tiny.pipeline(tmp_path)  # a token is a letter; 16, two of them special
+
+
+def unread(pipeline: SyncDiffusionPipeline, params: PanoramaParams) -> list[Unread]:
+    return find_unread(pipeline.tokenizer, params.resolve(pipeline.traits))
+
+
+def test_what_the_text_encoder_does_not_read_is_reported(pipeline: SyncDiffusionPipeline) -> None:
+    params = PanoramaParams(
+        prompt="abcdefghijklmnopqr",
+        negative_prompt="abcdefghijklmn",
+        regions=[Region(prompt="aaaaaaaaaaaaaabc", x=0, width=64)],
+    )
+    assert unread(pipeline, params) == [
+        Unread("prompt", tokens=18, limit=14, text="opqr"),
+        Unread("regions.0.prompt", tokens=16, limit=14, text="bc"),
+    ]
+
+
+def test_the_rest_does_not_change_the_picture(pipeline: SyncDiffusionPipeline) -> None:
+    """What is reported as not read really is not: two prompts that differ in it are the same."""
+    one, other, shorter = (
+        pipeline.encode_prompt(prompt, "").conditional
+        for prompt in ("abcdefghijklmnopqr", "abcdefghijklmnxyz", "abcdefghijklmx")
+    )
+    assert one.equal(other)
+    assert not one.equal(shorter)
