@@ -140,7 +140,7 @@ def load_plain(checkpoint: str, ours: SyncDiffusionPipeline) -> SyncDiffusionPip
 
 def _start(plain: SyncDiffusionPipeline, params: ResolvedParams) -> tuple[Tensor, Any]:
     with torch.no_grad():
-        return plain.draw_latents(params), plain.encode_prompt(params.prompt, "")
+        return plain.draw_noise(params), plain.encode_prompt(params.prompt, "")
 
 
 def run_transcription(plain: SyncDiffusionPipeline) -> Run:

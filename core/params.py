@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, ConfigDict, Field
 
-from core.presets import DEFAULT_PRESET, PRESETS, Decoder, PresetName, Windows
+from core.presets import DEFAULT_PRESET, PRESETS, Decoder, PresetName, SchedulerName, Windows
 from core.sizes import (
     DEFAULT_WINDOWS_HIGH,
     DEFAULT_WINDOWS_WIDE,
@@ -133,6 +133,11 @@ class PanoramaParams(Params):
     guidance_scale: GuidanceScale | None = Field(
         None, description="Classifier-free guidance. Default: what suits the checkpoint."
     )
+    scheduler: SchedulerName | None = Field(
+        None,
+        description="What takes the reverse steps. Default: what suits the checkpoint, 'ddim' for "
+        "most; 'lcm' for those that were distilled to a few steps.",
+    )
     stride: Side | None = Field(
         None, description="Pixels between neighbouring windows. Default: a quarter window."
     )
@@ -195,6 +200,7 @@ class ResolvedParams(PanoramaParams):
     steps: Annotated[int, Field(ge=1, le=MAX_STEPS)]
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)]
     guidance_scale: GuidanceScale
+    scheduler: SchedulerName = "ddim"  # the only one there was in earlier versions
     stride: Side
     windows: Windows
     regions: Sequence[ResolvedRegion] = []
@@ -225,6 +231,7 @@ class ResolvedParams(PanoramaParams):
                 if asked.guidance_scale is None
                 else asked.guidance_scale
             ),
+            scheduler=_or(asked.scheduler, traits.defaults.scheduler),
             stride=stride,
             loop=asked.loop,
             regions=[

@@ -10,6 +10,7 @@ from typing import Final, Literal
 PresetName = Literal["paper", "balanced", "fast"]
 Windows = Literal["overlapping", "shifted"]
 Decoder = Literal["full", "tiny"]
+SchedulerName = Literal["ddim", "euler", "dpm++", "lcm"]
 DEFAULT_PRESET: Final[PresetName] = "balanced"
 
 

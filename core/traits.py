@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from core.presets import SchedulerName
+
 PAPER_GUIDANCE_SCALE = 7.5
 
 
@@ -33,6 +35,7 @@ class CheckpointDefaults(Params):
     """Defaults that a checkpoint brings along, in `panoweave.json` beside `model_index.json`."""
 
     guidance_scale: GuidanceScale = PAPER_GUIDANCE_SCALE
+    scheduler: SchedulerName = "ddim"
 
 
 class CheckpointTraits(Params):

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from core.diffusion.denoise import Denoiser, PromptEmbeddings, in_batches
+from core.diffusion.sampler import Sampler, Step
 from core.diffusion.windows import WindowGrid
 from core.params import ResolvedRegion
 
@@ -60,12 +61,10 @@ class Layout:
         self._backdrop = backdrop
         self._bootstrap_steps = round(_BOOTSTRAP_SHARE * steps)
 
-    def blend(
-        self, predictions: Tensor, windows: Tensor, grid: WindowGrid, t: Tensor, step: int
-    ) -> Tensor:
+    def blend(self, predictions: Tensor, windows: Tensor, grid: WindowGrid, step: Step) -> Tensor:
         """The background's predictions for windows (N, C, S, S), and each region's in its place.
 
-        sum_i M_i eps_i / sum_i M_i: DDIM's step is linear in the prediction, so this is
+        sum_i M_i eps_i / sum_i M_i: A step is linear in the prediction, so this is
         MultiDiffusion's average of denoised windows (Eq. 5).
         """
         if not self._regions:
@@ -75,12 +74,12 @@ class Layout:
         total, weight = predictions * outside, outside + torch.stack(masks).sum(0)
         for number, (region, mask) in enumerate(zip(self._regions, masks, strict=True)):
             seen = windows
-            if step < self._bootstrap_steps:
-                behind = self._backdrop.at(grid, t, step + number)
+            if step.index < self._bootstrap_steps:
+                behind = self._backdrop.at(grid, step, step.index + number)
                 seen = windows * mask + behind * (1 - mask)
             touched = mask.flatten(1).any(1).nonzero().flatten().tolist()
             for batch in in_batches(touched, self._denoiser.window_batch):
-                own = self._denoiser.predict(seen[batch], t, region.embeddings)
+                own = self._denoiser.predict(seen[batch], step, region.embeddings)
                 total[batch] += own * mask[batch]
         return total / weight
 
@@ -88,17 +87,17 @@ class Layout:
 class Backdrop:
     """Windows of one colour, noised to any step: what a region first takes shape before."""
 
-    def __init__(self, colours: Callable[[], Tensor], noise: Tensor, denoiser: Denoiser) -> None:
+    def __init__(self, colours: Callable[[], Tensor], noise: Tensor, sampler: Sampler) -> None:
         """`colours`: makes the latents (K, C, S, S); `noise`: the canvas's first (1, C, h, w)."""
         self._make_colours = colours
         self._noise = noise
-        self._denoiser = denoiser
+        self._sampler = sampler
 
-    def at(self, grid: WindowGrid, t: Tensor, number: int) -> Tensor:
-        """Windows (N, C, S, S) at timestep t, of the colour of that number."""
+    def at(self, grid: WindowGrid, step: Step, number: int) -> Tensor:
+        """Windows (N, C, S, S) at a step, of the colour of that number."""
         colour = self._colours[number % len(self._colours)]
         noise = grid.read(self._noise)
-        return self._denoiser.noised(colour.expand_as(noise), noise, t)
+        return self._sampler.noised(colour.expand_as(noise), noise, step)
 
     @cached_property
     def _colours(self) -> Tensor:

@@ -17,11 +17,12 @@ from torch import Tensor
 
 from core.diffusion.coherence import Coherence, CoherenceMeter
 from core.diffusion.decode import decode_canvas, decode_ring, encode, to_pil
-from core.diffusion.denoise import Denoiser, PromptEmbeddings, check_scheduler
+from core.diffusion.denoise import Denoiser, PromptEmbeddings
 from core.diffusion.errors import CheckpointError
 from core.diffusion.layout import Backdrop, Layout, Region, box, plain_pictures
 from core.diffusion.perceptual import PerceptualLoss
 from core.diffusion.prompts import Unread, find_unread
+from core.diffusion.sampler import Sampler, check_scheduler
 from core.diffusion.synchronize import Synchronizer
 from core.diffusion.windows import WindowPlan
 from core.params import DEFAULT_WINDOW_BATCH, PanoramaParams, ResolvedParams
@@ -150,7 +151,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
                 embeddings = self.encode_prompt(resolved.prompt, resolved.negative_prompt)
             with _clock(timings, "denoise"):
                 latents = self.denoise(
-                    self.draw_latents(resolved), resolved, embeddings, on_step, window_batch
+                    self.draw_noise(resolved), resolved, embeddings, on_step, window_batch
                 )
             with _clock(timings, "decode"):
                 decode_whole = decode_ring if resolved.loop else decode_canvas
@@ -161,7 +162,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
 
     def denoise(
         self,
-        latents: Tensor,
+        noise: Tensor,
         params: ResolvedParams,
         embeddings: PromptEmbeddings,
         on_step: OnStep | None,
@@ -169,25 +170,28 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
     ) -> Tensor:
         """All reverse steps, from noise to clean latents (1, C, H/f, W/f): Algorithm 1."""
         plan = WindowPlan(params, self.traits)
-        denoiser = Denoiser(
-            self.unet, self.scheduler, embeddings, params.guidance_scale, window_batch
+        sampler = Sampler(self.scheduler, params.scheduler, params.steps, params.seed, noise.device)
+        denoiser = Denoiser(self.unet, embeddings, params.guidance_scale, window_batch)
+        synchronizer = Synchronizer(
+            denoiser, sampler, self._decoder(params), self.perceptual, params.sync
         )
-        synchronizer = Synchronizer(denoiser, self._decoder(params), self.perceptual, params.sync)
-        layout = self._layout(params, denoiser, latents)
-        self.scheduler.set_timesteps(params.steps, device=latents.device)
+        layout = self._layout(params, denoiser, sampler, noise)
 
-        for step, t in enumerate(self.scheduler.timesteps):
-            grid = plan.grid(step)
+        latents = sampler.begin(noise)
+        for step in sampler.steps:
+            grid = plan.grid(step.index)
             windows, anchor = grid.read(latents), plan.anchor(latents, grid)  # (N, C, S, S)
-            windows, known = synchronizer.synchronize(windows, anchor, t, step)  # SyncDiffusion
-            predictions = denoiser.predict_all(windows, t, known)
-            predictions = layout.blend(predictions, windows, grid, t, step)  # regions' prompts
-            latents = grid.merge(denoiser.step(windows, t, predictions))  # MultiDiffusion
+            windows, known = synchronizer.synchronize(windows, anchor, step)  # SyncDiffusion
+            predictions = denoiser.predict_all(windows, step, known)
+            predictions = layout.blend(predictions, windows, grid, step)  # regions' prompts
+            latents = sampler.step(grid.merge(windows), step, grid.merge(predictions))
             if on_step:
-                on_step(StepReport(step + 1, params.steps, latents))
+                on_step(StepReport(step.index + 1, params.steps, latents))
         return latents
 
-    def _layout(self, params: ResolvedParams, denoiser: Denoiser, noise: Tensor) -> Layout:
+    def _layout(
+        self, params: ResolvedParams, denoiser: Denoiser, sampler: Sampler, noise: Tensor
+    ) -> Layout:
         scale, (height, width) = self.traits.px_per_latent, noise.shape[-2:]
         regions = [
             Region(
@@ -196,7 +200,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             )
             for region in params.regions
         ]
-        backdrop = Backdrop(lambda: self._plain_windows().to(noise), noise, denoiser)
+        backdrop = Backdrop(lambda: self._plain_windows().to(noise), noise, sampler)
         return Layout(regions, denoiser, backdrop, params.steps)
 
     def _plain_windows(self) -> Tensor:
@@ -213,13 +217,12 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
     def measure(self, image: Image.Image) -> Coherence | None:
         return self.meter.measure(image, self.traits.window_px) if self.meter else None
 
-    def draw_latents(self, params: ResolvedParams) -> Tensor:
-        """Initial noise (1, C, H/f, W/f), drawn on the CPU: a seed means the same on any device."""
+    def draw_noise(self, params: ResolvedParams) -> Tensor:
+        """Unit noise (1, C, H/f, W/f), drawn on the CPU: a seed means the same on any device."""
         scale = self.traits.px_per_latent
         shape = (1, self.unet.config.in_channels, params.height // scale, params.width // scale)
         generator = torch.Generator("cpu").manual_seed(params.seed)
-        noise = torch.randn(shape, generator=generator) * float(self.scheduler.init_noise_sigma)
-        return noise.to(self.unet.device)
+        return torch.randn(shape, generator=generator).to(self.unet.device)
 
     def encode_prompt(self, prompt: str, negative_prompt: str) -> PromptEmbeddings:
         """Text embeddings of the prompt and the negative prompt, (1, tokens, channels) each."""

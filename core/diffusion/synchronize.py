@@ -1,6 +1,6 @@
 """SyncDiffusion (arXiv 2306.05178), Algorithm 1: windows descend towards the anchor's look.
 
-Paper -> code: w -> SyncParams.weight, z_v -> windows, phi_theta -> Denoiser.foresee,
+Paper -> code: w -> SyncParams.weight, z_v -> windows, phi_theta -> Sampler.foresee,
 D -> decode, L -> perceptual.distance, I_0 -> target.
 """
 
@@ -15,6 +15,7 @@ from core.diffusion.decode import decode
 from core.diffusion.denoise import Denoiser, in_batches
 from core.diffusion.errors import NonFiniteGradientError, PerceptualWeightsError
 from core.diffusion.perceptual import Embedding, PerceptualLoss, distance
+from core.diffusion.sampler import Sampler, Step
 from core.diffusion.windows import Anchor
 from core.params import ResolvedSync
 
@@ -35,6 +36,7 @@ class Synchronizer:
     def __init__(
         self,
         denoiser: Denoiser,
+        sampler: Sampler,
         decoder: Any,
         perceptual: PerceptualLoss | None,
         sync: ResolvedSync,
@@ -46,51 +48,52 @@ class Synchronizer:
                 'set pipeline.perceptual = load_perceptual("stlpips-alex")'
             )
         self._denoiser = denoiser
+        self._sampler = sampler
         self._decoder = decoder
         self._perceptual = perceptual
         self._sync = sync
 
     def synchronize(
-        self, windows: Tensor, anchor: Anchor, t: Tensor, step: int
+        self, windows: Tensor, anchor: Anchor, step: Step
     ) -> tuple[Tensor, dict[int, Tensor]]:
         """Pull all windows (N, C, S, S) but the anchor towards the anchor: Algorithm 1, l. 3-8.
 
         Returns the windows and, by index, the predictions that serve the denoising step as well:
         the anchor's, which stays where it is, and all others where `reuse_prediction` says so.
         """
-        weight = weight_at(self._sync, step)
+        weight = weight_at(self._sync, step.index)
         others = [index for index in range(len(windows)) if index != anchor.index]
         if not weight or not others:
             return windows, {}
-        prediction = self._denoiser.predict(anchor.window, t)
+        prediction = self._denoiser.predict(anchor.window, step)
         known = {} if anchor.index is None else {anchor.index: prediction[0]}
-        target = self._look(anchor.window, t, prediction)
+        target = self._look(anchor.window, step, prediction)
         pulled = windows.clone()
         for batch in in_batches(others, self._denoiser.window_batch):
-            gradient, predictions = self._gradient(windows[batch], t, target)
-            _check_finite(gradient, batch, step)
+            gradient, predictions = self._gradient(windows[batch], step, target)
+            _check_finite(gradient, batch, step.index)
             pulled[batch] -= _shortened(weight * gradient, self._sync.max_move)
             if self._sync.reuse_prediction:
                 known.update(zip(batch, predictions, strict=True))
         return pulled, known
 
-    def _gradient(self, windows: Tensor, t: Tensor, target: Embedding) -> tuple[Tensor, Tensor]:
+    def _gradient(self, windows: Tensor, step: Step, target: Embedding) -> tuple[Tensor, Tensor]:
         """d/dz_v L(D(x0(z_v, t)), I_0), line 7, for windows (N, C, S, S); the predictions too.
 
         Through the perceptual network, the clamp, the decoder, the guidance and the UNet.
         """
         with torch.enable_grad():
             z = windows.detach().requires_grad_()
-            prediction = self._denoiser.predict(z, t)
-            embedding = self._look(z, t, prediction)
+            prediction = self._denoiser.predict(z, step)
+            embedding = self._look(z, step, prediction)
             # Windows do not see one another, so the gradient of the sum is each window's own.
             loss = distance(embedding, target).sum()
             (gradient,) = torch.autograd.grad(loss * _LOSS_SCALE, z)
         return gradient / _LOSS_SCALE, prediction.detach()
 
-    def _look(self, windows: Tensor, t: Tensor, prediction: Tensor) -> Embedding:
+    def _look(self, windows: Tensor, step: Step, prediction: Tensor) -> Embedding:
         assert self._perceptual is not None  # the constructor's promise where weight > 0
-        foreseen = self._denoiser.foresee(windows, t, prediction)
+        foreseen = self._sampler.foresee(windows, step, prediction)
         return self._perceptual.embed(decode(self._decoder, foreseen))
 
 

@@ -49,7 +49,7 @@ def ours(pipeline: SyncDiffusionPipeline, asked: PanoramaParams, window_batch: i
     resolved = asked.resolve(pipeline.traits)
     with torch.no_grad():
         embeddings = pipeline.encode_prompt(resolved.prompt, resolved.negative_prompt)
-        noise = pipeline.draw_latents(resolved).to(pipeline.unet.dtype)
+        noise = pipeline.draw_noise(resolved).to(pipeline.unet.dtype)
         return pipeline.denoise(noise, resolved, embeddings, None, window_batch)
 
 
@@ -57,7 +57,7 @@ def papers(pipeline: SyncDiffusionPipeline, asked: PanoramaParams) -> Tensor:
     resolved = asked.resolve(pipeline.traits)
     with torch.no_grad():
         embeddings = pipeline.encode_prompt(resolved.prompt, resolved.negative_prompt)
-    noise = pipeline.draw_latents(resolved).to(pipeline.unet.dtype)
+    noise = pipeline.draw_noise(resolved).to(pipeline.unet.dtype)
     return run_algorithm_1(pipeline, resolved, noise, embeddings)
 
 
@@ -115,7 +115,7 @@ def test_multidiffusion_equals_diffusers(tmp_path: Path) -> None:
         width=asked.width,
         num_inference_steps=asked.steps,
         guidance_scale=asked.resolve(pipeline.traits).guidance_scale,
-        latents=pipeline.draw_latents(asked.resolve(pipeline.traits)),
+        latents=pipeline.draw_noise(asked.resolve(pipeline.traits)),
         output_type="latent",
     ).images
     torch.testing.assert_close(ours(pipeline, asked), expected, rtol=1e-4, atol=1e-4)
@@ -126,7 +126,7 @@ def test_stride_of_a_window_gives_independent_windows(tmp_path: Path) -> None:
     pipeline = tiny.pipeline(tmp_path)
     asked = params(width=192, stride=64, sync={"weight": 0})
     resolved = asked.resolve(pipeline.traits)
-    noise = pipeline.draw_latents(resolved)
+    noise = pipeline.draw_noise(resolved)
     whole = ours(pipeline, asked)
     single = params(width=64, stride=64, sync={"weight": 0}).resolve(pipeline.traits)
     with torch.no_grad():

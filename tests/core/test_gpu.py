@@ -40,7 +40,7 @@ def latents(pipeline: SyncDiffusionPipeline, **changes: Any) -> Tensor:
     resolved = params.resolve(pipeline.traits)
     with torch.no_grad():
         embeddings = pipeline.encode_prompt(resolved.prompt, "")
-        noise = pipeline.draw_latents(resolved)
+        noise = pipeline.draw_noise(resolved)
         return pipeline.denoise(noise, resolved, embeddings, None, 8).cpu()
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from core.diffusion.denoise import Denoiser
 from core.diffusion.layout import Backdrop, Layout, Region
 from core.diffusion.pipeline import SyncDiffusionPipeline
+from core.diffusion.sampler import Sampler
 from core.diffusion.windows import WindowPlan
 from core.params import PanoramaParams, SyncParams
 from core.params import Region as RegionParams
@@ -38,7 +39,7 @@ def asked(**changes: Any) -> PanoramaParams:
 def latents(pipeline: SyncDiffusionPipeline, params: PanoramaParams) -> Tensor:
     resolved = params.resolve(pipeline.traits)
     with torch.no_grad():
-        noise = pipeline.draw_latents(resolved).double()
+        noise = pipeline.draw_noise(resolved).double()
         embeddings = pipeline.encode_prompt(resolved.prompt, "")
         return pipeline.denoise(noise, resolved, embeddings, None, 3)
 
@@ -69,14 +70,14 @@ def test_blending_is_the_average_of_denoised_windows(
     colours = torch.randn(3, 4, 8, 8, dtype=torch.float64)
     with torch.no_grad():
         prompts = [pipeline.encode_prompt(text, "") for text in ("a lake", "a forest", "the sea")]
-        denoiser = Denoiser(pipeline.unet, pipeline.scheduler, prompts[0], 3.0, 3)
-        pipeline.scheduler.set_timesteps(5)
-        t = pipeline.scheduler.timesteps[step]
+        denoiser = Denoiser(pipeline.unet, prompts[0], 3.0, 3)
+        sampler = Sampler(pipeline.scheduler, "ddim", 5, 0, canvas.device)
+        now = sampler.steps[step]
         regions = [Region(mask, prompt) for mask, prompt in zip(masks, prompts[1:], strict=True)]
-        layout = Layout(regions, denoiser, Backdrop(lambda: colours, noise, denoiser), 5)
+        layout = Layout(regions, denoiser, Backdrop(lambda: colours, noise, sampler), 5)
         windows = grid.read(canvas)
-        background = denoiser.predict(windows, t)
-        ours = denoiser.step(windows, t, layout.blend(background, windows, grid, t, step))
+        background = denoiser.predict(windows, now)
+        ours = sampler.step(windows, now, layout.blend(background, windows, grid, now))
 
         total, weight = torch.zeros_like(windows), torch.zeros_like(windows)
         shares = [1 - masks.amax(0), *masks]
@@ -85,13 +86,13 @@ def test_blending_is_the_average_of_denoised_windows(
                 mask = grid.read(share)[index]
                 seen = window
                 if step == 0 and number:
-                    a = pipeline.scheduler.alphas_cumprod[t]
+                    a = pipeline.scheduler.alphas_cumprod[now.t]
                     behind = (
                         a.sqrt() * colours[number - 1] + (1 - a).sqrt() * grid.read(noise)[index]
                     )
                     seen = mask * window + (1 - mask) * behind
-                single = Denoiser(pipeline.unet, pipeline.scheduler, prompt, 3.0, 1)
-                denoised = single.step(seen[None], t, single.predict(seen[None], t))[0]
+                single = Denoiser(pipeline.unet, prompt, 3.0, 1)
+                denoised = sampler.step(seen[None], now, single.predict(seen[None], now))[0]
                 total[index] += mask * denoised
                 weight[index] += mask
     torch.testing.assert_close(ours, total / weight, rtol=0, atol=1e-6)

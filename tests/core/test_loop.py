@@ -36,7 +36,7 @@ def denoise(pipeline: SyncDiffusionPipeline, anchor: int, rolled: int) -> Tensor
         prompt="a lake", seed=3, width=128, loop=True, steps=3, preset="paper", sync=sync
     ).resolve(pipeline.traits)
     with torch.no_grad():
-        noise = pipeline.draw_latents(params).double().roll(rolled, dims=-1)
+        noise = pipeline.draw_noise(params).double().roll(rolled, dims=-1)
         embeddings = pipeline.encode_prompt("a lake", "")
         return pipeline.denoise(noise, params, embeddings, None, 4)
 

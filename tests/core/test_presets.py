@@ -15,6 +15,7 @@ from core.diffusion.errors import CheckpointError
 from core.diffusion.perceptual import Embedding, PerceptualLoss
 from core.diffusion.perceptual_weights import load_perceptual
 from core.diffusion.pipeline import SyncDiffusionPipeline
+from core.diffusion.sampler import Sampler
 from core.diffusion.synchronize import Synchronizer
 from core.diffusion.windows import WindowPlan
 from core.params import PanoramaParams, SyncParams
@@ -66,7 +67,7 @@ def latents(pipeline: SyncDiffusionPipeline, params: PanoramaParams) -> Tensor:
     resolved = params.resolve(pipeline.traits)
     with torch.no_grad():
         embeddings = pipeline.encode_prompt(resolved.prompt, "")
-        noise = pipeline.draw_latents(resolved)
+        noise = pipeline.draw_noise(resolved)
         return pipeline.denoise(noise, resolved, embeddings, None, 3)
 
 
@@ -139,14 +140,15 @@ def test_no_window_is_moved_farther_than_asked(pipeline: SyncDiffusionPipeline) 
         params = asked(steps=1, sync=sync).resolve(pipeline.traits)
         with torch.no_grad():
             embeddings = pipeline.encode_prompt("a lake", "")
-            noise = pipeline.draw_latents(params)
+            noise = pipeline.draw_noise(params)
             plan = WindowPlan(params, pipeline.traits)
-            denoiser = Denoiser(pipeline.unet, pipeline.scheduler, embeddings, 3.0, 2)
-            pipeline.scheduler.set_timesteps(1)
+            sampler = Sampler(pipeline.scheduler, "ddim", 1, 0, noise.device)
+            denoiser = Denoiser(pipeline.unet, embeddings, 3.0, 2)
+            synchronizer = Synchronizer(
+                denoiser, sampler, pipeline.vae, pipeline.perceptual, params.sync
+            )
             windows, anchor = plan.grid(0).read(noise), plan.anchor(noise, plan.grid(0))
-            synchronizer = Synchronizer(denoiser, pipeline.vae, pipeline.perceptual, params.sync)
-            t = pipeline.scheduler.timesteps[0]
-            moved, _ = synchronizer.synchronize(windows, anchor, t, 0)
+            moved, _ = synchronizer.synchronize(windows, anchor, sampler.steps[0])
             return (moved - windows).flatten(1)
 
     free = moves(1_000)

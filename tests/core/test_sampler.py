@@ -1,0 +1,145 @@
+"""Schedulers step canvases, and that is what they would have done to windows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from torch import Tensor
+
+from core.diffusion.errors import UnsupportedSchedulerError
+from core.diffusion.perceptual import PerceptualLoss
+from core.diffusion.pipeline import SyncDiffusionPipeline
+from core.diffusion.sampler import SCHEDULERS, Sampler
+from core.diffusion.windows import Canvas, WindowGrid
+from core.params import PanoramaParams, SyncParams
+from core.presets import PRESETS, PresetName, SchedulerName
+from tests.core import tiny
+
+NAMES = get_args(SchedulerName)
+CPU = torch.device("cpu")
+
+
+def native(pipeline: SyncDiffusionPipeline, name: SchedulerName) -> Any:
+    """diffusers' own, over the checkpoint's noise schedule."""
+    return SCHEDULERS[name].from_config(pipeline.scheduler.config)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+def test_one_window_is_stable_diffusions_picture(
+    tmp_path: Path, name: SchedulerName, prediction_type: str
+) -> None:
+    pipeline = tiny.pipeline(tmp_path, prediction_type=prediction_type)
+    params = PanoramaParams(
+        prompt="a lake",
+        seed=4,
+        width=64,
+        steps=5,
+        scheduler=name,
+        preset="paper",
+        sync=SyncParams(weight=0),
+    ).resolve(pipeline.traits)
+    with torch.no_grad():
+        noise = pipeline.draw_noise(params)
+        embeddings = pipeline.encode_prompt("a lake", "")
+        ours = pipeline.denoise(noise, params, embeddings, None, 1)
+
+    scheduler = native(pipeline, name)
+    reference = StableDiffusionPipeline(
+        **{**pipeline.components, "scheduler": scheduler},
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    reference.set_progress_bar_config(disable=True)
+    expected = reference(
+        prompt="a lake",
+        height=64,
+        width=64,
+        num_inference_steps=5,
+        guidance_scale=params.guidance_scale,
+        latents=noise,
+        generator=torch.Generator().manual_seed(params.seed),
+        output_type="latent",
+    ).images
+    torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["ddim", "euler", "dpm++"])
+def test_merging_first_is_averaging_windows_stepped_one_by_one(
+    tmp_path: Path, name: SchedulerName
+) -> None:
+    """Each window with a scheduler and a memory of its own, over five steps of any predictions."""
+    pipeline = tiny.pipeline(tmp_path)
+    grid = WindowGrid.overlapping(Canvas(8, 16), window=8, stride=2)
+    torch.manual_seed(1)
+    canvas = torch.randn(1, 4, 8, 16)
+    sampler = Sampler(pipeline.scheduler, name, 5, 0, CPU)
+    own = [native(pipeline, name) for _ in range(len(grid))]
+    for scheduler in own:
+        scheduler.set_timesteps(5)
+    apart = canvas * (1 + float(own[0].sigmas[0]) ** 2) ** 0.5 if name == "euler" else canvas
+    for step in sampler.steps:
+        predictions = torch.randn(len(grid), 4, 8, 8)
+        canvas = sampler.step(canvas, step, grid.merge(predictions))
+        stepped = []
+        for scheduler, window, prediction in zip(own, grid.read(apart), predictions, strict=True):
+            scheduler.scale_model_input(window[None], step.t)
+            stepped.append(scheduler.step(prediction[None], step.t, window[None]).prev_sample)
+        apart = grid.merge(torch.cat(stepped))
+    torch.testing.assert_close(canvas, apart, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["ddim", "euler"])
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
+def test_what_is_foreseen_is_what_the_scheduler_foresees(
+    tmp_path: Path, name: SchedulerName, prediction_type: str
+) -> None:
+    pipeline = tiny.pipeline(tmp_path, prediction_type=prediction_type)
+    sampler = Sampler(pipeline.scheduler, name, 4, 0, CPU)
+    scheduler = native(pipeline, name)
+    scheduler.set_timesteps(4)
+    torch.manual_seed(2)
+    for step in sampler.steps:
+        latents, prediction = torch.randn(2, 1, 4, 8, 8)
+        scale = (1 + float(scheduler.sigmas[step.index]) ** 2) ** 0.5 if name == "euler" else 1
+        scheduler.scale_model_input(latents, step.t)
+        expected = scheduler.step(prediction, step.t, latents * scale).pred_original_sample
+        foreseen = sampler.foresee(latents, step, prediction)
+        torch.testing.assert_close(foreseen, expected, rtol=1e-3, atol=1e-3)
+
+
+def denoised(pipeline: SyncDiffusionPipeline, **asked: Any) -> Tensor:
+    params = PanoramaParams(prompt="a lake", seed=4, width=128, steps=5, **asked)
+    resolved = params.resolve(pipeline.traits)
+    with torch.no_grad():
+        noise = pipeline.draw_noise(resolved)
+        return pipeline.denoise(noise, resolved, pipeline.encode_prompt("a lake", ""), None, 4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_scheduler_synchronises(
+    tmp_path: Path, perceptual: PerceptualLoss, name: SchedulerName, preset: PresetName
+) -> None:
+    pipeline = tiny.pipeline(tmp_path)
+    pipeline.perceptual = perceptual
+    pulled = denoised(pipeline, scheduler=name, preset=preset)
+    alone = denoised(pipeline, scheduler=name, preset=preset, sync=SyncParams(weight=0))
+    assert pulled.isfinite().all()
+    assert (pulled - alone).abs().max() > 1e-4
+    again = denoised(pipeline, scheduler=name, preset=preset)
+    assert torch.equal(pulled, again)  # no state of one panorama gets into the next
+
+
+def test_a_prediction_type_without_a_noise_schedule_is_refused(tmp_path: Path) -> None:
+    parts = tiny.components(tmp_path)
+    parts["scheduler"] = SCHEDULERS["dpm++"](
+        prediction_type="flow_prediction", use_flow_sigmas=True
+    )
+    with pytest.raises(UnsupportedSchedulerError, match="flow_prediction"):
+        SyncDiffusionPipeline(**parts)
