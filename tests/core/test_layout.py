@@ -7,15 +7,20 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
+from bench.single_windows import LastFeatures, make_single_windows, nearest_distance
+from core.diffusion.checkpoints import load_pipeline
 from core.diffusion.denoise import Denoiser
 from core.diffusion.layout import Backdrop, Layout, Region
 from core.diffusion.pipeline import SyncDiffusionPipeline
 from core.diffusion.sampler import Sampler
 from core.diffusion.windows import WindowPlan
+from core.embedded import WEIGHTS
 from core.params import PanoramaParams, SyncParams
 from core.params import Region as RegionParams
+from core.presets import PresetName
 from core.traits import CheckpointTraits, InvalidParams
 from tests.core import tiny
 
@@ -122,3 +127,30 @@ def test_a_box_lies_on_latents_inside_the_picture(
 def test_a_box_reaches_down_to_the_bottom_unless_it_says_otherwise() -> None:
     region = RegionParams(prompt="a forest", x=8, y=16, width=8)
     assert asked(regions=[region]).resolve(TRAITS).regions[0].height == 64 - 16
+
+
+@pytest.mark.parametrize("preset", ["paper", "balanced"])
+def test_a_region_shows_its_own_prompt(preset: PresetName) -> None:
+    """Its crop is closer to windows made alone with its prompt than to the background's."""
+    pipeline = load_pipeline(str(WEIGHTS), perceptual="stlpips-alex", device="cpu")
+    region = RegionParams(prompt="a forest", x=128, width=128)
+    params = PanoramaParams(
+        prompt="a desert", seed=1, width=384, steps=12, preset=preset, regions=[region]
+    )
+    image = pipeline(params).image
+    left, inside, right = (image.crop((x, 0, x + 128, 128)) for x in (0, 128, 256))
+    features = LastFeatures()
+    forest, desert = (
+        make_single_windows(pipeline, prompt, 7, 6) for prompt in ("a forest", "a desert")
+    )
+
+    def excess(crop: Image.Image) -> float:
+        """How much farther from the desert than from the forest."""
+        to_desert, to_forest = (
+            nearest_distance(features, [crop], alone) for alone in (desert, forest)
+        )
+        return to_desert - to_forest
+
+    assert excess(inside) > 0
+    assert excess(left) < 0
+    assert excess(right) < 0
