@@ -34,6 +34,6 @@ PRESETS: Final[Mapping[PresetName, Preset]] = MappingProxyType(
         # The paper's setting, exact: Algorithm 1 at every step.
         "paper": Preset(50, "overlapping", 20, 0.95, None, 1.0, 1, "full", False),
         "balanced": Preset(50, "shifted", 28, 1, 0.05, 0.9, 1, "tiny", True),
-        "fast": Preset(30, "shifted", 40, 1, 0.06, 0.9, 1, "tiny", True),
+        "fast": Preset(30, "shifted", 42, 1, 0.058, 0.9, 1, "tiny", True),
     }
 )
