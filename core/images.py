@@ -6,11 +6,17 @@ after its size is known.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import io
 import warnings
+from collections.abc import Mapping
 from typing import Final
 
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+from core.params import ImageInput, PanoramaParams, ResolvedParams
+from core.traits import CheckpointTraits, InvalidParams
 
 MAX_IMAGE_BYTES: Final = 20 * 2**20
 MAX_IMAGE_PIXELS: Final = 2**26
@@ -52,6 +58,16 @@ def read_image(data: bytes) -> Image.Image:
     return _flatten(ImageOps.exif_transpose(image))
 
 
+def read_inline(field: str, encoded: str) -> Image.Image:
+    """A picture in base64 out of a request's field. Raises InvalidParams naming it."""
+    try:
+        return read_image(base64.b64decode(encoded, validate=True))
+    except BadImage as error:
+        raise InvalidParams(field, error.problem, error.legal) from error
+    except binascii.Error as error:
+        raise InvalidParams(f"{field}.base64", "no base64", "the file's bytes in base64") from error
+
+
 def _check(image: Image.Image) -> None:
     """Before a single pixel is decoded."""
     width, height = image.size
@@ -71,3 +87,61 @@ def _flatten(image: Image.Image) -> Image.Image:
     flat = Image.new("RGB", seen.size, _BACKGROUND)
     flat.paste(seen, mask=seen.getchannel("A"))
     return flat
+
+
+def image_inputs(params: PanoramaParams) -> dict[str, ImageInput]:
+    """The pictures that come with a request, by field."""
+    inputs = {"anchor_image": params.anchor_image}
+    if params.extend:
+        inputs["extend.image"] = params.extend.image
+    for number, region in enumerate(params.regions):
+        inputs[f"regions.{number}.mask"] = region.mask
+    return {field: image for field, image in inputs.items() if image}
+
+
+def with_image_inputs(params: ResolvedParams, inputs: Mapping[str, ImageInput]) -> ResolvedParams:
+    """The same parameters, with the pictures elsewhere."""
+    moved: dict[str, object] = {}
+    if "anchor_image" in inputs:
+        moved["anchor_image"] = inputs["anchor_image"]
+    if params.extend and "extend.image" in inputs:
+        moved["extend"] = params.extend.model_copy(update={"image": inputs["extend.image"]})
+    moved["regions"] = [
+        region.model_copy(update={"mask": inputs.get(f"regions.{number}.mask")})
+        for number, region in enumerate(params.regions)
+    ]
+    return params.model_copy(update=moved)
+
+
+def check_image_sizes(
+    params: ResolvedParams, sizes: Mapping[str, tuple[int, int]], traits: CheckpointTraits
+) -> None:
+    """Refuse a picture, (width, height) in pixels, that does not fit where it is to stay."""
+    whole = (params.width, params.height)
+    for field, size in sizes.items():
+        if field.endswith(".mask") and size != whole:
+            raise InvalidParams(
+                field,
+                f"{size[0]} x {size[1]} px are not the panorama's",
+                f"{whole[0]} x {whole[1]} px",
+            )
+    if not params.extend or "extend.image" not in sizes:
+        return
+    width, height = sizes["extend.image"]
+    for side, name, begin, room in (
+        (width, "x", params.extend.x, params.width),
+        (height, "y", params.extend.y, params.height),
+    ):
+        unit = traits.px_per_latent
+        if side % unit or side > room:
+            raise InvalidParams(
+                "extend.image",
+                f"{width} x {height} px do not fit a panorama of {params.width} x {params.height}",
+                f"sides that are multiples of {unit}, no longer than the panorama's",
+            )
+        if begin % unit or begin + side > room:
+            raise InvalidParams(
+                f"extend.{name}",
+                f"a picture of {side} px that begins at {begin} px does not fit {room} px",
+                f"multiples of {unit} from 0 to {room - side}",
+            )

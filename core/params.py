@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from core.presets import DEFAULT_PRESET, PRESETS, Decoder, PresetName, SchedulerName, Windows
 from core.sizes import (
@@ -30,6 +30,7 @@ from core.traits import CheckpointTraits, GuidanceScale, InvalidParams, Params
 MAX_PROMPT_CHARS = 2_000
 MAX_STEPS = 250
 MAX_REGIONS = 16
+MAX_INLINE_CHARS = 7_000_000  # base64 of 5 MiB
 MAX_SEED = 2**53 - 1  # the largest integer that every JSON reader keeps exact
 
 
@@ -51,6 +52,7 @@ Prompt = Annotated[
     str, Field(min_length=1, max_length=MAX_PROMPT_CHARS), AfterValidator(_says_something)
 ]
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE_PX)]
+Place = Annotated[int, Field(ge=0, lt=MAX_SIDE_PX)]
 Weight = Annotated[float, Field(ge=0, le=1_000)]
 Decay = Annotated[float, Field(gt=0, le=1)]
 StepCount = Annotated[int, Field(ge=0, le=MAX_STEPS)]
@@ -98,19 +100,59 @@ class SyncParams(Params):
     )
 
 
+class ImageInput(Params):
+    """A picture: in the request itself, or an object in the caller's part of the bucket."""
+
+    base64: str | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_INLINE_CHARS,
+        description="The file itself, PNG, JPEG or WebP, in base64.",
+    )
+    key: str | None = Field(
+        None,
+        min_length=1,
+        max_length=1_024,
+        description="An object's key, as `POST /uploads` gives it.",
+    )
+
+    @model_validator(mode="after")
+    def _is_in_one_place(self) -> Self:
+        if (self.base64 is None) is (self.key is None):
+            raise ValueError("must hold either base64 or key")
+        return self
+
+
+class Extend(Params):
+    """A picture that stays as it is in its place; the panorama grows around it."""
+
+    image: ImageInput
+    x: Place = Field(0, description="Pixels from the left edge to the picture.")
+    y: Place = Field(0, description="Pixels from the top edge to the picture.")
+
+
 class Region(Params):
-    """A box with a prompt of its own, over the background that `prompt` describes."""
+    """A box, or a mask, with a prompt of its own over the background that `prompt` describes."""
 
     prompt: Prompt
     negative_prompt: str = Field("", max_length=MAX_PROMPT_CHARS)
-    x: Annotated[int, Field(ge=0, lt=MAX_SIDE_PX)] = Field(
-        description="Pixels from the left edge to the box."
-    )
-    y: Annotated[int, Field(ge=0, lt=MAX_SIDE_PX)] = Field(
-        0, description="Pixels from the top edge to the box."
-    )
-    width: Side
+    x: Place | None = Field(None, description="Pixels from the left edge to the box.")
+    y: Place = Field(0, description="Pixels from the top edge to the box.")
+    width: Side | None = Field(None, description="Pixels.")
     height: Side | None = Field(None, description="Pixels. Default: down to the bottom edge.")
+    mask: ImageInput | None = Field(
+        None,
+        description="In place of a box: a picture of the panorama's size, white where the prompt "
+        "holds, black where it does not, grey between.",
+    )
+
+    @model_validator(mode="after")
+    def _is_a_box_or_a_mask(self) -> Self:
+        has_box = self.x is not None and self.width is not None
+        says_box = has_box or self.x is not None or self.width is not None or self.height or self.y
+        if (self.mask and says_box) or not (self.mask or has_box):
+            raise ValueError("must hold either x and width, or mask")
+        return self
 
 
 class PanoramaParams(Params):
@@ -159,7 +201,16 @@ class PanoramaParams(Params):
     regions: Sequence[Region] = Field(
         [],
         max_length=MAX_REGIONS,
-        description="Boxes with prompts of their own, over the background that `prompt` describes.",
+        description="Boxes or masks with prompts of their own, over the background that `prompt` "
+        "describes.",
+    )
+    anchor_image: ImageInput | None = Field(
+        None,
+        description="What all windows are pulled towards, in place of one of them. Scaled to cover "
+        "a window, and what sticks out is cut off evenly.",
+    )
+    extend: Extend | None = Field(
+        None, description="A picture that stays as it is; the panorama grows around it."
     )
     sync: SyncParams = SyncParams()
 
@@ -185,8 +236,6 @@ class ResolvedSync(SyncParams):
 
 class ResolvedRegion(Region):
     model_config = ConfigDict(extra="ignore")  # as in ResolvedParams
-
-    height: Side
 
 
 class ResolvedParams(PanoramaParams):
@@ -240,6 +289,8 @@ class ResolvedParams(PanoramaParams):
             ],
             preset=asked.preset,
             windows=_resolve_windows(asked),
+            anchor_image=asked.anchor_image,
+            extend=asked.extend,
             sync=_resolve_sync(asked, steps, traits, columns, rows),
         )
 
@@ -247,7 +298,9 @@ class ResolvedParams(PanoramaParams):
 def _resolve_region(
     field: str, region: Region, width: int, height: int, traits: CheckpointTraits
 ) -> ResolvedRegion:
-    """A box on whole latents, inside the picture."""
+    """A box on whole latents, inside the picture; a mask as it is."""
+    if region.x is None or region.width is None:
+        return ResolvedRegion.model_validate(region.model_dump())
     unit = traits.px_per_latent
     tall = height - region.y if region.height is None else region.height
     for name, begin, extent, side in (
@@ -267,14 +320,7 @@ def _resolve_region(
                 f"{extent} px from {begin} on does not fit a picture of {side} px",
                 f"multiples of {unit} from {unit} to {side - begin}",
             )
-    return ResolvedRegion(
-        prompt=region.prompt,
-        negative_prompt=region.negative_prompt,
-        x=region.x,
-        y=region.y,
-        width=region.width,
-        height=tall,
-    )
+    return ResolvedRegion.model_validate({**region.model_dump(), "height": tall})
 
 
 def _resolve_windows(asked: PanoramaParams) -> Windows:

@@ -81,6 +81,13 @@ def render(
     loop: Annotated[bool, typer.Option("--loop", help=_describe("loop"))] = False,
     negative_prompt: Annotated[str | None, typer.Option(help="What to keep out of it.")] = None,
     sync_weight: Annotated[float | None, typer.Option(help=_describe("sync.weight"))] = None,
+    params: Annotated[
+        Path | None,
+        typer.Option(
+            help="A JSON file with any fields of POST /panoramas; a picture may be "
+            '{"file": "a/path.png"}. Options overrule it.'
+        ),
+    ] = None,
 ) -> None:
     """Make one panorama here and now: no queue, no servers, the same core."""
     from deploy.render import run_render
@@ -99,7 +106,7 @@ def render(
         "sync": None if sync_weight is None else {"weight": sync_weight},
     }
     given = {name: value for name, value in asked.items() if value is not None}
-    raise typer.Exit(run_render(given, output))
+    raise typer.Exit(run_render(given, output, params))
 
 
 @app.command()

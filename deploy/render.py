@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
     from core.jobs.settings import Settings
 
 
-def run_render(asked: Mapping[str, Any], output: Path) -> int:
-    params = check_params(asked)
+def run_render(asked: Mapping[str, Any], output: Path, request: Path | None = None) -> int:
+    params = check_params({**(read_request(request) if request else {}), **asked})
     _check_output(output)
     settings = read_settings()
     pipeline = _load(settings)
@@ -32,6 +34,25 @@ def run_render(asked: Mapping[str, Any], output: Path) -> int:
     panorama.image.save(output)
     _report(panorama, output, time.monotonic() - begun)
     return 0
+
+
+def read_request(file: Path) -> dict[str, Any]:
+    """The fields in a JSON file, its pictures' files read in."""
+    try:
+        fields = json.loads(file.read_text(), object_hook=_read_picture)
+    except OSError as error:
+        raise BadOption(f"--params: cannot read {error.filename}: {error.strerror}") from error
+    except ValueError as error:
+        raise BadOption(f"--params: {file} is not JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise BadOption(f"--params: {file} holds no JSON object")
+    return fields
+
+
+def _read_picture(value: dict[str, Any]) -> dict[str, Any]:
+    if value.keys() != {"file"} or not isinstance(value["file"], str):
+        return value
+    return {"base64": base64.b64encode(Path(value["file"]).read_bytes()).decode()}
 
 
 def check_params(asked: Mapping[str, Any]) -> PanoramaParams:

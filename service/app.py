@@ -13,7 +13,7 @@ from core.jobs.settings import Settings
 from service import errors, openapi
 from service.body import JsonBody
 from service.context import open_context
-from service.routes import health, models, panoramas
+from service.routes import health, models, panoramas, uploads
 
 
 class UnsafeBind(ValueError):
@@ -48,7 +48,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(JsonBody)
     errors.install(app)
     openapi.install(app)
-    for router in (panoramas.router, models.router, health.router):
+    for router in (panoramas.router, uploads.router, models.router, health.router):
         app.include_router(router)
     return app
 

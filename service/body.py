@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import BodyTooLarge, MalformedJson, ServiceError, UnsupportedMediaType
 
-MAX_BODY_BYTES = 64 * 1_024
+MAX_BODY_BYTES = 8 * 2**20  # room for a picture of 5 MiB in base64
 
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 

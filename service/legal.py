@@ -39,16 +39,21 @@ def _walk(location: list[Any]) -> tuple[_Schema, list[str]]:
     """The schema at a location and the location's fields: pydantic adds the branch of a union."""
     schema, path = _root(), []
     for part in location:
-        properties = _resolved(schema).get("properties", {})
-        if part not in properties:
+        whole = _resolved(schema)
+        if isinstance(part, int) and "items" in whole:
+            schema = whole["items"]
+        elif part in whole.get("properties", {}):
+            schema = whole["properties"][part]
+        else:
             break
-        schema = properties[part]
         path.append(str(part))
     return schema, path
 
 
 def _resolved(schema: _Schema) -> _Schema:
-    reference = schema.get("$ref")
+    """A definition by its reference; of what may be an object or null, the object."""
+    branches = [branch for branch in schema.get("anyOf", []) if "$ref" in branch]
+    reference = branches[0]["$ref"] if len(branches) == 1 else schema.get("$ref")
     if reference is None:
         return schema
     definition: _Schema = _root()["$defs"][reference.rpartition("/")[2]]
@@ -60,8 +65,9 @@ def _fields_of(schema: _Schema) -> str:
 
 
 def _describe(schema: _Schema) -> str:
-    schema = _resolved(schema)
-    if "anyOf" in schema:
+    if "anyOf" not in schema:
+        schema = _resolved(schema)
+    else:
         return " or ".join(_describe(branch) for branch in schema["anyOf"])
     if "const" in schema:
         return repr(schema["const"])

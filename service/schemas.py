@@ -20,7 +20,7 @@ MAX_METADATA_CHARS = 8_192
 class PanoramaRequest(PanoramaParams):
     """A panorama to make: its parameters, and what the caller wants to find again."""
 
-    # Regions, anchor image, control, output and webhook join here and in core.params.
+    # Control, output and webhook join here and in core.params.
 
     metadata: dict[str, Any] = Field(
         {},
@@ -102,6 +102,13 @@ class PanoramaView(_View):
 class PanoramaPage(_View):
     items: list[PanoramaView]
     next_cursor: str | None = Field(description="For the page that follows; null on the last.")
+
+
+class UploadView(_View):
+    key: str = Field(description="Names the object in requests, once it is there.")
+    url: str = Field(description="Presigned: PUT the file here, PNG, JPEG or WebP.")
+    method: Literal["PUT"]
+    expires_in_s: int
 
 
 class ModelView(_View):

@@ -9,6 +9,7 @@ from core.jobs import models
 from core.jobs.failures import StoreUnavailable
 from core.jobs.record import JobRecord, Status
 from service.context import Context
+from service.inputs import take_in
 from service.schemas import PanoramaRequest
 
 log = logging.getLogger(__name__)
@@ -16,8 +17,10 @@ log = logging.getLogger(__name__)
 
 def submit(context: Context, tenant: str, request: PanoramaRequest) -> JobRecord:
     model = context.settings.model
-    params = request.params().resolve(models.traits(context.redis, model))
-    record = context.store.create(JobRecord.new(params, model, tenant, request.metadata))
+    traits = models.traits(context.redis, model)
+    params = request.params().resolve(traits)
+    asked = JobRecord.new(params, model, tenant, request.metadata)
+    record = context.store.create(take_in(context, asked, traits))
     try:
         context.queue.enqueue(record)
     except StoreUnavailable:

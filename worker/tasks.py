@@ -9,9 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from PIL import Image
 
 from core.diffusion.errors import DiffusionError
 from core.diffusion.pipeline import OnStep, Panorama, SyncDiffusionPipeline
+from core.images import image_inputs, read_image
 from core.jobs.failures import (
     FailureCode,
     NotFound,
@@ -103,15 +105,27 @@ def run_attempt(workshop: Workshop, record: JobRecord) -> JobRecord | None:
 def generate(workshop: Workshop, params: ResolvedParams, on_step: OnStep) -> Panorama:
     """Make the panorama; where memory runs out, again with half as many windows at once."""
     window_batch = workshop.settings.window_batch
+    images = fetch_images(workshop.objects, params)
     while True:
         try:
-            return workshop.pipeline(params, on_step=on_step, window_batch=window_batch)
+            return workshop.pipeline(
+                params, images=images, on_step=on_step, window_batch=window_batch
+            )
         except torch.OutOfMemoryError:
             if window_batch == 1:
                 raise
             window_batch //= 2
             torch.cuda.empty_cache()
             log.warning("out of memory: trying again with %d windows at once", window_batch)
+
+
+def fetch_images(objects: ObjectStore, params: ResolvedParams) -> dict[str, Image.Image]:
+    """The request's pictures, by field, from where the API put them."""
+    return {
+        field: read_image(objects.get(image.key))
+        for field, image in image_inputs(params).items()
+        if image.key is not None
+    }
 
 
 def commit(attempt: Attempt, move: Callable[[], JobRecord]) -> JobRecord | None:

@@ -5,19 +5,22 @@ Where regions lie, the background's prompt says nothing; where they overlap, the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
 
+from core.diffusion.decode import encode
 from core.diffusion.denoise import Denoiser, PromptEmbeddings, in_batches
 from core.diffusion.sampler import Sampler, Step
 from core.diffusion.windows import WindowGrid
-from core.params import ResolvedRegion
+from core.params import ResolvedParams, ResolvedRegion
+from core.traits import CheckpointTraits
 
 # So large a share of the steps, the first ones, a region is denoised before plain colours instead
 # of what the others make around it: what is to be in the region takes shape inside it.
@@ -37,12 +40,20 @@ class Region:
 
 def box(region: ResolvedRegion, height: int, width: int, px_per_latent: int) -> Tensor:
     """The mask (1, 1, height, width) of a region that is a box, on a canvas in latents."""
+    assert region.x is not None  # a region without a box has a mask
+    assert region.width is not None
+    assert region.height is not None
     mask = torch.zeros(1, 1, height, width)
     top, left = region.y // px_per_latent, region.x // px_per_latent
     bottom = top + region.height // px_per_latent
     right = left + region.width // px_per_latent
     mask[..., top:bottom, left:right] = 1
     return mask
+
+
+def painted(picture: Tensor, height: int, width: int) -> Tensor:
+    """The mask (1, 1, height, width) that a picture (1, 3, H, W) in [-1, 1] shows: white is 1."""
+    return adaptive_avg_pool2d((picture.mean(1, keepdim=True) + 1) / 2, (height, width))
 
 
 def plain_pictures(side_px: int) -> Tensor:
@@ -102,3 +113,30 @@ class Backdrop:
     @cached_property
     def _colours(self) -> Tensor:
         return self._make_colours()
+
+
+def lay_out(
+    params: ResolvedParams,
+    traits: CheckpointTraits,
+    pictures: Mapping[str, Tensor],
+    encode_prompt: Callable[[str, str], PromptEmbeddings],
+    vae: Any,
+    denoiser: Denoiser,
+    sampler: Sampler,
+    noise: Tensor,
+) -> Layout:
+    """The layout that a request asks for; of a request without regions, one that does nothing."""
+    height, width = noise.shape[-2:]
+    regions = []
+    for number, region in enumerate(params.regions):
+        if region.mask:
+            mask = painted(pictures[f"regions.{number}.mask"], height, width)
+        else:
+            mask = box(region, height, width, traits.px_per_latent)
+        embeddings = encode_prompt(region.prompt, region.negative_prompt)
+        regions.append(Region(mask.to(noise), embeddings))
+
+    def plain_windows() -> Tensor:
+        return encode(vae, plain_pictures(traits.window_px)).to(noise)
+
+    return Layout(regions, denoiser, Backdrop(plain_windows, noise, sampler), params.steps)

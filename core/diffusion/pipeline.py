@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -16,16 +17,22 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from core.diffusion.coherence import Coherence, CoherenceMeter
-from core.diffusion.decode import decode_canvas, decode_ring, encode, to_pil
+from core.diffusion.decode import decode_canvas, decode_ring, from_pil, to_pil
 from core.diffusion.denoise import Denoiser, PromptEmbeddings
 from core.diffusion.errors import CheckpointError
-from core.diffusion.layout import Backdrop, Layout, Region, box, plain_pictures
+from core.diffusion.extend import keep
+from core.diffusion.layout import lay_out
 from core.diffusion.perceptual import PerceptualLoss
 from core.diffusion.prompts import Unread, find_unread
 from core.diffusion.sampler import Sampler, check_scheduler
-from core.diffusion.synchronize import Synchronizer
+from core.diffusion.synchronize import PictureAnchor, Synchronizer
 from core.diffusion.windows import WindowPlan
-from core.params import DEFAULT_WINDOW_BATCH, PanoramaParams, ResolvedParams
+from core.images import check_image_sizes, image_inputs, read_inline
+from core.params import (
+    DEFAULT_WINDOW_BATCH,
+    PanoramaParams,
+    ResolvedParams,
+)
 from core.traits import CheckpointDefaults, CheckpointTraits
 
 
@@ -136,22 +143,30 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         self,
         params: PanoramaParams,
         *,
+        images: Mapping[str, Image.Image] = MappingProxyType({}),
         on_step: OnStep | None = None,
         window_batch: int = DEFAULT_WINDOW_BATCH,
     ) -> Panorama:
         """Make one panorama.
 
+        `images`: the pictures that the request holds by key, by field (`anchor_image`).
         `window_batch` windows go through the networks at once: memory and speed, not the result.
         Raises InvalidParams where the checkpoint cannot make this size, and what `on_step` raises.
         """
         resolved = params.resolve(self.traits)
+        pictures = self._pictures(resolved, images)
         timings: dict[str, float] = {}
         with torch.no_grad():
             with _clock(timings, "encode"):
                 embeddings = self.encode_prompt(resolved.prompt, resolved.negative_prompt)
             with _clock(timings, "denoise"):
                 latents = self.denoise(
-                    self.draw_noise(resolved), resolved, embeddings, on_step, window_batch
+                    self.draw_noise(resolved),
+                    resolved,
+                    embeddings,
+                    on_step,
+                    window_batch,
+                    pictures,
                 )
             with _clock(timings, "decode"):
                 decode_whole = decode_ring if resolved.loop else decode_canvas
@@ -167,6 +182,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         embeddings: PromptEmbeddings,
         on_step: OnStep | None,
         window_batch: int,
+        pictures: Mapping[str, Tensor] = MappingProxyType({}),
     ) -> Tensor:
         """All reverse steps, from noise to clean latents (1, C, H/f, W/f): Algorithm 1."""
         plan = WindowPlan(params, self.traits)
@@ -175,36 +191,60 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         synchronizer = Synchronizer(
             denoiser, sampler, self._decoder(params), self.perceptual, params.sync
         )
-        layout = self._layout(params, denoiser, sampler, noise)
+        layout = lay_out(
+            params,
+            self.traits,
+            pictures,
+            self.encode_prompt,
+            self.vae,
+            denoiser,
+            sampler,
+            noise,
+        )
+        kept = keep(params, self.traits, pictures, self.vae, sampler, noise)
+        picture = self._picture_anchor(params, pictures)
 
         latents = sampler.begin(noise)
         for step in sampler.steps:
+            latents = kept.impose(latents, step)  # the picture that the panorama grows around
             grid = plan.grid(step.index)
-            windows, anchor = grid.read(latents), plan.anchor(latents, grid)  # (N, C, S, S)
+            windows, anchor = grid.read(latents), picture or plan.anchor(latents, grid)
             windows, known = synchronizer.synchronize(windows, anchor, step)  # SyncDiffusion
             predictions = denoiser.predict_all(windows, step, known)
             predictions = layout.blend(predictions, windows, grid, step)  # regions' prompts
             latents = sampler.step(grid.merge(windows), step, grid.merge(predictions))
             if on_step:
                 on_step(StepReport(step.index + 1, params.steps, latents))
-        return latents
+        return kept.finish(latents)
 
-    def _layout(
-        self, params: ResolvedParams, denoiser: Denoiser, sampler: Sampler, noise: Tensor
-    ) -> Layout:
-        scale, (height, width) = self.traits.px_per_latent, noise.shape[-2:]
-        regions = [
-            Region(
-                box(region, height, width, scale).to(noise),
-                self.encode_prompt(region.prompt, region.negative_prompt),
-            )
-            for region in params.regions
-        ]
-        backdrop = Backdrop(lambda: self._plain_windows().to(noise), noise, sampler)
-        return Layout(regions, denoiser, backdrop, params.steps)
+    def _pictures(
+        self, params: ResolvedParams, images: Mapping[str, Image.Image]
+    ) -> dict[str, Tensor]:
+        """The pictures of a request (1, 3, H, W) in [-1, 1], by field; those inline too."""
+        inline = {
+            field: read_inline(field, image.base64)
+            for field, image in image_inputs(params).items()
+            if image.base64 is not None
+        }
+        given = {**inline, **images}
+        check_image_sizes(
+            params, {field: image.size for field, image in given.items()}, self.traits
+        )
+        missing = image_inputs(params).keys() - given.keys()
+        if missing:
+            raise ValueError(f"no picture was given for {', '.join(sorted(missing))}")
+        return {field: from_pil(image, self.device)[None] for field, image in given.items()}
 
-    def _plain_windows(self) -> Tensor:
-        return encode(self.vae, plain_pictures(self.traits.window_px))
+    def _picture_anchor(
+        self, params: ResolvedParams, pictures: Mapping[str, Tensor]
+    ) -> PictureAnchor | None:
+        """What all windows follow in place of one of them, where a request brings a picture."""
+        picture = pictures.get("anchor_image", pictures.get("extend.image"))
+        if picture is None or self.perceptual is None:
+            return None
+        side = self.traits.window_latents
+        window = picture.new_zeros(1, self.unet.config.in_channels, side, side)
+        return PictureAnchor.of(picture, self.perceptual, self._decoder(params), window)
 
     def _match_vae(self, decoder: Any) -> None:
         decoder.to(self.vae.device)

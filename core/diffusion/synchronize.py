@@ -6,10 +6,12 @@ D -> decode, L -> perceptual.distance, I_0 -> target.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from core.diffusion.decode import decode
 from core.diffusion.denoise import Denoiser, in_batches
@@ -22,6 +24,37 @@ from core.params import ResolvedSync
 # The loss is a mean over all pixels, so a pixel's share of the gradient lies below the least
 # number of float16. A power of two: scaling and unscaling round nothing in other dtypes.
 _LOSS_SCALE: Final = 2.0**12
+
+
+@dataclass(frozen=True)
+class PictureAnchor:
+    """A picture that all windows follow, the same at every step."""
+
+    embedding: Embedding
+    index: None = None  # it is none of the windows
+
+    @classmethod
+    def of(
+        cls, picture: Tensor, perceptual: PerceptualLoss, decoder: Any, window: Tensor
+    ) -> PictureAnchor:
+        """Embed a picture (1, 3, H, W) in [-1, 1] at the size in which windows are compared.
+
+        `window`: any latents (1, C, S, S) of a window.
+        """
+        size = decode(decoder, window).shape[-2:]
+        return cls(perceptual.embed(_cover(picture, *size)))
+
+
+def _cover(picture: Tensor, height: int, width: int) -> Tensor:
+    """A picture (1, 3, H, W) scaled to cover this size, and cut evenly where it sticks out."""
+    scale = max(height / picture.shape[-2], width / picture.shape[-1])
+    tall, wide = (
+        max(round(side * scale), least)
+        for side, least in zip(picture.shape[-2:], (height, width), strict=True)
+    )
+    scaled = interpolate(picture, (tall, wide), mode="bilinear", antialias=True)
+    top, left = (tall - height) // 2, (wide - width) // 2
+    return scaled[..., top : top + height, left : left + width]
 
 
 def weight_at(sync: ResolvedSync, step: int) -> float:
@@ -54,7 +87,7 @@ class Synchronizer:
         self._sync = sync
 
     def synchronize(
-        self, windows: Tensor, anchor: Anchor, step: Step
+        self, windows: Tensor, anchor: Anchor | PictureAnchor, step: Step
     ) -> tuple[Tensor, dict[int, Tensor]]:
         """Pull all windows (N, C, S, S) but the anchor towards the anchor: Algorithm 1, l. 3-8.
 
@@ -65,9 +98,7 @@ class Synchronizer:
         others = [index for index in range(len(windows)) if index != anchor.index]
         if not weight or not others:
             return windows, {}
-        prediction = self._denoiser.predict(anchor.window, step)
-        known = {} if anchor.index is None else {anchor.index: prediction[0]}
-        target = self._look(anchor.window, step, prediction)
+        target, known = self._follow(anchor, step)
         pulled = windows.clone()
         for batch in in_batches(others, self._denoiser.window_batch):
             gradient, predictions = self._gradient(windows[batch], step, target)
@@ -76,6 +107,16 @@ class Synchronizer:
             if self._sync.reuse_prediction:
                 known.update(zip(batch, predictions, strict=True))
         return pulled, known
+
+    def _follow(
+        self, anchor: Anchor | PictureAnchor, step: Step
+    ) -> tuple[Embedding, dict[int, Tensor]]:
+        """I_0, line 4: how the anchor is foreseen; and its prediction, where it is a window."""
+        if isinstance(anchor, PictureAnchor):
+            return anchor.embedding, {}
+        prediction = self._denoiser.predict(anchor.window, step)
+        known = {} if anchor.index is None else {anchor.index: prediction[0]}
+        return self._look(anchor.window, step, prediction), known
 
     def _gradient(self, windows: Tensor, step: Step, target: Embedding) -> tuple[Tensor, Tensor]:
         """d/dz_v L(D(x0(z_v, t)), I_0), line 7, for windows (N, C, S, S); the predictions too.

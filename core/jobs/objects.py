@@ -44,14 +44,18 @@ class ObjectStore:
             return body
 
     def exists(self, key: str) -> bool:
+        return self.size(key) is not None
+
+    def size(self, key: str) -> int | None:
+        """In bytes; None where there is no such object."""
         with _errors_name(key):
             try:
-                self._client.head_object(Bucket=self._bucket, Key=key)
+                head = self._client.head_object(Bucket=self._bucket, Key=key)
             except ClientError as error:
                 if _status(error) == 404:
-                    return False
+                    return None
                 raise
-            return True
+            return int(head["ContentLength"])
 
     def presign(self, key: str, filename: str) -> str:
         """A URL that downloads the object as `filename` for a while. Made here, without S3."""
@@ -63,6 +67,16 @@ class ObjectStore:
                     "Key": key,
                     "ResponseContentDisposition": f'inline; filename="{filename}"',
                 },
+                ExpiresIn=self._presign_ttl_s,
+            )
+            return url
+
+    def presign_upload(self, key: str) -> str:
+        """A URL that takes a PUT of the object for a while."""
+        with _errors_name(key):
+            url: str = self._public.generate_presigned_url(
+                "put_object",
+                Params={"Bucket": self._bucket, "Key": key},
                 ExpiresIn=self._presign_ttl_s,
             )
             return url

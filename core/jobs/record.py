@@ -125,7 +125,7 @@ class JobRecord(_Part):
     @classmethod
     def new(cls, params: ResolvedParams, model: str, tenant: str, metadata: dict[str, Any]) -> Self:
         return cls(
-            id=new_job_id(),
+            id=new_id("pano"),
             tenant=tenant,
             status=Status.QUEUED,
             created_at=datetime.now(UTC),
@@ -140,8 +140,8 @@ class JobRecord(_Part):
         return ObjectKeys.of(self.tenant, self.id, self.attempts)
 
 
-def new_job_id() -> str:
-    """`pano_` and a ULID: sorting ids sorts jobs by the millisecond they were made in."""
+def new_id(kind: str) -> str:
+    """`kind_` and a ULID: sorting ids sorts what they name by the millisecond it was made in."""
     number = time.time_ns() // 1_000_000 << 80 | secrets.randbits(80)
     shifts = range(5 * (_ID_CHARS - 1), -1, -5)
-    return "pano_" + "".join(_CROCKFORD[number >> shift & 31] for shift in shifts)
+    return f"{kind}_" + "".join(_CROCKFORD[number >> shift & 31] for shift in shifts)

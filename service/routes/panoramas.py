@@ -38,7 +38,13 @@ _MAX_PAGE = 100
     "",
     status_code=status.HTTP_202_ACCEPTED,
     responses=refusals(
-        MalformedJson, BodyTooLarge, UnsupportedMediaType, InvalidRequest, NotReady, RedisAway
+        MalformedJson,
+        BodyTooLarge,
+        UnsupportedMediaType,
+        InvalidRequest,
+        NotReady,
+        RedisAway,
+        ObjectsAway,
     ),
 )
 def create(

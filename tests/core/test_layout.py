@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,12 @@ from torch import Tensor
 from bench.single_windows import LastFeatures, make_single_windows, nearest_distance
 from core.diffusion.checkpoints import load_pipeline
 from core.diffusion.denoise import Denoiser
-from core.diffusion.layout import Backdrop, Layout, Region
+from core.diffusion.layout import Backdrop, Layout, Region, painted
 from core.diffusion.pipeline import SyncDiffusionPipeline
 from core.diffusion.sampler import Sampler
 from core.diffusion.windows import WindowPlan
 from core.embedded import WEIGHTS
-from core.params import PanoramaParams, SyncParams
+from core.params import ImageInput, PanoramaParams, SyncParams
 from core.params import Region as RegionParams
 from core.presets import PresetName
 from core.traits import CheckpointTraits, InvalidParams
@@ -122,6 +124,47 @@ def test_a_box_lies_on_latents_inside_the_picture(
         asked(regions=[region]).resolve(TRAITS)
     assert refused.value.field == field
     assert legal in refused.value.legal
+
+
+def picture(paint: Tensor) -> ImageInput:
+    """A mask (H, W), 0 to 1, as a picture."""
+    buffer = io.BytesIO()
+    Image.fromarray((paint * 255).round().byte().numpy()).save(buffer, "PNG")
+    return ImageInput(base64=base64.b64encode(buffer.getvalue()).decode())
+
+
+def test_a_painted_box_is_a_box(pipeline: SyncDiffusionPipeline) -> None:
+    """White is the region; and a mask may hold in part."""
+    paint = torch.zeros(64, 128)
+    paint[8:, 32:96] = 1
+    pictures = {"regions.0.mask": 2 * paint.expand(1, 3, -1, -1).double() - 1}
+
+    def made(region: RegionParams) -> Tensor:
+        resolved = asked(regions=[region]).resolve(pipeline.traits)
+        with torch.no_grad():
+            noise = pipeline.draw_noise(resolved).double()
+            embeddings = pipeline.encode_prompt("a lake", "")
+            return pipeline.denoise(noise, resolved, embeddings, None, 3, pictures)
+
+    box = RegionParams(prompt="a forest", x=32, y=8, width=64)
+    masked = RegionParams(prompt="a forest", mask=picture(paint))
+    torch.testing.assert_close(made(masked), made(box), rtol=0, atol=1e-10)
+    half = painted(pictures["regions.0.mask"] * 0, 8, 16)
+    assert torch.equal(half, torch.full_like(half, 0.5))
+
+
+def test_a_mask_has_the_panoramas_size(pipeline: SyncDiffusionPipeline) -> None:
+    region = RegionParams(prompt="a forest", mask=picture(torch.ones(64, 120)))
+    with pytest.raises(InvalidParams, match=r"regions\.0\.mask.*legal: 128 x 64 px"):
+        pipeline(asked(regions=[region]))
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"x": 0}, {"width": 8}, {"mask": {"key": "a"}, "x": 0, "width": 8}]
+)
+def test_a_region_is_a_box_or_a_mask(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="either x and width, or mask"):
+        RegionParams.model_validate({"prompt": "a forest", **fields})
 
 
 def test_a_box_reaches_down_to_the_bottom_unless_it_says_otherwise() -> None:

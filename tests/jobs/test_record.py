@@ -7,21 +7,21 @@ import pytest
 
 from core.jobs.codec import from_fields, to_fields
 from core.jobs.failures import MEANINGS, FailureCode
-from core.jobs.record import JOB_ID_PATTERN, MOVES, TERMINAL, Failure, Status, new_job_id
+from core.jobs.record import JOB_ID_PATTERN, MOVES, TERMINAL, Failure, Status, new_id
 from tests.jobs.samples import FAILURE, new_record, progress, result_of
 
 
 def test_ids_sort_by_the_time_they_were_made() -> None:
     made = []
     for _ in range(20):
-        made.append(new_job_id())
+        made.append(new_id("pano"))
         time.sleep(0.0015)
     assert made == sorted(made)
     assert all(re.fullmatch(JOB_ID_PATTERN, job_id) for job_id in made)
 
 
 def test_ids_made_at_once_differ() -> None:
-    assert len({new_job_id() for _ in range(10_000)}) == 10_000
+    assert len({new_id("pano") for _ in range(10_000)}) == 10_000
 
 
 def test_terminal_states_are_left_by_no_move() -> None:

@@ -59,6 +59,19 @@ def test_a_wrong_size_names_the_nearest(api: httpx.Client) -> None:
         ({"preset": "best"}, "preset", "'paper' or 'balanced' or 'fast'"),
         ({"windows": "many"}, "windows", "'overlapping' or 'shifted' or null"),
         ({"sync": {"wait": 1}}, "sync.wait", "weight, decay, max_move, steps, every, anchor"),
+        ({"regions": 3}, "regions", "Boxes or masks"),
+        ({"regions": [{"prompt": ""}]}, "regions.0.prompt", "1 to 2,000 characters"),
+        ({"regions": [{"prompt": "x"}]}, "regions.0", "an object with the fields prompt,"),
+        ({"regions": [{"prompt": "x", "left": 1}]}, "regions.0.left", "the fields prompt,"),
+        (
+            {"regions": [{"prompt": "x", "x": 8, "width": 900}]},
+            "regions.0.width",
+            "multiples of 4 from 4 to 760",
+        ),
+        ({"extend": {"x": 0}}, "extend.image", "an object with the fields base64, key"),
+        ({"scheduler": "pndm"}, "scheduler", "'ddim' or 'euler' or 'dpm++' or 'lcm' or null"),
+        ({"loop": 1}, "loop", "true or false"),
+        ({"loop": True, "width": 700}, "width", "multiples of 32 from 128, nearest: 672 or 704"),
         ({"wdith": 768}, "wdith", "prompt, negative_prompt, width"),
         ({"metadata": [1]}, "metadata", "any JSON object"),
         ({"metadata": {"a": "x" * 9_000}}, "metadata", "up to 8,192 characters"),
@@ -140,8 +153,8 @@ def test_another_content_type_is_refused(api: httpx.Client, content_type: str) -
 
 def test_a_body_that_is_too_large_is_refused(api: httpx.Client) -> None:
     told = problem(post(api, metadata={"a": "x" * MAX_BODY_BYTES}), 413, "body_too_large")
-    assert "65,536" in told["detail"]
-    streamed = (b" " * 1_000 for _ in range(100))  # no Content-Length to tell by
+    assert "8,388,608" in told["detail"]
+    streamed = (b" " * 100_000 for _ in range(100))  # no Content-Length to tell by
     answer = api.post("/panoramas", content=streamed, headers=JSON)
     problem(answer, 413, "body_too_large")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import hashlib
 import io
@@ -109,6 +110,29 @@ def test_only_what_is_a_sphere_says_so(
     xmp = picture.text.get("XML:com.adobe.xmp", "")  # type: ignore[attr-defined]
     assert ('ProjectionType="equirectangular"' in xmp) is sphere
     assert ('FullPanoWidthPixels="128"' in xmp) is sphere
+
+
+def test_a_picture_is_fetched_and_followed(workshop: Workshop, post: Post) -> None:
+    picture = Image.radial_gradient("L").convert("RGB").resize((64, 64))
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    body, key = buffer.getvalue(), "default/somewhere/inputs/anchor_image.png"
+    workshop.objects.put(key, body, "image/png", hashlib.sha256(body).hexdigest())
+
+    def made(**changes: object) -> bytes:
+        ended = run(workshop, post(sync={"weight": 200}, **changes))
+        assert ended is not None
+        assert ended.result is not None
+        return Image.open(io.BytesIO(workshop.objects.get(ended.result.keys.image))).tobytes()
+
+    followed = made(anchor_image={"key": key})
+    assert followed != made()
+    params = {"prompt": "a lake", "width": 128, "stride": 64, "steps": 5, "seed": 1}
+    inline = {"base64": base64.b64encode(body).decode()}
+    direct = PanoramaParams.model_validate(
+        {**params, "sync": {"weight": 200}, "anchor_image": inline}
+    )
+    assert followed == workshop.pipeline(direct).image.tobytes()
 
 
 def test_cancel_at_a_step(workshop: Workshop, post: Post, monkeypatch: pytest.MonkeyPatch) -> None:

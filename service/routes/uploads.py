@@ -1,0 +1,26 @@
+"""A place in the bucket for a picture that a request will name."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response, status
+
+from core.jobs.record import new_id
+from service.context import InContext, Tenant
+from service.errors import ObjectsAway
+from service.openapi import refusals
+from service.schemas import UploadView
+
+router = APIRouter(tags=["uploads"])
+
+
+@router.post("/uploads", status_code=status.HTTP_201_CREATED, responses=refusals(ObjectsAway))
+def create(context: InContext, tenant: Tenant, response: Response) -> UploadView:
+    """PUT the file to `url`, then name `key` in a request: `{"anchor_image": {"key": ...}}`."""
+    key = f"{tenant}/uploads/{new_id('upl')}"
+    response.headers["Cache-Control"] = "no-store"  # whoever holds the URL can write there
+    return UploadView(
+        key=key,
+        url=context.objects.presign_upload(key),
+        method="PUT",
+        expires_in_s=context.settings.presign_ttl_s,
+    )

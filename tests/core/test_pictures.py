@@ -1,0 +1,153 @@
+"""Pictures that a panorama follows, or grows around."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from core.diffusion.checkpoints import load_pipeline
+from core.diffusion.decode import from_pil
+from core.diffusion.perceptual import PerceptualLoss, distance
+from core.diffusion.pipeline import SyncDiffusionPipeline
+from core.diffusion.synchronize import PictureAnchor
+from core.embedded import WEIGHTS
+from core.params import Extend, ImageInput, PanoramaParams, SyncParams
+from core.presets import PresetName
+from core.traits import InvalidParams
+from tests.core import tiny
+
+CPU = torch.device("cpu")
+
+
+def inline(image: Image.Image) -> ImageInput:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return ImageInput(base64=base64.b64encode(buffer.getvalue()).decode())
+
+
+@pytest.fixture(scope="module")
+def embedded() -> SyncDiffusionPipeline:
+    return load_pipeline(str(WEIGHTS), perceptual="stlpips-alex", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def sunset(embedded: SyncDiffusionPipeline) -> Image.Image:
+    """One window, made by the model itself."""
+    params = PanoramaParams(prompt="a lake at sunset", seed=1, width=128, steps=20)
+    return embedded(params).image
+
+
+def test_a_picture_is_scaled_to_cover_a_window_and_cut_evenly(perceptual: PerceptualLoss) -> None:
+    picture = torch.zeros(1, 3, 64, 256)
+    picture[..., 96:160] = torch.linspace(-1, 1, 64)
+    anchor = PictureAnchor.of(picture, perceptual, tiny_vae(), torch.zeros(1, 4, 8, 8))
+    expected = perceptual.embed(picture[..., 96:160])
+    assert float(distance(anchor.embedding, expected)) < 1e-6
+
+
+def tiny_vae() -> Any:
+    from diffusers import AutoencoderKL
+
+    torch.manual_seed(0)
+    return AutoencoderKL(
+        block_out_channels=(8, 8, 16, 16),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        norm_num_groups=4,
+    )
+
+
+@pytest.mark.parametrize("preset", ["paper", "balanced"])
+def test_a_panorama_follows_a_picture(
+    embedded: SyncDiffusionPipeline, sunset: Image.Image, preset: PresetName
+) -> None:
+    """All its windows come closer to it than without, by the held-out measure."""
+    request: dict[str, Any] = {
+        "prompt": "a lake",
+        "seed": 5,
+        "width": 384,
+        "preset": preset,
+        "steps": 12,
+    }
+
+    def distances(**changes: Any) -> Tensor:
+        image = embedded(PanoramaParams(**request, **changes)).image
+        windows = [image.crop((x, 0, x + 128, 128)) for x in (0, 128, 256)]
+        assert embedded.meter is not None
+        measure = embedded.meter.lpips
+        stacked = torch.stack([from_pil(window, CPU) for window in windows])
+        return distance(measure.embed(stacked), measure.embed(from_pil(sunset, CPU)[None]))
+
+    followed = distances(anchor_image=inline(sunset))
+    assert (followed < distances()).all()
+    assert (followed < distances(sync=SyncParams(weight=0))).all()
+
+
+@pytest.mark.parametrize("preset", ["paper", "balanced"])
+def test_a_picture_stays_while_the_panorama_grows_around_it(
+    embedded: SyncDiffusionPipeline, sunset: Image.Image, preset: PresetName
+) -> None:
+    """Unchanged within what the autoencoder itself changes, and continued on both sides."""
+    extend = Extend(image=inline(sunset), x=128)
+    params = PanoramaParams(
+        prompt="a lake at sunset", seed=5, width=384, preset=preset, steps=12, extend=extend
+    )
+    pixels = np.asarray(embedded(params).image, float)
+    original = np.asarray(sunset, float)
+    inside = pixels[:, 128:256]
+    with torch.no_grad():
+        images = from_pil(sunset, CPU)[None]
+        latents = embedded.vae.encode(images).latents
+        again = ((embedded.vae.decode(latents).sample[0].clamp(-1, 1) + 1) * 127.5).permute(1, 2, 0)
+    error = np.abs(again.numpy() - original).mean()
+    middle = slice(16, 112)  # at its borders the decoder sees what is new beside it
+    assert np.abs(inside[:, middle] - original[:, middle]).mean() < 1.1 * error + 0.5
+    for border in (128, 256):
+        across = np.abs(pixels[:, border] - pixels[:, border - 1]).mean()
+        elsewhere = np.abs(np.diff(pixels, axis=1)).mean((0, 2))
+        assert across < 3 * elsewhere.max()
+
+
+@pytest.mark.parametrize(
+    ("size", "place", "field", "legal"),
+    [
+        ((60, 64), {}, "extend.image", "multiples of 8, no longer than the panorama's"),
+        ((136, 64), {}, "extend.image", "multiples of 8, no longer than the panorama's"),
+        ((64, 64), {"x": 4}, "extend.x", "multiples of 8 from 0 to 64"),
+        ((64, 64), {"x": 72}, "extend.x", "multiples of 8 from 0 to 64"),
+        ((64, 32), {"y": 40}, "extend.y", "multiples of 8 from 0 to 32"),
+    ],
+)
+def test_a_picture_that_does_not_fit_is_refused(
+    tmp_path: Path, size: tuple[int, int], place: dict[str, int], field: str, legal: str
+) -> None:
+    pipeline = tiny.pipeline(tmp_path)
+    extend = Extend(image=inline(Image.new("RGB", size)), **place)
+    params = PanoramaParams(prompt="x", width=128, sync=SyncParams(weight=0), extend=extend)
+    with pytest.raises(InvalidParams) as refused:
+        pipeline(params)
+    assert refused.value.field == field
+    assert legal in refused.value.legal
+
+
+def test_what_is_no_base64_is_refused_by_name(tmp_path: Path) -> None:
+    pipeline = tiny.pipeline(tmp_path)
+    params = PanoramaParams(
+        prompt="x", sync=SyncParams(weight=0), anchor_image=ImageInput(base64="%%%")
+    )
+    with pytest.raises(InvalidParams, match=r"anchor_image\.base64"):
+        pipeline(params)
+
+
+@pytest.mark.parametrize("places", [{}, {"base64": "QQ==", "key": "a/b"}])
+def test_a_picture_is_in_one_place(places: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="either base64 or key"):
+        ImageInput(**places)

@@ -1,0 +1,122 @@
+"""Pictures that come with a request: inside it, or uploaded before."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from core.jobs.objects import ObjectStore
+from core.jobs.store import JobStore
+from tests.service.checks import at_fault, problem
+
+
+def post(api: httpx.Client, **fields: object) -> httpx.Response:
+    return api.post("/panoramas", json={"prompt": "a hill", **fields})
+
+
+def png(size: tuple[int, int] = (40, 30), colour: str = "teal") -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", size, colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def inline(data: bytes) -> dict[str, str]:
+    return {"base64": base64.b64encode(data).decode()}
+
+
+def uploaded(api: httpx.Client, data: bytes) -> str:
+    answer = api.post("/uploads")
+    assert answer.status_code == 201
+    place = answer.json()
+    stored = httpx.request(place["method"], place["url"], content=data)
+    assert stored.status_code == 200
+    key: str = place["key"]
+    return key
+
+
+def stored_picture(api: httpx.Client, objects: ObjectStore, job: dict[str, Any]) -> Image.Image:
+    image = api.get(f"/panoramas/{job['id']}").json()["params"]["anchor_image"]
+    assert image["base64"] is None  # a record holds no picture
+    assert image["key"] == f"default/{job['id']}/inputs/anchor_image.png"
+    return Image.open(io.BytesIO(objects.get(image["key"])))
+
+
+def test_a_picture_in_the_request(api: httpx.Client, objects: ObjectStore) -> None:
+    answer = post(api, anchor_image=inline(png()))
+    assert answer.status_code == 202
+    picture = stored_picture(api, objects, answer.json())
+    assert (picture.size, picture.getpixel((3, 3))) == ((40, 30), (0, 128, 128))
+
+
+def test_an_uploaded_picture_is_copied(api: httpx.Client, objects: ObjectStore) -> None:
+    """So that what its owner does with it afterwards changes nothing."""
+    key = uploaded(api, png())
+    answer = post(api, anchor_image={"key": key})
+    assert answer.status_code == 202
+    objects.delete_prefix(key)
+    assert stored_picture(api, objects, answer.json()).size == (40, 30)
+
+
+def test_an_upload_url_writes_its_own_object_only(api: httpx.Client) -> None:
+    place = api.post("/uploads").json()
+    elsewhere = place["url"].replace("/uploads/", "/elsewhere/")
+    assert httpx.put(elsewhere, content=png()).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("image", "field", "legal"),
+    [
+        ({"key": "another-tenant/picture.png"}, "anchor_image.key", "begin with default/"),
+        ({"key": "default/../x/picture.png"}, "anchor_image.key", "begin with default/"),
+        ({"key": "default/nothing.png"}, "anchor_image.key", "the key of a finished upload"),
+        ({"base64": "no base64!"}, "anchor_image.base64", "the file's bytes in base64"),
+        (inline(b"no picture"), "anchor_image", "PNG or JPEG or WEBP"),
+        (inline(png()[:60]), "anchor_image", "a whole file"),
+        ({}, "anchor_image", "base64"),
+        ({**inline(png()), "key": "default/x"}, "anchor_image", "base64"),
+        ({"url": "http://169.254.169.254/"}, "anchor_image.url", "the fields base64, key"),
+    ],
+)
+def test_a_picture_that_cannot_be_used_is_refused_and_nothing_is_kept(
+    api: httpx.Client,
+    store: JobStore,
+    objects: ObjectStore,
+    image: dict[str, str],
+    field: str,
+    legal: str,
+) -> None:
+    told = at_fault(post(api, anchor_image=image))
+    assert told["field"] == field
+    assert legal in told["legal"]
+    assert store.list("default", None, 10, None).records == []
+    assert objects.size("default/nothing.png") is None
+
+
+def test_an_uploaded_file_that_is_no_picture_is_refused(api: httpx.Client) -> None:
+    told = at_fault(post(api, anchor_image={"key": uploaded(api, b"GIF89a, or so")}))
+    assert (told["field"], told["legal"]) == ("anchor_image.key", "PNG or JPEG or WEBP")
+
+
+def test_a_picture_to_extend_has_to_fit(api: httpx.Client) -> None:
+    told = at_fault(post(api, extend={"image": inline(png((128, 128))), "x": 704}))
+    assert (told["field"], told["legal"]) == ("extend.x", "multiples of 4 from 0 to 640")
+    told = at_fault(post(api, extend={"image": inline(png((102, 128)))}))
+    assert (told["field"], "multiples of 4" in told["legal"]) == ("extend.image", True)
+    assert post(api, extend={"image": inline(png((128, 128))), "x": 320}).status_code == 202
+
+
+def test_a_body_has_room_for_a_picture_and_an_end(api: httpx.Client) -> None:
+    assert post(api, anchor_image=inline(noise(1_250))).status_code == 202
+    problem(post(api, anchor_image=inline(noise(1_700))), 413, "body_too_large")
+
+
+def noise(side: int) -> bytes:
+    buffer = io.BytesIO()
+    channels = [Image.effect_noise((side, side), 99) for _ in range(3)]
+    Image.merge("RGB", channels).save(buffer, "PNG", compress_level=0)
+    return buffer.getvalue()
