@@ -76,7 +76,7 @@ def test_every_answer_shown_has_the_keys_of_the_real_one(outputs: dict[str, str]
     ]
     assert len(shown) == len(blocks("json")) == 3
     for command, answer in shown:
-        # The tests' tiny model reads 14 letters: that it warns of longer prompts is as it should be.
+        # The tests' tiny model reads 14 letters: of longer prompts it warns, as it should.
         outputs[command] = re.sub(r'"warnings":\[.*?\]', '"warnings":[]', outputs[command])
         real, told = shape(json.loads(outputs[command])), shape(json.loads(answer))
         assert real == told, f"{command}\n{real}\n{told}"
