@@ -8,8 +8,6 @@ middle.
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +20,8 @@ from bench.sections import parser, publish
 from core.diffusion.checkpoints import load_pipeline
 from core.diffusion.pipeline import Panorama, SyncDiffusionPipeline
 from core.embedded import WEIGHTS
-from core.params import PanoramaParams
+from core.images import to_png
+from core.params import ImageInput, PanoramaParams
 
 # A window that the model makes first, for the examples that begin with a picture.
 PICTURE: Mapping[str, Any] = {"prompt": "a lake at sunset", "seed": 2, "width": 128}
@@ -88,9 +87,7 @@ def example(
 def _with_picture(value: Any, picture: Image.Image) -> Any:
     """A request with the picture itself in place of its file's name."""
     if value == _PICTURE_FIELD:
-        buffer = io.BytesIO()
-        picture.save(buffer, "PNG")
-        return {"base64": base64.b64encode(buffer.getvalue()).decode()}
+        return ImageInput.inline(to_png(picture)).model_dump()
     if isinstance(value, dict):
         return {key: _with_picture(part, picture) for key, part in value.items()}
     return value

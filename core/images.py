@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import io
-import warnings
 from collections.abc import Mapping
 from typing import Final
 
@@ -42,12 +41,10 @@ def read_image(data: bytes) -> Image.Image:
     if len(data) > MAX_IMAGE_BYTES:
         raise BadImage(f"{len(data):,} bytes", f"up to {MAX_IMAGE_BYTES:,} bytes")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our limit is lower
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
         _check(image)
         image.load()
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BadImage("too many pixels", f"up to {MAX_IMAGE_PIXELS:,} pixels") from error
     except UnidentifiedImageError as error:
         raise BadImage("no picture of a known format", " or ".join(FORMATS)) from error
@@ -66,6 +63,12 @@ def read_inline(field: str, encoded: str) -> Image.Image:
         raise InvalidParams(field, error.problem, error.legal) from error
     except binascii.Error as error:
         raise InvalidParams(f"{field}.base64", "no base64", "the file's bytes in base64") from error
+
+
+def to_png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def _check(image: Image.Image) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import secrets
+from base64 import b64encode
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self, TypeVar
 
@@ -115,6 +116,10 @@ class ImageInput(Params):
         max_length=1_024,
         description="An object's key, as `POST /uploads` gives it.",
     )
+
+    @classmethod
+    def inline(cls, file: bytes) -> Self:
+        return cls(base64=b64encode(file).decode())
 
     @model_validator(mode="after")
     def _is_in_one_place(self) -> Self:

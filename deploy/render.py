@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import time
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from rich.markup import escape
 
-from core.params import PanoramaParams
+from core.params import ImageInput, PanoramaParams
 from core.traits import InvalidParams
 from deploy.console import out, panorama_progress
 from deploy.errors import BadOption, DeployError
@@ -52,7 +51,7 @@ def read_request(file: Path) -> dict[str, Any]:
 def _read_picture(value: dict[str, Any]) -> dict[str, Any]:
     if value.keys() != {"file"} or not isinstance(value["file"], str):
         return value
-    return {"base64": base64.b64encode(Path(value["file"]).read_bytes()).decode()}
+    return ImageInput.inline(Path(value["file"]).read_bytes()).model_dump()
 
 
 def check_params(asked: Mapping[str, Any]) -> PanoramaParams:

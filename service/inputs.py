@@ -6,7 +6,6 @@ So a job that was taken in depends on nothing that its caller may change or dele
 from __future__ import annotations
 
 import hashlib
-import io
 import threading
 
 from PIL import Image
@@ -18,6 +17,7 @@ from core.images import (
     image_inputs,
     read_image,
     read_inline,
+    to_png,
     with_image_inputs,
 )
 from core.jobs.record import JobRecord
@@ -62,9 +62,7 @@ def _read(context: Context, tenant: str, field: str, image: ImageInput) -> Image
 
 
 def _store(context: Context, record: JobRecord, field: str, image: Image.Image) -> ImageInput:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    body = buffer.getvalue()
+    body = to_png(image)
     key = f"{record.tenant}/{record.id}/inputs/{field}.png"
     context.objects.put(key, body, "image/png", hashlib.sha256(body).hexdigest())
     return ImageInput(key=key)

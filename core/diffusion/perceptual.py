@@ -12,6 +12,7 @@ gradient of the spatial mean.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Final
 
@@ -39,7 +40,7 @@ def distance(a: Embedding, b: Embedding) -> Tensor:
     return torch.stack(per_layer).sum(0)
 
 
-class PerceptualLoss(nn.Module):
+class PerceptualLoss(nn.Module, ABC):
     """A frozen network whose embeddings measure how alike two pictures look."""
 
     name: str
@@ -54,8 +55,8 @@ class PerceptualLoss(nn.Module):
         """Distance (N,) between pictures (N, 3, H, W) in [-1, 1]."""
         return distance(self.embed(a), self.embed(b))
 
-    def _embed(self, images: Tensor) -> Embedding:
-        raise NotImplementedError
+    @abstractmethod
+    def _embed(self, images: Tensor) -> Embedding: ...
 
 
 class Lpips(PerceptualLoss):

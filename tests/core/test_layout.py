@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from core.diffusion.pipeline import SyncDiffusionPipeline
 from core.diffusion.sampler import Sampler
 from core.diffusion.windows import WindowPlan
 from core.embedded import WEIGHTS
+from core.images import to_png
 from core.params import ImageInput, PanoramaParams, SyncParams
 from core.params import Region as RegionParams
 from core.traits import CheckpointTraits, InvalidParams
@@ -127,9 +126,7 @@ def test_a_box_lies_on_latents_inside_the_picture(
 
 def picture(paint: Tensor) -> ImageInput:
     """A mask (H, W), 0 to 1, as a picture."""
-    buffer = io.BytesIO()
-    Image.fromarray((paint * 255).round().byte().numpy()).save(buffer, "PNG")
-    return ImageInput(base64=base64.b64encode(buffer.getvalue()).decode())
+    return ImageInput.inline(to_png(Image.fromarray((paint * 255).round().byte().numpy())))
 
 
 def test_a_painted_box_is_a_box(pipeline: SyncDiffusionPipeline) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from core.diffusion.perceptual import PerceptualLoss, distance
 from core.diffusion.pipeline import SyncDiffusionPipeline
 from core.diffusion.synchronize import PictureAnchor
 from core.embedded import WEIGHTS
+from core.images import to_png
 from core.params import Extend, ImageInput, PanoramaParams, SyncParams
 from core.presets import PresetName
 from core.traits import InvalidParams
@@ -28,9 +27,7 @@ CPU = torch.device("cpu")
 
 
 def inline(image: Image.Image) -> ImageInput:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return ImageInput(base64=base64.b64encode(buffer.getvalue()).decode())
+    return ImageInput.inline(to_png(image))
 
 
 @pytest.fixture(scope="module")
