@@ -94,10 +94,11 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
     def from_pretrained(cls, checkpoint: Any, **options: Any) -> SyncDiffusionPipeline:
         """Load a hub id or a directory; `options` as of diffusers' `from_pretrained`.
 
-        The sampler is DDIM over the checkpoint's own noise schedule, whatever scheduler the
-        checkpoint names: the paper's choice, and one that overlapping windows can share. A
-        directory may hold a `panoweave.json` with the defaults that suit it.
+        The default sampler is DDIM over the checkpoint's own noise schedule, the paper's choice,
+        whatever scheduler the checkpoint names; LCM's where it names that, for it was distilled to
+        few steps. A directory may hold a `panoweave.json` with the defaults that suit it.
         """
+        defaults = _read_defaults(Path(checkpoint))
         if "scheduler" not in options:
             config = DDIMScheduler.load_config(
                 checkpoint,
@@ -106,10 +107,12 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
                 cache_dir=options.get("cache_dir"),
                 local_files_only=options.get("local_files_only", False),
             )
+            unsaid = "scheduler" not in defaults.model_fields_set
+            if unsaid and config["_class_name"] == "LCMScheduler":
+                defaults = defaults.model_copy(update={"scheduler": "lcm"})
             # DDIM would clip the latents where the saved scheduler says nothing about clipping.
             options["scheduler"] = DDIMScheduler.from_config({"clip_sample": False, **config})
         pipeline: SyncDiffusionPipeline = super().from_pretrained(checkpoint, **options)
-        defaults = _read_defaults(Path(checkpoint))
         pipeline.traits = pipeline.traits.model_copy(update={"defaults": defaults})
         return pipeline
 

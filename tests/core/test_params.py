@@ -133,6 +133,16 @@ def test_bad_values_are_refused(wrong: dict[str, Any]) -> None:
         PanoramaParams.model_validate(wrong)
 
 
+def test_stored_params_of_an_earlier_version_can_be_read() -> None:
+    """Jobs that waited while panoweave was upgraded mean what they meant."""
+    resolved = PanoramaParams(prompt="a lake", preset="paper").resolve(TRAITS)
+    stored = resolved.model_dump()
+    for later in ("scheduler", "loop", "regions", "anchor_image", "extend"):
+        del stored[later]
+    del stored["sync"]["max_move"]
+    assert ResolvedParams.model_validate(stored) == resolved
+
+
 def test_stored_params_of_a_newer_version_can_be_read() -> None:
     resolved = PanoramaParams(prompt="a lake").resolve(TRAITS)
     stored = resolved.model_dump() | {"novelty": True}

@@ -7,6 +7,7 @@ import torch
 from diffusers import (
     DDIMScheduler,
     DEISMultistepScheduler,
+    LCMScheduler,
     PNDMScheduler,
     StableDiffusionPipeline,
     UNet2DConditionModel,
@@ -129,6 +130,25 @@ def test_other_schedulers_are_refused_by_name(tmp_path: Path, scheduler: type) -
     parts = tiny.components(tmp_path) | {"scheduler": scheduler()}
     with pytest.raises(UnsupportedSchedulerError, match=f"{scheduler.__name__}.*DDIMScheduler"):
         SyncDiffusionPipeline(**parts)
+
+
+@pytest.mark.parametrize(
+    ("defaults", "expected"), [(None, "lcm"), ('{"scheduler": "ddim"}', "ddim")]
+)
+def test_a_checkpoint_distilled_to_few_steps_takes_lcms(
+    tmp_path: Path, defaults: str | None, expected: str
+) -> None:
+    """Its scheduler says so, unless its own defaults say otherwise."""
+    parts = tiny.components(tmp_path / "words")
+    parts["scheduler"] = LCMScheduler.from_config(parts["scheduler"].config)
+    folder = tmp_path / "checkpoint"
+    StableDiffusionPipeline(
+        **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
+    ).save_pretrained(folder)
+    if defaults:
+        (folder / "panoweave.json").write_text(defaults)
+    pipeline = SyncDiffusionPipeline.from_pretrained(str(folder))
+    assert PanoramaParams(prompt="a lake").resolve(pipeline.traits).scheduler == expected
 
 
 def test_loads_what_stable_diffusion_saved(tmp_path: Path) -> None:
