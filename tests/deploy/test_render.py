@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from tests.deploy.conftest import Cli
@@ -30,6 +32,53 @@ def test_render_writes_the_same_picture_for_the_same_seed(
         pictures.append(Image.open(tmp_path / name))
     assert pictures[0].size == (128, 64)
     assert pictures[0].tobytes() == pictures[1].tobytes()
+
+
+def test_render_takes_a_whole_request_from_a_file(
+    cli: Cli, tiny_model: Path, tmp_path: Path
+) -> None:
+    """A picture by its file; and what the command line says overrules the file."""
+    given = Image.radial_gradient("L").convert("RGB").resize((64, 64))
+    given.save(tmp_path / "picture.png")
+    request = {
+        "width": 192,
+        "seed": 3,
+        "steps": 1,
+        "loop": True,
+        "extend": {"image": {"file": str(tmp_path / "picture.png")}, "x": 64},
+    }
+    (tmp_path / "request.json").write_text(json.dumps(request))
+    options = ["-o", str(tmp_path / "x.png"), "--params", str(tmp_path / "request.json")]
+    done = cli(
+        "render",
+        "a lake",
+        *options,
+        "--seed",
+        "7",
+        timeout_s=120,
+        PANOWEAVE_MODEL=str(tiny_model),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "192 x 64 px, seed 7" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "is not JSON"),
+        ("[1]", "holds no JSON object"),
+        ('{"anchor_image": {"file": "/nowhere/x.png"}}', "cannot read /nowhere/x.png"),
+        ('{"widht": 3}', "--widht"),
+    ],
+)
+def test_a_request_file_that_cannot_be_used_is_refused(
+    cli: Cli, tmp_path: Path, text: str, said: str
+) -> None:
+    (tmp_path / "request.json").write_text(text)
+    options = ["-o", str(tmp_path / "x.png"), "--params", str(tmp_path / "request.json")]
+    done = cli("render", "a lake", *options)
+    assert done.returncode == 2
+    assert said in done.stderr
 
 
 def test_a_size_that_does_not_fit_names_the_option_and_the_nearest(
