@@ -14,11 +14,12 @@ import statistics
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
+import torch
 from PIL import Image
+from torch import Tensor
 
 from bench.borders import border_step
 from bench.coherence import PROMPTS, STYLE_SCALE, stack
@@ -53,7 +54,7 @@ PARTS: Mapping[str, dict[str, Any]] = {
 }
 SINGLES_PER_PROMPT = 24
 
-ByPrompt = Mapping[str, list[Image.Image]]
+ByPrompt = Mapping[str, Tensor]  # features of windows
 
 
 @dataclass
@@ -77,12 +78,9 @@ class Distances:
 
     @classmethod
     def between(cls, windows: ByPrompt, singles: ByPrompt) -> Self:
-        features = LastFeatures()
-        nearest = [
-            nearest_distance(features, windows[prompt], alone) for prompt, alone in singles.items()
-        ]
-        all_windows, all_singles = (list(chain(*one.values())) for one in (windows, singles))
-        return cls(statistics.mean(nearest), kid(features, all_windows, all_singles))
+        nearest = [nearest_distance(windows[prompt], alone) for prompt, alone in singles.items()]
+        all_windows, all_singles = (torch.cat(list(one.values())) for one in (windows, singles))
+        return cls(statistics.mean(nearest), kid(all_windows, all_singles))
 
 
 def main() -> None:
@@ -101,16 +99,20 @@ def main() -> None:
             made = run_round(pipeline, prompt, seed, rows, measured)
             if seed == 1:
                 strips += [(f"{prompt}: {name}", image) for name, image in made.items()]
-    singles = {
-        prompt: make_single_windows(pipeline, prompt, 1_000 + index, SINGLES_PER_PROMPT)
-        for index, prompt in enumerate(prompts)
-    }
+    features = LastFeatures()
+    singles = {}
+    for index, prompt in enumerate(prompts):
+        alone = make_single_windows(pipeline, prompt, 1_000 + index, SINGLES_PER_PROMPT)
+        singles[prompt] = features.of(alone)
     # Half of the windows made alone against the other half: what the distances are for no reason.
     floor = Distances.between(
         {prompt: alone[::2] for prompt, alone in singles.items()},
         {prompt: alone[1::2] for prompt, alone in singles.items()},
     )
-    distances = {name: Distances.between(one.windows, singles) for name, one in measured.items()}
+    distances = {}
+    for name, row in measured.items():
+        windows = {prompt: features.of(images) for prompt, images in row.windows.items()}
+        distances[name] = Distances.between(windows, singles)
     text = (
         f"`python -m bench.presets` on {machine()}: {len(prompts)} prompts, {asked.seeds} seeds, "
         f"panoramas of 6 windows by 1. Of windows made alone to one another: nearest* "

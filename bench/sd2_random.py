@@ -15,13 +15,13 @@ import torch
 from diffusers import (
     AutoencoderKL,
     AutoencoderTiny,
-    DDIMScheduler,
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from core.embedded import WEIGHTS
+from tests.core.tiny import stable_diffusions_scheduler
 
 
 def unet() -> UNet2DConditionModel:
@@ -62,20 +62,12 @@ def write(folder: Path) -> None:
     """In half precision: 2.5 GB. The tokenizer is the embedded model's, padded to 77 tokens."""
     torch.manual_seed(0)
     tokenizer = CLIPTokenizer.from_pretrained(WEIGHTS / "tokenizer", model_max_length=77)
-    scheduler = DDIMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-    )
     checkpoint = StableDiffusionPipeline(
         vae=vae(),
         text_encoder=text_encoder(len(tokenizer)),
         tokenizer=tokenizer,
         unet=unet(),
-        scheduler=scheduler,
+        scheduler=stable_diffusions_scheduler(),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,

@@ -18,6 +18,7 @@ from typing import Final
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn import functional
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from core.diffusion.coherence import whole_windows
@@ -31,30 +32,26 @@ _SUBSET: Final = 24
 _SUBSETS: Final = 200
 
 
-class LastFeatures(nn.Module):
-    """Pictures (N, 3, H, W) in [0, 1] to the mean of the last stage's activations (N, 512).
+class LastFeatures:
+    """The mean of the last stage's activations, brought to a mean square of 1.
 
-    Brought to a mean square of 1: the kernel, a cubic, is made for features of about that size.
+    The kernel, a cubic, is made for features of about that size.
     """
 
     def __init__(self) -> None:
-        super().__init__()
         network = load_perceptual("stlpips-vgg")
         assert isinstance(network, Lpips)
-        self.stages = network.stages
+        self._stages = nn.Sequential(*network.stages)
 
     def of(self, images: Sequence[Image.Image]) -> Tensor:
         """(N, 512)"""
-        cpu = torch.device("cpu")
         with torch.no_grad():
-            return torch.cat([self((from_pil(image, cpu)[None] + 1) / 2) for image in images])
+            return torch.cat([self._one(image) for image in images])
 
-    def forward(self, images: Tensor) -> Tensor:
-        activation = 2 * images - 1
-        for stage in self.stages:
-            activation = stage(activation)
-        features = activation.mean((2, 3))
-        return features / features.square().mean(1, keepdim=True).sqrt()
+    def _one(self, image: Image.Image) -> Tensor:
+        features: Tensor = self._stages(from_pil(image, torch.device("cpu"))[None]).mean((2, 3))
+        size: Tensor = features.square().mean(1, keepdim=True).sqrt()
+        return features / size
 
 
 def make_single_windows(
@@ -73,29 +70,21 @@ def make_single_windows(
     return whole_windows(pipeline(asked).image, side)
 
 
-def nearest_distance(
-    features: LastFeatures, windows: Sequence[Image.Image], singles: Sequence[Image.Image]
-) -> float:
-    """Mean over windows of 1 - the cosine to the most similar window made alone."""
-    ours, alone = (
-        torch.nn.functional.normalize(features.of(images)) for images in (windows, singles)
-    )
+def nearest_distance(windows: Tensor, singles: Tensor) -> float:
+    """Mean over windows' features of 1 - the cosine to the most similar window made alone."""
+    ours, alone = functional.normalize(windows), functional.normalize(singles)
     return float((1 - (ours @ alone.T).amax(1)).mean())
 
 
-def kid(
-    features: LastFeatures, windows: Sequence[Image.Image], singles: Sequence[Image.Image]
-) -> float:
-    """The mean over random subsets of both sets."""
+def kid(windows: Tensor, singles: Tensor) -> float:
+    """Of two sets of features: the mean over random subsets of both."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it keeps all features in memory, and says so
         metric = KernelInceptionDistance(
-            feature=features, subsets=_SUBSETS, subset_size=_SUBSET, normalize=True
+            feature=nn.Identity(), subsets=_SUBSETS, subset_size=_SUBSET
         )
     torch.manual_seed(0)
-    with torch.no_grad():
-        for real, images in ((True, singles), (False, windows)):
-            for image in images:
-                metric.update((from_pil(image, torch.device("cpu"))[None] + 1) / 2, real=real)
-        mean, _ = metric.compute()
+    metric.update(singles, real=True)
+    metric.update(windows, real=False)
+    mean, _ = metric.compute()
     return float(mean)

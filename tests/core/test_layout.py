@@ -177,13 +177,14 @@ def test_a_region_shows_its_own_prompt() -> None:
     left, inside, right = (image.crop((x, 0, x + 128, 128)) for x in (0, 128, 256))
     features = LastFeatures()
     forest, desert = (
-        make_single_windows(pipeline, prompt, 7, 6) for prompt in ("a forest", "a desert")
+        features.of(make_single_windows(pipeline, prompt, 7, 6))
+        for prompt in ("a forest", "a desert")
     )
 
     def excess(crop: Image.Image) -> float:
         """How much farther from the desert than from the forest."""
         to_desert, to_forest = (
-            nearest_distance(features, [crop], alone) for alone in (desert, forest)
+            nearest_distance(features.of([crop]), alone) for alone in (desert, forest)
         )
         return to_desert - to_forest
 

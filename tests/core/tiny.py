@@ -28,6 +28,19 @@ def tokenizer(folder: Path) -> CLIPTokenizer:
     return CLIPTokenizer.from_pretrained(folder, model_max_length=16)
 
 
+def stable_diffusions_scheduler(prediction_type: str = "epsilon") -> DDIMScheduler:
+    """DDIM over the noise schedule of Stable Diffusion 1 and 2."""
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        prediction_type=prediction_type,
+    )
+
+
 def components(
     folder: Path, prediction_type: str = "epsilon", window_latents: int = WINDOW_LATENTS
 ) -> dict[str, Any]:
@@ -65,21 +78,12 @@ def components(
         layers_per_block=1,
         norm_num_groups=4,
     )
-    scheduler = DDIMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-        prediction_type=prediction_type,
-    )
     return {
         "vae": vae,
         "text_encoder": text_encoder,
         "tokenizer": words,
         "unet": unet,
-        "scheduler": scheduler,
+        "scheduler": stable_diffusions_scheduler(prediction_type),
     }
 
 
