@@ -11,21 +11,31 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import numpy as np
+import torch
 from PIL import Image, ImageChops
 
 from bench.coherence import stack
 from bench.sections import parser, publish
+from core.conditions import ImageInput
 from core.diffusion.checkpoints import load_pipeline
+from core.diffusion.control import canny_edges
+from core.diffusion.decode import from_pil, to_pil
 from core.diffusion.pipeline import Panorama, SyncDiffusionPipeline
 from core.embedded import WEIGHTS
+from core.embedded.scenes import render_scene
+from core.embedded.style import Subject
 from core.images import to_png
-from core.params import ImageInput, PanoramaParams
+from core.params import PanoramaParams
 
-# A window that the model makes first, for the examples that begin with a picture.
-PICTURE: Mapping[str, Any] = {"prompt": "a lake at sunset", "seed": 2, "width": 128}
-_PICTURE_FIELD = {"file": "picture.png"}  # as `panoweave render --params` takes it
+# Pictures that the examples begin with; by file, as `panoweave render --params` takes them.
+PICTURE: Final = "picture.png"  # a window that the model makes first
+SCENE: Final = "scene.png"  # a scene of the kind that the model learnt from, but not one of them
+_PICTURE_REQUEST: Mapping[str, Any] = {"prompt": "a lake at sunset", "seed": 2, "width": 128}
+_SCENE_SUBJECT: Final = Subject("mountains", "noon", "clear")
+_SCENE_SEED: Final = 1_000
 
 EXAMPLES: Mapping[str, dict[str, Any]] = {
     "loop": {"prompt": "a lake", "seed": 3, "loop": True},
@@ -37,11 +47,16 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
             {"prompt": "snowy mountains", "x": 512, "width": 160, "height": 96},
         ],
     },
-    "anchor_image": {"prompt": "mountains", "seed": 5, "anchor_image": _PICTURE_FIELD},
+    "anchor_image": {"prompt": "mountains", "seed": 5, "anchor_image": {"file": PICTURE}},
     "extend": {
         "prompt": "a lake at sunset",
         "seed": 6,
-        "extend": {"image": _PICTURE_FIELD, "x": 320},
+        "extend": {"image": {"file": PICTURE}, "x": 320},
+    },
+    "control": {
+        "prompt": "mountains at sunset",
+        "seed": 7,
+        "control": {"type": "canny", "image": {"file": SCENE}},
     },
 }
 
@@ -49,19 +64,29 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
 def main() -> None:
     asked = parser(__doc__).parse_args()
     pipeline = load_pipeline(str(WEIGHTS), perceptual="stlpips-alex")
-    picture = pipeline(PanoramaParams.model_validate(PICTURE)).image
+    pictures = {
+        PICTURE: pipeline(PanoramaParams.model_validate(_PICTURE_REQUEST)).image,
+        SCENE: render(768),
+    }
     for name, request in EXAMPLES.items():
-        publish(name, example(pipeline, name, request, picture, asked.report), asked.report)
+        publish(name, example(pipeline, name, request, pictures, asked.report), asked.report)
+
+
+def render(width_px: int) -> Image.Image:
+    rng = np.random.default_rng(_SCENE_SEED)
+    scene, _ = render_scene(rng, _SCENE_SUBJECT, width_px)
+    return Image.fromarray((scene * 255 + 0.5).astype(np.uint8))
 
 
 def example(
     pipeline: SyncDiffusionPipeline,
     name: str,
     request: dict[str, Any],
-    picture: Image.Image,
+    pictures: Mapping[str, Image.Image],
     report: Path | None,
 ) -> str:
-    whole = _with_picture(request, picture)
+    used: list[tuple[str, Image.Image]] = []
+    whole = _with_pictures(request, pictures, used)
     made = {
         "synchronised": pipeline(PanoramaParams.model_validate(whole)),
         "without": pipeline(PanoramaParams.model_validate({**whole, "sync": {"weight": 0}})),
@@ -70,9 +95,9 @@ def example(
         folder = report.parent / "applications"
         folder.mkdir(exist_ok=True)
         shown = [(label, _show(panorama)) for label, panorama in made.items()]
-        if whole != request:
-            shown.append(("the picture", picture))
-        stack(shown).save(folder / f"{name}.png")
+        if name == "control":
+            used.append(("its edges", edges(pictures[SCENE])))
+        stack([*shown, *used]).save(folder / f"{name}.png")
     figures = ", ".join(
         f"{label}: {panorama.coherence.intra_lpips:.3f}"
         for label, panorama in made.items()
@@ -84,13 +109,22 @@ def example(
     )
 
 
-def _with_picture(value: Any, picture: Image.Image) -> Any:
-    """A request with the picture itself in place of its file's name."""
-    if value == _PICTURE_FIELD:
-        return ImageInput.inline(to_png(picture)).model_dump()
-    if isinstance(value, dict):
-        return {key: _with_picture(part, picture) for key, part in value.items()}
-    return value
+def edges(picture: Image.Image) -> Image.Image:
+    hint = canny_edges(from_pil(picture, torch.device("cpu"))[None])
+    return to_pil(2 * hint[0] - 1)
+
+
+def _with_pictures(
+    value: Any, pictures: Mapping[str, Image.Image], used: list[tuple[str, Image.Image]]
+) -> Any:
+    """A request with the pictures themselves in place of their files' names."""
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {"file"}:
+        name = value["file"]
+        used.append((name, pictures[name]))
+        return ImageInput.inline(to_png(pictures[name])).model_dump()
+    return {key: _with_pictures(part, pictures, used) for key, part in value.items()}
 
 
 def _show(panorama: Panorama) -> Image.Image:

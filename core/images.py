@@ -14,7 +14,8 @@ from typing import Final
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from core.params import ImageInput, PanoramaParams, ResolvedParams
+from core.conditions import ImageInput
+from core.params import PanoramaParams, ResolvedParams
 from core.traits import CheckpointTraits, InvalidParams
 
 MAX_IMAGE_BYTES: Final = 20 * 2**20
@@ -97,6 +98,8 @@ def image_inputs(params: PanoramaParams) -> dict[str, ImageInput]:
     inputs = {"anchor_image": params.anchor_image}
     if params.extend:
         inputs["extend.image"] = params.extend.image
+    if params.control:
+        inputs["control.image"] = params.control.image
     for number, region in enumerate(params.regions):
         inputs[f"regions.{number}.mask"] = region.mask
     return {field: image for field, image in inputs.items() if image}
@@ -109,6 +112,8 @@ def with_image_inputs(params: ResolvedParams, inputs: Mapping[str, ImageInput]) 
         moved["anchor_image"] = inputs["anchor_image"]
     if params.extend and "extend.image" in inputs:
         moved["extend"] = params.extend.model_copy(update={"image": inputs["extend.image"]})
+    if params.control and "control.image" in inputs:
+        moved["control"] = params.control.model_copy(update={"image": inputs["control.image"]})
     moved["regions"] = [
         region.model_copy(update={"mask": inputs.get(f"regions.{number}.mask")})
         for number, region in enumerate(params.regions)
@@ -122,7 +127,7 @@ def check_image_sizes(
     """Refuse a picture, (width, height) in pixels, that does not fit where it is to stay."""
     whole = (params.width, params.height)
     for field, size in sizes.items():
-        if field.endswith(".mask") and size != whole:
+        if (field == "control.image" or field.endswith(".mask")) and size != whole:
             raise InvalidParams(
                 field,
                 f"{size[0]} x {size[1]} px are not the panorama's",

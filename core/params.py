@@ -9,29 +9,40 @@ from __future__ import annotations
 
 import math
 import secrets
-from base64 import b64encode
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field
 
+from core.conditions import (
+    MAX_PROMPT_CHARS,
+    Control,
+    Extend,
+    ImageInput,
+    Prompt,
+    Region,
+    Side,
+)
 from core.presets import DEFAULT_PRESET, PRESETS, Decoder, PresetName, SchedulerName, Windows
 from core.sizes import (
     DEFAULT_WINDOWS_HIGH,
     DEFAULT_WINDOWS_WIDE,
-    MAX_SIDE_PX,
     MAX_WINDOWS,
     check_amount,
     resolve_circumference,
     resolve_side,
     resolve_stride,
 )
-from core.traits import CheckpointTraits, GuidanceScale, InvalidParams, Params
+from core.traits import (
+    MAX_STEPS,
+    CheckpointTraits,
+    GuidanceScale,
+    InvalidParams,
+    Params,
+    StepCount,
+)
 
-MAX_PROMPT_CHARS = 2_000
-MAX_STEPS = 250
 MAX_REGIONS = 16
-MAX_INLINE_CHARS = 7_000_000  # base64 of 5 MiB
 MAX_SEED = 2**53 - 1  # the largest integer that every JSON reader keeps exact
 
 
@@ -42,21 +53,9 @@ DEFAULT_WINDOW_BATCH = 8
 
 _T = TypeVar("_T")
 
-
-def _says_something(prompt: str) -> str:
-    if not prompt.strip():
-        raise ValueError("must hold more than white space")
-    return prompt
-
-
-Prompt = Annotated[
-    str, Field(min_length=1, max_length=MAX_PROMPT_CHARS), AfterValidator(_says_something)
-]
-Side = Annotated[int, Field(ge=1, le=MAX_SIDE_PX)]
-Place = Annotated[int, Field(ge=0, lt=MAX_SIDE_PX)]
 Weight = Annotated[float, Field(ge=0, le=1_000)]
 Decay = Annotated[float, Field(gt=0, le=1)]
-StepCount = Annotated[int, Field(ge=0, le=MAX_STEPS)]
+SyncSteps = Annotated[int, Field(ge=0, le=MAX_STEPS)]
 MaxMove = Annotated[float, Field(gt=0, le=1_000)]
 Every = Annotated[int, Field(ge=1, le=MAX_STEPS)]
 WindowIndex = Annotated[int, Field(ge=0, lt=MAX_WINDOWS)]
@@ -79,7 +78,7 @@ class SyncParams(Params):
         "its latents, whose standard deviation is about 1. A longer move is shortened to it. "
         "Default: the preset's; of 'paper', which has none, null.",
     )
-    steps: StepCount | None = Field(
+    steps: SyncSteps | None = Field(
         None, description="Synchronise only in the first so many steps. Default: the preset's."
     )
     every: Every | None = Field(
@@ -101,65 +100,6 @@ class SyncParams(Params):
     )
 
 
-class ImageInput(Params):
-    """A picture: in the request itself, or an object in the caller's part of the bucket."""
-
-    base64: str | None = Field(
-        None,
-        min_length=1,
-        max_length=MAX_INLINE_CHARS,
-        description="The file itself, PNG, JPEG or WebP, in base64.",
-    )
-    key: str | None = Field(
-        None,
-        min_length=1,
-        max_length=1_024,
-        description="An object's key, as `POST /uploads` gives it.",
-    )
-
-    @classmethod
-    def inline(cls, file: bytes) -> Self:
-        return cls(base64=b64encode(file).decode())
-
-    @model_validator(mode="after")
-    def _is_in_one_place(self) -> Self:
-        if (self.base64 is None) is (self.key is None):
-            raise ValueError("must hold either base64 or key")
-        return self
-
-
-class Extend(Params):
-    """A picture that stays as it is in its place; the panorama grows around it."""
-
-    image: ImageInput
-    x: Place = Field(0, description="Pixels from the left edge to the picture.")
-    y: Place = Field(0, description="Pixels from the top edge to the picture.")
-
-
-class Region(Params):
-    """A box, or a mask, with a prompt of its own over the background that `prompt` describes."""
-
-    prompt: Prompt
-    negative_prompt: str = Field("", max_length=MAX_PROMPT_CHARS)
-    x: Place | None = Field(None, description="Pixels from the left edge to the box.")
-    y: Place = Field(0, description="Pixels from the top edge to the box.")
-    width: Side | None = Field(None, description="Pixels.")
-    height: Side | None = Field(None, description="Pixels. Default: down to the bottom edge.")
-    mask: ImageInput | None = Field(
-        None,
-        description="In place of a box: a picture of the panorama's size, white where the prompt "
-        "holds, black where it does not, grey between.",
-    )
-
-    @model_validator(mode="after")
-    def _is_a_box_or_a_mask(self) -> Self:
-        has_box = self.x is not None and self.width is not None
-        says_box = has_box or self.x is not None or self.width is not None or self.height or self.y
-        if (self.mask and says_box) or not (self.mask or has_box):
-            raise ValueError("must hold either x and width, or mask")
-        return self
-
-
 class PanoramaParams(Params):
     """One panorama, as asked for. What is None is filled in by `resolve`."""
 
@@ -174,8 +114,10 @@ class PanoramaParams(Params):
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = Field(
         None, description="The same seed gives the same panorama. Default: drawn, and reported."
     )
-    steps: Annotated[int, Field(ge=1, le=MAX_STEPS)] | None = Field(
-        None, description="Reverse diffusion steps. Default: the preset's."
+    steps: StepCount | None = Field(
+        None,
+        description="Reverse diffusion steps. Default: the preset's; of checkpoints that were "
+        "distilled to a few steps, theirs.",
     )
     guidance_scale: GuidanceScale | None = Field(
         None, description="Classifier-free guidance. Default: what suits the checkpoint."
@@ -217,6 +159,11 @@ class PanoramaParams(Params):
     extend: Extend | None = Field(
         None, description="A picture that stays as it is; the panorama grows around it."
     )
+    control: Control | None = Field(
+        None,
+        description="Where things are: a ControlNet follows these edges. For checkpoints with a "
+        "ControlNet.",
+    )
     sync: SyncParams = SyncParams()
 
     def resolve(self, traits: CheckpointTraits) -> ResolvedParams:
@@ -232,7 +179,7 @@ class ResolvedSync(SyncParams):
 
     weight: Weight
     decay: Decay
-    steps: StepCount
+    steps: SyncSteps
     every: Every
     anchor: WindowIndex
     decoder: Decoder
@@ -251,7 +198,7 @@ class ResolvedParams(PanoramaParams):
 
     width: Side
     height: Side
-    steps: Annotated[int, Field(ge=1, le=MAX_STEPS)]
+    steps: StepCount
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)]
     guidance_scale: GuidanceScale
     scheduler: SchedulerName = "ddim"  # the only one there was in earlier versions
@@ -272,7 +219,13 @@ class ResolvedParams(PanoramaParams):
             width = resolve_side("width", asked.width, DEFAULT_WINDOWS_WIDE, stride, traits)
             columns = (width - traits.window_px) // stride + 1
         check_amount(width, height, columns, rows)
-        steps = _or(asked.steps, PRESETS[asked.preset].steps)
+        if asked.control and not traits.controlnet:
+            raise InvalidParams(
+                "control",
+                "this checkpoint has no ControlNet",
+                "null, or a worker that loads one (PANOWEAVE_CONTROLNET)",
+            )
+        steps = _or(asked.steps, _or(traits.defaults.steps, PRESETS[asked.preset].steps))
         return cls(
             prompt=asked.prompt,
             negative_prompt=asked.negative_prompt,
@@ -296,6 +249,7 @@ class ResolvedParams(PanoramaParams):
             windows=_resolve_windows(asked),
             anchor_image=asked.anchor_image,
             extend=asked.extend,
+            control=asked.control,
             sync=_resolve_sync(asked, steps, traits, columns, rows),
         )
 

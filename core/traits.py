@@ -28,7 +28,10 @@ class Params(BaseModel):
     )
 
 
+MAX_STEPS = 250
+
 GuidanceScale = Annotated[float, Field(ge=1, le=30)]
+StepCount = Annotated[int, Field(ge=1, le=MAX_STEPS)]
 
 
 class CheckpointDefaults(Params):
@@ -36,6 +39,7 @@ class CheckpointDefaults(Params):
 
     guidance_scale: GuidanceScale = PAPER_GUIDANCE_SCALE
     scheduler: SchedulerName = "ddim"
+    steps: StepCount | None = Field(None, description="None: the preset's.")
 
 
 class CheckpointTraits(Params):
@@ -47,6 +51,7 @@ class CheckpointTraits(Params):
     window_px: int = Field(gt=0)
     px_per_latent: int = Field(gt=0)
     tiny_decoder: bool = Field(False, description="Whether sync.decoder can be 'tiny'.")
+    controlnet: bool = Field(False, description="Whether a request can bring `control`.")
     defaults: CheckpointDefaults = CheckpointDefaults()
 
     @property

@@ -32,8 +32,9 @@ def run_checks(settings: Settings) -> Iterator[Check]:
     yield check_s3(settings)
     yield check_device(settings)
     yield check_model(settings)
-    if settings.tiny_decoder:
-        yield check_tiny_decoder(settings.tiny_decoder)
+    for name in ("tiny_decoder", "controlnet", "lora"):
+        if source := getattr(settings, name):
+            yield check_addition(name, source)
     yield check_perceptual(settings)
 
 
@@ -128,8 +129,13 @@ def check_model(settings: Settings) -> Check:
     return _check_checkpoint("model", settings.model, "PANOWEAVE_MODEL", _SUB_MODELS)
 
 
-def check_tiny_decoder(source: str) -> Check:
-    return _check_checkpoint("tiny decoder", source, "PANOWEAVE_TINY_DECODER", ("config.json",))
+def check_addition(name: Literal["tiny_decoder", "controlnet", "lora"], source: str) -> Check:
+    """What is loaded beside the model."""
+    what, setting = name.replace("_", " "), f"PANOWEAVE_{name.upper()}"
+    if name == "lora" and Path(source).is_file():
+        return Check(f"{what} {source}", "ok", source)
+    parts = ("*.safetensors",) if name == "lora" else ("config.json",)
+    return _check_checkpoint(what, source, setting, parts)
 
 
 def _check_checkpoint(what: str, source: str, setting: str, parts: tuple[str, ...]) -> Check:
@@ -152,7 +158,7 @@ def _check_checkpoint(what: str, source: str, setting: str, parts: tuple[str, ..
 
 
 def _check_directory(name: str, folder: Path, setting: str, parts: tuple[str, ...]) -> Check:
-    missing = [part for part in parts if not (folder / part).exists()]
+    missing = [part for part in parts if not any(folder.glob(part))]
     if missing:
         remedy = f"{setting} needs a directory in diffusers' format"
         return Check(name, "fail", f"{folder} lacks {', '.join(missing)}", remedy)
@@ -162,14 +168,17 @@ def _check_directory(name: str, folder: Path, setting: str, parts: tuple[str, ..
 def _check_hub_cache(
     name: str, hub_id: str, revision: str | None, setting: str, index: str
 ) -> Check:
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
-        cached = try_to_load_from_cache(hub_id, index, revision=revision)
+        folder = snapshot_download(hub_id, revision=revision, local_files_only=True)
+        is_cached = any(Path(folder).glob(index))
     except HFValidationError as error:
         return Check(name, "fail", str(error), f"correct {setting}")
-    if isinstance(cached, str):
+    except LocalEntryNotFoundError:
+        is_cached = False
+    if is_cached:
         return Check(name, "ok", "in the hub's cache on this machine")
     found = "not on this machine yet: the first worker will download it"
     return Check(name, "warn", found, "panoweave prefetch")

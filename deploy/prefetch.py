@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def run_prefetch() -> int:
     settings = read_settings()
     _fetch_checkpoint(settings.model)
-    _fetch_tiny_decoder(settings.tiny_decoder)
+    _fetch_additions(settings)
     _fetch_perceptual_trunk(settings)
     return 0
 
@@ -49,18 +49,26 @@ def _fetch_checkpoint(model: str) -> None:
     out.print(f"checkpoint: in {escape(str(folder))}")
 
 
-def _fetch_tiny_decoder(source: str | None) -> None:
-    from core.diffusion.checkpoints import load_tiny_decoder
+def _fetch_additions(settings: Settings) -> None:
+    """What is loaded beside the checkpoint: loading it is what fetches it."""
+    from core.diffusion.checkpoints import fetch_lora, load_controlnet, load_tiny_decoder
     from core.diffusion.errors import CheckpointError
 
-    if source is None:
-        return
-    out.print(f"tiny decoder: loading {escape(source)}")
-    try:
-        load_tiny_decoder(source)
-    except CheckpointError as error:
-        raise DeployError(str(error), "correct PANOWEAVE_TINY_DECODER") from error
-    out.print("tiny decoder: on this machine")
+    for name, fetch in (
+        ("tiny_decoder", load_tiny_decoder),
+        ("controlnet", load_controlnet),
+        ("lora", fetch_lora),
+    ):
+        source = getattr(settings, name)
+        if source is None:
+            continue
+        what = name.replace("_", " ")
+        out.print(f"{what}: loading {escape(source)}")
+        try:
+            fetch(source)
+        except CheckpointError as error:
+            raise DeployError(str(error), f"correct PANOWEAVE_{name.upper()}") from error
+        out.print(f"{what}: on this machine")
 
 
 def _fetch_perceptual_trunk(settings: Settings) -> None:

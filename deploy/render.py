@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from rich.markup import escape
 
-from core.params import ImageInput, PanoramaParams
+from core.conditions import ImageInput
+from core.params import PanoramaParams
 from core.traits import InvalidParams
 from deploy.console import out, panorama_progress
 from deploy.errors import BadOption, DeployError
@@ -80,19 +81,11 @@ def _check_output(output: Path) -> None:
 def _load(settings: Settings) -> SyncDiffusionPipeline:
     wait_politely()
     with out.status(f"loading the model ({escape(settings.model)})"):
-        from core.diffusion.checkpoints import load_pipeline
         from core.diffusion.errors import DiffusionError
-        from core.embedded import checkpoint_of
+        from worker.model import load_model
 
         try:
-            return load_pipeline(
-                checkpoint_of(settings.model),
-                perceptual=settings.perceptual,
-                perceptual_trunk=settings.perceptual_trunk,
-                tiny_decoder=settings.tiny_decoder,
-                device=settings.device,
-                dtype=settings.dtype,
-            )
+            return load_model(settings)
         except DiffusionError as error:
             raise DeployError(str(error), "`panoweave doctor` checks the model") from error
 

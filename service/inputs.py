@@ -10,6 +10,7 @@ import threading
 
 from PIL import Image
 
+from core.conditions import ImageInput
 from core.images import (
     MAX_IMAGE_BYTES,
     BadImage,
@@ -21,7 +22,6 @@ from core.images import (
     with_image_inputs,
 )
 from core.jobs.record import JobRecord
-from core.params import ImageInput
 from core.traits import CheckpointTraits, InvalidParams
 from service.context import Context
 

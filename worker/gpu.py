@@ -14,10 +14,8 @@ from redis.exceptions import RedisError
 from rq.exceptions import StopRequested
 from rq.serializers import JSONSerializer
 
-from core.diffusion.checkpoints import load_pipeline
 from core.diffusion.errors import DiffusionError
 from core.diffusion.pipeline import SyncDiffusionPipeline
-from core.embedded import checkpoint_of
 from core.jobs import models
 from core.jobs.connection import connect
 from core.jobs.failures import StoreUnavailable
@@ -28,6 +26,7 @@ from core.jobs.settings import Settings
 from core.jobs.store import JobStore
 from core.params import PanoramaParams
 from worker import tasks
+from worker.model import load_model
 from worker.pulse import Pulse
 from worker.rq_worker import PanoramaWorker
 
@@ -45,14 +44,7 @@ def run_worker(settings: Settings) -> int:
         with Pulse("presence", LIVENESS_S / 3, presence.publish):
             presence.tell("loading")
             try:
-                pipeline = load_pipeline(
-                    checkpoint_of(settings.model),
-                    perceptual=settings.perceptual,
-                    perceptual_trunk=settings.perceptual_trunk,
-                    tiny_decoder=settings.tiny_decoder,
-                    device=settings.device,
-                    dtype=settings.dtype,
-                )
+                pipeline = load_model(settings)
                 warm_up(pipeline)
             except DiffusionError as error:
                 log.error("the model could not be loaded: %s", error)

@@ -103,20 +103,26 @@ def run_attempt(workshop: Workshop, record: JobRecord) -> JobRecord | None:
 
 
 def generate(workshop: Workshop, params: ResolvedParams, on_step: OnStep) -> Panorama:
-    """Make the panorama; where memory runs out, again with half as many windows at once."""
-    window_batch = workshop.settings.window_batch
+    """Make the panorama; where memory runs out, again in less of it, for more time.
+
+    First with half as many windows at once, down to one, then without keeping what the gradient
+    needs. The picture stays the same.
+    """
+    pipeline, window_batch = workshop.pipeline, workshop.settings.window_batch
     images = fetch_images(workshop.objects, params)
     while True:
         try:
-            return workshop.pipeline(
-                params, images=images, on_step=on_step, window_batch=window_batch
-            )
+            return pipeline(params, images=images, on_step=on_step, window_batch=window_batch)
         except torch.OutOfMemoryError:
-            if window_batch == 1:
+            if window_batch > 1:
+                window_batch //= 2
+                log.warning("out of memory: trying again with %d windows at once", window_batch)
+            elif not pipeline.is_sparing:
+                pipeline.spare_memory()
+                log.warning("out of memory: from now on what the gradient needs is not kept")
+            else:
                 raise
-            window_batch //= 2
-            torch.cuda.empty_cache()
-            log.warning("out of memory: trying again with %d windows at once", window_batch)
+        torch.cuda.empty_cache()  # after the error is forgotten, and with it what it held
 
 
 def fetch_images(objects: ObjectStore, params: ResolvedParams) -> dict[str, Image.Image]:

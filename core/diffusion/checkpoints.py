@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import torch
-from diffusers import AutoencoderTiny
+from diffusers import (
+    AutoencoderTiny,
+    ControlNetModel,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+)
 from diffusers.utils import logging as diffusers_logging
 from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
@@ -23,7 +30,9 @@ _DTYPES: Final = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
+# Where a checkpoint's directory may bring them along.
 _TINY_FOLDER: Final = "tiny_decoder"
+_CONTROLNET_FOLDER: Final = "controlnet"
 
 
 def resolve_checkpoint(checkpoint: str) -> tuple[str, str | None]:
@@ -56,37 +65,45 @@ def load_pipeline(
     perceptual: PerceptualName,
     perceptual_trunk: Path | None = None,
     tiny_decoder: str | None = None,
+    controlnet: str | None = None,
+    lora: str | None = None,
     device: str = "auto",
     dtype: DtypeName = "auto",
 ) -> SyncDiffusionPipeline:
     """A pipeline with its perceptual network and its coherence meter, on a device.
 
-    `checkpoint`: a directory, or `hub/id[@revision]`. `tiny_decoder`: an AutoencoderTiny, named
-    likewise; None: the folder `tiny_decoder` of the checkpoint's directory, where there is one.
+    `checkpoint`: a directory, or `hub/id[@revision]`. `tiny_decoder`, an AutoencoderTiny, and
+    `controlnet`, a ControlNetModel, are named likewise; None: the folders `tiny_decoder` and
+    `controlnet` of the checkpoint's directory, where there are any. `lora`: named likewise, or a
+    safetensors file.
     Raises CheckpointError or PerceptualWeightsError saying what is missing and what to do.
     """
-    source, revision = resolve_checkpoint(checkpoint)
     target = resolve_device(device)
-    options: dict[str, Any] = {"dtype": resolve_dtype(dtype, target)}
-    if revision is not None:
-        options["revision"] = revision
+    number = resolve_dtype(dtype, target)
     # Their bars for reading files are noise in logs; a download still shows the hub's own.
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
-    try:
-        pipeline = SyncDiffusionPipeline.from_pretrained(source, **options)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise CheckpointError(
-            f"cannot load the checkpoint {checkpoint!r}: {error}; legal: a directory, or a hub id "
-            "with an optional @revision"
-        ) from error
-    bundled = Path(source) / _TINY_FOLDER
-    if tiny_decoder or bundled.is_dir():
-        small = load_tiny_decoder(tiny_decoder or str(bundled), options["dtype"])
-        pipeline.use_tiny_decoder(small)
+    pipeline: SyncDiffusionPipeline = _load(
+        SyncDiffusionPipeline, checkpoint, "the checkpoint", number
+    )
+    is_xl = pipeline.text_encoder_2 is not None
+    if is_xl and number == torch.float16 and pipeline.vae.config.force_upcast:
+        pipeline.vae.to(torch.float32)  # SDXL's own overflows
+    if lora:
+        add_lora(pipeline, lora)
+    if source := tiny_decoder or _bundled(checkpoint, _TINY_FOLDER):
+        pipeline.use_tiny_decoder(load_tiny_decoder(source, number))
+    if source := controlnet or _bundled(checkpoint, _CONTROLNET_FOLDER):
+        pipeline.use_controlnet(load_controlnet(source, number))
     pipeline.perceptual = load_perceptual(perceptual, perceptual_trunk)
     pipeline.meter = CoherenceMeter(load_perceptual("stlpips-vgg"), load_stlpips_style())
-    for network in (pipeline.unet, pipeline.vae, pipeline.tiny_decoder, pipeline.perceptual):
+    for network in (
+        pipeline.unet,
+        pipeline.vae,
+        pipeline.tiny_decoder,
+        pipeline.controlnet,
+        pipeline.perceptual,
+    ):
         if network is not None:
             # Convolutions run up to a third faster (docs/LOG.md); the values are the same.
             network.to(memory_format=torch.channels_last)
@@ -95,14 +112,72 @@ def load_pipeline(
 
 def load_tiny_decoder(source: str, dtype: torch.dtype = torch.float32) -> Any:
     """An AutoencoderTiny by directory or `hub/id[@revision]`."""
-    place, revision = resolve_checkpoint(source)
-    options: dict[str, Any] = {"dtype": dtype}
-    if revision is not None:
-        options["revision"] = revision
+    return _load(AutoencoderTiny, source, "the tiny decoder", dtype)
+
+
+def load_controlnet(source: str, dtype: torch.dtype = torch.float32) -> Any:
+    """A ControlNetModel by directory or `hub/id[@revision]`."""
+    return _load(ControlNetModel, source, "the ControlNet", dtype)
+
+
+def fetch_lora(source: str) -> None:
+    """Have the file of a LoRA that the hub holds on this machine."""
+    with _told("the LoRA", source):
+        place, options = _lora_place(source)
+        StableDiffusionPipeline.lora_state_dict(place, **options)
+
+
+def add_lora(pipeline: SyncDiffusionPipeline, source: str) -> None:
+    """Fold a LoRA (arXiv 2106.09685) into the pipeline's networks, at its full strength.
+
+    `source`: a directory, `hub/id[@revision]`, or a safetensors file.
+    """
+    parts = {name: part for name, part in pipeline.components.items() if part is not None}
+    # Those who know the formats of LoRA files; they work on the same networks.
+    if pipeline.text_encoder_2 is not None:
+        loader = StableDiffusionXLPipeline(**parts, add_watermarker=False)
+    else:
+        loader = StableDiffusionPipeline(
+            **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
+        )
+    with _told("the LoRA", source):
+        place, options = _lora_place(source)
+        loader.load_lora_weights(place, **options)
+    if not loader.get_list_adapters():
+        raise CheckpointError(f"the LoRA {source!r} changes nothing in this checkpoint")
+    loader.fuse_lora()
+    loader.unload_lora_weights()
+
+
+def _load(kind: Any, source: str, what: str, dtype: torch.dtype) -> Any:
+    with _told(what, source):
+        place, options = _place(source)
+        return kind.from_pretrained(place, **options, dtype=dtype)
+
+
+@contextmanager
+def _told(what: str, source: str) -> Iterator[None]:
+    """An operator reads what could not be loaded, and what could."""
     try:
-        return AutoencoderTiny.from_pretrained(place, **options)
-    except (OSError, ValueError, SafetensorError) as error:
+        yield
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(
-            f"cannot load the tiny decoder {source!r}: {error}; legal: a directory, or a hub id "
-            "with an optional @revision"
+            f"cannot load {what} {source!r}: {error}; legal: a directory, or a hub id with an "
+            "optional @revision"
         ) from error
+
+
+def _place(source: str) -> tuple[str, dict[str, str]]:
+    """What `from_pretrained` and its like take."""
+    place, revision = resolve_checkpoint(source)
+    return place, {"revision": revision} if revision else {}
+
+
+def _lora_place(source: str) -> tuple[str, dict[str, str]]:
+    """A file, too."""
+    return (source, {}) if Path(source).is_file() else _place(source)
+
+
+def _bundled(checkpoint: str, folder: str) -> str | None:
+    path = Path(checkpoint) / folder
+    return str(path) if path.is_dir() else None

@@ -2,7 +2,7 @@
 
 DiffusionError
 |-- UnsupportedSchedulerError   this scheduler cannot step overlapping windows
-|-- CheckpointError             the checkpoint is missing, or is no Stable Diffusion 1/2 checkpoint
+|-- CheckpointError             the checkpoint is missing, or of a format that is not known
 |-- PerceptualWeightsError      the perceptual network's weights are not on this machine
 `-- NonFiniteGradientError      the perceptual gradient is NaN or infinite
 """

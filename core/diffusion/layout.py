@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from core.diffusion.decode import encode
-from core.diffusion.denoise import Denoiser, PromptEmbeddings, in_batches
+from core.diffusion.denoise import Denoiser, in_batches
+from core.diffusion.prompts import PromptEmbeddings
 from core.diffusion.sampler import Sampler, Step
 from core.diffusion.windows import WindowGrid
 from core.params import ResolvedParams, ResolvedRegion
@@ -90,7 +91,8 @@ class Layout:
                 seen = windows * mask + behind * (1 - mask)
             touched = mask.flatten(1).any(1).nonzero().flatten().tolist()
             for batch in in_batches(touched, self._denoiser.window_batch):
-                own = self._denoiser.predict(seen[batch], step, region.embeddings)
+                corners = [grid.corners[index] for index in batch]
+                own = self._denoiser.predict(seen[batch], corners, step, region.embeddings)
                 total[batch] += own * mask[batch]
         return total / weight
 

@@ -1,4 +1,4 @@
-"""SyncDiffusion (arXiv 2306.05178) on any Stable-Diffusion-1/2-format checkpoint."""
+"""SyncDiffusion (arXiv 2306.05178) on any checkpoint in Stable Diffusion 1, 2 or XL's format."""
 
 from __future__ import annotations
 
@@ -8,22 +8,35 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from diffusers import DDIMScheduler, DiffusionPipeline
 from PIL import Image
-from pydantic import ValidationError
 from torch import Tensor
 
 from core.diffusion.coherence import Coherence, CoherenceMeter
+from core.diffusion.control import control_by
 from core.diffusion.decode import decode_canvas, decode_ring, from_pil, to_pil
-from core.diffusion.denoise import Denoiser, PromptEmbeddings
+from core.diffusion.denoise import Denoiser
 from core.diffusion.errors import CheckpointError
 from core.diffusion.extend import keep
+from core.diffusion.formats import (
+    check_controlnet,
+    check_networks,
+    distilled,
+    read_defaults,
+    read_traits,
+)
 from core.diffusion.layout import lay_out
 from core.diffusion.perceptual import PerceptualLoss
-from core.diffusion.prompts import Unread, find_unread
+from core.diffusion.prompts import (
+    PromptEmbeddings,
+    PromptEncoder,
+    TwoPromptEncoders,
+    Unread,
+    find_unread,
+)
 from core.diffusion.sampler import Sampler, check_scheduler
 from core.diffusion.synchronize import PictureAnchor, Synchronizer
 from core.diffusion.windows import WindowPlan
@@ -33,7 +46,6 @@ from core.params import (
     PanoramaParams,
     ResolvedParams,
 )
-from core.traits import CheckpointDefaults, CheckpointTraits
 
 
 @dataclass(frozen=True)
@@ -73,22 +85,45 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
     `perceptual` is what synchronising follows; without it only `sync.weight = 0` (plain
     MultiDiffusion) runs. `meter`, where set, measures every finished panorama. `tiny_decoder`,
     where set by `use_tiny_decoder`, is what windows are compared through at less cost.
+    `controlnet`, where set by `use_controlnet`, is what `control` in a request asks for.
     """
 
+    # SDXL's. diffusers loads a checkpoint without them as well.
+    _optional_components: ClassVar[list[str]] = ["text_encoder_2", "tokenizer_2"]
+
     def __init__(
-        self, vae: Any, text_encoder: Any, tokenizer: Any, unet: Any, scheduler: Any
+        self,
+        vae: Any,
+        text_encoder: Any,
+        tokenizer: Any,
+        unet: Any,
+        scheduler: Any,
+        text_encoder_2: Any | None = None,
+        tokenizer_2: Any | None = None,
+        force_zeros_for_empty_prompt: bool = True,
     ) -> None:
         super().__init__()
         check_scheduler(scheduler)
+        check_networks(unet, vae, text_encoder, text_encoder_2)
         self.register_modules(
-            vae=vae, text_encoder=text_encoder, tokenizer=tokenizer, unet=unet, scheduler=scheduler
+            vae=vae,
+            text_encoder=text_encoder,
+            tokenizer=tokenizer,
+            unet=unet,
+            scheduler=scheduler,
+            text_encoder_2=text_encoder_2,
+            tokenizer_2=tokenizer_2,
         )
-        for network in (vae, text_encoder, unet):
-            network.eval().requires_grad_(False)
+        self.register_to_config(force_zeros_for_empty_prompt=force_zeros_for_empty_prompt)
+        for network in (vae, text_encoder, unet, text_encoder_2):
+            if network is not None:
+                network.eval().requires_grad_(False)
         self.perceptual: PerceptualLoss | None = None
         self.meter: CoherenceMeter | None = None
         self.tiny_decoder: Any | None = None
-        self.traits = _traits(unet, vae)
+        self.controlnet: Any | None = None
+        self.is_sparing = False
+        self.traits = read_traits(unet, vae)
 
     @classmethod
     def from_pretrained(cls, checkpoint: Any, **options: Any) -> SyncDiffusionPipeline:
@@ -98,21 +133,27 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         whatever scheduler the checkpoint names; LCM's where it names that, for it was distilled to
         few steps. A directory may hold a `panoweave.json` with the defaults that suit it.
         """
-        defaults = _read_defaults(Path(checkpoint))
-        if "scheduler" not in options:
-            config = DDIMScheduler.load_config(
-                checkpoint,
-                subfolder="scheduler",
-                revision=options.get("revision"),
-                cache_dir=options.get("cache_dir"),
-                local_files_only=options.get("local_files_only", False),
+        place = {
+            name: options[name]
+            for name in ("revision", "cache_dir", "local_files_only")
+            if name in options
+        }
+        index = cls.load_config(checkpoint, **place)
+        if "unet" not in index:
+            raise CheckpointError(
+                f"a {index.get('_class_name')} has no UNet; legal: checkpoints in the format of "
+                "Stable Diffusion 1, 2 or XL"
             )
-            unsaid = "scheduler" not in defaults.model_fields_set
-            if unsaid and config["_class_name"] == "LCMScheduler":
-                defaults = defaults.model_copy(update={"scheduler": "lcm"})
+        is_distilled = False
+        if "scheduler" not in options:
+            config = DDIMScheduler.load_config(checkpoint, subfolder="scheduler", **place)
+            is_distilled = config["_class_name"] == "LCMScheduler"
             # DDIM would clip the latents where the saved scheduler says nothing about clipping.
             options["scheduler"] = DDIMScheduler.from_config({"clip_sample": False, **config})
         pipeline: SyncDiffusionPipeline = super().from_pretrained(checkpoint, **options)
+        defaults = read_defaults(Path(checkpoint))
+        if is_distilled:
+            defaults = distilled(defaults, pipeline.unet)
         pipeline.traits = pipeline.traits.model_copy(update={"defaults": defaults})
         return pipeline
 
@@ -124,7 +165,9 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         if self.meter:
             self.meter.to(self.device)
         if self.tiny_decoder:
-            self._match_vae(self.tiny_decoder)
+            _match(self.tiny_decoder, self.vae)
+        if self.controlnet:
+            _match(self.controlnet, self.unet)
         return pipeline
 
     def use_tiny_decoder(self, autoencoder: Any) -> None:
@@ -139,8 +182,23 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
                 f"{self.unet.config.in_channels}"
             )
         self.tiny_decoder = autoencoder.eval().requires_grad_(False)
-        self._match_vae(self.tiny_decoder)
+        _match(self.tiny_decoder, self.vae)
         self.traits = self.traits.model_copy(update={"tiny_decoder": True})
+
+    def use_controlnet(self, controlnet: Any) -> None:
+        """Let requests bring `control`. `controlnet`: a ControlNetModel for this UNet."""
+        check_controlnet(controlnet, self.unet)
+        self.controlnet = controlnet.eval().requires_grad_(False)
+        _match(self.controlnet, self.unet)
+        self.traits = self.traits.model_copy(update={"controlnet": True})
+
+    def spare_memory(self) -> None:
+        """From now on forget what the gradient will need, and compute it again: the same pictures
+        in less memory and more time (docs/benchmarks.md)."""
+        for network in (self.unet, self.vae, self.controlnet):
+            if network is not None and network._supports_gradient_checkpointing:
+                network.enable_gradient_checkpointing()
+        self.is_sparing = True
 
     def __call__(
         self,
@@ -190,7 +248,8 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         """All reverse steps, from noise to clean latents (1, C, H/f, W/f): Algorithm 1."""
         plan = WindowPlan(params, self.traits)
         sampler = Sampler(self.scheduler, params.scheduler, params.steps, params.seed, noise.device)
-        denoiser = Denoiser(self.unet, embeddings, params.guidance_scale, window_batch)
+        control = control_by(self.controlnet, params, self.traits, pictures)
+        denoiser = Denoiser(self.unet, embeddings, params.guidance_scale, window_batch, control)
         synchronizer = Synchronizer(
             denoiser, sampler, self._decoder(params), self.perceptual, params.sync
         )
@@ -212,8 +271,8 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             latents = kept.impose(latents, step)  # the picture that the panorama grows around
             grid = plan.grid(step.index)
             windows, anchor = grid.read(latents), picture or plan.anchor(latents, grid)
-            windows, known = synchronizer.synchronize(windows, anchor, step)  # SyncDiffusion
-            predictions = denoiser.predict_all(windows, step, known)
+            windows, known = synchronizer.synchronize(windows, grid, anchor, step)  # SyncDiffusion
+            predictions = denoiser.predict_all(windows, grid.corners, step, known)
             predictions = layout.blend(predictions, windows, grid, step)  # regions' prompts
             latents = sampler.step(grid.merge(windows), step, grid.merge(predictions))
             if on_step:
@@ -249,11 +308,6 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         window = picture.new_zeros(1, self.unet.config.in_channels, side, side)
         return PictureAnchor.of(picture, self.perceptual, self._decoder(params), window)
 
-    def _match_vae(self, decoder: Any) -> None:
-        decoder.to(self.vae.device)
-        if decoder.dtype != self.vae.dtype:  # diffusers warns of every conversion
-            decoder.to(self.vae.dtype)
-
     def _decoder(self, params: ResolvedParams) -> Any:
         return self.tiny_decoder if params.sync.decoder == "tiny" else self.vae
 
@@ -268,44 +322,21 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         return torch.randn(shape, generator=generator).to(self.unet.device)
 
     def encode_prompt(self, prompt: str, negative_prompt: str) -> PromptEmbeddings:
-        """Text embeddings of the prompt and the negative prompt, (1, tokens, channels) each."""
-        tokens = self.tokenizer(
-            [prompt, negative_prompt],
-            padding="max_length",
-            max_length=self.tokenizer.model_max_length,
-            truncation=True,
-            return_tensors="pt",
-        )
-        use_mask = getattr(self.text_encoder.config, "use_attention_mask", False)
-        device = self.text_encoder.device
-        mask = tokens.attention_mask.to(device) if use_mask else None
-        hidden = self.text_encoder(tokens.input_ids.to(device), attention_mask=mask)[0]
-        return PromptEmbeddings(conditional=hidden[:1], unconditional=hidden[1:])
+        """Embeddings of the prompt and the negative prompt, as this checkpoint's UNet is told."""
+        if self.text_encoder_2 is None:
+            return PromptEncoder(self.tokenizer, self.text_encoder).encode(prompt, negative_prompt)
+        return TwoPromptEncoders(
+            (self.tokenizer, self.tokenizer_2),
+            (self.text_encoder, self.text_encoder_2),
+            self.traits.window_px,
+            self.config.force_zeros_for_empty_prompt,
+        ).encode(prompt, negative_prompt)
 
 
-def _traits(unet: Any, vae: Any) -> CheckpointTraits:
-    """Window size from the checkpoint's own configuration."""
-    channels = (unet.config.in_channels, unet.config.out_channels, vae.config.latent_channels)
-    if len(set(channels)) != 1:
-        raise CheckpointError(
-            f"the UNet takes {channels[0]} channels and gives {channels[1]}, the autoencoder's "
-            f"latents have {channels[2]}; legal: text-to-image checkpoints, where all are equal"
-        )
-    sample_size = unet.config.sample_size
-    if not isinstance(sample_size, int):
-        raise CheckpointError(f"unet.config.sample_size is {sample_size!r}, not one whole number")
-    px_per_latent = 2 ** (len(vae.config.block_out_channels) - 1)
-    return CheckpointTraits(window_px=sample_size * px_per_latent, px_per_latent=px_per_latent)
-
-
-def _read_defaults(checkpoint: Path) -> CheckpointDefaults:
-    file = checkpoint / "panoweave.json"
-    if not file.is_file():
-        return CheckpointDefaults()
-    try:
-        return CheckpointDefaults.model_validate_json(file.read_text())
-    except ValidationError as error:
-        raise CheckpointError(f"{file}: {error}") from error
+def _match(network: Any, other: Any) -> None:
+    network.to(other.device)
+    if network.dtype != other.dtype:  # diffusers warns of every conversion
+        network.to(other.dtype)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ D -> decode, L -> perceptual.distance, I_0 -> target.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from core.diffusion.denoise import Denoiser, in_batches
 from core.diffusion.errors import NonFiniteGradientError, PerceptualWeightsError
 from core.diffusion.perceptual import Embedding, PerceptualLoss, distance
 from core.diffusion.sampler import Sampler, Step
-from core.diffusion.windows import Anchor
+from core.diffusion.windows import Anchor, Corner, WindowGrid
 from core.params import ResolvedSync
 
 # The loss is a mean over all pixels, so a pixel's share of the gradient lies below the least
@@ -87,9 +88,9 @@ class Synchronizer:
         self._sync = sync
 
     def synchronize(
-        self, windows: Tensor, anchor: Anchor | PictureAnchor, step: Step
+        self, windows: Tensor, grid: WindowGrid, anchor: Anchor | PictureAnchor, step: Step
     ) -> tuple[Tensor, dict[int, Tensor]]:
-        """Pull all windows (N, C, S, S) but the anchor towards the anchor: Algorithm 1, l. 3-8.
+        """Pull a grid's windows (N, C, S, S) but the anchor towards it: Algorithm 1, l. 3-8.
 
         Returns the windows and, by index, the predictions that serve the denoising step as well:
         the anchor's, which stays where it is, and all others where `reuse_prediction` says so.
@@ -101,7 +102,8 @@ class Synchronizer:
         target, known = self._follow(anchor, step)
         pulled = windows.clone()
         for batch in in_batches(others, self._denoiser.window_batch):
-            gradient, predictions = self._gradient(windows[batch], step, target)
+            corners = [grid.corners[index] for index in batch]
+            gradient, predictions = self._gradient(windows[batch], corners, step, target)
             _check_finite(gradient, batch, step.index)
             pulled[batch] -= _shortened(weight * gradient, self._sync.max_move)
             if self._sync.reuse_prediction:
@@ -114,18 +116,20 @@ class Synchronizer:
         """I_0, line 4: how the anchor is foreseen; and its prediction, where it is a window."""
         if isinstance(anchor, PictureAnchor):
             return anchor.embedding, {}
-        prediction = self._denoiser.predict(anchor.window, step)
+        prediction = self._denoiser.predict(anchor.window, [anchor.corner], step)
         known = {} if anchor.index is None else {anchor.index: prediction[0]}
         return self._look(anchor.window, step, prediction), known
 
-    def _gradient(self, windows: Tensor, step: Step, target: Embedding) -> tuple[Tensor, Tensor]:
+    def _gradient(
+        self, windows: Tensor, corners: Sequence[Corner], step: Step, target: Embedding
+    ) -> tuple[Tensor, Tensor]:
         """d/dz_v L(D(x0(z_v, t)), I_0), line 7, for windows (N, C, S, S); the predictions too.
 
         Through the perceptual network, the clamp, the decoder, the guidance and the UNet.
         """
         with torch.enable_grad():
             z = windows.detach().requires_grad_()
-            prediction = self._denoiser.predict(z, step)
+            prediction = self._denoiser.predict(z, corners, step)
             embedding = self._look(z, step, prediction)
             # Windows do not see one another, so the gradient of the sum is each window's own.
             loss = distance(embedding, target).sum()

@@ -140,6 +140,7 @@ class Anchor:
     """The window that the others follow."""
 
     window: Tensor  # (1, C, S, S)
+    corner: Corner
     index: int | None  # its number where it is one of the step's windows
 
 
@@ -175,4 +176,5 @@ class WindowPlan:
         """The anchor's window of the canvas: in the same place at every step."""
         corners = grid.corners
         index = corners.index(self._anchor) if self._anchor in corners else None
-        return Anchor(self._canvas.crop(latents, self._anchor, self._window), index)
+        window = self._canvas.crop(latents, self._anchor, self._window)
+        return Anchor(window, self._anchor, index)

@@ -19,6 +19,10 @@ from core.embedded.shards import subject_at
 
 _SEED = 17
 
+# A v-loss weighs x0 errors by SNR + 1; above this the weight stays level (after min-SNR,
+# arXiv 2303.09556), or the last, nearly clean steps would claim most of the capacity.
+_MAX_SNR = 8.0
+
 
 @dataclass(frozen=True)
 class DenoiserRecipe:
@@ -31,9 +35,6 @@ class DenoiserRecipe:
     peak_rate: float = 6e-4
     decay: float = 0.5
     ema_decay: float = 0.998
-    # A v-loss weighs x0 errors by SNR + 1; above this the weight stays level (after min-SNR,
-    # arXiv 2303.09556), or the last, nearly clean steps would claim most of the capacity.
-    max_snr: float = 8.0
     save_every_s: float = 180.0
 
 
@@ -92,25 +93,17 @@ def train_denoiser(
     ema = Ema(parameters, recipe.ema_decay)
     parts = {"unet": unet, "text_encoder": text_encoder, "optimiser": optimiser, "ema": ema}
     run = Run(file, parts, recipe.save_every_s)
-    timesteps: int = scheduler.config.num_train_timesteps
-    noise_share = 1 - scheduler.alphas_cumprod
 
     def train_step(step: int) -> torch.Tensor:
         optimiser.param_groups[0]["lr"] = schedule.rate(step)
         generator = step_generator(_SEED, step)
         latents, prompts = _batch(data, recipe.batch, step, generator)
         tokens = tokenizer(prompts, padding="max_length", truncation=True, return_tensors="pt")
-        # One time from each of `batch` equal parts: less spread between batches.
-        spots = torch.arange(recipe.batch) + torch.rand(recipe.batch, generator=generator)
-        times = (spots / recipe.batch * timesteps).long().clamp_max(timesteps - 1)
-        noise = torch.randn(latents.shape, generator=generator)
-        noisy = scheduler.add_noise(latents, noise, times)
-        target = scheduler.get_velocity(latents, noise, times)
+        noisy, times, target = noised_batch(scheduler, latents, generator)
         with torch.autocast("cpu", torch.bfloat16):
             words = text_encoder(tokens.input_ids).last_hidden_state
             guess = unet(noisy, times, words).sample
-        weight = (noise_share[times] * (recipe.max_snr + 1)).clamp_max(1)
-        loss: torch.Tensor = ((guess.float() - target).square().mean((1, 2, 3)) * weight).mean()
+        loss = v_loss(scheduler, guess, target, times)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -120,6 +113,28 @@ def train_denoiser(
 
     run.until(recipe.steps, train_step, stop_after)
     ema.write()
+
+
+def noised_batch(
+    scheduler: DDIMScheduler, latents: torch.Tensor, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Latents (N, C, S, S) at times (N,) of their own, the times, and the v to be guessed."""
+    count, timesteps = len(latents), scheduler.config.num_train_timesteps
+    # One time from each of N equal parts: less spread between batches.
+    spots = torch.arange(count) + torch.rand(count, generator=generator)
+    times = (spots / count * timesteps).long().clamp_max(timesteps - 1)
+    noise = torch.randn(latents.shape, generator=generator)
+    noisy = scheduler.add_noise(latents, noise, times)
+    return noisy, times, scheduler.get_velocity(latents, noise, times)
+
+
+def v_loss(
+    scheduler: DDIMScheduler, guess: torch.Tensor, target: torch.Tensor, times: torch.Tensor
+) -> torch.Tensor:
+    """The squared error of v, with a weight that levels off at high SNR."""
+    weight = ((1 - scheduler.alphas_cumprod[times]) * (_MAX_SNR + 1)).clamp_max(1)
+    errors = (guess.float() - target).square().mean((1, 2, 3))
+    return torch.mean(errors * weight)
 
 
 def _batch(

@@ -49,6 +49,12 @@ class Settings(BaseSettings):
         None,
         description="AutoencoderTiny: a directory | hub id[@revision]. None: the model's own.",
     )
+    controlnet: str | None = Field(
+        None, description="ControlNet: a directory | hub id[@revision]. None: the model's own."
+    )
+    lora: str | None = Field(
+        None, description="LoRA: a directory | a safetensors file | hub id[@revision]."
+    )
     window_batch: int = Field(DEFAULT_WINDOW_BATCH, ge=1)
     device: str = "auto"
     dtype: Dtype = Field("auto", description="auto: float16 on CUDA, float32 elsewhere.")

@@ -11,6 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 from bench.single_windows import LastFeatures, make_single_windows, nearest_distance
+from core.conditions import ImageInput
+from core.conditions import Region as RegionParams
 from core.diffusion.checkpoints import load_pipeline
 from core.diffusion.denoise import Denoiser
 from core.diffusion.layout import Backdrop, Layout, Region, painted
@@ -19,8 +21,7 @@ from core.diffusion.sampler import Sampler
 from core.diffusion.windows import WindowPlan
 from core.embedded import WEIGHTS
 from core.images import to_png
-from core.params import ImageInput, PanoramaParams, SyncParams
-from core.params import Region as RegionParams
+from core.params import PanoramaParams, SyncParams
 from core.traits import CheckpointTraits, InvalidParams
 from tests.core import tiny
 
@@ -81,7 +82,7 @@ def test_blending_is_the_average_of_denoised_windows(
         regions = [Region(mask, prompt) for mask, prompt in zip(masks, prompts[1:], strict=True)]
         layout = Layout(regions, denoiser, Backdrop(lambda: colours, noise, sampler), 5)
         windows = grid.read(canvas)
-        background = denoiser.predict(windows, now)
+        background = denoiser.predict(windows, grid.corners, now)
         ours = sampler.step(windows, now, layout.blend(background, windows, grid, now))
 
         total, weight = torch.zeros_like(windows), torch.zeros_like(windows)
@@ -97,7 +98,8 @@ def test_blending_is_the_average_of_denoised_windows(
                     )
                     seen = mask * window + (1 - mask) * behind
                 single = Denoiser(pipeline.unet, prompt, 3.0, 1)
-                denoised = sampler.step(seen[None], now, single.predict(seen[None], now))[0]
+                prediction = single.predict(seen[None], [grid.corners[index]], now)
+                denoised = sampler.step(seen[None], now, prediction)[0]
                 total[index] += mask * denoised
                 weight[index] += mask
     torch.testing.assert_close(ours, total / weight, rtol=0, atol=1e-6)

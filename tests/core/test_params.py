@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from core.conditions import MAX_PROMPT_CHARS
 from core.params import (
-    MAX_PROMPT_CHARS,
     PanoramaParams,
     ResolvedParams,
     SyncParams,

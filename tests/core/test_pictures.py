@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from core.conditions import Extend, ImageInput
 from core.diffusion.checkpoints import load_pipeline
 from core.diffusion.decode import from_pil
 from core.diffusion.perceptual import PerceptualLoss, distance
@@ -18,7 +19,7 @@ from core.diffusion.pipeline import SyncDiffusionPipeline
 from core.diffusion.synchronize import PictureAnchor
 from core.embedded import WEIGHTS
 from core.images import to_png
-from core.params import Extend, ImageInput, PanoramaParams, SyncParams
+from core.params import PanoramaParams, SyncParams
 from core.presets import PresetName
 from core.traits import InvalidParams
 from tests.core import tiny

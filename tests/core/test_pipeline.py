@@ -7,7 +7,6 @@ import torch
 from diffusers import (
     DDIMScheduler,
     DEISMultistepScheduler,
-    LCMScheduler,
     PNDMScheduler,
     StableDiffusionPipeline,
     UNet2DConditionModel,
@@ -90,6 +89,26 @@ def test_the_caller_may_hold_no_grad_or_not(pipeline: SyncDiffusionPipeline) -> 
         assert pipeline(PARAMS).image.tobytes() == expected
 
 
+def test_sparing_memory_keeps_less_and_changes_nothing(pipeline: SyncDiffusionPipeline) -> None:
+    def made() -> tuple[bytes, int]:
+        kept = 0
+
+        def pack(tensor: torch.Tensor) -> torch.Tensor:
+            nonlocal kept
+            kept += tensor.numel()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            image = pipeline(PARAMS.model_copy(update={"preset": "paper"})).image
+        return image.tobytes(), kept
+
+    picture, kept = made()
+    pipeline.spare_memory()
+    spared, less = made()
+    assert spared == picture
+    assert less < 0.7 * kept
+
+
 def test_impossible_size_is_refused(pipeline: SyncDiffusionPipeline) -> None:
     with pytest.raises(InvalidParams, match="width"):
         pipeline(PARAMS.model_copy(update={"width": 130}))
@@ -132,25 +151,6 @@ def test_other_schedulers_are_refused_by_name(tmp_path: Path, scheduler: type) -
         SyncDiffusionPipeline(**parts)
 
 
-@pytest.mark.parametrize(
-    ("defaults", "expected"), [(None, "lcm"), ('{"scheduler": "ddim"}', "ddim")]
-)
-def test_a_checkpoint_distilled_to_few_steps_takes_lcms(
-    tmp_path: Path, defaults: str | None, expected: str
-) -> None:
-    """Its scheduler says so, unless its own defaults say otherwise."""
-    parts = tiny.components(tmp_path / "words")
-    parts["scheduler"] = LCMScheduler.from_config(parts["scheduler"].config)
-    folder = tmp_path / "checkpoint"
-    StableDiffusionPipeline(
-        **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
-    ).save_pretrained(folder)
-    if defaults:
-        (folder / "panoweave.json").write_text(defaults)
-    pipeline = SyncDiffusionPipeline.from_pretrained(str(folder))
-    assert PanoramaParams(prompt="a lake").resolve(pipeline.traits).scheduler == expected
-
-
 def test_loads_what_stable_diffusion_saved(tmp_path: Path) -> None:
     """A checkpoint as it is published: StableDiffusionPipeline's, with another scheduler."""
     parts = tiny.components(tmp_path / "tokenizer")
@@ -182,8 +182,8 @@ def test_a_checkpoint_brings_its_defaults(tmp_path: Path) -> None:
     asked = PARAMS.model_copy(update={"guidance_scale": 5})
     assert asked.resolve(traits).guidance_scale == 5
 
-    file.write_text('{"guidance_scale": 0.5, "steps": 4}')
-    with pytest.raises(CheckpointError, match=r"panoweave\.json(.|\n)*guidance_scale(.|\n)*steps"):
+    file.write_text('{"guidance_scale": 0.5, "step": 4}')
+    with pytest.raises(CheckpointError, match=r"panoweave\.json(.|\n)*guidance_scale(.|\n)*step"):
         SyncDiffusionPipeline.from_pretrained(tmp_path / "checkpoint")
 
 

@@ -147,8 +147,9 @@ def test_no_window_is_moved_farther_than_asked(pipeline: SyncDiffusionPipeline) 
             synchronizer = Synchronizer(
                 denoiser, sampler, pipeline.vae, pipeline.perceptual, params.sync
             )
-            windows, anchor = plan.grid(0).read(noise), plan.anchor(noise, plan.grid(0))
-            moved, _ = synchronizer.synchronize(windows, anchor, sampler.steps[0])
+            grid = plan.grid(0)
+            windows, anchor = grid.read(noise), plan.anchor(noise, grid)
+            moved, _ = synchronizer.synchronize(windows, grid, anchor, sampler.steps[0])
             return (moved - windows).flatten(1)
 
     free = moves(1_000)

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from core.conditions import Region
 from core.diffusion.pipeline import SyncDiffusionPipeline
 from core.diffusion.prompts import Unread, find_unread
-from core.params import PanoramaParams, Region
+from core.params import PanoramaParams
 from tests.core import tiny
 
 
@@ -34,7 +35,7 @@ def test_what_the_text_encoder_does_not_read_is_reported(pipeline: SyncDiffusion
 def test_the_rest_does_not_change_the_picture(pipeline: SyncDiffusionPipeline) -> None:
     """What is reported as not read really is not: two prompts that differ in it are the same."""
     one, other, shorter = (
-        pipeline.encode_prompt(prompt, "").conditional
+        pipeline.encode_prompt(prompt, "").conditional.tokens
         for prompt in ("abcdefghijklmnopqr", "abcdefghijklmnxyz", "abcdefghijklmx")
     )
     assert one.equal(other)

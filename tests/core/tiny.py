@@ -7,13 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
+from torch import nn
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+)
 
 from core.diffusion.pipeline import SyncDiffusionPipeline
 
 WINDOW_LATENTS = 8
 PX_PER_LATENT = 8
+_SIZE_CHANNELS = 8
 
 
 def tokenizer(folder: Path) -> CLIPTokenizer:
@@ -46,31 +53,56 @@ def components(
 ) -> dict[str, Any]:
     torch.manual_seed(0)
     words = tokenizer(folder)
-    text_encoder = CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(words),
-            hidden_size=16,
-            intermediate_size=32,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            max_position_embeddings=16,
-            bos_token_id=words.bos_token_id,
-            eos_token_id=words.eos_token_id,
-        )
-    )
-    unet = UNet2DConditionModel(
-        sample_size=window_latents,
-        in_channels=4,
-        out_channels=4,
-        layers_per_block=1,
-        block_out_channels=(16, 32),
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=16,
-        attention_head_dim=2,
-        norm_num_groups=4,
-    )
-    vae = AutoencoderKL(
+    return {
+        "text_encoder": CLIPTextModel(_text_config(words)),
+        "unet": unet(sample_size=window_latents),
+        "vae": autoencoder(),
+        "tokenizer": words,
+        "scheduler": stable_diffusions_scheduler(prediction_type),
+    }
+
+
+def components_xl(folder: Path) -> dict[str, Any]:
+    """SDXL's: two text encoders, pooled embeddings, sizes."""
+    torch.manual_seed(0)
+    words = tokenizer(folder)
+    config = _text_config(words)
+    sizes = 6 * _SIZE_CHANNELS
+    return {
+        "text_encoder": CLIPTextModel(config),
+        "text_encoder_2": CLIPTextModelWithProjection(config),
+        "tokenizer": words,
+        "tokenizer_2": words,
+        "unet": unet(
+            cross_attention_dim=2 * config.hidden_size,
+            use_linear_projection=True,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=_SIZE_CHANNELS,
+            projection_class_embeddings_input_dim=sizes + config.projection_dim,
+        ),
+        "vae": autoencoder(),
+        "scheduler": stable_diffusions_scheduler(),
+    }
+
+
+def unet(**changes: Any) -> UNet2DConditionModel:
+    config: dict[str, Any] = {
+        "sample_size": WINDOW_LATENTS,
+        "in_channels": 4,
+        "out_channels": 4,
+        "layers_per_block": 1,
+        "block_out_channels": (16, 32),
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+        "cross_attention_dim": 16,
+        "attention_head_dim": 2,
+        "norm_num_groups": 4,
+    }
+    return UNet2DConditionModel(**{**config, **changes})
+
+
+def autoencoder() -> AutoencoderKL:
+    return AutoencoderKL(
         block_out_channels=(8, 8, 16, 16),
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
@@ -78,13 +110,30 @@ def components(
         layers_per_block=1,
         norm_num_groups=4,
     )
-    return {
-        "vae": vae,
-        "text_encoder": text_encoder,
-        "tokenizer": words,
-        "unet": unet,
-        "scheduler": stable_diffusions_scheduler(prediction_type),
-    }
+
+
+def controlnet(network: UNet2DConditionModel) -> ControlNetModel:
+    """One that has learnt something: its last layers, zero at first, are not."""
+    torch.manual_seed(1)
+    made = ControlNetModel.from_unet(network, conditioning_embedding_out_channels=(8, 8, 16, 16))
+    heads = [*made.controlnet_down_blocks, made.controlnet_mid_block]
+    for layer in [*heads, made.controlnet_cond_embedding.conv_out]:
+        nn.init.normal_(layer.weight, std=0.3)
+    return made
+
+
+def _text_config(words: CLIPTokenizer) -> CLIPTextConfig:
+    return CLIPTextConfig(
+        vocab_size=len(words),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=16,
+        projection_dim=16,
+        bos_token_id=words.bos_token_id,
+        eos_token_id=words.eos_token_id,
+    )
 
 
 def pipeline(folder: Path, **options: Any) -> SyncDiffusionPipeline:

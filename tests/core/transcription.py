@@ -113,8 +113,8 @@ def run_algorithm_1(pipeline: Any, params: Any, z: Tensor, embeddings: Any) -> T
         pipeline.vae,
         pipeline.scheduler,
         pipeline.perceptual,
-        embeddings.conditional,
-        embeddings.unconditional,
+        embeddings.conditional.tokens,
+        embeddings.unconditional.tokens,
         params.guidance_scale,
     )
     return algorithm.run(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from redis import Redis
 
 from core.embedded import WEIGHTS
 from core.jobs.settings import Settings
-from deploy.checks import check_tiny_decoder
+from deploy.checks import check_addition
 from deploy.local.ports import free_port
 from deploy.local.servers import RedisServer
 from tests.deploy.conftest import Cli, RunningStack
@@ -101,17 +102,36 @@ def test_a_redis_that_may_lose_jobs_is_named(
 
 
 @pytest.mark.parametrize(
-    ("source", "level", "said"),
+    ("name", "source", "level", "said"),
     [
-        (str(WEIGHTS / "tiny_decoder"), "ok", "tiny_decoder"),
-        (str(WEIGHTS / "tokenizer"), "fail", "config.json"),
-        ("./no/such/folder", "fail", "PANOWEAVE_TINY_DECODER"),
-        ("nobody/has-fetched-this", "warn", "prefetch"),
+        ("tiny_decoder", str(WEIGHTS / "tiny_decoder"), "ok", "tiny_decoder"),
+        ("tiny_decoder", str(WEIGHTS / "tokenizer"), "fail", "config.json"),
+        ("tiny_decoder", "./no/such/folder", "fail", "PANOWEAVE_TINY_DECODER"),
+        ("controlnet", "nobody/has-fetched-this", "warn", "prefetch"),
+        ("lora", str(WEIGHTS / "unet"), "ok", "unet"),
+        ("lora", str(WEIGHTS / "unet" / "diffusion_pytorch_model.safetensors"), "ok", "unet"),
+        ("lora", str(WEIGHTS / "tokenizer"), "fail", "*.safetensors"),
+        ("lora", "nobody/has-fetched-this", "warn", "prefetch"),
     ],
 )
-def test_a_tiny_decoder_is_looked_for_without_the_network(
-    source: str, level: str, said: str
+def test_what_is_loaded_beside_the_model_is_looked_for_without_the_network(
+    name: Literal["tiny_decoder", "controlnet", "lora"], source: str, level: str, said: str
 ) -> None:
-    check = check_tiny_decoder(source)
+    check = check_addition(name, source)
     assert check.level == level
     assert said in check.found + check.remedy
+
+
+def test_what_the_hubs_cache_holds_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cache as the hub's library lays it out."""
+    snapshot = tmp_path / "models--some--lora" / "snapshots" / ("a" * 40)
+    snapshot.mkdir(parents=True)
+    refs = tmp_path / "models--some--lora" / "refs"
+    refs.mkdir()
+    (refs / "main").write_text("a" * 40)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert check_addition("lora", "some/lora").level == "warn"
+    (snapshot / "any-name.safetensors").write_bytes(b"")
+    assert check_addition("lora", "some/lora").level == "ok"

@@ -69,6 +69,27 @@ def test_a_wrong_size_names_the_nearest(api: httpx.Client) -> None:
             "multiples of 4 from 4 to 760",
         ),
         ({"extend": {"x": 0}}, "extend.image", "an object with the fields base64, key"),
+        (
+            {"control": {"image": {"key": "default/a"}}},
+            "control.type",
+            "'canny' or 'hint'",
+        ),
+        (
+            {"control": {"type": "depth", "image": {"key": "default/a"}}},
+            "control.type",
+            "'canny' or 'hint'",
+        ),
+        (
+            {"control": {"type": "hint", "image": {"key": "default/a"}, "scale": 3}},
+            "control.scale",
+            "a number from 0 to 2",
+        ),
+        ({"control": {"type": "hint"}}, "control.image", "an object with the fields base64, key"),
+        (
+            {"control": {"type": "hint", "image": {"key": "default/a"}}},
+            "control",
+            "PANOWEAVE_CONTROLNET",
+        ),
         ({"scheduler": "pndm"}, "scheduler", "'ddim' or 'euler' or 'dpm++' or 'lcm' or null"),
         ({"loop": 1}, "loop", "true or false"),
         ({"loop": True, "width": 700}, "width", "multiples of 32 from 128, nearest: 672 or 704"),

@@ -9,9 +9,12 @@ from typing import Any
 import httpx
 import pytest
 from PIL import Image
+from redis import Redis
 
+from core.jobs import models
 from core.jobs.objects import ObjectStore
 from core.jobs.store import JobStore
+from tests.jobs.samples import TRAITS
 from tests.service.checks import at_fault, problem
 
 
@@ -108,6 +111,28 @@ def test_a_picture_to_extend_has_to_fit(api: httpx.Client) -> None:
     told = at_fault(post(api, extend={"image": inline(png((102, 128)))}))
     assert (told["field"], "multiples of 4" in told["legal"]) == ("extend.image", True)
     assert post(api, extend={"image": inline(png((128, 128))), "x": 320}).status_code == 202
+
+
+def test_a_hint_has_the_panoramas_size(
+    api: httpx.Client, redis: Redis, objects: ObjectStore
+) -> None:
+    """Where the model has a ControlNet; it is then stored like any picture."""
+    traits = TRAITS.model_copy(update={"controlnet": True})
+    state = models.get(redis, "embedded")
+    assert state is not None
+    models.publish(redis, state.model_copy(update={"traits": traits}))
+
+    def control(width: int) -> httpx.Response:
+        image = inline(png((width, 128)))
+        return post(api, width=256, control={"type": "canny", "image": image, "scale": 0.5})
+
+    told = at_fault(control(128))
+    assert (told["field"], told["legal"]) == ("control.image", "256 x 128 px")
+    job = control(256).json()
+    stored = job["params"]["control"]
+    key = f"default/{job['id']}/inputs/control.image.png"
+    assert (stored["type"], stored["scale"], stored["image"]["key"]) == ("canny", 0.5, key)
+    assert Image.open(io.BytesIO(objects.get(key))).size == (256, 128)
 
 
 def test_a_body_has_room_for_a_picture_and_an_end(api: httpx.Client) -> None:

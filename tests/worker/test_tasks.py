@@ -303,31 +303,43 @@ def test_a_job_that_is_not_queued_is_not_run(
     assert workshop.store.get(record.id).status is Status.CANCELLED
 
 
-def test_out_of_memory_halves_the_window_batch(workshop: Workshop, post: Post) -> None:
-    batches: list[int] = []
+def test_where_memory_runs_out_less_is_used_for_the_same_picture(
+    workshop: Workshop, post: Post
+) -> None:
+    """Fewer windows at once; then nothing kept for the gradient; then the job fails."""
+    tried: list[tuple[int, bool]] = []
     pipeline = workshop.pipeline
 
+    @dataclasses.dataclass
     class Cramped:
+        room: int
         traits = pipeline.traits
+        is_sparing = False
+
+        def spare_memory(self) -> None:
+            self.is_sparing = True
 
         def __call__(self, params: PanoramaParams, *, window_batch: int, **rest: object) -> object:
-            batches.append(window_batch)
-            if window_batch > room:
+            tried.append((window_batch, self.is_sparing))
+            if window_batch * (1 if self.is_sparing else 2) > self.room:
                 raise torch.OutOfMemoryError
             return pipeline(params, window_batch=window_batch, **rest)  # type: ignore[arg-type]
 
-    cramped = dataclasses.replace(workshop, pipeline=Cramped())  # type: ignore[arg-type]
-    room = 2
-    ended = run(cramped, post())
-    assert ended is not None
-    assert ended.status is Status.SUCCEEDED
-    assert batches == [8, 4, 2]
+    def ended(room: int) -> JobRecord:
+        tried.clear()
+        cramped = dataclasses.replace(workshop, pipeline=Cramped(room))  # type: ignore[arg-type]
+        record = run(cramped, post())
+        assert record is not None
+        return record
 
-    room = 0
-    failed = run(cramped, post())
-    assert failed is not None
+    assert ended(4).status is Status.SUCCEEDED
+    assert tried == [(8, False), (4, False), (2, False)]
+    assert ended(1).status is Status.SUCCEEDED
+    assert tried == [(8, False), (4, False), (2, False), (1, False), (1, True)]
+    failed = ended(0)
     assert failed.error is not None
     assert failed.error.code is FailureCode.OUT_OF_MEMORY
+    assert tried[-1] == (1, True)
 
 
 def test_failures_tell_no_secrets() -> None:

@@ -1,0 +1,91 @@
+"""What one exact step of a full-size model holds in memory, and what sparing it saves.
+
+    python -m bench.sd2_random FOLDER
+    python -m bench.memory --checkpoint FOLDER [--report docs/benchmarks.md]
+
+Each row is a process of its own: a panorama of 3 windows by 1, one synchronised step of preset
+`paper`. On a GPU the peak of what torch allocates, else of the whole process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from bench.sections import machine, parser, publish, table
+from core.diffusion.checkpoints import load_pipeline
+from core.params import PanoramaParams
+
+ROWS = ((2, False), (1, False), (2, True), (1, True))  # windows at once, sparing
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--checkpoint", type=Path, required=True)
+    options.add_argument("--row", type=json.loads, help=argparse.SUPPRESS)
+    asked = options.parse_args()
+    if asked.row:
+        print(json.dumps(measure(asked.checkpoint, *asked.row)))
+        return
+    rows = []
+    for windows, sparing in ROWS:
+        command = [sys.executable, "-m", "bench.memory", "--checkpoint", str(asked.checkpoint)]
+        done = subprocess.run(
+            [*command, "--row", json.dumps([windows, sparing])],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        peak_mib, rest_mib, took_s = json.loads(done.stdout.splitlines()[-1])
+        rows.append(
+            [
+                f"{windows}",
+                "yes" if sparing else "no",
+                f"{peak_mib:,.0f} MiB",
+                f"{peak_mib - rest_mib:,.0f} MiB",
+                f"{took_s:.0f}",
+            ]
+        )
+        print(rows[-1], flush=True)
+    head = ["windows at once", "sparing", "peak", "of it the step's", "seconds"]
+    text = f"`python -m bench.memory` on {machine()}.\n\n{table(head, rows)}"
+    publish("memory", text, asked.report)
+
+
+def measure(checkpoint: Path, windows: int, sparing: bool) -> tuple[float, float, float]:
+    """Peak memory, that of the loaded model alone (both in MiB), and the step's seconds."""
+    pipeline = load_pipeline(str(checkpoint), perceptual="stlpips-alex")
+    pipeline.meter = None
+    if sparing:
+        pipeline.spare_memory()
+    side = pipeline.traits.window_px
+    params = PanoramaParams(
+        prompt="a lake", preset="paper", seed=1, steps=1, width=3 * side, stride=side
+    )
+    resolved = params.resolve(pipeline.traits)
+    with torch.no_grad():
+        noise = pipeline.draw_noise(resolved)
+        embeddings = pipeline.encode_prompt(resolved.prompt, "")
+        rest_mib = _peak_mib()
+        begun = time.perf_counter()
+        pipeline.denoise(noise, resolved, embeddings, None, windows)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+    return _peak_mib(), rest_mib, time.perf_counter() - begun
+
+
+def _peak_mib() -> float:
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""A ControlNet's hint: whose crop each window sees, and what the gradient goes through."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import StableDiffusionControlNetPipeline
+from PIL import Image
+from torch import Tensor
+
+from core.conditions import ImageInput
+from core.diffusion.checkpoints import load_pipeline
+from core.diffusion.control import Control, canny_edges
+from core.diffusion.denoise import Denoiser
+from core.diffusion.errors import CheckpointError
+from core.diffusion.pipeline import SyncDiffusionPipeline
+from core.diffusion.sampler import Sampler
+from core.diffusion.windows import WindowPlan
+from core.images import to_png
+from core.params import PanoramaParams
+from core.traits import CheckpointTraits, InvalidParams
+from tests.core import alone, tiny
+
+KEY = {"key": "given beside the request"}
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> SyncDiffusionPipeline:
+    made = tiny.pipeline(tmp_path)
+    made.use_controlnet(tiny.controlnet(made.unet))
+    return alone.double(made)
+
+
+def drawing(width: int) -> Tensor:
+    """A picture (1, 3, 64, width) in [-1, 1] that is nowhere like elsewhere."""
+    torch.manual_seed(4)
+    return 2 * torch.rand(1, 3, 64, width, dtype=torch.float64).round() - 1
+
+
+def asked(**control: Any) -> dict[str, Any]:
+    return {"type": "hint", "image": KEY, **control}
+
+
+def controlled(
+    pipeline: SyncDiffusionPipeline, picture: Tensor, control: dict[str, Any], **params: Any
+) -> Tensor:
+    request = PanoramaParams.model_validate({"prompt": "a lake", "control": control})
+    pictures = {"control.image": picture}
+    return alone.latents(pipeline, pictures, control=request.control, **params)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.4])
+def test_one_window_is_diffusers_own_picture(pipeline: SyncDiffusionPipeline, scale: float) -> None:
+    hint = drawing(64)
+    parts = {name: part for name, part in pipeline.components.items() if part is not None}
+    theirs = StableDiffusionControlNetPipeline(
+        **parts,
+        controlnet=pipeline.controlnet,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    theirs.set_progress_bar_config(disable=True)
+    expected = theirs(
+        "a lake",
+        (hint + 1) / 2,
+        num_inference_steps=alone.STEPS,
+        guidance_scale=alone.GUIDANCE_SCALE,
+        controlnet_conditioning_scale=scale,
+        latents=alone.noise(pipeline),
+        output_type="latent",
+    ).images
+    ours = controlled(pipeline, hint, asked(scale=scale))
+    torch.testing.assert_close(ours, expected, rtol=0, atol=1e-6)
+    assert (ours - alone.latents(pipeline)).abs().max() > 1e-2
+
+
+def test_at_scale_0_nothing_is_controlled(pipeline: SyncDiffusionPipeline) -> None:
+    none = controlled(pipeline, drawing(64), asked(scale=0))
+    torch.testing.assert_close(none, alone.latents(pipeline), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("loop", [False, True])
+def test_each_window_sees_its_own_crop(pipeline: SyncDiffusionPipeline, loop: bool) -> None:
+    """As if it were alone with it; on a ring, over the edge."""
+    hint = drawing(128)
+    params = PanoramaParams(prompt="a lake", width=128, loop=loop, preset="paper", steps=4)
+    resolved = params.resolve(pipeline.traits)
+    grid = WindowPlan(resolved, pipeline.traits).grid(0)
+    embeddings, sampler, control = parts_of(pipeline, hint, loop)
+    windows = grid.read(torch.randn(1, 4, 8, 16, dtype=torch.float64))
+    with torch.no_grad():
+        together = Denoiser(pipeline.unet, embeddings, 3.0, 3, control).predict_all(
+            windows, grid.corners, sampler.steps[0], {}
+        )
+        for index, (_, left) in enumerate(grid.corners):
+            crop = hint.roll(-8 * left, -1)[..., :64]
+            single = parts_of(pipeline, crop, False)[2]
+            expected = Denoiser(pipeline.unet, embeddings, 3.0, 1, single).predict(
+                windows[index : index + 1], [(0, 0)], sampler.steps[0]
+            )
+            torch.testing.assert_close(together[index], expected[0], rtol=0, atol=1e-10)
+
+
+def parts_of(pipeline: SyncDiffusionPipeline, hint: Tensor, loop: bool) -> tuple[Any, Any, Control]:
+    with torch.no_grad():
+        embeddings = pipeline.encode_prompt("a lake", "")
+    sampler = Sampler(pipeline.scheduler, "ddim", 4, 0, hint.device)
+    control = Control(pipeline.controlnet, (hint + 1) / 2, loop, 1.0, pipeline.traits)
+    return embeddings, sampler, control
+
+
+def test_the_gradient_goes_through_the_controlnet_too(pipeline: SyncDiffusionPipeline) -> None:
+    """It equals the difference quotient, to which the ControlNet's share is not small."""
+    embeddings, sampler, control = parts_of(pipeline, drawing(64), False)
+    denoiser = Denoiser(pipeline.unet, embeddings, 3.0, 1, control)
+    torch.manual_seed(6)
+    window, direction, ask = torch.randn(3, 1, 4, 8, 8, dtype=torch.float64)
+
+    def value(z: Tensor) -> Tensor:
+        return torch.sum(denoiser.predict(z, [(0, 0)], sampler.steps[2]) * ask)
+
+    z = window.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(value(z), z)
+    with torch.no_grad():
+        h = 1e-5
+        quotient = (value(window + h * direction) - value(window - h * direction)) / (2 * h)
+    along = (gradient * direction).sum()
+    torch.testing.assert_close(along, quotient, rtol=1e-4, atol=1e-7)
+
+    def fixed(latents: Tensor, *others: Any) -> dict[str, Any]:
+        return Control.residuals(control, latents.detach(), *others)
+
+    denoiser._control.residuals = fixed  # type: ignore[union-attr, method-assign]
+    z = window.clone().requires_grad_()
+    (without,) = torch.autograd.grad(value(z), z)
+    assert (gradient - without).abs().max() > 1e-2 * gradient.abs().max()
+
+
+def test_edges_lie_where_a_picture_changes() -> None:
+    picture = -torch.ones(1, 3, 64, 96)
+    picture[..., 20:40, 30:60] = 1
+    edges = canny_edges(picture)
+    assert edges.shape == (1, 3, 64, 96)
+    assert torch.equal(edges, edges.round())
+    rows, columns = edges[0, 0].nonzero(as_tuple=True)
+    for places, first, last in ((rows, 20, 40), (columns, 30, 60)):
+        assert int(places.min()) in (first - 1, first)
+        assert int(places.max()) in (last - 1, last)
+    assert edges[0, 0, 22:38, 32:58].sum() == 0
+
+
+def test_edges_of_a_ring_do_not_stop_where_it_was_cut() -> None:
+    picture = -torch.ones(1, 3, 64, 96)
+    picture[..., 30:, :] = 1
+    row = canny_edges(picture, ring=True)[0, 0, 28:32].amax(0)
+    assert row.min() == 1
+    assert canny_edges(picture)[0, 0, 28:32, 0].max() == 0
+
+
+def test_edges_of_an_image_are_the_hint(pipeline: SyncDiffusionPipeline) -> None:
+    picture = drawing(64)
+    drawn = controlled(pipeline, picture, asked(type="canny"))
+    ready = controlled(pipeline, 2 * canny_edges(picture) - 1, asked())
+    torch.testing.assert_close(drawn, ready, rtol=0, atol=1e-10)
+
+
+def test_a_synchronised_controlled_panorama(tmp_path: Path) -> None:
+    """From a directory that brings its ControlNet along, and a picture in the request."""
+    made = tiny.pipeline(tmp_path / "words")
+    made.save_pretrained(tmp_path / "checkpoint")
+    tiny.controlnet(made.unet).save_pretrained(tmp_path / "checkpoint" / "controlnet")
+    loaded = load_pipeline(str(tmp_path / "checkpoint"), perceptual="stlpips-alex", device="cpu")
+
+    def picture(control: dict[str, Any] | None, weight: float) -> bytes:
+        request = {"prompt": "a lake", "width": 128, "steps": 3, "seed": 1}
+        params = {**request, "sync": {"weight": weight}, "control": control}
+        return loaded(PanoramaParams.model_validate(params)).image.tobytes()
+
+    inline = inline_image(Image.linear_gradient("L").resize((128, 64)))
+    control = {"type": "hint", "image": inline}
+    pictures = [picture(control, 20), picture(control, 0), picture(None, 20), picture(None, 0)]
+    assert len(set(pictures)) == 4
+
+
+def inline_image(image: Image.Image) -> dict[str, Any]:
+    return ImageInput.inline(to_png(image)).model_dump()
+
+
+def test_a_hint_has_the_panoramas_size(pipeline: SyncDiffusionPipeline) -> None:
+    control = {"type": "canny", "image": inline_image(Image.new("RGB", (64, 64)))}
+    params = PanoramaParams.model_validate({"prompt": "a", "width": 128, "control": control})
+    with pytest.raises(InvalidParams, match=r"control\.image: 64 x 64 px .* legal: 128 x 64 px"):
+        pipeline(params)
+
+
+def test_a_checkpoint_without_a_controlnet_refuses_control() -> None:
+    params = PanoramaParams.model_validate({"prompt": "a", "control": asked()})
+    with pytest.raises(InvalidParams, match=r"control: .* has no ControlNet"):
+        params.resolve(CheckpointTraits(window_px=64, px_per_latent=8))
+
+
+@pytest.mark.parametrize(
+    "control",
+    [
+        {"image": KEY},
+        {"type": "depth", "image": KEY},
+        {"type": "canny"},
+        {"type": "canny", "image": KEY, "scale": -0.1},
+        {"type": "canny", "image": KEY, "scale": 2.1},
+        {"type": "canny", "image": KEY, "strength": 1},
+    ],
+)
+def test_bad_control_is_refused(control: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="control"):
+        PanoramaParams.model_validate({"prompt": "a", "control": control})
+
+
+def test_another_checkpoints_controlnet_is_refused(tmp_path: Path) -> None:
+    pipeline = tiny.pipeline(tmp_path)
+    with pytest.raises(CheckpointError, match="its cross_attention_dim is 32, the UNet's 16"):
+        pipeline.use_controlnet(tiny.controlnet(tiny.unet(cross_attention_dim=32)))

@@ -1,0 +1,76 @@
+"""Checkpoints that were distilled to a few steps, and those that are told their guidance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import LCMScheduler, StableDiffusionPipeline
+
+from core.diffusion.pipeline import SyncDiffusionPipeline
+from core.params import PanoramaParams
+from tests.core import alone, tiny
+
+
+def published(folder: Path, defaults: str | None = None, **unet: Any) -> str:
+    """A checkpoint whose own scheduler is LCM's."""
+    parts = tiny.components(folder / "words")
+    parts["unet"] = tiny.unet(**unet)
+    parts["scheduler"] = LCMScheduler.from_config(parts["scheduler"].config)
+    StableDiffusionPipeline(
+        **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
+    ).save_pretrained(folder / "checkpoint")
+    if defaults:
+        (folder / "checkpoint" / "panoweave.json").write_text(defaults)
+    return str(folder / "checkpoint")
+
+
+@pytest.mark.parametrize(
+    ("unet", "defaults", "expected"),
+    [
+        ({"time_cond_proj_dim": 16}, None, ("lcm", 8, 8.5)),
+        ({}, None, ("lcm", 8, 1)),
+        ({}, '{"steps": 4}', ("lcm", 4, 1)),
+        ({}, '{"scheduler": "ddim", "guidance_scale": 2}', ("ddim", 8, 2)),
+    ],
+)
+def test_what_a_request_leaves_open_suits_the_checkpoint(
+    tmp_path: Path, unet: dict[str, Any], defaults: str | None, expected: tuple[str, int, float]
+) -> None:
+    """Its scheduler says what it is; its own defaults come first, and the request before both."""
+    pipeline = SyncDiffusionPipeline.from_pretrained(published(tmp_path, defaults, **unet))
+    params = PanoramaParams(prompt="a lake").resolve(pipeline.traits)
+    assert (params.scheduler, params.steps, params.guidance_scale) == expected
+    assert params.sync.steps <= params.steps
+    asked = PanoramaParams(prompt="a lake", steps=6, scheduler="euler").resolve(pipeline.traits)
+    assert (asked.scheduler, asked.steps) == ("euler", 6)
+
+
+def test_one_window_of_a_consistency_model_is_diffusers_own_picture(tmp_path: Path) -> None:
+    """It is told its guidance; and the noise between its steps is drawn from the seed."""
+    torch.manual_seed(0)
+    pipeline = SyncDiffusionPipeline.from_pretrained(published(tmp_path, time_cond_proj_dim=16))
+    alone.double(pipeline)
+    theirs = StableDiffusionPipeline.from_pretrained(tmp_path / "checkpoint", safety_checker=None)
+    theirs.set_progress_bar_config(disable=True)
+    for network in (theirs.unet, theirs.vae, theirs.text_encoder):
+        network.double()
+
+    def pair(guidance_scale: float) -> tuple[torch.Tensor, torch.Tensor]:
+        expected = theirs(
+            "a lake",
+            num_inference_steps=alone.STEPS,
+            guidance_scale=guidance_scale,
+            latents=alone.noise(pipeline),
+            generator=torch.Generator().manual_seed(alone.SEED),
+            output_type="latent",
+        ).images
+        ours = alone.latents(pipeline, guidance_scale=guidance_scale, scheduler="lcm")
+        return ours, expected
+
+    ours, expected = pair(8.5)
+    # They scale the embedded guidance in float32.
+    torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
+    assert (pair(2.0)[0] - ours).abs().max() > 1e-3

@@ -1,0 +1,88 @@
+"""LoRA weights, folded into a checkpoint's networks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+from peft import LoraConfig
+from peft.utils import get_peft_model_state_dict
+from safetensors.torch import save_file
+
+from core.diffusion.checkpoints import add_lora
+from core.diffusion.errors import CheckpointError
+from core.diffusion.pipeline import SyncDiffusionPipeline
+from tests.core import alone, tiny
+
+FILE = "pytorch_lora_weights.safetensors"
+
+
+def lora(unet: Any, folder: Path, kind: type = StableDiffusionPipeline) -> None:
+    """A LoRA of a UNet's attention, as diffusers' training scripts save it."""
+    torch.manual_seed(3)
+    unet.add_adapter(LoraConfig(r=2, target_modules=["to_q", "to_v"], init_lora_weights=False))
+    kind.save_lora_weights(folder, unet_lora_layers=get_peft_model_state_dict(unet))  # type: ignore[attr-defined]
+    unet.delete_adapters(["default"])
+
+
+def theirs(parts: dict[str, Any], kind: type) -> Any:
+    options: dict[str, Any] = {"add_watermarker": False}
+    if kind is StableDiffusionPipeline:
+        options = dict.fromkeys(("safety_checker", "feature_extractor"))
+        options["requires_safety_checker"] = False
+    made = kind(**parts, **options)
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
+@pytest.mark.parametrize("kind", [StableDiffusionPipeline, StableDiffusionXLPipeline])
+@pytest.mark.parametrize("by_file", [True, False])
+def test_a_window_is_diffusers_own_with_that_lora(
+    tmp_path: Path, kind: type, by_file: bool
+) -> None:
+    def parts() -> dict[str, Any]:
+        make = tiny.components if kind is StableDiffusionPipeline else tiny.components_xl
+        return make(tmp_path / "words")
+
+    lora(parts()["unet"], tmp_path, kind)
+    ours = SyncDiffusionPipeline(**parts())
+    without = alone.latents(alone.double(ours))
+    add_lora(ours, str(tmp_path / FILE if by_file else tmp_path))
+    reference = theirs(parts(), kind)
+    reference.load_lora_weights(tmp_path)
+    alone.double(ours)
+    for network in reference.components.values():
+        if isinstance(network, torch.nn.Module):
+            network.double()
+    expected = reference(
+        "a lake",
+        width=64,
+        height=64,
+        num_inference_steps=alone.STEPS,
+        guidance_scale=alone.GUIDANCE_SCALE,
+        latents=alone.noise(ours),
+        output_type="latent",
+    ).images
+    made = alone.latents(ours)
+    torch.testing.assert_close(made, expected, rtol=0, atol=1e-5)
+    assert (made - without).abs().max() > 1e-2
+
+
+def test_a_lora_of_another_size_is_refused(tmp_path: Path) -> None:
+    lora(tiny.unet(cross_attention_dim=32), tmp_path)
+    with pytest.raises(CheckpointError, match="cannot load the LoRA"):
+        add_lora(tiny.pipeline(tmp_path / "words"), str(tmp_path))
+
+
+def test_a_lora_of_something_else_is_refused(tmp_path: Path) -> None:
+    save_file({"transformer.block.lora_A.weight": torch.zeros(2, 2)}, tmp_path / FILE)
+    with pytest.raises(CheckpointError, match=r"changes nothing|cannot load the LoRA"):
+        add_lora(tiny.pipeline(tmp_path / "words"), str(tmp_path))
+
+
+def test_a_lora_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no directory"):
+        add_lora(tiny.pipeline(tmp_path / "words"), str(tmp_path / "nowhere"))
