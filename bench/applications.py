@@ -38,7 +38,7 @@ _SCENE_SUBJECT: Final = Subject("mountains", "noon", "clear")
 _SCENE_SEED: Final = 1_000
 
 EXAMPLES: Mapping[str, dict[str, Any]] = {
-    "loop": {"prompt": "a lake", "seed": 3, "loop": True},
+    "loop": {"prompt": "a lake", "seed": 11, "loop": True},
     "regions": {
         "prompt": "a desert",
         "seed": 4,
@@ -49,7 +49,7 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
     },
     "anchor_image": {"prompt": "mountains", "seed": 5, "anchor_image": {"file": PICTURE}},
     "extend": {
-        "prompt": "a lake at sunset",
+        "prompt": "a lake",
         "seed": 6,
         "extend": {"image": {"file": PICTURE}, "x": 320},
     },

@@ -263,14 +263,15 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             sampler,
             noise,
         )
-        kept = keep(params, self.traits, pictures, self.vae, sampler, noise)
+        kept = keep(params, self.traits, pictures, self.vae, noise, sampler, denoiser)
         picture = self._picture_anchor(params, pictures)
 
         latents = sampler.begin(noise)
         for step in sampler.steps:
             latents = kept.impose(latents, step)  # the picture that the panorama grows around
             grid = plan.grid(step.index)
-            windows, anchor = grid.read(latents), picture or plan.anchor(latents, grid)
+            windows = kept.guide(grid.read(latents), grid, step)
+            anchor = picture or plan.anchor(latents, grid)
             windows, known = synchronizer.synchronize(windows, grid, anchor, step)  # SyncDiffusion
             predictions = denoiser.predict_all(windows, grid.corners, step, known)
             predictions = layout.blend(predictions, windows, grid, step)  # regions' prompts

@@ -14,15 +14,19 @@ from torch import Tensor
 from core.conditions import Extend, ImageInput
 from core.diffusion.checkpoints import load_pipeline
 from core.diffusion.decode import from_pil
+from core.diffusion.denoise import Denoiser
+from core.diffusion.extend import Kept
 from core.diffusion.perceptual import PerceptualLoss, distance
 from core.diffusion.pipeline import SyncDiffusionPipeline
+from core.diffusion.sampler import Sampler
 from core.diffusion.synchronize import PictureAnchor
+from core.diffusion.windows import WindowPlan
 from core.embedded import WEIGHTS
 from core.images import to_png
 from core.params import PanoramaParams, SyncParams
 from core.presets import PresetName
 from core.traits import InvalidParams
-from tests.core import tiny
+from tests.core import alone, tiny
 
 CPU = torch.device("cpu")
 
@@ -92,7 +96,7 @@ def test_a_picture_stays_while_the_panorama_grows_around_it(
     """Unchanged within what the autoencoder itself changes, and continued on both sides."""
     extend = Extend(image=inline(sunset), x=128)
     params = PanoramaParams(
-        prompt="a lake at sunset", seed=5, width=384, preset=preset, steps=12, extend=extend
+        prompt="a lake at sunset", seed=6, width=384, preset=preset, steps=12, extend=extend
     )
     pixels = np.asarray(embedded(params).image, float)
     original = np.asarray(sunset, float)
@@ -104,10 +108,44 @@ def test_a_picture_stays_while_the_panorama_grows_around_it(
     error = np.abs(again.numpy() - original).mean()
     middle = slice(16, 112)  # at its borders the decoder sees what is new beside it
     assert np.abs(inside[:, middle] - original[:, middle]).mean() < 1.1 * error + 0.5
-    for border in (128, 256):
-        across = np.abs(pixels[:, border] - pixels[:, border - 1]).mean()
-        elsewhere = np.abs(np.diff(pixels, axis=1)).mean((0, 2))
-        assert across < 3 * elsewhere.max()
+    # Colours change across its edges no more than elsewhere in the panorama.
+    steps = {x: step_at(pixels, x) for x in range(16, 369)}
+    assert max(steps[128], steps[256]) < 1.6 * np.mean(list(steps.values()))
+
+
+def step_at(pixels: np.ndarray[Any, np.dtype[np.float64]], x: int) -> float:
+    """How much the mean colours of 8 columns on either side differ, row by row."""
+    left, right = pixels[:, x - 8 : x].mean(1), pixels[:, x : x + 8].mean(1)
+    return float(np.abs(left - right).mean())
+
+
+def test_windows_are_moved_towards_foreseeing_the_picture(tmp_path: Path) -> None:
+    """Along the gradient of their error; those that hold none of it, or nothing else, are not."""
+    pipeline = alone.double(tiny.pipeline(tmp_path))
+    params = PanoramaParams(prompt="a lake", width=192, steps=4, preset="paper", stride=32)
+    resolved = params.resolve(pipeline.traits)
+    grid = WindowPlan(resolved, pipeline.traits).grid(0)
+    torch.manual_seed(8)
+    canvas, noise = torch.randn(2, 1, 4, 8, 24, dtype=torch.float64)
+    picture = torch.randn(1, 4, 8, 8, dtype=torch.float64)
+    with torch.no_grad():
+        sampler = Sampler(pipeline.scheduler, "ddim", 4, 0, CPU)
+        step = sampler.steps[3]
+        denoiser = Denoiser(pipeline.unet, pipeline.encode_prompt("a lake", ""), 3.0, 2)
+        kept = Kept(picture, 0, 0, noise, sampler, denoiser)
+        windows = grid.read(canvas)
+        moves = (kept.guide(windows, grid, step) - windows) / -step.alpha
+        assert [left for _, left in grid.corners] == [0, 4, 8, 12, 16]
+        assert [bool(move.any()) for move in moves] == [False, True, False, False, False]
+
+        def error(window: Tensor) -> Tensor:
+            foreseen = sampler.foresee(window, step, denoiser.predict(window, [(0, 4)], step))
+            return (foreseen[..., :4] - picture[..., 4:]).square().sum() / 2
+
+        direction, h = torch.randn(1, 4, 8, 8, dtype=torch.float64), 1e-5
+        ahead, behind = (error(windows[1:2] + sign * h * direction) for sign in (1, -1))
+        along = (moves[1] * direction).sum()
+        torch.testing.assert_close(along, (ahead - behind) / (2 * h), rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize(
