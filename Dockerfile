@@ -22,7 +22,7 @@ RUN touch README.md
 FROM base AS api
 RUN pip install -c constraints.txt ".[service,cli]"
 # Without core/diffusion and core/embedded: nothing here needs torch or weights.
-COPY core/__init__.py core/params.py core/
+COPY core/*.py core/
 COPY core/jobs core/jobs
 COPY service service
 COPY worker worker

@@ -73,12 +73,19 @@ def measure(checkpoint: Path, windows: int, sparing: bool) -> tuple[float, float
     with torch.no_grad():
         noise = pipeline.draw_noise(resolved)
         embeddings = pipeline.encode_prompt(resolved.prompt, "")
-        rest_mib = _peak_mib()
+        rest_mib = _held_mib()
         begun = time.perf_counter()
         pipeline.denoise(noise, resolved, embeddings, None, windows)
         if torch.cuda.is_available():
             torch.cuda.synchronize()
     return _peak_mib(), rest_mib, time.perf_counter() - begun
+
+
+def _held_mib() -> float:
+    if torch.cuda.is_available():
+        return torch.cuda.memory_allocated() / 2**20
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
 
 
 def _peak_mib() -> float:

@@ -1,4 +1,4 @@
-"""What a panorama may be asked to be: the only home of panoweave's defaults and limits.
+"""What a panorama may be asked to be; with what it imports, the home of all defaults and limits.
 
 Torch-free, so that the HTTP service, the worker and the command line share one set of rules.
 A request is a `PanoramaParams`; `resolve` fills in what depends on the checkpoint (window size,
@@ -23,7 +23,15 @@ from core.conditions import (
     Region,
     Side,
 )
-from core.presets import DEFAULT_PRESET, PRESETS, Decoder, PresetName, SchedulerName, Windows
+from core.presets import (
+    DEFAULT_PRESET,
+    MAX_LCM_STEPS,
+    PRESETS,
+    Decoder,
+    PresetName,
+    SchedulerName,
+    Windows,
+)
 from core.sizes import (
     DEFAULT_WINDOWS_HIGH,
     DEFAULT_WINDOWS_WIDE,
@@ -226,6 +234,11 @@ class ResolvedParams(PanoramaParams):
                 "null, or a worker that loads one (PANOWEAVE_CONTROLNET)",
             )
         steps = _or(asked.steps, _or(traits.defaults.steps, PRESETS[asked.preset].steps))
+        scheduler = _or(asked.scheduler, traits.defaults.scheduler)
+        if scheduler == "lcm" and steps > MAX_LCM_STEPS:
+            raise InvalidParams(
+                "steps", f"{steps} are too many for the scheduler 'lcm'", f"1 to {MAX_LCM_STEPS}"
+            )
         return cls(
             prompt=asked.prompt,
             negative_prompt=asked.negative_prompt,
@@ -238,7 +251,7 @@ class ResolvedParams(PanoramaParams):
                 if asked.guidance_scale is None
                 else asked.guidance_scale
             ),
-            scheduler=_or(asked.scheduler, traits.defaults.scheduler),
+            scheduler=scheduler,
             stride=stride,
             loop=asked.loop,
             regions=[

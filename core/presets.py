@@ -11,6 +11,7 @@ PresetName = Literal["paper", "balanced", "fast"]
 Windows = Literal["overlapping", "shifted"]
 Decoder = Literal["full", "tiny"]
 SchedulerName = Literal["ddim", "euler", "dpm++", "lcm"]
+MAX_LCM_STEPS: Final = 50  # as many as such models were distilled from
 DEFAULT_PRESET: Final[PresetName] = "balanced"
 
 

@@ -48,6 +48,9 @@ class CheckpointTraits(Params):
     `window_px = window_latents * px_per_latent`.
     """
 
+    # Published by workers: what a newer one says must not stop an older API during an upgrade.
+    model_config = ConfigDict(extra="ignore")
+
     window_px: int = Field(gt=0)
     px_per_latent: int = Field(gt=0)
     tiny_decoder: bool = Field(False, description="Whether sync.decoder can be 'tiny'.")

@@ -32,9 +32,12 @@ def run_checks(settings: Settings) -> Iterator[Check]:
     yield check_s3(settings)
     yield check_device(settings)
     yield check_model(settings)
-    for name in ("tiny_decoder", "controlnet", "lora"):
-        if source := getattr(settings, name):
-            yield check_addition(name, source)
+    if settings.tiny_decoder:
+        yield check_addition("tiny_decoder", settings.tiny_decoder)
+    if settings.controlnet:
+        yield check_addition("controlnet", settings.controlnet)
+    if settings.lora:
+        yield check_lora(settings.lora)
     yield check_perceptual(settings)
 
 
@@ -129,13 +132,26 @@ def check_model(settings: Settings) -> Check:
     return _check_checkpoint("model", settings.model, "PANOWEAVE_MODEL", _SUB_MODELS)
 
 
-def check_addition(name: Literal["tiny_decoder", "controlnet", "lora"], source: str) -> Check:
+def check_addition(name: Literal["tiny_decoder", "controlnet"], source: str) -> Check:
     """What is loaded beside the model."""
     what, setting = name.replace("_", " "), f"PANOWEAVE_{name.upper()}"
-    if name == "lora" and Path(source).is_file():
-        return Check(f"{what} {source}", "ok", source)
-    parts = ("*.safetensors",) if name == "lora" else ("config.json",)
-    return _check_checkpoint(what, source, setting, parts)
+    return _check_checkpoint(what, source, setting, ("config.json",))
+
+
+def check_lora(source: str) -> Check:
+    """Looks without the network: `prefetch` is what downloads."""
+    name = f"LoRA {source}"
+    try:
+        from core.diffusion.errors import CheckpointError
+        from core.diffusion.lora_files import find_lora
+    except ImportError as error:
+        return Check(name, "warn", f"no {error.name} in this installation", _NO_WORKER_PART)
+    try:
+        file = find_lora(source, local_files_only=True)
+    except CheckpointError as error:
+        remedy = "panoweave prefetch, where the hub has it; else correct PANOWEAVE_LORA"
+        return Check(name, "fail", str(error), remedy)
+    return Check(name, "ok", str(file))
 
 
 def _check_checkpoint(what: str, source: str, setting: str, parts: tuple[str, ...]) -> Check:
@@ -158,7 +174,7 @@ def _check_checkpoint(what: str, source: str, setting: str, parts: tuple[str, ..
 
 
 def _check_directory(name: str, folder: Path, setting: str, parts: tuple[str, ...]) -> Check:
-    missing = [part for part in parts if not any(folder.glob(part))]
+    missing = [part for part in parts if not (folder / part).exists()]
     if missing:
         remedy = f"{setting} needs a directory in diffusers' format"
         return Check(name, "fail", f"{folder} lacks {', '.join(missing)}", remedy)
@@ -168,17 +184,14 @@ def _check_directory(name: str, folder: Path, setting: str, parts: tuple[str, ..
 def _check_hub_cache(
     name: str, hub_id: str, revision: str | None, setting: str, index: str
 ) -> Check:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
 
     try:
-        folder = snapshot_download(hub_id, revision=revision, local_files_only=True)
-        is_cached = any(Path(folder).glob(index))
+        cached = try_to_load_from_cache(hub_id, index, revision=revision)
     except HFValidationError as error:
         return Check(name, "fail", str(error), f"correct {setting}")
-    except LocalEntryNotFoundError:
-        is_cached = False
-    if is_cached:
+    if isinstance(cached, str):
         return Check(name, "ok", "in the hub's cache on this machine")
     found = "not on this machine yet: the first worker will download it"
     return Check(name, "warn", found, "panoweave prefetch")

@@ -51,13 +51,14 @@ def _fetch_checkpoint(model: str) -> None:
 
 def _fetch_additions(settings: Settings) -> None:
     """What is loaded beside the checkpoint: loading it is what fetches it."""
-    from core.diffusion.checkpoints import fetch_lora, load_controlnet, load_tiny_decoder
+    from core.diffusion.checkpoints import load_controlnet, load_tiny_decoder
     from core.diffusion.errors import CheckpointError
+    from core.diffusion.lora_files import find_lora
 
     for name, fetch in (
         ("tiny_decoder", load_tiny_decoder),
         ("controlnet", load_controlnet),
-        ("lora", fetch_lora),
+        ("lora", find_lora),
     ):
         source = getattr(settings, name)
         if source is None:

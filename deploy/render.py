@@ -91,7 +91,10 @@ def _load(settings: Settings) -> SyncDiffusionPipeline:
 
 
 def _make(pipeline: SyncDiffusionPipeline, params: PanoramaParams, window_batch: int) -> Panorama:
+    import torch
+
     from core.diffusion.errors import DiffusionError
+    from worker.maker import Maker
 
     with panorama_progress() as progress:
         bar = progress.add_task("panorama", total=None, phase="denoising", eta_s=None)
@@ -110,13 +113,18 @@ def _make(pipeline: SyncDiffusionPipeline, params: PanoramaParams, window_batch:
             )
 
         try:
-            panorama = pipeline(params, on_step=show, window_batch=window_batch)
+            panorama = Maker(pipeline, window_batch).make(params, on_step=show)
         except InvalidParams as error:
             raise BadOption(
                 f"{option_name(error.field)}: {error.problem}; legal: {error.legal}"
             ) from error
         except DiffusionError as error:
             raise DeployError(str(error), "no picture was made") from error
+        except torch.OutOfMemoryError as error:
+            raise DeployError(
+                "memory ran out, with one window at once too",
+                "a smaller picture, or PANOWEAVE_DTYPE=float16",
+            ) from error
         progress.update(bar, phase="done")
         return panorama
 

@@ -26,6 +26,7 @@ from core.jobs.settings import Settings
 from core.jobs.store import JobStore
 from core.params import PanoramaParams
 from worker import tasks
+from worker.maker import Maker
 from worker.model import load_model
 from worker.pulse import Pulse
 from worker.rq_worker import PanoramaWorker
@@ -45,7 +46,8 @@ def run_worker(settings: Settings) -> int:
             presence.tell("loading")
             try:
                 pipeline = load_model(settings)
-                warm_up(pipeline)
+                maker = Maker(pipeline, settings.window_batch)
+                warm_up(maker)
             except DiffusionError as error:
                 log.error("the model could not be loaded: %s", error)
                 presence.tell("failed", detail=str(error))
@@ -56,15 +58,15 @@ def run_worker(settings: Settings) -> int:
                 return 1
             presence.tell("ready", pipeline=pipeline)
             log.info("ready: model %s on %s", settings.model, pipeline.device)
-            take_jobs(settings, name, pipeline)
+            take_jobs(settings, name, maker)
         presence.leave()
     return 0
 
 
-def warm_up(pipeline: SyncDiffusionPipeline) -> None:
+def warm_up(maker: Maker) -> None:
     """Two windows, two steps, all the way: the first real job finds everything compiled."""
-    traits = pipeline.traits
-    pipeline(
+    traits = maker.pipeline.traits
+    maker.make(
         PanoramaParams(
             prompt="warm up",
             width=2 * traits.window_px,
@@ -74,13 +76,13 @@ def warm_up(pipeline: SyncDiffusionPipeline) -> None:
     )
 
 
-def take_jobs(settings: Settings, name: str, pipeline: SyncDiffusionPipeline) -> None:
+def take_jobs(settings: Settings, name: str, maker: Maker) -> None:
     stopping = threading.Event()
     with connect(settings) as redis:
         workshop = tasks.Workshop(
             name=name,
             settings=settings,
-            pipeline=pipeline,
+            maker=maker,
             store=JobStore(redis, settings),
             queue=Queue(redis),
             objects=ObjectStore(settings),

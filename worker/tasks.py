@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 
 from core.diffusion.errors import DiffusionError
-from core.diffusion.pipeline import OnStep, Panorama, SyncDiffusionPipeline
 from core.images import image_inputs, read_image
 from core.jobs.failures import (
     FailureCode,
@@ -30,6 +29,7 @@ from core.params import ResolvedParams
 from core.traits import InvalidParams
 from worker.artifacts import upload
 from worker.attempt import UPLOADING, Attempt, Cancelled, Preempted, Superseded
+from worker.maker import Maker
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Workshop:
 
     name: str
     settings: Settings
-    pipeline: SyncDiffusionPipeline
+    maker: Maker
     store: JobStore
     queue: Queue
     objects: ObjectStore
@@ -78,7 +78,8 @@ def run_attempt(workshop: Workshop, record: JobRecord) -> JobRecord | None:
     with Attempt(record, store, workshop.settings, workshop.stopping) as attempt:
         token = attempt.token
         try:
-            panorama = generate(workshop, record.params, attempt.on_step)
+            images = fetch_images(workshop.objects, record.params)
+            panorama = workshop.maker.make(record.params, images, attempt.on_step)
             attempt.enter(UPLOADING)
             result = upload(workshop.objects, record, panorama, attempt.check)
             ended = commit(attempt, lambda: store.succeed(job_id, token, result))
@@ -100,29 +101,6 @@ def run_attempt(workshop: Workshop, record: JobRecord) -> JobRecord | None:
     if ended and ended.status is Status.CANCELLED:
         _forget_objects(workshop.objects, record)
     return ended
-
-
-def generate(workshop: Workshop, params: ResolvedParams, on_step: OnStep) -> Panorama:
-    """Make the panorama; where memory runs out, again in less of it, for more time.
-
-    First with half as many windows at once, down to one, then without keeping what the gradient
-    needs. The picture stays the same.
-    """
-    pipeline, window_batch = workshop.pipeline, workshop.settings.window_batch
-    images = fetch_images(workshop.objects, params)
-    while True:
-        try:
-            return pipeline(params, images=images, on_step=on_step, window_batch=window_batch)
-        except torch.OutOfMemoryError:
-            if window_batch > 1:
-                window_batch //= 2
-                log.warning("out of memory: trying again with %d windows at once", window_batch)
-            elif not pipeline.is_sparing:
-                pipeline.spare_memory()
-                log.warning("out of memory: from now on what the gradient needs is not kept")
-            else:
-                raise
-        torch.cuda.empty_cache()  # after the error is forgotten, and with it what it held
 
 
 def fetch_images(objects: ObjectStore, params: ResolvedParams) -> dict[str, Image.Image]:

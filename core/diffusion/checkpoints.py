@@ -11,6 +11,8 @@ import torch
 from diffusers import (
     AutoencoderTiny,
     ControlNetModel,
+    DDIMScheduler,
+    ModelMixin,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
 )
@@ -20,6 +22,7 @@ from transformers.utils import logging as transformers_logging
 
 from core.diffusion.coherence import CoherenceMeter
 from core.diffusion.errors import CheckpointError
+from core.diffusion.lora_files import find_lora
 from core.diffusion.perceptual_weights import PerceptualName, load_perceptual, load_stlpips_style
 from core.diffusion.pipeline import SyncDiffusionPipeline
 
@@ -74,27 +77,24 @@ def load_pipeline(
 
     `checkpoint`: a directory, or `hub/id[@revision]`. `tiny_decoder`, an AutoencoderTiny, and
     `controlnet`, a ControlNetModel, are named likewise; None: the folders `tiny_decoder` and
-    `controlnet` of the checkpoint's directory, where there are any. `lora`: named likewise, or a
-    safetensors file.
+    `controlnet` of the checkpoint's directory, where there are any. `lora`: as `find_lora` takes
+    it.
     Raises CheckpointError or PerceptualWeightsError saying what is missing and what to do.
     """
     target = resolve_device(device)
-    number = resolve_dtype(dtype, target)
+    torch_dtype = resolve_dtype(dtype, target)
     # Their bars for reading files are noise in logs; a download still shows the hub's own.
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
     pipeline: SyncDiffusionPipeline = _load(
-        SyncDiffusionPipeline, checkpoint, "the checkpoint", number
+        SyncDiffusionPipeline, checkpoint, "the checkpoint", torch_dtype
     )
-    is_xl = pipeline.text_encoder_2 is not None
-    if is_xl and number == torch.float16 and pipeline.vae.config.force_upcast:
-        pipeline.vae.to(torch.float32)  # SDXL's own overflows
     if lora:
         add_lora(pipeline, lora)
     if source := tiny_decoder or _bundled(checkpoint, _TINY_FOLDER):
-        pipeline.use_tiny_decoder(load_tiny_decoder(source, number))
+        pipeline.use_tiny_decoder(load_tiny_decoder(source, torch_dtype))
     if source := controlnet or _bundled(checkpoint, _CONTROLNET_FOLDER):
-        pipeline.use_controlnet(load_controlnet(source, number))
+        pipeline.use_controlnet(load_controlnet(source, torch_dtype))
     pipeline.perceptual = load_perceptual(perceptual, perceptual_trunk)
     pipeline.meter = CoherenceMeter(load_perceptual("stlpips-vgg"), load_stlpips_style())
     for network in (
@@ -120,19 +120,14 @@ def load_controlnet(source: str, dtype: torch.dtype = torch.float32) -> Any:
     return _load(ControlNetModel, source, "the ControlNet", dtype)
 
 
-def fetch_lora(source: str) -> None:
-    """Have the file of a LoRA that the hub holds on this machine."""
-    with _told("the LoRA", source):
-        place, options = _lora_place(source)
-        StableDiffusionPipeline.lora_state_dict(place, **options)
-
-
 def add_lora(pipeline: SyncDiffusionPipeline, source: str) -> None:
     """Fold a LoRA (arXiv 2106.09685) into the pipeline's networks, at its full strength.
 
-    `source`: a directory, `hub/id[@revision]`, or a safetensors file.
+    `source`: as `find_lora` takes it.
     """
+    file = find_lora(source)
     parts = {name: part for name, part in pipeline.components.items() if part is not None}
+    parts["scheduler"] = DDIMScheduler(steps_offset=1, clip_sample=False)  # ours they might change
     # Those who know the formats of LoRA files; they work on the same networks.
     if pipeline.text_encoder_2 is not None:
         loader = StableDiffusionXLPipeline(**parts, add_watermarker=False)
@@ -141,8 +136,7 @@ def add_lora(pipeline: SyncDiffusionPipeline, source: str) -> None:
             **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
         )
     with _told("the LoRA", source):
-        place, options = _lora_place(source)
-        loader.load_lora_weights(place, **options)
+        loader.load_lora_weights(str(file.parent), weight_name=file.name)
     if not loader.get_list_adapters():
         raise CheckpointError(f"the LoRA {source!r} changes nothing in this checkpoint")
     loader.fuse_lora()
@@ -152,12 +146,17 @@ def add_lora(pipeline: SyncDiffusionPipeline, source: str) -> None:
 def _load(kind: Any, source: str, what: str, dtype: torch.dtype) -> Any:
     with _told(what, source):
         place, options = _place(source)
+        if issubclass(kind, ModelMixin):
+            # Of another class it would be loaded all the same, in part.
+            found = kind.load_config(place, **options).get("_class_name")
+            if found != kind.__name__:
+                raise ValueError(f"it is a {found}; legal: a {kind.__name__}")
         return kind.from_pretrained(place, **options, dtype=dtype)
 
 
 @contextmanager
 def _told(what: str, source: str) -> Iterator[None]:
-    """An operator reads what could not be loaded, and what could."""
+    """What cannot be loaded is an error that says so, and what is legal."""
     try:
         yield
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
@@ -171,11 +170,6 @@ def _place(source: str) -> tuple[str, dict[str, str]]:
     """What `from_pretrained` and its like take."""
     place, revision = resolve_checkpoint(source)
     return place, {"revision": revision} if revision else {}
-
-
-def _lora_place(source: str) -> tuple[str, dict[str, str]]:
-    """A file, too."""
-    return (source, {}) if Path(source).is_file() else _place(source)
 
 
 def _bundled(checkpoint: str, folder: str) -> str | None:

@@ -12,6 +12,8 @@ from torch import Tensor
 # A canvas of up to so many windows is decoded at once, a larger one in tiles of this area, so
 # that memory does not grow with the picture.
 TILE_WINDOWS: Final = 6
+_LEAST_TILE_WINDOWS: Final = 2  # tiles overlap by one
+_TILE_PX: Final = TILE_WINDOWS * 512**2
 
 
 def decode(vae: Any, latents: Tensor) -> Tensor:
@@ -35,23 +37,32 @@ def encode(vae: Any, images: Tensor) -> Tensor:
     return scaled
 
 
-def decode_canvas(vae: Any, latents: Tensor, window: int) -> Tensor:
+def tile_windows(window_px: int, is_sparing: bool) -> int:
+    """How many windows to decode at once: fewer of large ones, and where memory is short."""
+    if is_sparing:
+        return _LEAST_TILE_WINDOWS
+    return min(TILE_WINDOWS, max(_LEAST_TILE_WINDOWS, _TILE_PX // window_px**2))
+
+
+def decode_canvas(vae: Any, latents: Tensor, window: int, tile: int = TILE_WINDOWS) -> Tensor:
     """Decode a canvas (1, C, h, w) of any size to one picture (3, H, W) in [-1, 1], on the CPU.
+
+    `window`: its side, in latents; `tile`: how many windows are decoded at once.
 
     Tiles overlap by a window. In the middle of it they pass into one another; what lies nearer to
     a tile's border, which the decoder sees without its neighbours, counts for nothing.
     """
     height, width = latents.shape[-2:]
     tile_height = min(height, 2 * window)
-    tile_width = min(width, TILE_WINDOWS * window * window // tile_height)
+    tile_width = min(width, max(2 * window, tile * window * window // tile_height))
     if (tile_height, tile_width) == (height, width):
         return decode(vae, latents)[0].float().cpu()
     picture = weight = torch.empty(0)
     tops = _tiles(height, tile_height, window)
     lefts = _tiles(width, tile_width, window)
     for top, left in product(tops, lefts):
-        tile = latents[..., top : top + tile_height, left : left + tile_width]
-        decoded = decode(vae, tile)[0].float().cpu()
+        part = latents[..., top : top + tile_height, left : left + tile_width]
+        decoded = decode(vae, part)[0].float().cpu()
         scale = decoded.shape[-1] // tile_width
         if not len(picture):
             picture = torch.zeros(3, height * scale, width * scale)
@@ -66,12 +77,12 @@ def decode_canvas(vae: Any, latents: Tensor, window: int) -> Tensor:
     return picture.div_(weight)
 
 
-def decode_ring(vae: Any, latents: Tensor, window: int) -> Tensor:
+def decode_ring(vae: Any, latents: Tensor, window: int, tile: int = TILE_WINDOWS) -> Tensor:
     """As `decode_canvas`, of a ring: the decoder sees what goes on beyond either edge."""
     width = latents.shape[-1]
     margin = min(window, width)
     unrolled = torch.cat([latents[..., -margin:], latents, latents[..., :margin]], dim=-1)
-    picture = decode_canvas(vae, unrolled, window)
+    picture = decode_canvas(vae, unrolled, window, tile)
     scale = picture.shape[-1] // unrolled.shape[-1]
     return picture[..., margin * scale : (margin + width) * scale]
 

@@ -1,15 +1,17 @@
 """What can go wrong while a panorama is made.
 
 DiffusionError
-|-- UnsupportedSchedulerError   this scheduler cannot step overlapping windows
+|-- UnsupportedSchedulerError   this scheduler cannot step a canvas of merged windows
 |-- CheckpointError             the checkpoint is missing, or of a format that is not known
 |-- PerceptualWeightsError      the perceptual network's weights are not on this machine
-`-- NonFiniteGradientError      the perceptual gradient is NaN or infinite
+`-- NonFiniteGradientError      the gradient that windows follow is NaN or infinite
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+from torch import Tensor
 
 
 class DiffusionError(Exception):
@@ -19,8 +21,8 @@ class DiffusionError(Exception):
 class UnsupportedSchedulerError(DiffusionError):
     def __init__(self, name: str, supported: Sequence[str]) -> None:
         super().__init__(
-            f"{name} is not supported: it keeps state from one step to the next, which overlapping "
-            f"windows would share; use one of: {', '.join(supported)}"
+            f"{name} is not supported: a step of the whole canvas has to be linear in what it is "
+            f"given, and its noise schedule known; use one of: {', '.join(supported)}"
         )
 
 
@@ -36,8 +38,16 @@ class NonFiniteGradientError(DiffusionError):
     def __init__(self, windows: Sequence[int], step: int) -> None:
         named = ", ".join(str(window) for window in windows)
         super().__init__(
-            f"the perceptual gradient is not finite at step {step} (from 0), window(s) {named}; "
-            "try float32 or a smaller sync.weight"
+            f"the gradient is not finite at step {step} (from 0), window(s) {named}; try float32 "
+            "or a smaller sync.weight"
         )
         self.windows = tuple(windows)
         self.step = step
+
+
+def check_finite(gradient: Tensor, windows: Sequence[int], step: int) -> None:
+    """Raise NonFiniteGradientError where the gradient (N, C, S, S) of these windows is not."""
+    finite = gradient.isfinite().flatten(1).all(1).tolist()
+    broken = [index for index, fine in zip(windows, finite, strict=True) if not fine]
+    if broken:
+        raise NonFiniteGradientError(broken, step)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from core.diffusion.decode import encode
 from core.diffusion.denoise import Denoiser, in_batches
+from core.diffusion.errors import check_finite
 from core.diffusion.sampler import Sampler, Step
 from core.diffusion.windows import WindowGrid
 from core.params import ResolvedParams
@@ -54,7 +55,7 @@ class Kept:
         """Windows (N, C, S, S) of a grid, those moved that hold a part of the picture and more.
 
         z_v <- z_v - a_t d/dz_v 1/2 |M (x0(z_v, t) - known)|^2: reconstruction guidance
-        (arXiv 2204.03458, Eq. 7).
+        (arXiv 2204.03458, Sec. 3.1), there of the foreseen sample, here of the window itself.
         """
         masks, known = grid.read(self._mask), grid.read(self._known)
         held = masks.mean((1, 2, 3))
@@ -67,6 +68,7 @@ class Kept:
                 foreseen = self._sampler.foresee(z, step, self._denoiser.predict(z, corners, step))
                 error = (masks[batch] * (foreseen - known[batch])).square().sum() / 2
                 (gradient,) = torch.autograd.grad(error, z)
+            check_finite(gradient, batch, step.index)
             guided[batch] -= step.alpha * gradient
         return guided
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
+import torch
 from pydantic import ValidationError
 
 from core.diffusion.errors import CheckpointError
@@ -50,13 +51,33 @@ def check_networks(unet: Any, vae: Any, text_encoder: Any, text_encoder_2: Any) 
         raise CheckpointError("vae.config.latents_mean is set; legal: null")
 
 
-def check_controlnet(controlnet: Any, unet: Any) -> None:
+def needs_float32(vae: Any, text_encoder_2: Any) -> bool:
+    """Whether an autoencoder overflows in float16, as SDXL's own does.
+
+    Those of Stable Diffusion 1 and 2 do not, though their configurations do not say so.
+    """
+    is_xl = text_encoder_2 is not None
+    return is_xl and vae.dtype == torch.float16 and bool(vae.config.force_upcast)
+
+
+def check_controlnet(controlnet: Any, unet: Any, px_per_latent: int) -> None:
+    """Refuse one that is not for this checkpoint, or that asks for what nobody here does."""
+    config = controlnet.config
     for name in ("in_channels", "cross_attention_dim", "addition_embed_type"):
-        own, expected = controlnet.config[name], unet.config[name]
-        if own != expected:
+        if config[name] != unet.config[name]:
             raise CheckpointError(
-                f"the ControlNet is not for this checkpoint: its {name} is {own!r}, the UNet's "
-                f"{expected!r}"
+                f"the ControlNet is not for this checkpoint: its {name} is {config[name]!r}, the "
+                f"UNet's {unet.config[name]!r}"
+            )
+    scale = 2 ** (len(config.conditioning_embedding_out_channels) - 1)
+    for what, found, legal in (
+        ("conditioning_channels", config.conditioning_channels, 3),
+        ("global_pool_conditions", config.global_pool_conditions, False),
+        ("the scale of its hints", scale, px_per_latent),
+    ):
+        if found != legal:
+            raise CheckpointError(
+                f"this ControlNet is not supported: {what} is {found!r}; legal: {legal!r}"
             )
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from core.diffusion.coherence import Coherence, CoherenceMeter
 from core.diffusion.control import control_by
-from core.diffusion.decode import decode_canvas, decode_ring, from_pil, to_pil
+from core.diffusion.decode import decode_canvas, decode_ring, from_pil, tile_windows, to_pil
 from core.diffusion.denoise import Denoiser
 from core.diffusion.errors import CheckpointError
 from core.diffusion.extend import keep
@@ -25,6 +25,7 @@ from core.diffusion.formats import (
     check_controlnet,
     check_networks,
     distilled,
+    needs_float32,
     read_defaults,
     read_traits,
 )
@@ -151,6 +152,8 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             # DDIM would clip the latents where the saved scheduler says nothing about clipping.
             options["scheduler"] = DDIMScheduler.from_config({"clip_sample": False, **config})
         pipeline: SyncDiffusionPipeline = super().from_pretrained(checkpoint, **options)
+        if needs_float32(pipeline.vae, pipeline.text_encoder_2):
+            pipeline.vae.to(torch.float32)
         defaults = read_defaults(Path(checkpoint))
         if is_distilled:
             defaults = distilled(defaults, pipeline.unet)
@@ -165,7 +168,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         if self.meter:
             self.meter.to(self.device)
         if self.tiny_decoder:
-            _match(self.tiny_decoder, self.vae)
+            _match(self.tiny_decoder, self.unet)
         if self.controlnet:
             _match(self.controlnet, self.unet)
         return pipeline
@@ -182,20 +185,22 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
                 f"{self.unet.config.in_channels}"
             )
         self.tiny_decoder = autoencoder.eval().requires_grad_(False)
-        _match(self.tiny_decoder, self.vae)
+        _match(self.tiny_decoder, self.unet)
         self.traits = self.traits.model_copy(update={"tiny_decoder": True})
 
     def use_controlnet(self, controlnet: Any) -> None:
         """Let requests bring `control`. `controlnet`: a ControlNetModel for this UNet."""
-        check_controlnet(controlnet, self.unet)
+        check_controlnet(controlnet, self.unet, self.traits.px_per_latent)
         self.controlnet = controlnet.eval().requires_grad_(False)
         _match(self.controlnet, self.unet)
         self.traits = self.traits.model_copy(update={"controlnet": True})
 
     def spare_memory(self) -> None:
-        """From now on forget what the gradient will need, and compute it again: the same pictures
-        in less memory and more time (docs/benchmarks.md)."""
-        for network in (self.unet, self.vae, self.controlnet):
+        """From now on less memory and more time for the same pictures (docs/benchmarks.md).
+
+        What the gradient needs is computed again instead of kept, and smaller tiles are decoded.
+        """
+        for network in (self.unet, self.vae, self.tiny_decoder, self.controlnet):
             if network is not None and network._supports_gradient_checkpointing:
                 network.enable_gradient_checkpointing()
         self.is_sparing = True
@@ -231,7 +236,8 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
                 )
             with _clock(timings, "decode"):
                 decode_whole = decode_ring if resolved.loop else decode_canvas
-                image = to_pil(decode_whole(self.vae, latents, self.traits.window_latents))
+                tile = tile_windows(self.traits.window_px, self.is_sparing)
+                image = to_pil(decode_whole(self.vae, latents, self.traits.window_latents, tile))
             with _clock(timings, "measure"):
                 coherence = self.measure(image)
         return Panorama(image, resolved, coherence, timings, find_unread(self.tokenizer, resolved))

@@ -16,7 +16,7 @@ from torch.nn.functional import interpolate
 
 from core.diffusion.decode import decode
 from core.diffusion.denoise import Denoiser, in_batches
-from core.diffusion.errors import NonFiniteGradientError, PerceptualWeightsError
+from core.diffusion.errors import PerceptualWeightsError, check_finite
 from core.diffusion.perceptual import Embedding, PerceptualLoss, distance
 from core.diffusion.sampler import Sampler, Step
 from core.diffusion.windows import Anchor, Corner, WindowGrid
@@ -104,7 +104,7 @@ class Synchronizer:
         for batch in in_batches(others, self._denoiser.window_batch):
             corners = [grid.corners[index] for index in batch]
             gradient, predictions = self._gradient(windows[batch], corners, step, target)
-            _check_finite(gradient, batch, step.index)
+            check_finite(gradient, batch, step.index)
             pulled[batch] -= _shortened(weight * gradient, self._sync.max_move)
             if self._sync.reuse_prediction:
                 known.update(zip(batch, predictions, strict=True))
@@ -152,10 +152,3 @@ def _shortened(moves: Tensor, limit: float | None) -> Tensor:
         return moves
     length = moves.square().flatten(1).mean(1).sqrt()
     return moves * (limit / length.clamp(min=limit))[:, None, None, None]
-
-
-def _check_finite(gradient: Tensor, indices: list[int], step: int) -> None:
-    finite = gradient.isfinite().flatten(1).all(1).tolist()
-    broken = [index for index, fine in zip(indices, finite, strict=True) if not fine]
-    if broken:
-        raise NonFiniteGradientError(broken, step)

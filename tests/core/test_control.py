@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import StableDiffusionControlNetPipeline
+from diffusers import StableDiffusionControlNetPipeline, StableDiffusionXLControlNetPipeline
 from PIL import Image
 from torch import Tensor
 
 from core.conditions import ImageInput
-from core.diffusion.checkpoints import load_pipeline
+from core.diffusion.checkpoints import load_controlnet, load_pipeline
 from core.diffusion.control import Control, canny_edges
 from core.diffusion.denoise import Denoiser
 from core.diffusion.errors import CheckpointError
@@ -217,6 +217,51 @@ def test_a_checkpoint_without_a_controlnet_refuses_control() -> None:
 def test_bad_control_is_refused(control: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="control"):
         PanoramaParams.model_validate({"prompt": "a", "control": control})
+
+
+def test_one_window_of_an_xl_checkpoint_is_diffusers_own_picture(tmp_path: Path) -> None:
+    parts = tiny.components_xl(tmp_path)
+    pipeline = SyncDiffusionPipeline(**parts)
+    pipeline.use_controlnet(tiny.controlnet(pipeline.unet))
+    alone.double(pipeline)
+    hint = drawing(64)
+    theirs = StableDiffusionXLControlNetPipeline(
+        **parts, controlnet=pipeline.controlnet, add_watermarker=False
+    )
+    theirs.set_progress_bar_config(disable=True)
+    expected = theirs(
+        "a lake",
+        image=(hint + 1) / 2,
+        num_inference_steps=alone.STEPS,
+        guidance_scale=alone.GUIDANCE_SCALE,
+        latents=alone.noise(pipeline),
+        output_type="latent",
+    ).images
+    torch.testing.assert_close(controlled(pipeline, hint, asked()), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"global_pool_conditions": True}, "global_pool_conditions is True"),
+        ({"conditioning_channels": 4}, "conditioning_channels is 4"),
+        ({"conditioning_embedding_out_channels": (8, 8, 16)}, "scale of its hints is 4"),
+    ],
+)
+def test_a_controlnet_that_would_be_followed_wrongly_is_refused(
+    tmp_path: Path, changes: dict[str, Any], named: str
+) -> None:
+    pipeline = tiny.pipeline(tmp_path)
+    made = tiny.controlnet(pipeline.unet)
+    config = {name: value for name, value in made.config.items() if name[0] != "_"}
+    with pytest.raises(CheckpointError, match=named):
+        pipeline.use_controlnet(type(made)(**{**config, **changes}))
+
+
+def test_what_is_no_controlnet_is_refused(tmp_path: Path) -> None:
+    tiny.unet().save_pretrained(tmp_path / "unet")
+    with pytest.raises(CheckpointError, match="it is a UNet2DConditionModel; legal: a ControlNet"):
+        load_controlnet(str(tmp_path / "unet"))
 
 
 def test_another_checkpoints_controlnet_is_refused(tmp_path: Path) -> None:

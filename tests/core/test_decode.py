@@ -7,7 +7,7 @@ import pytest
 import torch
 from diffusers import AutoencoderTiny
 
-from core.diffusion.decode import decode, decode_canvas
+from core.diffusion.decode import decode, decode_canvas, tile_windows
 from tests.core import tiny
 
 
@@ -31,19 +31,25 @@ def test_up_to_six_windows_are_decoded_at_once(tmp_path: Path, height: int, widt
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 50), (8, 131), (25, 40), (41, 70)])
+@pytest.mark.parametrize("tile", [6, 2])
 @torch.no_grad()
 def test_tiles_equal_the_whole_where_the_decoder_looks_no_further_than_their_overlap(
-    tiny_autoencoder: Any, height: int, width: int
+    tiny_autoencoder: Any, height: int, width: int, tile: int
 ) -> None:
     """Away from the tiles' borders, a decoder without normalisation gives the same pixels."""
     latents = torch.randn(1, 4, height, width)
     whole = decode(tiny_autoencoder, latents)[0]
-    tiled = decode_canvas(tiny_autoencoder, latents, 8)
+    tiled = decode_canvas(tiny_autoencoder, latents, 8, tile)
     assert tiled.shape == whole.shape
     # At a tile's border the decoder sees padding; the blend gives it the least weight there.
     apart = (tiled - whole).abs()
     assert apart.mean() < 0.05 * whole.std()
     assert (apart < 1e-4).float().mean() > 0.5
+
+
+def test_less_is_decoded_at_once_of_large_windows_and_where_memory_is_short() -> None:
+    assert [tile_windows(side, False) for side in (128, 512, 768, 1024)] == [6, 6, 2, 2]
+    assert tile_windows(512, True) == 2
 
 
 @torch.no_grad()

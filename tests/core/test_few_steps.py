@@ -9,8 +9,10 @@ import pytest
 import torch
 from diffusers import LCMScheduler, StableDiffusionPipeline
 
+from core.diffusion.perceptual import PerceptualLoss
 from core.diffusion.pipeline import SyncDiffusionPipeline
 from core.params import PanoramaParams
+from core.traits import InvalidParams
 from tests.core import alone, tiny
 
 
@@ -74,3 +76,28 @@ def test_one_window_of_a_consistency_model_is_diffusers_own_picture(tmp_path: Pa
     # They scale the embedded guidance in float32.
     torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
     assert (pair(2.0)[0] - ours).abs().max() > 1e-3
+
+
+def test_a_few_steps_are_synchronised(tmp_path: Path, perceptual: PerceptualLoss) -> None:
+    pipeline = SyncDiffusionPipeline.from_pretrained(published(tmp_path, time_cond_proj_dim=16))
+    pipeline.perceptual = perceptual
+
+    def made(weight: float) -> bytes:
+        params = {
+            "prompt": "a lake",
+            "width": 128,
+            "steps": 4,
+            "seed": 1,
+            "sync": {"weight": weight},
+        }
+        return pipeline(PanoramaParams.model_validate(params)).image.tobytes()
+
+    assert made(28) != made(0)
+
+
+def test_more_steps_than_such_models_know_are_refused(tmp_path: Path) -> None:
+    traits = SyncDiffusionPipeline.from_pretrained(published(tmp_path)).traits
+    PanoramaParams(prompt="a lake", steps=50).resolve(traits)
+    with pytest.raises(InvalidParams, match=r"steps: 51 are too many .* legal: 1 to 50"):
+        PanoramaParams(prompt="a lake", steps=51).resolve(traits)
+    assert PanoramaParams(prompt="a", steps=51, scheduler="euler").resolve(traits).steps == 51

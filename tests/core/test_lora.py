@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
-from peft import LoraConfig
+from peft import LoraConfig, inject_adapter_in_model
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
 
@@ -71,6 +71,35 @@ def test_a_window_is_diffusers_own_with_that_lora(
     assert (made - without).abs().max() > 1e-2
 
 
+def test_the_text_encoder_learns_too_and_the_sampler_stays(tmp_path: Path) -> None:
+    pipeline = tiny.pipeline(tmp_path / "words")
+    pipeline.scheduler = type(pipeline.scheduler).from_config(
+        {**pipeline.scheduler.config, "steps_offset": 0}
+    )
+    before = pipeline.encode_prompt("a lake", "").conditional.tokens
+    expected = dict(pipeline.scheduler.config)
+    torch.manual_seed(3)
+    other = tiny.pipeline(tmp_path / "words").text_encoder
+    config = LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False)
+    inject_adapter_in_model(config, other)
+    StableDiffusionPipeline.save_lora_weights(
+        tmp_path, text_encoder_lora_layers=get_peft_model_state_dict(other)
+    )
+    add_lora(pipeline, str(tmp_path))
+    after = pipeline.encode_prompt("a lake", "").conditional.tokens
+    assert (after - before).abs().max() > 1e-3
+    assert dict(pipeline.scheduler.config) == expected
+
+
+def test_of_several_files_one_has_to_be_named(tmp_path: Path) -> None:
+    lora(tiny.unet(), tmp_path)
+    save_file({"x": torch.zeros(1)}, tmp_path / "another.safetensors")
+    pipeline = tiny.pipeline(tmp_path / "words")
+    with pytest.raises(CheckpointError, match=rf"found: another\.safetensors, {FILE}"):
+        add_lora(pipeline, str(tmp_path))
+    add_lora(pipeline, str(tmp_path / FILE))
+
+
 def test_a_lora_of_another_size_is_refused(tmp_path: Path) -> None:
     lora(tiny.unet(cross_attention_dim=32), tmp_path)
     with pytest.raises(CheckpointError, match="cannot load the LoRA"):
@@ -84,5 +113,5 @@ def test_a_lora_of_something_else_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_lora_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="no directory"):
+    with pytest.raises(CheckpointError, match="there is no LoRA"):
         add_lora(tiny.pipeline(tmp_path / "words"), str(tmp_path / "nowhere"))

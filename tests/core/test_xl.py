@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import StableDiffusionXLPipeline
+from diffusers import AutoencoderTiny, StableDiffusionXLPipeline
 
 from core.diffusion.checkpoints import load_pipeline
 from core.diffusion.errors import CheckpointError
@@ -63,9 +63,18 @@ def test_a_published_checkpoint_makes_a_synchronised_panorama(tmp_path: Path) ->
 
 def test_its_autoencoder_stays_in_float32(tmp_path: Path) -> None:
     """SDXL's own overflows in float16; those of 1 and 2 do not."""
-    checkpoint = save(tiny.components_xl(tmp_path / "words"), tmp_path / "xl")
-    pipeline = load_pipeline(checkpoint, perceptual="stlpips-alex", device="cpu", dtype="float16")
-    assert (pipeline.unet.dtype, pipeline.vae.dtype) == (torch.float16, torch.float32)
+    large = save(tiny.components_xl(tmp_path / "words"), tmp_path / "xl")
+    tiny.pipeline(tmp_path / "words").save_pretrained(tmp_path / "sd")
+
+    def dtypes(checkpoint: str) -> tuple[torch.dtype, ...]:
+        options = {"device": "cpu", "dtype": "float16"}
+        made = load_pipeline(checkpoint, perceptual="stlpips-alex", **options)  # type: ignore[arg-type]
+        made.use_tiny_decoder(AutoencoderTiny())
+        return made.unet.dtype, made.vae.dtype, made.tiny_decoder.dtype  # type: ignore[union-attr]
+
+    half, single = torch.float16, torch.float32
+    assert dtypes(large) == (half, single, half)
+    assert dtypes(str(tmp_path / "sd")) == (half, half, half)
 
 
 def test_the_refiner_is_refused(tmp_path: Path) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
+import sys
 import sysconfig
 from pathlib import Path
 from typing import Any
@@ -92,11 +94,31 @@ def test_the_api_image_gets_no_torch() -> None:
     assert "core/diffusion" not in re.sub(r"#.*", "", api)
 
 
+def test_what_the_api_image_copies_is_enough(tmp_path: Path) -> None:
+    api = DOCKERFILE.partition("AS api")[2].partition("\nFROM ")[0]
+    for line in re.findall(r"^COPY (.+)", api, re.M):
+        *sources, target = line.split()
+        for pattern in sources:
+            for source in ROOT.glob(pattern):
+                place = tmp_path / target / ("" if source.is_dir() else source.name)
+                if source.is_dir():
+                    shutil.copytree(source, place)
+                else:
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy(source, place)
+    program = (
+        "import sys, service.app, worker.janitor, deploy.cli, deploy.processes\n"
+        f"assert service.app.__file__.startswith({str(tmp_path)!r})\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
+
+
 def test_every_file_that_is_copied_reaches_the_build() -> None:
     let_in = re.findall(r"^!([^/\n]+)", (ROOT / ".dockerignore").read_text(), re.M)
     for line in re.findall(r"^COPY (.+)", DOCKERFILE, re.M):
         for source in line.split()[:-1]:
-            assert (ROOT / source).exists(), source
+            assert any(ROOT.glob(source)), source
             assert source.split("/")[0] in let_in, source
 
 

@@ -10,7 +10,7 @@ from redis import Redis
 
 from core.embedded import WEIGHTS
 from core.jobs.settings import Settings
-from deploy.checks import check_addition
+from deploy.checks import check_addition, check_lora
 from deploy.local.ports import free_port
 from deploy.local.servers import RedisServer
 from tests.deploy.conftest import Cli, RunningStack
@@ -108,30 +108,44 @@ def test_a_redis_that_may_lose_jobs_is_named(
         ("tiny_decoder", str(WEIGHTS / "tokenizer"), "fail", "config.json"),
         ("tiny_decoder", "./no/such/folder", "fail", "PANOWEAVE_TINY_DECODER"),
         ("controlnet", "nobody/has-fetched-this", "warn", "prefetch"),
-        ("lora", str(WEIGHTS / "unet"), "ok", "unet"),
-        ("lora", str(WEIGHTS / "unet" / "diffusion_pytorch_model.safetensors"), "ok", "unet"),
-        ("lora", str(WEIGHTS / "tokenizer"), "fail", "*.safetensors"),
-        ("lora", "nobody/has-fetched-this", "warn", "prefetch"),
     ],
 )
 def test_what_is_loaded_beside_the_model_is_looked_for_without_the_network(
-    name: Literal["tiny_decoder", "controlnet", "lora"], source: str, level: str, said: str
+    name: Literal["tiny_decoder", "controlnet"], source: str, level: str, said: str
 ) -> None:
     check = check_addition(name, source)
     assert check.level == level
     assert said in check.found + check.remedy
 
 
-def test_what_the_hubs_cache_holds_is_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A cache as the hub's library lays it out."""
+@pytest.mark.parametrize(
+    ("source", "level", "said"),
+    [
+        (str(WEIGHTS / "unet"), "ok", "unet"),
+        (str(WEIGHTS / "unet" / "diffusion_pytorch_model.safetensors"), "ok", "unet"),
+        (str(WEIGHTS / "tokenizer"), "fail", "found: none"),
+        ("/no/such/style.safetensors", "fail", "there is no LoRA"),
+        ("nobody/has-fetched-this", "fail", "prefetch"),
+    ],
+)
+def test_a_lora_is_looked_for_without_the_network(source: str, level: str, said: str) -> None:
+    check = check_lora(source)
+    assert check.level == level
+    assert said in check.found + check.remedy
+
+
+def test_a_lora_in_the_hubs_cache_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache as the hub's library lays it out. Of several files one has to be named."""
     snapshot = tmp_path / "models--some--lora" / "snapshots" / ("a" * 40)
     snapshot.mkdir(parents=True)
     refs = tmp_path / "models--some--lora" / "refs"
     refs.mkdir()
     (refs / "main").write_text("a" * 40)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    assert check_addition("lora", "some/lora").level == "warn"
-    (snapshot / "any-name.safetensors").write_bytes(b"")
-    assert check_addition("lora", "some/lora").level == "ok"
+    assert check_lora("some/lora").level == "fail"
+    (snapshot / "one.safetensors").write_bytes(b"")
+    assert check_lora("some/lora").found == str(snapshot / "one.safetensors")
+    (snapshot / "two.safetensors").write_bytes(b"")
+    assert "found: one.safetensors, two.safetensors" in check_lora("some/lora").found
+    assert check_lora("some/lora/two.safetensors").found == str(snapshot / "two.safetensors")
+    assert check_lora("some/lora/two.safetensors@main").level == "ok"

@@ -18,6 +18,7 @@ from core.jobs.settings import Settings
 from core.jobs.store import JobStore
 from core.params import PanoramaParams
 from tests.core import tiny
+from worker.maker import Maker
 from worker.tasks import Workshop
 
 torch.set_num_threads(1)
@@ -38,7 +39,7 @@ def workshop(
     return Workshop(
         name="test-worker",
         settings=settings,
-        pipeline=pipeline,
+        maker=Maker(pipeline, settings.window_batch),
         store=JobStore(redis, settings),
         queue=Queue(redis),
         objects=objects,
@@ -52,7 +53,7 @@ def post(workshop: Workshop) -> Callable[..., JobRecord]:
 
     def create(**changes: object) -> JobRecord:
         asked = {"prompt": "a lake", "width": 128, "stride": 64, "steps": 5, "seed": 1, **changes}
-        params = PanoramaParams.model_validate(asked).resolve(workshop.pipeline.traits)
+        params = PanoramaParams.model_validate(asked).resolve(workshop.maker.pipeline.traits)
         record = JobRecord.new(params, "tiny", DEFAULT_TENANT, {"order": 7})
         return workshop.store.create(record)
 

@@ -30,6 +30,7 @@ from core.params import PanoramaParams
 from core.traits import InvalidParams
 from deploy.local.servers import RedisServer
 from worker import artifacts, attempt, tasks
+from worker.maker import Maker
 from worker.tasks import Workshop, explain, run_attempt, run_panorama
 
 Post = Callable[..., JobRecord]
@@ -82,7 +83,7 @@ def test_the_picture_is_the_pipelines(workshop: Workshop, post: Post) -> None:
     assert ended is not None
     assert ended.result is not None
     stored = Image.open(io.BytesIO(workshop.objects.get(ended.result.keys.image)))
-    direct = workshop.pipeline(PanoramaParams.model_validate(ended.params.model_dump())).image
+    direct = workshop.maker.pipeline(PanoramaParams.model_validate(ended.params.model_dump())).image
     assert stored.tobytes() == direct.tobytes()
 
 
@@ -132,7 +133,7 @@ def test_a_picture_is_fetched_and_followed(workshop: Workshop, post: Post) -> No
     direct = PanoramaParams.model_validate(
         {**params, "sync": {"weight": 200}, "anchor_image": inline}
     )
-    assert followed == workshop.pipeline(direct).image.tobytes()
+    assert followed == workshop.maker.pipeline(direct).image.tobytes()
 
 
 def test_cancel_at_a_step(workshop: Workshop, post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,7 +277,7 @@ def test_redis_away_keeps_the_work(
         here = dataclasses.replace(workshop, settings=settings, store=store, queue=Queue(redis))
         params = PanoramaParams(prompt="a lake", width=128, stride=64, steps=3, seed=1)
         record = store.create(
-            JobRecord.new(params.resolve(workshop.pipeline.traits), "tiny", "default", {})
+            JobRecord.new(params.resolve(workshop.maker.pipeline.traits), "tiny", "default", {})
         )
         at_step(2, die, monkeypatch)
         running = worker.submit(run, here, record)
@@ -308,7 +309,7 @@ def test_where_memory_runs_out_less_is_used_for_the_same_picture(
 ) -> None:
     """Fewer windows at once; then nothing kept for the gradient; then the job fails."""
     tried: list[tuple[int, bool]] = []
-    pipeline = workshop.pipeline
+    pipeline = workshop.maker.pipeline
 
     @dataclasses.dataclass
     class Cramped:
@@ -327,7 +328,8 @@ def test_where_memory_runs_out_less_is_used_for_the_same_picture(
 
     def ended(room: int) -> JobRecord:
         tried.clear()
-        cramped = dataclasses.replace(workshop, pipeline=Cramped(room))  # type: ignore[arg-type]
+        maker = Maker(Cramped(room), 8)  # type: ignore[arg-type]
+        cramped = dataclasses.replace(workshop, maker=maker)
         record = run(cramped, post())
         assert record is not None
         return record
@@ -340,6 +342,12 @@ def test_where_memory_runs_out_less_is_used_for_the_same_picture(
     assert failed.error is not None
     assert failed.error.code is FailureCode.OUT_OF_MEMORY
     assert tried[-1] == (1, True)
+
+    frugal = Maker(Cramped(4), 8)  # type: ignore[arg-type]
+    tried.clear()
+    for _ in range(2):
+        frugal.make(post().params)
+    assert tried == [(8, False), (4, False), (2, False), (2, False)]  # what was enough is kept
 
 
 def test_failures_tell_no_secrets() -> None:
