@@ -34,8 +34,8 @@ from core.params import PanoramaParams
 PICTURE: Final = "picture.png"  # a window that the model makes first
 SCENE: Final = "scene.png"  # a scene of the kind that the model learnt from, but not one of them
 _PICTURE_REQUEST: Mapping[str, Any] = {"prompt": "a lake at sunset", "seed": 2, "width": 128}
-_SCENE_SUBJECT: Final = Subject("mountains", "noon", "clear")
-_SCENE_SEED: Final = 1_000
+_SCENE_SUBJECT: Final = Subject("lake", "noon", "clear")
+_SCENE_SEED: Final = 1_002
 
 EXAMPLES: Mapping[str, dict[str, Any]] = {
     "loop": {"prompt": "a lake", "seed": 11, "loop": True},
@@ -54,9 +54,9 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
         "extend": {"image": {"file": PICTURE}, "x": 320},
     },
     "control": {
-        "prompt": "mountains at sunset",
+        "prompt": "a lake",
         "seed": 7,
-        "control": {"type": "canny", "image": {"file": SCENE}},
+        "control": {"type": "canny", "image": {"file": SCENE}, "scale": 1.5},
     },
 }
 

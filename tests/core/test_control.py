@@ -5,20 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionControlNetPipeline, StableDiffusionXLControlNetPipeline
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import max_pool2d
 
 from core.conditions import ImageInput
 from core.diffusion.checkpoints import load_controlnet, load_pipeline
 from core.diffusion.control import Control, canny_edges
+from core.diffusion.decode import from_pil
 from core.diffusion.denoise import Denoiser
 from core.diffusion.errors import CheckpointError
 from core.diffusion.pipeline import SyncDiffusionPipeline
 from core.diffusion.sampler import Sampler
 from core.diffusion.windows import WindowPlan
+from core.embedded import WEIGHTS
+from core.embedded.scenes import render_scene
+from core.embedded.style import Subject
 from core.images import to_png
 from core.params import PanoramaParams
 from core.traits import CheckpointTraits, InvalidParams
@@ -268,3 +274,28 @@ def test_another_checkpoints_controlnet_is_refused(tmp_path: Path) -> None:
     pipeline = tiny.pipeline(tmp_path)
     with pytest.raises(CheckpointError, match="its cross_attention_dim is 32, the UNet's 16"):
         pipeline.use_controlnet(tiny.controlnet(tiny.unet(cross_attention_dim=32)))
+
+
+def test_the_model_that_ships_follows_edges() -> None:
+    """The picture's edges are the hint's, far more than without control."""
+    pipeline = load_pipeline(str(WEIGHTS), perceptual="stlpips-alex", device="cpu")
+    scene, _ = render_scene(np.random.default_rng(1_002), Subject("lake", "noon", "clear"), 384)
+    drawn = Image.fromarray((scene * 255).astype(np.uint8))
+    control = {"type": "canny", "image": inline_image(drawn), "scale": 1.5}
+    request = {"prompt": "a lake at dawn", "seed": 7, "width": 384, "steps": 15}
+
+    def edges(picture: Image.Image) -> Tensor:
+        return canny_edges(from_pil(picture, torch.device("cpu"))[None])[:, :1]
+
+    def agreement(asked: dict[str, Any]) -> float:
+        """F1 of the edges found, within a pixel."""
+        wanted, found = edges(drawn), edges(pipeline(PanoramaParams.model_validate(asked)).image)
+        recall, precision = _share(wanted, found), _share(found, wanted)
+        return 2 * precision * recall / (precision + recall)
+
+    assert agreement({**request, "control": control}) > 1.25 * agreement(request)
+
+
+def _share(edges: Tensor, others: Tensor) -> float:
+    """How many of these edges are among the others, or next to one."""
+    return float((edges * max_pool2d(others, 3, 1, 1)).sum() / edges.sum())

@@ -20,6 +20,7 @@ from core.embedded.shards import render_shard
 from core.embedded.sheet import lay_out, load_pipeline, sample
 
 MAX_BYTES = 30_000_000
+MAX_CONTROLNET_BYTES = 10_000_000
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +35,12 @@ def held_out() -> Tensor:
 
 def test_the_directory_is_small_and_half_precision() -> None:
     files = [file for file in WEIGHTS.rglob("*") if file.is_file()]
-    assert sum(file.stat().st_size for file in files) <= MAX_BYTES
+    beside = [file for file in files if file.parent.name == "controlnet"]
+    size, beside_size = (sum(file.stat().st_size for file in some) for some in (files, beside))
+    assert size - beside_size <= MAX_BYTES
+    assert beside_size <= MAX_CONTROLNET_BYTES
     weights = [file for file in files if file.suffix == ".safetensors"]
-    parts = {"unet", "text_encoder", "vae", "tiny_decoder"}
+    parts = {"unet", "text_encoder", "vae", "tiny_decoder", "controlnet"}
     assert {file.parent.name for file in weights} == parts
     for file in weights:
         assert _dtypes(file) == {"F16"}, file
