@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from redis import Redis
 
 from core.jobs.connection import connect
+from core.jobs.idempotency import Idempotency
 from core.jobs.objects import ObjectStore
 from core.jobs.queue import Queue
 from core.jobs.record import DEFAULT_TENANT
@@ -28,6 +29,7 @@ class Context:
     store: JobStore
     queue: Queue
     objects: ObjectStore
+    idempotency: Idempotency
 
 
 @contextmanager
@@ -36,7 +38,14 @@ def open_context(settings: Settings) -> Iterator[Context]:
     objects = ObjectStore(settings)
     try:
         with connect(settings, timeout_s=_REDIS_TIMEOUT_S) as redis:
-            yield Context(settings, redis, JobStore(redis, settings), Queue(redis), objects)
+            yield Context(
+                settings,
+                redis,
+                JobStore(redis, settings),
+                Queue(redis),
+                objects,
+                Idempotency(redis),
+            )
     finally:
         objects.close()
 

@@ -6,9 +6,11 @@
     ├── NoSuchPanorama         404  not_found
     ├── MethodNotAllowed       405  method_not_allowed
     ├── NotSucceeded           409  not_succeeded
+    ├── StillBusy              409  idempotency_key_in_flight
     ├── BodyTooLarge           413  body_too_large
     ├── UnsupportedMediaType   415  unsupported_media_type
     ├── InvalidRequest         422  invalid_params
+    ├── KeyReused              422  idempotency_key_reused
     ├── InternalError          500  internal_error
     └── Unavailable            503
         ├── NotReady                model_not_ready
@@ -37,6 +39,7 @@ from core.jobs.failures import (
     ObjectStoreError,
     StoreUnavailable,
 )
+from core.jobs.idempotency import OtherRequest, StillInFlight
 from core.traits import InvalidParams
 from service.legal import field_problem
 
@@ -120,6 +123,17 @@ class NotSucceeded(ServiceError):
     status, code, title = 409, "not_succeeded", "There is no finished picture"
 
 
+class StillBusy(ServiceError):
+    status, code = 409, "idempotency_key_in_flight"
+    title = "The first request with this key is still being carried out"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A request with this Idempotency-Key has not been answered yet. Send it again.",
+            headers={"Retry-After": "1"},
+        )
+
+
 class BodyTooLarge(ServiceError):
     status, code, title = 413, "body_too_large", "The body is too large"
 
@@ -130,6 +144,17 @@ class UnsupportedMediaType(ServiceError):
 
 class InvalidRequest(ServiceError):
     status, code, title = 422, "invalid_params", "The request cannot be carried out"
+
+
+class KeyReused(ServiceError):
+    status, code = 422, "idempotency_key_reused"
+    title = "The key belongs to another request"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This Idempotency-Key was used with another body within 24 hours. A new request needs "
+            "a new key."
+        )
 
 
 class InternalError(ServiceError):
@@ -162,6 +187,10 @@ def _translate(request: Request, error: Exception) -> ServiceError:
             return error
         case NotFound():
             return NoSuchPanorama(f"There is no panorama {error.job_id}.")
+        case OtherRequest():
+            return KeyReused()
+        case StillInFlight():
+            return StillBusy()
         case ModelNotReady():
             return NotReady(f"No worker has loaded the model {error.model} yet.")
         case StoreUnavailable():

@@ -15,11 +15,14 @@ from service.schemas import PanoramaRequest
 log = logging.getLogger(__name__)
 
 
-def submit(context: Context, tenant: str, request: PanoramaRequest) -> JobRecord:
+def submit(
+    context: Context, tenant: str, request: PanoramaRequest, job_id: str | None = None
+) -> JobRecord:
+    """Take a panorama in, once for each `job_id`: a second time finds the first one's record."""
     model = context.settings.model
     traits = models.traits(context.redis, model)
     params = request.params().resolve(traits)
-    asked = JobRecord.new(params, model, tenant, request.metadata)
+    asked = JobRecord.new(params, model, tenant, request.metadata, job_id)
     record = context.store.create(take_in(context, asked, traits))
     try:
         context.queue.enqueue(record)

@@ -30,3 +30,8 @@ def index(tenant: str, status: Status | None = None) -> str:
 
 def worker(name: str) -> str:
     return f"{PREFIX}worker:{name}"
+
+
+def idempotency(owner: str, digest: str) -> str:
+    """hash: what is known of the request that an owner gave this key."""
+    return f"{PREFIX}idempotency:{owner}:{digest}"

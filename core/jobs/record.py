@@ -123,9 +123,16 @@ class JobRecord(_Part):
     metadata: dict[str, Any] = {}
 
     @classmethod
-    def new(cls, params: ResolvedParams, model: str, tenant: str, metadata: dict[str, Any]) -> Self:
+    def new(
+        cls,
+        params: ResolvedParams,
+        model: str,
+        tenant: str,
+        metadata: dict[str, Any],
+        job_id: str | None = None,
+    ) -> Self:
         return cls(
-            id=new_id("pano"),
+            id=job_id or new_job_id(),
             tenant=tenant,
             status=Status.QUEUED,
             created_at=datetime.now(UTC),
@@ -138,6 +145,10 @@ class JobRecord(_Part):
     def keys(self) -> ObjectKeys:
         """Where the current attempt stores its objects."""
         return ObjectKeys.of(self.tenant, self.id, self.attempts)
+
+
+def new_job_id() -> str:
+    return new_id("pano")
 
 
 def new_id(kind: str) -> str:

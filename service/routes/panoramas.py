@@ -5,6 +5,7 @@ Retry, delete, events, preview and deliveries join here.
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response, status
@@ -16,14 +17,17 @@ from service.context import Context, InContext, Tenant
 from service.errors import (
     BodyTooLarge,
     InvalidRequest,
+    KeyReused,
     MalformedJson,
     NoSuchPanorama,
     NotReady,
     NotSucceeded,
     ObjectsAway,
     RedisAway,
+    StillBusy,
     UnsupportedMediaType,
 )
+from service.once import IdempotencyKey, once
 from service.openapi import refusals
 from service.schemas import PanoramaPage, PanoramaRequest, PanoramaView
 from service.views import image_url, panorama_views
@@ -41,20 +45,34 @@ _MAX_PAGE = 100
         MalformedJson,
         BodyTooLarge,
         UnsupportedMediaType,
+        StillBusy,
         InvalidRequest,
+        KeyReused,
         NotReady,
         RedisAway,
         ObjectsAway,
     ),
+    response_model=PanoramaView,
 )
 def create(
-    request: PanoramaRequest, context: InContext, tenant: Tenant, response: Response
-) -> PanoramaView:
+    request: PanoramaRequest,
+    context: InContext,
+    tenant: Tenant,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
     """Take a panorama in. It is made later: poll the `Location`."""
-    record = submit.submit(context, tenant, request)
-    response.headers["Location"] = f"/panoramas/{record.id}"
-    response.headers["Retry-After"] = _POLL_AFTER_S
-    return _view(context, record)
+
+    def carry_out(job_id: str) -> PanoramaView:
+        return _view(context, submit.submit(context, tenant, request, job_id))
+
+    answer = once(context, tenant, idempotency_key, request, carry_out)
+    job_id = json.loads(answer.body)["id"]
+    headers = {"Location": f"/panoramas/{job_id}", "Retry-After": _POLL_AFTER_S}
+    if answer.is_replayed:
+        headers["Idempotency-Replayed"] = "true"
+    return Response(
+        answer.body, status.HTTP_202_ACCEPTED, headers=headers, media_type="application/json"
+    )
 
 
 @router.get("", responses=refusals(InvalidRequest, RedisAway, ObjectsAway))
