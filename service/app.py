@@ -13,7 +13,8 @@ from core.jobs.settings import Settings
 from service import errors, openapi
 from service.body import JsonBody
 from service.context import open_context
-from service.routes import health, models, panoramas, uploads
+from service.routes import events, health, models, panoramas, uploads
+from service.watch import open_watch
 
 
 class UnsafeBind(ValueError):
@@ -33,8 +34,9 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with open_context(settings) as context:
-            app.state.context = context
-            yield
+            async with open_watch(settings) as watch:
+                app.state.context, app.state.watch = context, watch
+                yield
 
     app = FastAPI(
         title="panoweave",
@@ -48,7 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(JsonBody)
     errors.install(app)
     openapi.install(app)
-    for router in (panoramas.router, uploads.router, models.router, health.router):
+    for router in (panoramas.router, events.router, uploads.router, models.router, health.router):
         app.include_router(router)
     return app
 

@@ -17,6 +17,7 @@ from core.jobs.queue import Queue
 from core.jobs.record import DEFAULT_TENANT
 from core.jobs.settings import Settings
 from core.jobs.store import JobStore
+from service.watch import Watch
 
 # A client waits for us: Redis answers in a millisecond or is away.
 _REDIS_TIMEOUT_S = 1.0
@@ -55,6 +56,11 @@ def _context(request: Request) -> Context:
     return context
 
 
+def _watch(request: Request) -> Watch:
+    watch: Watch = request.app.state.watch
+    return watch
+
+
 def _tenant() -> str:
     """Whose request it is. API keys will tell; until then everybody is the default tenant, and
     the API serves loopback only (`check_bind`)."""
@@ -62,4 +68,5 @@ def _tenant() -> str:
 
 
 InContext = Annotated[Context, Depends(_context)]
+InWatch = Annotated[Watch, Depends(_watch)]
 Tenant = Annotated[str, Depends(_tenant)]

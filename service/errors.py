@@ -5,6 +5,7 @@
     ├── UnknownPath            404  unknown_path
     ├── NoSuchPanorama         404  not_found
     ├── MethodNotAllowed       405  method_not_allowed
+    ├── NotEnded               409  not_ended
     ├── NotSucceeded           409  not_succeeded
     ├── StillBusy              409  idempotency_key_in_flight
     ├── BodyTooLarge           413  body_too_large
@@ -26,7 +27,7 @@ import logging
 from collections.abc import Sequence
 from typing import ClassVar
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
@@ -117,6 +118,10 @@ class NoSuchPanorama(ServiceError):
 
 class MethodNotAllowed(ServiceError):
     status, code, title = 405, "method_not_allowed", "This path takes another method"
+
+
+class NotEnded(ServiceError):
+    status, code, title = 409, "not_ended", "The panorama has not ended yet"
 
 
 class NotSucceeded(ServiceError):
@@ -229,6 +234,14 @@ def _allowed(request: Request) -> str:
     return ", ".join(sorted(method.upper() for method in operations or route.methods))
 
 
+class NothingFollows(Exception):
+    """The one who asks has seen a stream to its end. 204 keeps browsers from asking again."""
+
+
+async def _no_content(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=204)
+
+
 async def _respond(request: Request, error: Exception) -> JSONResponse:
     translated = _translate(request, error)
     if isinstance(translated, Unavailable | InternalError):
@@ -238,5 +251,6 @@ async def _respond(request: Request, error: Exception) -> JSONResponse:
 
 def install(app: FastAPI) -> None:
     handled = (JobsError, InvalidParams, RequestValidationError, HTTPException, ServiceError)
+    app.add_exception_handler(NothingFollows, _no_content)
     for kind in (*handled, Exception):
         app.add_exception_handler(kind, _respond)

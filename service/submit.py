@@ -7,8 +7,9 @@ from contextlib import suppress
 
 from core.jobs import models
 from core.jobs.failures import StoreUnavailable
-from core.jobs.record import JobRecord, Status
+from core.jobs.record import TERMINAL, JobRecord, Status
 from service.context import Context
+from service.errors import NotEnded
 from service.inputs import take_in
 from service.schemas import PanoramaRequest
 
@@ -41,3 +42,12 @@ def cancel(context: Context, tenant: str, job_id: str) -> JobRecord:
         with suppress(StoreUnavailable):
             context.queue.remove(record)
     return record
+
+
+def delete(context: Context, tenant: str, job_id: str) -> None:
+    record = context.store.get(job_id, tenant)
+    if record.status not in TERMINAL:
+        raise NotEnded(f"This panorama is {record.status}. Cancel it first.")
+    # Its objects first: what fails half-way is found again by its record.
+    context.objects.delete_prefix(f"{record.tenant}/{record.id}/")
+    context.store.delete(job_id)

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError, ResponseError
@@ -31,6 +33,16 @@ def connect(settings: Settings, *, timeout_s: float = 2.0) -> Redis:
         socket_timeout=timeout_s,
         socket_connect_timeout=timeout_s,
         retry=Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.2), _RETRIES),
+    )
+
+
+def connect_async(settings: Settings, *, timeout_s: float = 2.0) -> AsyncRedis:
+    """As `connect`, for an event loop."""
+    return AsyncRedis.from_url(
+        settings.redis_url.get_secret_value(),
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        retry=AsyncRetry(ExponentialWithJitterBackoff(base=0.02, cap=0.2), _RETRIES),
     )
 
 

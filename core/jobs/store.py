@@ -113,6 +113,10 @@ class JobStore:
         `cancel_requested`. A terminal one stays as it is. May be asked any number of times."""
         return self._move("request_cancel", job_id)
 
+    def delete(self, job_id: str) -> JobRecord:
+        """Forget a job that has ended; its last record. Others raise IllegalMove."""
+        return self._move("delete", job_id)
+
     def lost(self) -> Sequence[LostJob]:
         """Running jobs whose lease has passed, by Redis's clock."""
         with redis_away_is_store_unavailable():

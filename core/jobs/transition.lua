@@ -39,8 +39,10 @@ local function set(field, value)
 end
 
 local function append_event(kind, data)
-  return redis.call('XADD', events_key, 'MAXLEN', '~', EVENTS_KEPT, '*',
+  local event_id = redis.call('XADD', events_key, 'MAXLEN', '~', EVENTS_KEPT, '*',
     'type', kind, 'status', job.status, 'attempt', job.attempts, 'data', data)
+  redis.call('PUBLISH', P .. 'wakes', id) -- for those who wait; the stream is what they read
+  return event_id
 end
 
 local function index(status)
@@ -122,6 +124,17 @@ if move == 'request_cancel' then
   set('cancel_requested', 1)
   append_event('cancel_requested', '{}')
   return answer('moved')
+end
+
+if move == 'delete' then
+  if not TERMINAL[job.status] then return answer('illegal') end
+  redis.call('ZREM', index('all'), id)
+  redis.call('ZREM', index(job.status), id)
+  redis.call('ZREM', P .. 'expiry', job.status .. ':' .. id .. ':' .. job.tenant)
+  local last = answer('moved')
+  redis.call('DEL', job_key, events_key)
+  redis.call('PUBLISH', P .. 'wakes', id)
+  return last
 end
 
 if move == 'expire' then
