@@ -34,7 +34,7 @@ from service.errors import (
 from service.once import IdempotencyKey, once
 from service.openapi import refusals
 from service.schemas import PanoramaPage, PanoramaRequest, PanoramaView
-from service.views import image_url, panorama_views
+from service.views import image_name, panorama_views
 
 router = APIRouter(prefix="/panoramas", tags=["panoramas"])
 
@@ -162,7 +162,8 @@ def image(job_id: str, context: InContext, tenant: Tenant) -> RedirectResponse:
     record = context.store.get(job_id, tenant)
     if record.result is None:
         raise NotSucceeded(f"This panorama is {record.status}.")
-    url = image_url(context, record.id, record.result)
+    name = image_name(record.id, record.result)
+    url = context.objects.presign(record.result.keys.image, name)
     return RedirectResponse(url, headers={"Cache-Control": "no-store"})
 
 
