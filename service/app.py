@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -15,19 +14,6 @@ from service.body import JsonBody
 from service.context import open_context
 from service.routes import events, health, models, panoramas, uploads
 from service.watch import open_watch
-
-
-class UnsafeBind(ValueError):
-    """The API would be open to whoever reaches this machine."""
-
-
-def check_bind(settings: Settings) -> None:
-    """Called before the API listens. API keys, once there are any, will allow other addresses."""
-    if not _is_loopback(settings.host):
-        raise UnsafeBind(
-            f"PANOWEAVE_HOST={settings.host}: without API keys the API serves loopback only; "
-            "use 127.0.0.1, behind a reverse proxy that knows who calls"
-        )
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -53,10 +39,3 @@ def create_app(settings: Settings) -> FastAPI:
     for router in (panoramas.router, events.router, uploads.router, models.router, health.router):
         app.include_router(router)
     return app
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -10,11 +10,11 @@ from typing import Annotated
 from fastapi import Depends, Request
 from redis import Redis
 
+from core.jobs.api_keys import ApiKeys
 from core.jobs.connection import connect
 from core.jobs.idempotency import Idempotency
 from core.jobs.objects import ObjectStore
 from core.jobs.queue import Queue
-from core.jobs.record import DEFAULT_TENANT
 from core.jobs.settings import Settings
 from core.jobs.store import JobStore
 from service.watch import Watch
@@ -31,6 +31,7 @@ class Context:
     queue: Queue
     objects: ObjectStore
     idempotency: Idempotency
+    api_keys: ApiKeys
 
 
 @contextmanager
@@ -46,6 +47,7 @@ def open_context(settings: Settings) -> Iterator[Context]:
                 Queue(redis),
                 objects,
                 Idempotency(redis),
+                ApiKeys(redis),
             )
     finally:
         objects.close()
@@ -61,12 +63,5 @@ def _watch(request: Request) -> Watch:
     return watch
 
 
-def _tenant() -> str:
-    """Whose request it is. API keys will tell; until then everybody is the default tenant, and
-    the API serves loopback only (`check_bind`)."""
-    return DEFAULT_TENANT
-
-
 InContext = Annotated[Context, Depends(_context)]
 InWatch = Annotated[Watch, Depends(_watch)]
-Tenant = Annotated[str, Depends(_tenant)]

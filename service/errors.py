@@ -2,6 +2,8 @@
 
     ServiceError
     ├── MalformedJson          400  malformed_json
+    ├── Unauthorized           401  unauthorized
+    ├── Forbidden              403  forbidden
     ├── UnknownPath            404  unknown_path
     ├── NoSuchPanorama         404  not_found
     ├── MethodNotAllowed       405  method_not_allowed
@@ -106,6 +108,17 @@ class ServiceError(Exception):
 
 class MalformedJson(ServiceError):
     status, code, title = 400, "malformed_json", "The body is not JSON"
+
+
+class Unauthorized(ServiceError):
+    status, code, title = 401, "unauthorized", "An API key is needed"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+class Forbidden(ServiceError):
+    status, code, title = 403, "forbidden", "The API key does not allow this"
 
 
 class UnknownPath(ServiceError):

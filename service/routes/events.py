@@ -13,7 +13,8 @@ from core.jobs import events
 from core.jobs.events import FIRST
 from core.jobs.failures import StoreUnavailable
 from core.jobs.record import TERMINAL, Status
-from service.context import InContext, InWatch, Tenant
+from service.auth import Tenant
+from service.context import InContext, InWatch
 from service.errors import InvalidRequest, NoSuchPanorama, NothingFollows, RedisAway
 from service.openapi import refusals
 

@@ -15,8 +15,9 @@ from fastapi.responses import RedirectResponse
 
 from core.jobs.record import JOB_ID_PATTERN, TERMINAL, JobRecord, Status
 from service import conditional, submit
+from service.auth import InCaller, Tenant
 from service.conditional import IfNoneMatch, Prefer
-from service.context import Context, InContext, InWatch, Tenant
+from service.context import Context, InContext, InWatch
 from service.errors import (
     BodyTooLarge,
     InvalidRequest,
@@ -61,15 +62,15 @@ _MAX_PAGE = 100
 def create(
     request: PanoramaRequest,
     context: InContext,
-    tenant: Tenant,
+    caller: InCaller,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Take a panorama in. It is made later: poll the `Location`."""
 
     def carry_out(job_id: str) -> PanoramaView:
-        return _view(context, submit.submit(context, tenant, request, job_id))
+        return _view(context, submit.submit(context, caller.tenant, request, job_id))
 
-    answer = once(context, tenant, idempotency_key, request, carry_out)
+    answer = once(context, caller.owner, idempotency_key, request, carry_out)
     job_id = json.loads(answer.body)["id"]
     headers = {"Location": f"/panoramas/{job_id}", "Retry-After": _POLL_AFTER_S}
     if answer.is_replayed:
