@@ -7,13 +7,17 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from core.jobs.settings import Settings
 from service import errors, openapi
 from service.body import JsonBody
 from service.context import open_context
+from service.headers import SecurityHeaders
 from service.routes import events, health, models, panoramas, uploads
 from service.watch import open_watch
+
+_DOCS = "/docs"
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -24,16 +28,19 @@ def create_app(settings: Settings) -> FastAPI:
                 app.state.context, app.state.watch = context, watch
                 yield
 
-    app = FastAPI(
+    # Its pages load nothing from elsewhere.
+    app = FastAPIOffline(
+        docs_url=_DOCS,
+        redoc_url=None,
         title="panoweave",
         version=version("panoweave"),
         description="Wide, coherent panoramas from text. "
         "Refusals are `application/problem+json` with a stable `code`.",
         lifespan=lifespan,
-        redoc_url=None,
         redirect_slashes=False,
     )
     app.add_middleware(JsonBody)
+    app.add_middleware(SecurityHeaders, pages=frozenset({_DOCS}))
     errors.install(app)
     openapi.install(app)
     for router in (panoramas.router, events.router, uploads.router, models.router, health.router):

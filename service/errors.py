@@ -14,6 +14,7 @@
     ├── UnsupportedMediaType   415  unsupported_media_type
     ├── InvalidRequest         422  invalid_params
     ├── KeyReused              422  idempotency_key_reused
+    ├── TooMany                429  queue_full, tenant_queue_full
     ├── InternalError          500  internal_error
     └── Unavailable            503
         ├── NotReady                model_not_ready
@@ -40,7 +41,9 @@ from core.jobs.failures import (
     ModelNotReady,
     NotFound,
     ObjectStoreError,
+    QueueFull,
     StoreUnavailable,
+    TenantQueueFull,
 )
 from core.jobs.idempotency import OtherRequest, StillInFlight
 from core.traits import InvalidParams
@@ -175,6 +178,18 @@ class KeyReused(ServiceError):
         )
 
 
+class TooMany(ServiceError):
+    status, code, title = 429, "queue_full", "Too many panoramas are waiting"
+    retry_after_s: ClassVar[int] = 10
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"Retry-After": str(self.retry_after_s)})
+
+
+class TooManyOfYours(TooMany):
+    code, title = "tenant_queue_full", "Too many of your panoramas are waiting"
+
+
 class InternalError(ServiceError):
     status, code, title = 500, "internal_error", "Something went wrong on our side"
 
@@ -209,6 +224,10 @@ def _translate(request: Request, error: Exception) -> ServiceError:
             return KeyReused()
         case StillInFlight():
             return StillBusy()
+        case TenantQueueFull():
+            return TooManyOfYours(f"{error.limit:,} of yours are waiting already.")
+        case QueueFull():
+            return TooMany(f"{error.limit:,} are waiting already.")
         case ModelNotReady():
             return NotReady(f"No worker has loaded the model {error.model} yet.")
         case StoreUnavailable():

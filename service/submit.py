@@ -6,10 +6,11 @@ import logging
 from contextlib import suppress
 
 from core.jobs import models
-from core.jobs.failures import StoreUnavailable
+from core.jobs.failures import NotFound, ObjectStoreError, QueueFull, StoreUnavailable
 from core.jobs.record import TERMINAL, JobRecord, Status
 from service.context import Context
 from service.errors import NotEnded
+from service.find import find
 from service.inputs import take_in
 from service.schemas import PanoramaRequest
 
@@ -24,7 +25,13 @@ def submit(
     traits = models.traits(context.redis, model)
     params = request.params().resolve(traits)
     asked = JobRecord.new(params, model, tenant, request.metadata, job_id)
-    record = context.store.create(take_in(context, asked, traits))
+    taken = take_in(context, asked, traits)
+    try:
+        record = context.store.create(taken)
+    except QueueFull:
+        with suppress(ObjectStoreError):  # its pictures, if it came with any
+            context.objects.delete_prefix(f"{tenant}/{taken.id}/")
+        raise
     try:
         context.queue.enqueue(record)
     except StoreUnavailable:
@@ -45,9 +52,10 @@ def cancel(context: Context, tenant: str, job_id: str) -> JobRecord:
 
 
 def delete(context: Context, tenant: str, job_id: str) -> None:
-    record = context.store.get(job_id, tenant)
+    record = find(context, job_id, tenant)
     if record.status not in TERMINAL:
         raise NotEnded(f"This panorama is {record.status}. Cancel it first.")
     # Its objects first: what fails half-way is found again by its record.
     context.objects.delete_prefix(f"{record.tenant}/{record.id}/")
-    context.store.delete(job_id)
+    with suppress(NotFound):  # Redis may have forgotten it, or another DELETE been here
+        context.store.delete(job_id)

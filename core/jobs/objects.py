@@ -92,14 +92,18 @@ class ObjectStore:
     def _presign_in(self, key: str, filename: str, _period: int) -> str:
         return self.presign(key, filename)
 
-    def delete_prefix(self, prefix: str) -> None:
+    def list(self, prefix: str) -> list[str]:
+        """The keys that begin so."""
         with _errors_name(prefix):
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=prefix
             )
-            for page in pages:
-                for found in page.get("Contents", []):
-                    self._client.delete_object(Bucket=self._bucket, Key=found["Key"])
+            return [found["Key"] for page in pages for found in page.get("Contents", [])]
+
+    def delete_prefix(self, prefix: str) -> None:
+        for key in self.list(prefix):
+            with _errors_name(key):
+                self._client.delete_object(Bucket=self._bucket, Key=key)
 
     def ensure_bucket(self) -> None:
         with _errors_name(self._bucket):

@@ -7,7 +7,9 @@
 --
 -- ARGV: move, job id, token, payload (stored as it comes), lease in ms, ttl of a terminal job in s,
 --       most attempts; for 'create' the record's fields and values follow.
--- Answers {outcome, flat fields}; outcome: moved | unchanged | missing | illegal | stale.
+--       For 'create' the payload is 'most jobs queued, most of this tenant, tenant'.
+-- Answers {outcome, flat fields}; outcome: moved | unchanged | missing | illegal | stale | full |
+-- tenant_full.
 
 local P = 'panoweave:'
 local EVENTS_KEPT = 1000
@@ -93,6 +95,10 @@ end
 
 if move == 'create' then
   if redis.call('EXISTS', job_key) == 1 then return answer('unchanged') end
+  local most_queued, most_of_tenant, tenant = string.match(payload, '^(%d+) (%d+) (.+)$')
+  if redis.call('ZCARD', P .. 'queued') >= tonumber(most_queued) then return {'full', {}} end
+  local of_tenant = redis.call('ZCARD', P .. 'index:queued:' .. tenant)
+  if of_tenant >= tonumber(most_of_tenant) then return {'tenant_full', {}} end
   redis.call('HSET', job_key, unpack(ARGV, 8))
   load_job()
   set('created_at', now)

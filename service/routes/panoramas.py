@@ -30,8 +30,11 @@ from service.errors import (
     ObjectsAway,
     RedisAway,
     StillBusy,
+    TooMany,
+    TooManyOfYours,
     UnsupportedMediaType,
 )
+from service.find import find
 from service.once import IdempotencyKey, once
 from service.openapi import refusals
 from service.schemas import PanoramaPage, PanoramaRequest, PanoramaView
@@ -53,6 +56,8 @@ _MAX_PAGE = 100
         StillBusy,
         InvalidRequest,
         KeyReused,
+        TooMany,
+        TooManyOfYours,
         NotReady,
         RedisAway,
         ObjectsAway,
@@ -116,9 +121,7 @@ async def read(
     until = time.monotonic() + (wait_s or 0)
     with watch.bell(job_id) as bell:
         while True:
-            view = await run_in_threadpool(
-                lambda: _view(context, context.store.get(job_id, tenant))
-            )
+            view = await run_in_threadpool(lambda: _view(context, find(context, job_id, tenant)))
             body = view.model_dump_json().encode()
             if if_none_match is None:
                 is_news = view.status in TERMINAL
@@ -160,7 +163,7 @@ def cancel(job_id: str, context: InContext, tenant: Tenant) -> PanoramaView:
 )
 def image(job_id: str, context: InContext, tenant: Tenant) -> RedirectResponse:
     """The finished picture, at a URL signed just now."""
-    record = context.store.get(job_id, tenant)
+    record = find(context, job_id, tenant)
     if record.result is None:
         raise NotSucceeded(f"This panorama is {record.status}.")
     name = image_name(record.id, record.result)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from typing import Any
@@ -35,6 +36,32 @@ def test_models_are_told_with_their_workers(api: httpx.Client, redis: Redis) -> 
     assert (model["state"], model["workers"]) == ("offline", 0)
 
 
+def test_the_documentation_loads_nothing_from_elsewhere(bare_api: httpx.Client) -> None:
+    page = bare_api.get("/docs")
+    assert page.status_code == 200
+    loaded = re.findall(r"(?:src|href)=\"([^\"]+)\"", page.text)
+    assert len(loaded) >= 3
+    for path in loaded:
+        assert path.startswith("/")
+        assert bare_api.get(path).status_code == 200
+    assert "http" not in page.text.replace("http-equiv", "").partition("SwaggerUIBundle(")[0]
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+
+
+def test_every_answer_keeps_browsers_from_guessing(bare_api: httpx.Client) -> None:
+    """And none lets a page from elsewhere read it."""
+    origin = {"Origin": "https://elsewhere.example"}
+    for answer in (
+        bare_api.get("/livez", headers=origin),
+        bare_api.get("/nowhere", headers=origin),
+        bare_api.post("/panoramas", content=b"{", headers=origin),
+        bare_api.options("/panoramas", headers={**origin, "Access-Control-Request-Method": "POST"}),
+    ):
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+        assert not [name for name in answer.headers if name.startswith("access-control-")]
+
+
 def test_the_contract_is_published_whole(bare_api: httpx.Client) -> None:
     document: dict[str, Any] = bare_api.get("/openapi.json").json()
     assert set(document["paths"]) == {
@@ -53,7 +80,9 @@ def test_the_contract_is_published_whole(bare_api: httpx.Client) -> None:
     asked = post["requestBody"]["content"]["application/json"]["schema"]["$ref"]
     assert asked == "#/components/schemas/PanoramaRequest"
     assert components["PanoramaRequest"]["properties"]["steps"]["anyOf"][0]["maximum"] == 250
-    assert {"202", "400", "401", "403", "409", "413", "415", "422", "503"} == set(post["responses"])
+    assert {"202", "400", "401", "403", "409", "413", "415", "422", "429", "503"} == set(
+        post["responses"]
+    )
     assert set(components) & {"HTTPValidationError", "ValidationError"} == set()
     for reference in _references(document):
         assert reference.rpartition("/")[2] in components
