@@ -23,6 +23,7 @@ from core.conditions import (
     Region,
     Side,
 )
+from core.output import Output, resolve_output
 from core.presets import (
     DEFAULT_PRESET,
     MAX_LCM_STEPS,
@@ -172,6 +173,7 @@ class PanoramaParams(Params):
         description="Where things are: a ControlNet follows these edges. For checkpoints with a "
         "ControlNet.",
     )
+    output: Output = Output()
     sync: SyncParams = SyncParams()
 
     def resolve(self, traits: CheckpointTraits) -> ResolvedParams:
@@ -263,6 +265,7 @@ class ResolvedParams(PanoramaParams):
             anchor_image=asked.anchor_image,
             extend=asked.extend,
             control=asked.control,
+            output=resolve_output(asked.output, width, height),
             sync=_resolve_sync(asked, steps, traits, columns, rows),
         )
 

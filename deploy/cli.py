@@ -70,7 +70,9 @@ def demo(
 @app.command()
 def render(
     prompt: Annotated[str, typer.Argument(help="What the panorama shows.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The PNG file to write.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="The file to write: .png, .jpg, .webp or .avif.")
+    ],
     width: Annotated[int | None, typer.Option(help=_describe("width"))] = None,
     height: Annotated[int | None, typer.Option(help=_describe("height"))] = None,
     seed: Annotated[int | None, typer.Option(help=_describe("seed"))] = None,
@@ -147,6 +149,42 @@ def prefetch() -> None:
     from deploy.prefetch import run_prefetch
 
     raise typer.Exit(run_prefetch())
+
+
+keys = typer.Typer(no_args_is_help=True, help="API keys: who may use the API.")
+app.add_typer(keys, name="keys")
+
+
+@keys.command("create")
+def create_key(
+    tenant: Annotated[str, typer.Option(help="Whose panoramas it makes and sees.")],
+    scope: Annotated[
+        list[str], typer.Option(help="read, write (and read), or admin. May be given again.")
+    ] = ["write"],  # noqa: B006  typer reads it, nobody changes it
+    data: DataDir = Path("var"),
+) -> None:
+    """Make a key and show its token, this once."""
+    from deploy import keys as commands
+
+    raise typer.Exit(commands.create(tenant, scope, data))
+
+
+@keys.command("list")
+def list_keys(data: DataDir = Path("var")) -> None:
+    """Show all keys; never their tokens."""
+    from deploy import keys as commands
+
+    raise typer.Exit(commands.show(data))
+
+
+@keys.command("revoke")
+def revoke_key(
+    key_id: Annotated[str, typer.Argument(metavar="ID")], data: DataDir = Path("var")
+) -> None:
+    """Let nobody in with it from now on."""
+    from deploy import keys as commands
+
+    raise typer.Exit(commands.revoke(key_id, data))
 
 
 def main() -> None:

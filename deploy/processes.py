@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from deploy.errors import BadOption
+from deploy.errors import BadOption, DeployError
 from deploy.settings import read_settings
 from deploy.threads import wait_politely
 
@@ -18,13 +18,23 @@ _OPEN_REQUESTS_GRACE_S = 10
 def run_api() -> int:
     import uvicorn
 
-    from service.app import UnsafeBind, check_bind, create_app
+    from core.jobs.api_keys import ApiKeys
+    from core.jobs.connection import connect
+    from core.jobs.failures import StoreUnavailable
+    from service.app import create_app
+    from service.auth import UnsafeBind, check_bind
 
     settings = read_settings()
     try:
-        check_bind(settings)
+        with connect(settings) as redis:
+            check_bind(settings, ApiKeys(redis))
     except UnsafeBind as error:
         raise BadOption(str(error)) from error
+    except StoreUnavailable as error:
+        raise DeployError(
+            f"PANOWEAVE_HOST={settings.host}: whether there are API keys cannot be told: {error}",
+            "start Redis first, or use 127.0.0.1",
+        ) from error
     _log_to_stderr(settings)
     uvicorn.run(
         create_app(settings),

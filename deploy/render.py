@@ -6,12 +6,14 @@ import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 from rich.markup import escape
 
 from core.conditions import ImageInput
+from core.output import FormatName
 from core.params import PanoramaParams
 from core.traits import InvalidParams
 from deploy.console import out, panorama_progress
@@ -24,14 +26,21 @@ if TYPE_CHECKING:
     from core.jobs.settings import Settings
 
 
+_FORMATS: Final[Mapping[str, FormatName]] = MappingProxyType(
+    {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".avif": "avif"}
+)
+
+
 def run_render(asked: Mapping[str, Any], output: Path, request: Path | None = None) -> int:
-    params = check_params({**(read_request(request) if request else {}), **asked})
-    _check_output(output)
+    said = {**(read_request(request) if request else {}), **asked}
+    params = check_params(_with_format(said, output))
     settings = read_settings()
     pipeline = _load(settings)
     begun = time.monotonic()
     panorama = _make(pipeline, params, settings.window_batch)
-    panorama.image.save(output)
+    from worker.files import encode
+
+    output.write_bytes(encode(panorama))
     _report(panorama, output, time.monotonic() - begun)
     return 0
 
@@ -70,12 +79,19 @@ def option_name(field: str | tuple[int | str, ...]) -> str:
     return "PROMPT" if name == "prompt" else f"--{name}"
 
 
-def _check_output(output: Path) -> None:
-    """Before minutes of work, not after."""
-    if output.suffix.lower() != ".png":
-        raise BadOption(f"-o: {output} does not end in .png")
+def _with_format(asked: dict[str, Any], output: Path) -> dict[str, Any]:
+    """The request for a file of that name. Refused before minutes of work, not after."""
+    suffix = output.suffix.lower()
+    if suffix not in _FORMATS:
+        raise BadOption(f"-o: {output} ends in none of {', '.join(_FORMATS)}")
     if not output.resolve().parent.is_dir():
         raise BadOption(f"-o: there is no folder {output.resolve().parent}")
+    said = asked.get("output", {})
+    if not isinstance(said, dict):
+        return asked  # refused with the rest
+    if said.get("format") not in (None, _FORMATS[suffix]):
+        raise BadOption(f"-o: {output} is no file of the output.format {said['format']!r}")
+    return {**asked, "output": {**said, "format": _FORMATS[suffix]}}
 
 
 def _load(settings: Settings) -> SyncDiffusionPipeline:

@@ -2,59 +2,47 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from core.jobs.settings import Settings
 from service import errors, openapi
 from service.body import JsonBody
 from service.context import open_context
-from service.routes import health, models, panoramas, uploads
+from service.headers import SecurityHeaders
+from service.routes import events, health, models, panoramas, uploads
+from service.watch import open_watch
 
-
-class UnsafeBind(ValueError):
-    """The API would be open to whoever reaches this machine."""
-
-
-def check_bind(settings: Settings) -> None:
-    """Called before the API listens. API keys, once there are any, will allow other addresses."""
-    if not _is_loopback(settings.host):
-        raise UnsafeBind(
-            f"PANOWEAVE_HOST={settings.host}: without API keys the API serves loopback only; "
-            "use 127.0.0.1, behind a reverse proxy that knows who calls"
-        )
+_DOCS = "/docs"
 
 
 def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with open_context(settings) as context:
-            app.state.context = context
-            yield
+            async with open_watch(settings) as watch:
+                app.state.context, app.state.watch = context, watch
+                yield
 
-    app = FastAPI(
+    # Its pages load nothing from elsewhere.
+    app = FastAPIOffline(
+        docs_url=_DOCS,
+        redoc_url=None,
         title="panoweave",
         version=version("panoweave"),
         description="Wide, coherent panoramas from text. "
         "Refusals are `application/problem+json` with a stable `code`.",
         lifespan=lifespan,
-        redoc_url=None,
         redirect_slashes=False,
     )
     app.add_middleware(JsonBody)
+    app.add_middleware(SecurityHeaders, pages=frozenset({_DOCS}))
     errors.install(app)
     openapi.install(app)
-    for router in (panoramas.router, uploads.router, models.router, health.router):
+    for router in (panoramas.router, events.router, uploads.router, models.router, health.router):
         app.include_router(router)
     return app
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

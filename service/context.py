@@ -10,12 +10,14 @@ from typing import Annotated
 from fastapi import Depends, Request
 from redis import Redis
 
+from core.jobs.api_keys import ApiKeys
 from core.jobs.connection import connect
+from core.jobs.idempotency import Idempotency
 from core.jobs.objects import ObjectStore
 from core.jobs.queue import Queue
-from core.jobs.record import DEFAULT_TENANT
 from core.jobs.settings import Settings
 from core.jobs.store import JobStore
+from service.watch import Watch
 
 # A client waits for us: Redis answers in a millisecond or is away.
 _REDIS_TIMEOUT_S = 1.0
@@ -28,6 +30,8 @@ class Context:
     store: JobStore
     queue: Queue
     objects: ObjectStore
+    idempotency: Idempotency
+    api_keys: ApiKeys
 
 
 @contextmanager
@@ -36,7 +40,15 @@ def open_context(settings: Settings) -> Iterator[Context]:
     objects = ObjectStore(settings)
     try:
         with connect(settings, timeout_s=_REDIS_TIMEOUT_S) as redis:
-            yield Context(settings, redis, JobStore(redis, settings), Queue(redis), objects)
+            yield Context(
+                settings,
+                redis,
+                JobStore(redis, settings),
+                Queue(redis),
+                objects,
+                Idempotency(redis),
+                ApiKeys(redis),
+            )
     finally:
         objects.close()
 
@@ -46,11 +58,10 @@ def _context(request: Request) -> Context:
     return context
 
 
-def _tenant() -> str:
-    """Whose request it is. API keys will tell; until then everybody is the default tenant, and
-    the API serves loopback only (`check_bind`)."""
-    return DEFAULT_TENANT
+def _watch(request: Request) -> Watch:
+    watch: Watch = request.app.state.watch
+    return watch
 
 
 InContext = Annotated[Context, Depends(_context)]
-Tenant = Annotated[str, Depends(_tenant)]
+InWatch = Annotated[Watch, Depends(_watch)]

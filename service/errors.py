@@ -2,13 +2,19 @@
 
     ServiceError
     ├── MalformedJson          400  malformed_json
+    ├── Unauthorized           401  unauthorized
+    ├── Forbidden              403  forbidden
     ├── UnknownPath            404  unknown_path
     ├── NoSuchPanorama         404  not_found
     ├── MethodNotAllowed       405  method_not_allowed
+    ├── NotEnded               409  not_ended
     ├── NotSucceeded           409  not_succeeded
+    ├── StillBusy              409  idempotency_key_in_flight
     ├── BodyTooLarge           413  body_too_large
     ├── UnsupportedMediaType   415  unsupported_media_type
     ├── InvalidRequest         422  invalid_params
+    ├── KeyReused              422  idempotency_key_reused
+    ├── TooMany                429  queue_full, tenant_queue_full
     ├── InternalError          500  internal_error
     └── Unavailable            503
         ├── NotReady                model_not_ready
@@ -24,7 +30,7 @@ import logging
 from collections.abc import Sequence
 from typing import ClassVar
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
@@ -35,8 +41,11 @@ from core.jobs.failures import (
     ModelNotReady,
     NotFound,
     ObjectStoreError,
+    QueueFull,
     StoreUnavailable,
+    TenantQueueFull,
 )
+from core.jobs.idempotency import OtherRequest, StillInFlight
 from core.traits import InvalidParams
 from service.legal import field_problem
 
@@ -104,6 +113,17 @@ class MalformedJson(ServiceError):
     status, code, title = 400, "malformed_json", "The body is not JSON"
 
 
+class Unauthorized(ServiceError):
+    status, code, title = 401, "unauthorized", "An API key is needed"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+class Forbidden(ServiceError):
+    status, code, title = 403, "forbidden", "The API key does not allow this"
+
+
 class UnknownPath(ServiceError):
     status, code, title = 404, "unknown_path", "There is nothing here"
 
@@ -116,8 +136,23 @@ class MethodNotAllowed(ServiceError):
     status, code, title = 405, "method_not_allowed", "This path takes another method"
 
 
+class NotEnded(ServiceError):
+    status, code, title = 409, "not_ended", "The panorama has not ended yet"
+
+
 class NotSucceeded(ServiceError):
     status, code, title = 409, "not_succeeded", "There is no finished picture"
+
+
+class StillBusy(ServiceError):
+    status, code = 409, "idempotency_key_in_flight"
+    title = "The first request with this key is still being carried out"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A request with this Idempotency-Key has not been answered yet. Send it again.",
+            headers={"Retry-After": "1"},
+        )
 
 
 class BodyTooLarge(ServiceError):
@@ -130,6 +165,29 @@ class UnsupportedMediaType(ServiceError):
 
 class InvalidRequest(ServiceError):
     status, code, title = 422, "invalid_params", "The request cannot be carried out"
+
+
+class KeyReused(ServiceError):
+    status, code = 422, "idempotency_key_reused"
+    title = "The key belongs to another request"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This Idempotency-Key was used with another body within 24 hours. A new request needs "
+            "a new key."
+        )
+
+
+class TooMany(ServiceError):
+    status, code, title = 429, "queue_full", "Too many panoramas are waiting"
+    retry_after_s: ClassVar[int] = 10
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"Retry-After": str(self.retry_after_s)})
+
+
+class TooManyOfYours(TooMany):
+    code, title = "tenant_queue_full", "Too many of your panoramas are waiting"
 
 
 class InternalError(ServiceError):
@@ -162,6 +220,14 @@ def _translate(request: Request, error: Exception) -> ServiceError:
             return error
         case NotFound():
             return NoSuchPanorama(f"There is no panorama {error.job_id}.")
+        case OtherRequest():
+            return KeyReused()
+        case StillInFlight():
+            return StillBusy()
+        case TenantQueueFull():
+            return TooManyOfYours(f"{error.limit:,} of yours are waiting already.")
+        case QueueFull():
+            return TooMany(f"{error.limit:,} are waiting already.")
         case ModelNotReady():
             return NotReady(f"No worker has loaded the model {error.model} yet.")
         case StoreUnavailable():
@@ -200,6 +266,14 @@ def _allowed(request: Request) -> str:
     return ", ".join(sorted(method.upper() for method in operations or route.methods))
 
 
+class NothingFollows(Exception):
+    """The one who asks has seen a stream to its end. 204 keeps browsers from asking again."""
+
+
+async def _no_content(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=204)
+
+
 async def _respond(request: Request, error: Exception) -> JSONResponse:
     translated = _translate(request, error)
     if isinstance(translated, Unavailable | InternalError):
@@ -209,5 +283,6 @@ async def _respond(request: Request, error: Exception) -> JSONResponse:
 
 def install(app: FastAPI) -> None:
     handled = (JobsError, InvalidParams, RequestValidationError, HTTPException, ServiceError)
+    app.add_exception_handler(NothingFollows, _no_content)
     for kind in (*handled, Exception):
         app.add_exception_handler(kind, _respond)

@@ -8,15 +8,17 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from service.errors import MEDIA_TYPE, Problem, ServiceError
+from service.errors import MEDIA_TYPE, Forbidden, Problem, ServiceError, Unauthorized
 
 _SCHEMA = {"$ref": "#/components/schemas/Problem"}
 
 
-def refusals(*errors: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
+def refusals(
+    *errors: type[ServiceError], needs_key: bool = True
+) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route that may answer with these. Several may share a status."""
     responses: dict[int | str, dict[str, Any]] = {}
-    for error in errors:
+    for error in (*errors, *((Unauthorized, Forbidden) if needs_key else ())):
         response = responses.setdefault(
             error.status, {"description": "", "content": {MEDIA_TYPE: {"schema": _SCHEMA}}}
         )

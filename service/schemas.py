@@ -20,7 +20,7 @@ MAX_METADATA_CHARS = 8_192
 class PanoramaRequest(PanoramaParams):
     """A panorama to make: its parameters, and what the caller wants to find again."""
 
-    # Control, output and webhook join here and in core.params.
+    # Webhook joins here.
 
     metadata: dict[str, Any] = Field(
         {},
@@ -57,7 +57,7 @@ class ProgressView(_View):
 
 
 class WarningView(_View):
-    code: Literal["prompt_truncated"]
+    code: Literal["prompt_truncated", "parameters_left_out"]
     field: str = Field(description="The field of the request that it is about.")
     detail: str
 

@@ -6,21 +6,32 @@ import logging
 from contextlib import suppress
 
 from core.jobs import models
-from core.jobs.failures import StoreUnavailable
-from core.jobs.record import JobRecord, Status
+from core.jobs.failures import NotFound, ObjectStoreError, QueueFull, StoreUnavailable
+from core.jobs.record import TERMINAL, JobRecord, Status
 from service.context import Context
+from service.errors import NotEnded
+from service.find import find
 from service.inputs import take_in
 from service.schemas import PanoramaRequest
 
 log = logging.getLogger(__name__)
 
 
-def submit(context: Context, tenant: str, request: PanoramaRequest) -> JobRecord:
+def submit(
+    context: Context, tenant: str, request: PanoramaRequest, job_id: str | None = None
+) -> JobRecord:
+    """Take a panorama in, once for each `job_id`: a second time finds the first one's record."""
     model = context.settings.model
     traits = models.traits(context.redis, model)
     params = request.params().resolve(traits)
-    asked = JobRecord.new(params, model, tenant, request.metadata)
-    record = context.store.create(take_in(context, asked, traits))
+    asked = JobRecord.new(params, model, tenant, request.metadata, job_id)
+    taken = take_in(context, asked, traits)
+    try:
+        record = context.store.create(taken)
+    except QueueFull:
+        with suppress(ObjectStoreError):  # its pictures, if it came with any
+            context.objects.delete_prefix(f"{tenant}/{taken.id}/")
+        raise
     try:
         context.queue.enqueue(record)
     except StoreUnavailable:
@@ -38,3 +49,13 @@ def cancel(context: Context, tenant: str, job_id: str) -> JobRecord:
         with suppress(StoreUnavailable):
             context.queue.remove(record)
     return record
+
+
+def delete(context: Context, tenant: str, job_id: str) -> None:
+    record = find(context, job_id, tenant)
+    if record.status not in TERMINAL:
+        raise NotEnded(f"This panorama is {record.status}. Cancel it first.")
+    # Its objects first: what fails half-way is found again by its record.
+    context.objects.delete_prefix(f"{record.tenant}/{record.id}/")
+    with suppress(NotFound):  # Redis may have forgotten it, or another DELETE been here
+        context.store.delete(job_id)

@@ -89,15 +89,17 @@ def _pace(context: Context) -> Pace | None:
 
 
 def _result_view(context: Context, job_id: str, result: Result) -> ResultView:
+    # The same URLs for a while: a panorama that has not changed is to be read as unchanged.
+    signed = context.objects.presign_stable
     return ResultView(
-        image_url=image_url(context, job_id, result),
-        preview_url=context.objects.presign(result.keys.preview, f"{job_id}-preview.jpg"),
+        image_url=signed(result.keys.image, image_name(job_id, result)),
+        preview_url=signed(result.keys.preview, f"{job_id}-preview.jpg"),
         **result.model_dump(exclude={"keys"}),
     )
 
 
-def image_url(context: Context, job_id: str, result: Result) -> str:
-    return context.objects.presign(result.keys.image, f"{job_id}.{result.format}")
+def image_name(job_id: str, result: Result) -> str:
+    return f"{job_id}.{result.format}"
 
 
 def model_views(context: Context) -> list[ModelView]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import logging
 import time
@@ -11,35 +10,18 @@ from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
-
 from core.diffusion.pipeline import Panorama
 from core.diffusion.prompts import Unread
 from core.jobs.failures import ObjectStoreError
 from core.jobs.objects import ObjectStore
 from core.jobs.record import JobRecord, Result, ResultWarning, Status
+from core.output import MEDIA_TYPES
+from worker.files import encode, encode_preview, holds_parameters
 
 log = logging.getLogger(__name__)
 
 PATIENCE_S = 60.0  # how long a finished picture waits for S3 to come back
 _WAIT_S = 2.0
-_PREVIEW_WIDTH_PX = 1_024
-_PREVIEW_QUALITY = 80
-
-# What viewers need to show a picture as a sphere (Photo Sphere XMP). Only a picture that is all
-# around and half as high as wide is one.
-_GPANO = """\
-<x:xmpmeta xmlns:x="adobe:ns:meta/">
- <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
-  <rdf:Description rdf:about="" xmlns:GPano="http://ns.google.com/photos/1.0/panorama/"
-   GPano:ProjectionType="equirectangular" GPano:UsePanoramaViewer="True"
-   GPano:FullPanoWidthPixels="{0}" GPano:FullPanoHeightPixels="{1}"
-   GPano:CroppedAreaImageWidthPixels="{0}" GPano:CroppedAreaImageHeightPixels="{1}"
-   GPano:CroppedAreaLeftPixels="0" GPano:CroppedAreaTopPixels="0"/>
- </rdf:RDF>
-</x:xmpmeta>
-"""
 
 
 def upload(
@@ -51,26 +33,36 @@ def upload(
     may raise. Raises ObjectStoreError in the end.
     """
     deadline = time.monotonic() + PATIENCE_S
-    picture = encode_png(panorama)
+    picture, output = encode(panorama), panorama.params.output
     keys = record.keys
     result = Result(
         keys=keys,
         width=panorama.image.width,
         height=panorama.image.height,
-        format="png",
+        format=output.format,
         bytes=len(picture),
         sha256=hashlib.sha256(picture).hexdigest(),
         coherence=asdict(panorama.coherence) if panorama.coherence else {},
         timings_s=panorama.timings_s,
-        warnings=[_about_truncation(unread) for unread in panorama.unread],
+        warnings=_warnings(panorama),
     )
     for key, body, content_type in (
-        (keys.image, picture, "image/png"),
+        (keys.image, picture, MEDIA_TYPES[output.format]),
         (keys.preview, encode_preview(panorama.image), "image/jpeg"),
         (keys.metadata, describe(record, result), "application/json"),
     ):
         _put_patiently(objects, key, body, content_type, check, deadline)
     return result
+
+
+def _warnings(panorama: Panorama) -> list[ResultWarning]:
+    warnings = [_about_truncation(unread) for unread in panorama.unread]
+    if not holds_parameters(panorama.params):
+        detail = "the parameters are too long for a JPEG, and are not inside the file"
+        warnings.append(
+            ResultWarning(code="parameters_left_out", field="output.format", detail=detail)
+        )
+    return warnings
 
 
 def _about_truncation(unread: Unread) -> ResultWarning:
@@ -80,26 +72,6 @@ def _about_truncation(unread: Unread) -> ResultWarning:
         detail=f"has {unread.tokens} tokens, of which the model reads {unread.limit}; "
         f"not read: {unread.text!r}",
     )
-
-
-def encode_png(panorama: Panorama) -> bytes:
-    """The picture with its parameters inside, in text chunks."""
-    text = PngInfo()
-    text.add_itxt("Software", "panoweave")
-    text.add_itxt("panoweave", panorama.params.model_dump_json())
-    if panorama.params.loop and panorama.image.width == 2 * panorama.image.height:
-        text.add_itxt("XML:com.adobe.xmp", _GPANO.format(*panorama.image.size))
-    buffer = io.BytesIO()
-    panorama.image.save(buffer, "PNG", pnginfo=text)
-    return buffer.getvalue()
-
-
-def encode_preview(image: Image.Image) -> bytes:
-    small = image.copy()
-    small.thumbnail((_PREVIEW_WIDTH_PX, _PREVIEW_WIDTH_PX))
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=_PREVIEW_QUALITY)
-    return buffer.getvalue()
 
 
 def describe(record: JobRecord, result: Result) -> bytes:

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from redis import Redis
+from redis.asyncio import BlockingConnectionPool
+from redis.asyncio import Redis as AsyncRedis
+from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError, ResponseError
@@ -18,6 +21,8 @@ from core.jobs.settings import Settings
 # One retry replaces a pooled connection that died while idle (Redis restarted); every command of
 # this package may be repeated safely, the moves included (see transition.lua).
 _RETRIES = 1
+
+_SHARED_CONNECTIONS = 16
 
 # How Redis words its own trouble (full, disk failing, a replica) where it comes as a plain error:
 # from within a script.
@@ -32,6 +37,19 @@ def connect(settings: Settings, *, timeout_s: float = 2.0) -> Redis:
         socket_connect_timeout=timeout_s,
         retry=Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.2), _RETRIES),
     )
+
+
+def connect_async(settings: Settings, *, timeout_s: float = 2.0) -> AsyncRedis:
+    """As `connect`, for an event loop: however many wait, they share a few connections."""
+    pool = BlockingConnectionPool.from_url(
+        settings.redis_url.get_secret_value(),
+        max_connections=_SHARED_CONNECTIONS,
+        timeout=None,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        retry=AsyncRetry(ExponentialWithJitterBackoff(base=0.02, cap=0.2), _RETRIES),
+    )
+    return AsyncRedis.from_pool(pool)
 
 
 @contextmanager

@@ -7,10 +7,11 @@ import json
 from typing import Any, NamedTuple
 
 from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
 
 from core.jobs import keys
 from core.jobs.connection import redis_away_is_store_unavailable
-from core.jobs.record import Status
+from core.jobs.record import TERMINAL, Status
 
 FIRST = "0-0"  # before every event
 
@@ -23,10 +24,30 @@ class Event(NamedTuple):
     data: dict[str, Any]
 
 
+class Reading(NamedTuple):
+    events: list[Event]
+    is_over: bool  # the job has ended, or is gone, and these are its last events
+
+
 def read(redis: Redis, job_id: str, after: str = FIRST, limit: int = 100) -> list[Event]:
     """Up to `limit` events that follow the one with id `after`."""
     with redis_away_is_store_unavailable():
-        entries: Any = redis.xrange(keys.events(job_id), min=f"({after}", count=limit)
+        return _events(redis.xrange(keys.events(job_id), min=f"({after}", count=limit))
+
+
+async def read_on(redis: AsyncRedis, job_id: str, after: str, limit: int = 100) -> Reading:
+    """As `read`, without a thread; and whether nothing more will ever follow."""
+    with redis_away_is_store_unavailable():
+        async with redis.pipeline(transaction=True) as both:
+            both.xrange(keys.events(job_id), min=f"({after}", count=limit)
+            both.hget(keys.job(job_id), "status")
+            entries, status = await both.execute()
+    found = _events(entries)
+    is_over = status is None or Status(status.decode()) in TERMINAL
+    return Reading(found, is_over and len(found) < limit)
+
+
+def _events(entries: Any) -> list[Event]:
     return [
         Event(
             id=entry_id.decode(),

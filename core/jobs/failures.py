@@ -5,6 +5,8 @@
     ├── Refused             the record did not allow the move; carries the record
     │   ├── IllegalMove     its status does not
     │   └── StaleAttempt    the caller's attempt is over, another may have begun
+    ├── QueueFull           as many jobs wait as may
+    │   └── TenantQueueFull of this tenant
     ├── ModelNotReady       no worker has published the model yet
     ├── StoreUnavailable    Redis is away, loading, read-only or full
     └── ObjectStoreError    S3 is away, or refused
@@ -45,6 +47,16 @@ class IllegalMove(Refused):
 
 class StaleAttempt(Refused):
     """The caller's attempt is no longer the one that counts: it must stop and commit nothing."""
+
+
+class QueueFull(JobsError):
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"{limit} jobs wait already")
+        self.limit = limit
+
+
+class TenantQueueFull(QueueFull):
+    """Of one tenant's."""
 
 
 class ModelNotReady(JobsError):

@@ -12,6 +12,8 @@ QUEUED = PREFIX + "queued"  # zset: queued job -> since when (ms)
 UNCLAIMED = PREFIX + "unclaimed"  # zset: queued job in no RQ queue -> first seen so (ms)
 RUN_TIMES = PREFIX + "run_times"  # list: ms that the last successful jobs ran
 MODELS = PREFIX + "models"  # hash: model -> what was last published of it
+API_KEYS = PREFIX + "api_keys"  # hash: id -> who it lets in, and a digest of its secret
+WAKES = PREFIX + "wakes"  # channel: ids of jobs to which something has just happened
 WORKERS = PREFIX + "workers"  # set: names of workers that may live
 
 
@@ -30,3 +32,8 @@ def index(tenant: str, status: Status | None = None) -> str:
 
 def worker(name: str) -> str:
     return f"{PREFIX}worker:{name}"
+
+
+def idempotency(owner: str, digest: str) -> str:
+    """hash: what is known of the request that an owner gave this key."""
+    return f"{PREFIX}idempotency:{owner}:{digest}"

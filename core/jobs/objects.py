@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import boto3
@@ -17,6 +19,7 @@ from core.jobs.settings import Settings
 _CONNECT_TIMEOUT_S = 3
 _READ_TIMEOUT_S = 20
 _TRIES = 3
+_REMEMBERED_URLS = 4_096
 
 
 class ObjectStore:
@@ -26,6 +29,7 @@ class ObjectStore:
         self._client = s3_client(settings)
         # A signature covers the host name, so URLs for clients are signed for the host they use.
         self._public = s3_client(settings, public=True)
+        self._stable = lru_cache(_REMEMBERED_URLS)(self._presign_in)
 
     def put(self, key: str, body: bytes, content_type: str, sha256: str) -> None:
         """Store `body`; the server refuses it if it arrives with another SHA-256 (hex)."""
@@ -71,6 +75,10 @@ class ObjectStore:
             )
             return url
 
+    def presign_stable(self, key: str, filename: str) -> str:
+        """As `presign`, the same URL for a while: good for at least half of a fresh one's time."""
+        return self._stable(key, filename, int(time.time() / (self._presign_ttl_s / 2)))
+
     def presign_upload(self, key: str) -> str:
         """A URL that takes a PUT of the object for a while."""
         with _errors_name(key):
@@ -81,14 +89,21 @@ class ObjectStore:
             )
             return url
 
-    def delete_prefix(self, prefix: str) -> None:
+    def _presign_in(self, key: str, filename: str, _period: int) -> str:
+        return self.presign(key, filename)
+
+    def list(self, prefix: str) -> list[str]:
+        """The keys that begin so."""
         with _errors_name(prefix):
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=prefix
             )
-            for page in pages:
-                for found in page.get("Contents", []):
-                    self._client.delete_object(Bucket=self._bucket, Key=found["Key"])
+            return [found["Key"] for page in pages for found in page.get("Contents", [])]
+
+    def delete_prefix(self, prefix: str) -> None:
+        for key in self.list(prefix):
+            with _errors_name(key):
+                self._client.delete_object(Bucket=self._bucket, Key=key)
 
     def ensure_bucket(self) -> None:
         with _errors_name(self._bucket):

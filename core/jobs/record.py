@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from core.jobs.failures import MEANINGS, FailureCode
+from core.output import FormatName
 from core.params import ResolvedParams
 
 DEFAULT_TENANT = "default"
@@ -61,10 +62,10 @@ class ObjectKeys(_Part):
     metadata: str
 
     @classmethod
-    def of(cls, tenant: str, job_id: str, attempt: int) -> Self:
+    def of(cls, tenant: str, job_id: str, attempt: int, image_format: FormatName) -> Self:
         folder = f"{tenant}/{job_id}/{attempt}"
         return cls(
-            image=f"{folder}/panorama.png",
+            image=f"{folder}/panorama.{image_format}",
             preview=f"{folder}/preview.jpg",
             metadata=f"{folder}/metadata.json",
         )
@@ -73,7 +74,7 @@ class ObjectKeys(_Part):
 class ResultWarning(_Part):
     """Something that the caller should know of a panorama that was made all the same."""
 
-    code: Literal["prompt_truncated"]
+    code: Literal["prompt_truncated", "parameters_left_out"]
     field: str
     detail: str
 
@@ -123,9 +124,16 @@ class JobRecord(_Part):
     metadata: dict[str, Any] = {}
 
     @classmethod
-    def new(cls, params: ResolvedParams, model: str, tenant: str, metadata: dict[str, Any]) -> Self:
+    def new(
+        cls,
+        params: ResolvedParams,
+        model: str,
+        tenant: str,
+        metadata: dict[str, Any],
+        job_id: str | None = None,
+    ) -> Self:
         return cls(
-            id=new_id("pano"),
+            id=job_id or new_job_id(),
             tenant=tenant,
             status=Status.QUEUED,
             created_at=datetime.now(UTC),
@@ -137,7 +145,11 @@ class JobRecord(_Part):
     @property
     def keys(self) -> ObjectKeys:
         """Where the current attempt stores its objects."""
-        return ObjectKeys.of(self.tenant, self.id, self.attempts)
+        return ObjectKeys.of(self.tenant, self.id, self.attempts, self.params.output.format)
+
+
+def new_job_id() -> str:
+    return new_id("pano")
 
 
 def new_id(kind: str) -> str:

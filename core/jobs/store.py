@@ -14,7 +14,14 @@ from redis import Redis
 from core.jobs import keys
 from core.jobs.codec import from_fields, to_fields
 from core.jobs.connection import redis_away_is_store_unavailable
-from core.jobs.failures import FailureCode, IllegalMove, NotFound, StaleAttempt
+from core.jobs.failures import (
+    FailureCode,
+    IllegalMove,
+    NotFound,
+    QueueFull,
+    StaleAttempt,
+    TenantQueueFull,
+)
 from core.jobs.record import Failure, JobRecord, Progress, Result, Status
 from core.jobs.settings import Settings
 
@@ -44,13 +51,19 @@ class JobStore:
         self._lease_ms = round(settings.lease_s * 1_000)
         self._job_ttl_s = settings.job_ttl_s
         self._max_attempts = settings.max_attempts
+        self._max_queued = settings.max_queued
+        self._tenant_max_queued = settings.tenant_max_queued
         source = resources.files(__package__).joinpath("transition.lua").read_text()
         self._script = redis.register_script(source)
 
     def create(self, record: JobRecord) -> JobRecord:
-        """The record as stored: `created_at` is Redis's clock, as all its times are."""
+        """The record as stored: `created_at` is Redis's clock, as all its times are.
+
+        Raises QueueFull or TenantQueueFull.
+        """
         fields = [text for pair in to_fields(record).items() for text in pair]
-        return self._move("create", record.id, extra=fields)
+        limits = f"{self._max_queued} {self._tenant_max_queued} {record.tenant}"
+        return self._move("create", record.id, payload=limits, extra=fields)
 
     def get(self, job_id: str, tenant: str | None = None) -> JobRecord:
         """Another tenant's job is as absent as none."""
@@ -112,6 +125,10 @@ class JobStore:
         """A queued job is cancelled at once, a running one at its next step: then the answer has
         `cancel_requested`. A terminal one stays as it is. May be asked any number of times."""
         return self._move("request_cancel", job_id)
+
+    def delete(self, job_id: str) -> JobRecord:
+        """Forget a job that has ended; its last record. Others raise IllegalMove."""
+        return self._move("delete", job_id)
 
     def lost(self) -> Sequence[LostJob]:
         """Running jobs whose lease has passed, by Redis's clock."""
@@ -176,6 +193,10 @@ class JobStore:
                 raise IllegalMove(move, from_fields(fields))
             case "stale":
                 raise StaleAttempt(move, from_fields(fields))
+            case "full":
+                raise QueueFull(self._max_queued)
+            case "tenant_full":
+                raise TenantQueueFull(self._tenant_max_queued)
         return fields
 
 

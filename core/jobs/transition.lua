@@ -7,7 +7,9 @@
 --
 -- ARGV: move, job id, token, payload (stored as it comes), lease in ms, ttl of a terminal job in s,
 --       most attempts; for 'create' the record's fields and values follow.
--- Answers {outcome, flat fields}; outcome: moved | unchanged | missing | illegal | stale.
+--       For 'create' the payload is 'most jobs queued, most of this tenant, tenant'.
+-- Answers {outcome, flat fields}; outcome: moved | unchanged | missing | illegal | stale | full |
+-- tenant_full.
 
 local P = 'panoweave:'
 local EVENTS_KEPT = 1000
@@ -39,8 +41,10 @@ local function set(field, value)
 end
 
 local function append_event(kind, data)
-  return redis.call('XADD', events_key, 'MAXLEN', '~', EVENTS_KEPT, '*',
+  local event_id = redis.call('XADD', events_key, 'MAXLEN', '~', EVENTS_KEPT, '*',
     'type', kind, 'status', job.status, 'attempt', job.attempts, 'data', data)
+  redis.call('PUBLISH', P .. 'wakes', id) -- for those who wait; the stream is what they read
+  return event_id
 end
 
 local function index(status)
@@ -91,6 +95,10 @@ end
 
 if move == 'create' then
   if redis.call('EXISTS', job_key) == 1 then return answer('unchanged') end
+  local most_queued, most_of_tenant, tenant = string.match(payload, '^(%d+) (%d+) (.+)$')
+  if redis.call('ZCARD', P .. 'queued') >= tonumber(most_queued) then return {'full', {}} end
+  local of_tenant = redis.call('ZCARD', P .. 'index:queued:' .. tenant)
+  if of_tenant >= tonumber(most_of_tenant) then return {'tenant_full', {}} end
   redis.call('HSET', job_key, unpack(ARGV, 8))
   load_job()
   set('created_at', now)
@@ -122,6 +130,17 @@ if move == 'request_cancel' then
   set('cancel_requested', 1)
   append_event('cancel_requested', '{}')
   return answer('moved')
+end
+
+if move == 'delete' then
+  if not TERMINAL[job.status] then return answer('illegal') end
+  redis.call('ZREM', index('all'), id)
+  redis.call('ZREM', index(job.status), id)
+  redis.call('ZREM', P .. 'expiry', job.status .. ':' .. id .. ':' .. job.tenant)
+  local last = answer('moved')
+  redis.call('DEL', job_key, events_key)
+  redis.call('PUBLISH', P .. 'wakes', id)
+  return last
 end
 
 if move == 'expire' then

@@ -19,7 +19,7 @@ async def live() -> Health:
     return Health(status="alive")
 
 
-@router.get("/readyz", responses=refusals(RedisAway))
+@router.get("/readyz", responses=refusals(RedisAway, needs_key=False))
 def ready(context: InContext) -> Health:
     with redis_away_is_store_unavailable():
         context.redis.ping()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from service.auth import InCaller
 from service.context import InContext
 from service.errors import RedisAway
 from service.openapi import refusals
@@ -14,6 +15,6 @@ router = APIRouter(tags=["models"])
 
 
 @router.get("/models", responses=refusals(RedisAway))
-def list_models(context: InContext) -> ModelList:
+def list_models(context: InContext, _: InCaller) -> ModelList:
     """Each model's window, which says what sizes it makes, and how many workers hold it."""
     return ModelList(items=model_views(context))

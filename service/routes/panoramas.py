@@ -1,32 +1,44 @@
 """Panoramas: ask for one, look at it, list them, call one off, fetch the picture.
 
-Retry, delete, events, preview and deliveries join here.
+Retry, preview and deliveries join here.
 """
 
 from __future__ import annotations
 
+import json
+import time
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response, status
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 
 from core.jobs.record import JOB_ID_PATTERN, TERMINAL, JobRecord, Status
-from service import submit
-from service.context import Context, InContext, Tenant
+from service import conditional, submit
+from service.auth import InCaller, Tenant
+from service.conditional import IfNoneMatch, Prefer
+from service.context import Context, InContext, InWatch
 from service.errors import (
     BodyTooLarge,
     InvalidRequest,
+    KeyReused,
     MalformedJson,
     NoSuchPanorama,
+    NotEnded,
     NotReady,
     NotSucceeded,
     ObjectsAway,
     RedisAway,
+    StillBusy,
+    TooMany,
+    TooManyOfYours,
     UnsupportedMediaType,
 )
+from service.find import find
+from service.once import IdempotencyKey, once
 from service.openapi import refusals
 from service.schemas import PanoramaPage, PanoramaRequest, PanoramaView
-from service.views import image_url, panorama_views
+from service.views import image_name, panorama_views
 
 router = APIRouter(prefix="/panoramas", tags=["panoramas"])
 
@@ -41,20 +53,36 @@ _MAX_PAGE = 100
         MalformedJson,
         BodyTooLarge,
         UnsupportedMediaType,
+        StillBusy,
         InvalidRequest,
+        KeyReused,
+        TooMany,
+        TooManyOfYours,
         NotReady,
         RedisAway,
         ObjectsAway,
     ),
+    response_model=PanoramaView,
 )
 def create(
-    request: PanoramaRequest, context: InContext, tenant: Tenant, response: Response
-) -> PanoramaView:
+    request: PanoramaRequest,
+    context: InContext,
+    caller: InCaller,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
     """Take a panorama in. It is made later: poll the `Location`."""
-    record = submit.submit(context, tenant, request)
-    response.headers["Location"] = f"/panoramas/{record.id}"
-    response.headers["Retry-After"] = _POLL_AFTER_S
-    return _view(context, record)
+
+    def carry_out(job_id: str) -> PanoramaView:
+        return _view(context, submit.submit(context, caller.tenant, request, job_id))
+
+    answer = once(context, caller.owner, idempotency_key, request, carry_out)
+    job_id = json.loads(answer.body)["id"]
+    headers = {"Location": f"/panoramas/{job_id}", "Retry-After": _POLL_AFTER_S}
+    if answer.is_replayed:
+        headers["Idempotency-Replayed"] = "true"
+    return Response(
+        answer.body, status.HTTP_202_ACCEPTED, headers=headers, media_type="application/json"
+    )
 
 
 @router.get("", responses=refusals(InvalidRequest, RedisAway, ObjectsAway))
@@ -72,13 +100,52 @@ def list_panoramas(
     return PanoramaPage(items=panorama_views(context, page.records), next_cursor=page.next_cursor)
 
 
-@router.get("/{job_id}", responses=refusals(NoSuchPanorama, RedisAway, ObjectsAway))
-def read(job_id: str, context: InContext, tenant: Tenant, response: Response) -> PanoramaView:
+@router.get(
+    "/{job_id}",
+    response_model=PanoramaView,
+    responses={
+        304: {"description": "It is as it was: `If-None-Match` names it."},
+        **refusals(NoSuchPanorama, RedisAway, ObjectsAway),
+    },
+)
+async def read(
+    job_id: str,
+    context: InContext,
+    tenant: Tenant,
+    watch: InWatch,
+    if_none_match: IfNoneMatch = None,
+    prefer: Prefer = None,
+) -> Response:
     """How far it is; once it has succeeded, where the picture is."""
-    record = context.store.get(job_id, tenant)
-    if record.status not in TERMINAL:
-        response.headers["Retry-After"] = _POLL_AFTER_S
-    return _view(context, record)
+    wait_s = conditional.wait_s(prefer)
+    until = time.monotonic() + (wait_s or 0)
+    with watch.bell(job_id) as bell:
+        while True:
+            view = await run_in_threadpool(lambda: _view(context, find(context, job_id, tenant)))
+            body = view.model_dump_json().encode()
+            if if_none_match is None:
+                is_news = view.status in TERMINAL
+            else:
+                is_news = not conditional.matches(if_none_match, conditional.etag(body))
+            left_s = until - time.monotonic()
+            if is_news or left_s <= 0:
+                break
+            await bell.wait(left_s)
+    headers = {} if view.status in TERMINAL else {"Retry-After": _POLL_AFTER_S}
+    if wait_s is not None:
+        headers["Preference-Applied"] = f"wait={wait_s}"
+    return conditional.answer(body, headers, if_none_match)
+
+
+@router.delete(
+    "/{job_id}",
+    status_code=status.HTTP_204_NO_CONTENT,
+    responses=refusals(NoSuchPanorama, NotEnded, RedisAway, ObjectsAway),
+)
+def delete(job_id: str, context: InContext, tenant: Tenant) -> None:
+    """Forget it: the record, the picture, and what came with the request. One that has not ended
+    is to be cancelled first."""
+    submit.delete(context, tenant, job_id)
 
 
 @router.post("/{job_id}/cancel", responses=refusals(NoSuchPanorama, RedisAway, ObjectsAway))
@@ -96,10 +163,11 @@ def cancel(job_id: str, context: InContext, tenant: Tenant) -> PanoramaView:
 )
 def image(job_id: str, context: InContext, tenant: Tenant) -> RedirectResponse:
     """The finished picture, at a URL signed just now."""
-    record = context.store.get(job_id, tenant)
+    record = find(context, job_id, tenant)
     if record.result is None:
         raise NotSucceeded(f"This panorama is {record.status}.")
-    url = image_url(context, record.id, record.result)
+    name = image_name(record.id, record.result)
+    url = context.objects.presign(record.result.keys.image, name)
     return RedirectResponse(url, headers={"Cache-Control": "no-store"})
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 from fastapi import APIRouter, Response, status
 
 from core.jobs.record import new_id
-from service.context import InContext, Tenant
-from service.errors import ObjectsAway
+from service.auth import Tenant
+from service.context import InContext
+from service.errors import ObjectsAway, RedisAway
 from service.openapi import refusals
 from service.schemas import UploadView
 
 router = APIRouter(tags=["uploads"])
 
 
-@router.post("/uploads", status_code=status.HTTP_201_CREATED, responses=refusals(ObjectsAway))
+@router.post(
+    "/uploads", status_code=status.HTTP_201_CREATED, responses=refusals(RedisAway, ObjectsAway)
+)
 def create(context: InContext, tenant: Tenant, response: Response) -> UploadView:
     """PUT the file to `url`, then name `key` in a request: `{"anchor_image": {"key": ...}}`."""
     key = f"{tenant}/uploads/{new_id('upl')}"

@@ -48,7 +48,7 @@ def test_render_takes_a_whole_request_from_a_file(
         "extend": {"image": {"file": str(tmp_path / "picture.png")}, "x": 64},
     }
     (tmp_path / "request.json").write_text(json.dumps(request))
-    options = ["-o", str(tmp_path / "x.png"), "--params", str(tmp_path / "request.json")]
+    options = ["-o", str(tmp_path / "x.webp"), "--params", str(tmp_path / "request.json")]
     done = cli(
         "render",
         "a lake",
@@ -60,6 +60,7 @@ def test_render_takes_a_whole_request_from_a_file(
     )
     assert done.returncode == 0, done.stderr
     assert "192 x 64 px, seed 7" in done.stdout
+    assert Image.open(tmp_path / "x.webp").format == "WEBP"
 
 
 @pytest.mark.parametrize(
@@ -69,6 +70,7 @@ def test_render_takes_a_whole_request_from_a_file(
         ("[1]", "holds no JSON object"),
         ('{"anchor_image": {"file": "/nowhere/x.png"}}', "cannot read /nowhere/x.png"),
         ('{"widht": 3}', "--widht"),
+        ('{"output": {"format": "webp"}}', "is no file of the output.format 'webp'"),
     ],
 )
 def test_a_request_file_that_cannot_be_used_is_refused(

@@ -19,6 +19,7 @@ from core.jobs.store import JobStore
 from core.presets import DEFAULT_PRESET, PRESETS
 from tests.jobs.samples import FAILURE, progress, result_of
 from tests.service.checks import at_fault, problem
+from worker.artifacts import describe
 
 PICTURE = b"\x89PNG not really"
 
@@ -223,3 +224,28 @@ def test_a_fault_of_ours_is_a_problem_too_and_keeps_the_prompt(
         time.sleep(0.01)
     assert "ValidationError" in caplog.text
     assert "secret garden" not in caplog.text
+
+
+def test_what_redis_has_forgotten_is_still_told(
+    api: httpx.Client, store: JobStore, objects: ObjectStore, redis: Redis
+) -> None:
+    """From what lies beside the picture; to its own tenant, and until it is deleted."""
+    job_id = post(api, metadata={"order": 7})
+    result = finish(store, objects, job_id)
+    body = describe(store.get(job_id), result)
+    for attempt, text in ((1, body), (2, body), (10, b"cut off by a cr")):
+        key = result.keys.metadata.replace("/1/", f"/{attempt}/")
+        objects.put(key, text, "application/json", hashlib.sha256(text).hexdigest())
+    before = api.get(f"/panoramas/{job_id}").json()
+    redis.flushdb()
+    problem(api.get(f"/panoramas/{job_id}"), 404, "not_found")  # the last one tells nothing
+    objects.delete_prefix(result.keys.metadata.replace("/1/", "/10/"))
+    after = api.get(f"/panoramas/{job_id}").json()
+    ignored = ("finished_at", "started_at")
+    assert {k: v for k, v in after.items() if k not in ignored} == {
+        k: v for k, v in before.items() if k not in ignored
+    }
+    image = api.get(f"/panoramas/{job_id}/image", follow_redirects=True)
+    assert image.content == PICTURE
+    assert api.delete(f"/panoramas/{job_id}").status_code == 204
+    problem(api.get(f"/panoramas/{job_id}"), 404, "not_found")

@@ -26,6 +26,7 @@ from core.jobs.objects import ObjectStore
 from core.jobs.queue import Queue
 from core.jobs.record import JobRecord, Status
 from core.jobs.store import JobStore
+from core.output import DEFAULT_QUALITY
 from core.params import PanoramaParams
 from core.traits import InvalidParams
 from deploy.local.servers import RedisServer
@@ -302,6 +303,20 @@ def test_a_job_that_is_not_queued_is_not_run(
     monkeypatch.setattr(tasks, "_workshop", workshop)
     run_panorama(record.id)
     assert workshop.store.get(record.id).status is Status.CANCELLED
+
+
+@pytest.mark.parametrize("name", ["jpeg", "webp", "avif"])
+def test_a_picture_is_stored_in_the_format_asked_for(
+    workshop: Workshop, post: Post, objects: ObjectStore, name: str
+) -> None:
+    ended = run(workshop, post(output={"format": name}))
+    assert ended is not None
+    assert ended.result is not None
+    assert (ended.result.format, ended.params.output.quality) == (name, DEFAULT_QUALITY)
+    assert ended.result.keys.image.endswith(f"/panorama.{name}")
+    stored = objects.get(ended.result.keys.image)
+    assert hashlib.sha256(stored).hexdigest() == ended.result.sha256
+    assert Image.open(io.BytesIO(stored)).format == name.upper()
 
 
 def test_where_memory_runs_out_less_is_used_for_the_same_picture(

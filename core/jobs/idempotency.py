@@ -1,0 +1,74 @@
+"""Requests that a client may send several times and that are carried out once."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib import resources
+from typing import Any, Final
+
+from redis import Redis
+
+from core.jobs import keys
+from core.jobs.connection import redis_away_is_store_unavailable
+from core.jobs.failures import JobsError
+
+_TTL_S: Final = 24 * 3_600
+# After this a request whose process died is carried out again. One that merely takes longer would
+# be carried out twice at once: both make the same job, whose id is remembered.
+_LEASE_MS: Final = 10_000
+
+
+class OtherRequest(JobsError):
+    """The key was used before, with another request."""
+
+
+class StillInFlight(JobsError):
+    """The first request with this key has not been answered yet."""
+
+
+class Begun:
+    """A request that is to be carried out now; or has been, where `answer` is set."""
+
+    def __init__(self, job_id: str, answer: str | None) -> None:
+        self.job_id = job_id
+        self.answer = answer
+
+
+class Idempotency:
+    """What is known of requests by the key that their client gave them, for 24 hours."""
+
+    def __init__(self, redis: Redis) -> None:
+        source = resources.files(__package__).joinpath("idempotency.lua").read_text()
+        self._script = redis.register_script(source)
+
+    def begin(self, owner: str, key: str, fingerprint: str, job_id: str) -> Begun:
+        """Raises OtherRequest or StillInFlight.
+
+        `owner`: whose key it is. `job_id`: for the job that the request makes, unless an earlier
+        try, cut short, has named one.
+        """
+        outcome, text = self._call(owner, key, "begin", fingerprint, job_id, _LEASE_MS, _TTL_S)
+        match outcome:
+            case "mismatch":
+                raise OtherRequest
+            case "in_flight":
+                raise StillInFlight
+            case "answered":
+                return Begun(job_id, text)
+        return Begun(text, None)
+
+    def finish(self, owner: str, key: str, answer: str) -> None:
+        """From now on the request is answered so."""
+        self._call(owner, key, "finish", answer, _TTL_S)
+
+    def forget(self, owner: str, key: str) -> None:
+        """Nothing came of it: the next request with this key is the first."""
+        self._call(owner, key, "forget")
+
+    def _call(self, owner: str, key: str, *arguments: str | int) -> tuple[str, str]:
+        # A client's key may be long, and hold anything.
+        digest = hashlib.sha256(key.encode()).hexdigest()
+        with redis_away_is_store_unavailable():
+            answer: Any = self._script(keys=[keys.idempotency(owner, digest)], args=arguments)
+        outcome, text = answer
+        return outcome.decode(), text.decode()

@@ -1,0 +1,76 @@
+"""Whose request it is: `Authorization: Bearer`, once there are API keys."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated, Final, NamedTuple
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from core.jobs.api_keys import ApiKeys, Scope
+from core.jobs.record import DEFAULT_TENANT
+from core.jobs.settings import Settings
+from service.context import InContext
+from service.errors import Forbidden, Unauthorized
+
+_READING: Final = frozenset({"GET", "HEAD"})
+_bearer = HTTPBearer(
+    auto_error=False,
+    description="An API key, as `panoweave keys create` shows it. Not needed on loopback as long "
+    "as there are no keys.",
+)
+
+
+class Caller(NamedTuple):
+    tenant: str
+    owner: str  # of idempotency keys
+
+
+class UnsafeBind(ValueError):
+    """The API would be open to whoever reaches this machine."""
+
+
+def check_bind(settings: Settings, api_keys: ApiKeys) -> None:
+    """Before the API listens: beyond loopback it needs keys. Raises UnsafeBind."""
+    if not is_loopback(settings.host) and not api_keys.any():
+        raise UnsafeBind(
+            f"PANOWEAVE_HOST={settings.host}: without API keys the API serves loopback only; make "
+            "one with `panoweave keys create --tenant NAME`, or use 127.0.0.1"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _caller(
+    request: Request,
+    context: InContext,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> Caller:
+    if credentials is None:
+        # Were the last key revoked, an API that is open to others would stay closed to them.
+        if is_loopback(context.settings.host) and not context.api_keys.any():
+            return Caller(DEFAULT_TENANT, DEFAULT_TENANT)
+        raise Unauthorized("Send Authorization: Bearer and an API key.")
+    key = context.api_keys.find(credentials.credentials)
+    if key is None:
+        raise Unauthorized("This API key is not known, or was revoked.")
+    scope: Scope = "read" if request.method in _READING else "write"
+    if not key.may(scope):
+        raise Forbidden(f"This API key lacks the scope {scope}.")
+    return Caller(key.tenant, key.id)
+
+
+InCaller = Annotated[Caller, Depends(_caller)]
+
+
+def _tenant(caller: InCaller) -> str:
+    return caller.tenant
+
+
+Tenant = Annotated[str, Depends(_tenant)]

@@ -1,0 +1,51 @@
+"""Reading a resource again: strong ETags, and `Prefer: wait` (RFC 9110, RFC 7240)."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Annotated, Final
+
+from fastapi import Header, Response
+
+MAX_WAIT_S: Final = 60
+
+_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?=[,;]|$)", re.IGNORECASE)
+_TAG = re.compile(r'(?:W/)?("[^"]*")')
+
+IfNoneMatch = Annotated[
+    str | None, Header(description="An `ETag`: 304 where the panorama is still the same.")
+]
+Prefer = Annotated[
+    str | None,
+    Header(
+        description=f"`wait=N`: answer when the panorama has ended, or, with `If-None-Match`, when "
+        f"it has changed; after N seconds (up to {MAX_WAIT_S}) at the latest."
+    ),
+]
+
+
+def etag(body: bytes) -> str:
+    """Strong: equal for equal bytes alone."""
+    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+
+
+def matches(if_none_match: str | None, tag: str) -> bool:
+    if if_none_match is None:
+        return False
+    return if_none_match.strip() == "*" or tag in _TAG.findall(if_none_match)
+
+
+def wait_s(prefer: str | None) -> int | None:
+    """How long to wait, at most; None where nobody asked. Other preferences are ignored."""
+    found = _WAIT.search(prefer or "")
+    return min(int(found[1]), MAX_WAIT_S) if found else None
+
+
+def answer(body: bytes, headers: dict[str, str], if_none_match: str | None) -> Response:
+    """200 with the body, or 304 where the client has it."""
+    tag = etag(body)
+    headers = {**headers, "ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Prefer"}
+    if matches(if_none_match, tag):
+        return Response(status_code=304, headers=headers)
+    return Response(body, headers=headers, media_type="application/json")

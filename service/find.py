@@ -1,0 +1,37 @@
+"""A panorama by its id; once Redis has forgotten it, by what lies beside its picture."""
+
+from __future__ import annotations
+
+import re
+
+from pydantic import ValidationError
+
+from core.jobs.failures import NotFound
+from core.jobs.objects import ObjectStore
+from core.jobs.record import JOB_ID_PATTERN, JobRecord
+from service.context import Context
+
+
+def find(context: Context, job_id: str, tenant: str) -> JobRecord:
+    """Raises NotFound, also where it is another tenant's; StoreUnavailable, ObjectStoreError."""
+    try:
+        return context.store.get(job_id, tenant)
+    except NotFound:
+        if not re.fullmatch(JOB_ID_PATTERN, job_id):
+            raise
+        record = _stored(context.objects, f"{tenant}/{job_id}/")
+        if record is None or (record.id, record.tenant) != (job_id, tenant):
+            raise
+        return record
+
+
+def _stored(objects: ObjectStore, folder: str) -> JobRecord | None:
+    """What the last attempt that stored a picture said of it."""
+    told = [key for key in objects.list(folder) if key.endswith("/metadata.json")]
+    if not told:
+        return None
+    last = max(told, key=lambda key: int(key.split("/")[-2]))
+    try:
+        return JobRecord.model_validate_json(objects.get(last))
+    except ValidationError:
+        return None

@@ -1,0 +1,166 @@
+"""Who is let in, to what, and whose panoramas they see."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from redis import Redis
+
+from core.jobs import keys
+from core.jobs.api_keys import ApiKeys, NoSuchKey, Scope
+from core.jobs.settings import Settings
+from core.jobs.store import JobStore
+from service.auth import UnsafeBind, check_bind
+from tests.jobs.samples import FAILURE
+from tests.service.checks import problem
+from tests.service.conftest import serving
+
+
+@pytest.fixture
+def api_keys(redis: Redis) -> ApiKeys:
+    return ApiKeys(redis)
+
+
+@contextmanager
+def as_(api: httpx.Client, token: str) -> Iterator[httpx.Client]:
+    headers = {"Authorization": f"Bearer {token}"}
+    with httpx.Client(base_url=api.base_url, headers=headers, timeout=30) as client:
+        yield client
+
+
+def post(client: httpx.Client, **headers: str) -> httpx.Response:
+    return client.post("/panoramas", json={"prompt": "a hill"}, headers=headers)
+
+
+def test_as_long_as_there_are_no_keys_loopback_is_open(api: httpx.Client) -> None:
+    assert post(api).status_code == 202
+
+
+def test_once_there_is_a_key_nobody_is_let_in_without_one(
+    api: httpx.Client, api_keys: ApiKeys
+) -> None:
+    _, token = api_keys.create("ada", ("write",))
+    for wrong in (None, "x", token[:-1] + "!", token[:-2], "pw_0123456789abcdef_" + "a" * 43):
+        headers = {} if wrong is None else {"Authorization": f"Bearer {wrong}"}
+        for path in ("/panoramas", "/panoramas/x", "/panoramas/x/events", "/models"):
+            answer = api.get(path, headers=headers)
+            problem(answer, 401, "unauthorized")
+            assert answer.headers["www-authenticate"] == "Bearer"
+        problem(api.post("/uploads", headers=headers), 401, "unauthorized")
+    problem(api.get("/models", headers={"Authorization": f"Basic {token}"}), 401, "unauthorized")
+    for path in ("/livez", "/readyz", "/openapi.json"):
+        assert api.get(path).status_code == 200
+    with as_(api, token) as client:
+        assert post(client).status_code == 202
+
+
+def test_another_tenants_panorama_is_as_absent_as_none(
+    api: httpx.Client, api_keys: ApiKeys, store: JobStore
+) -> None:
+    tokens = [api_keys.create(tenant, ("write",))[1] for tenant in ("ada", "bob", "ada")]
+    with as_(api, tokens[0]) as ada, as_(api, tokens[1]) as bob, as_(api, tokens[2]) as her_other:
+        job_id = post(ada).json()["id"]
+        assert store.get(job_id).tenant == "ada"
+        record = store.start(job_id, "worker-1")
+        assert record.token is not None
+        store.fail(job_id, record.token, FAILURE)
+        for method, path in (
+            ("GET", ""),
+            ("GET", "/image"),
+            ("GET", "/events"),
+            ("POST", "/cancel"),
+            ("DELETE", ""),
+        ):
+            answer = bob.request(method, f"/panoramas/{job_id}{path}")
+            problem(answer, 404, "not_found")
+        assert bob.get("/panoramas").json()["items"] == []
+        assert her_other.get(f"/panoramas/{job_id}").status_code == 200
+        key = bob.post("/uploads").json()["key"]
+        assert key.startswith("bob/")
+        body = {"prompt": "a hill", "anchor_image": {"key": key}}
+        (error,) = problem(ada.post("/panoramas", json=body), 422, "invalid_params")["errors"]
+        assert error["legal"] == "keys that begin with ada/"
+
+
+def test_idempotency_keys_belong_to_the_api_key(api: httpx.Client, api_keys: ApiKeys) -> None:
+    tokens = [api_keys.create("ada", ("write",))[1] for _ in range(2)]
+    made = set()
+    for token in (*tokens, *tokens):
+        with as_(api, token) as client:
+            made.add(post(client, **{"Idempotency-Key": "order-7"}).json()["id"])
+    assert len(made) == 2
+
+
+@pytest.mark.parametrize(
+    ("scopes", "reads", "writes"),
+    [(("read",), True, False), (("write",), True, True), (("admin",), True, True)],
+)
+def test_scopes(
+    api: httpx.Client,
+    api_keys: ApiKeys,
+    scopes: tuple[Scope, ...],
+    reads: bool,
+    writes: bool,
+) -> None:
+    _, token = api_keys.create("ada", scopes)
+    with as_(api, token) as client:
+        assert (client.get("/panoramas").status_code == 200) is reads
+        answer = post(client)
+        if writes:
+            assert answer.status_code == 202
+        else:
+            assert "write" in problem(answer, 403, "forbidden")["detail"]
+            problem(client.delete("/panoramas/x"), 403, "forbidden")
+
+
+def test_a_revoked_key_lets_nobody_in(api: httpx.Client, api_keys: ApiKeys) -> None:
+    first, first_token = api_keys.create("ada", ("write",))
+    _, second_token = api_keys.create("ada", ("write",))
+    api_keys.revoke(first.id)
+    with as_(api, first_token) as client:
+        problem(client.get("/panoramas"), 401, "unauthorized")
+    with as_(api, second_token) as client:
+        assert client.get("/panoramas").status_code == 200
+    with pytest.raises(NoSuchKey):
+        api_keys.revoke(first.id)
+
+
+def test_redis_holds_no_secret_and_no_log_does(
+    api: httpx.Client, api_keys: ApiKeys, redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, token = api_keys.create("ada", ("write",))
+    secret = token[-43:]
+    with caplog.at_level(logging.DEBUG), as_(api, token) as client:
+        assert post(client).status_code == 202
+    assert secret.encode() not in b"".join(redis.hvals(keys.API_KEYS))  # type: ignore[arg-type]
+    assert secret not in caplog.text
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.4", "example.org", ""])
+def test_beyond_loopback_the_api_needs_keys(host: str, api_keys: ApiKeys) -> None:
+    settings = Settings(host=host)
+    with pytest.raises(UnsafeBind, match="panoweave keys create"):
+        check_bind(settings, api_keys)
+    api_keys.create("ada", ("read",))
+    check_bind(settings, api_keys)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+def test_loopback_needs_none(host: str, api_keys: ApiKeys) -> None:
+    check_bind(Settings(host=host), api_keys)
+
+
+def test_beyond_loopback_the_last_keys_end_opens_nothing(
+    settings: Settings, api_keys: ApiKeys
+) -> None:
+    """Bound to all addresses, here reached through one of them."""
+    key, token = api_keys.create("ada", ("write",))
+    with serving(settings.model_copy(update={"host": "0.0.0.0"})) as api:
+        with as_(api, token) as client:
+            assert client.get("/panoramas").status_code == 200
+        api_keys.revoke(key.id)
+        problem(api.get("/panoramas"), 401, "unauthorized")

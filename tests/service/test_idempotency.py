@@ -1,0 +1,117 @@
+"""A POST that is sent several times."""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+from redis import Redis
+
+from core.jobs import keys
+from core.jobs.idempotency import Idempotency, OtherRequest, StillInFlight
+from core.jobs.queue import Queue
+from core.jobs.record import DEFAULT_TENANT
+from core.jobs.store import JobStore
+from tests.service.checks import at_fault, problem
+
+
+def post(api: httpx.Client, key: str, **fields: object) -> httpx.Response:
+    body = {"prompt": "a hill", **fields}
+    return api.post("/panoramas", json=body, headers={"Idempotency-Key": key})
+
+
+def count(store: JobStore) -> int:
+    return len(store.list(DEFAULT_TENANT, None, 100, None).records)
+
+
+def test_a_hundred_equal_posts_at_once_make_one_job(
+    api: httpx.Client, store: JobStore, queue: Queue
+) -> None:
+    with ThreadPoolExecutor(100) as pool:
+        answers = list(pool.map(lambda _: post(api, "order-7"), range(100)))
+    assert Counter(answer.status_code for answer in answers) == {202: 100}
+    assert len({answer.content for answer in answers}) == 1
+    assert len({answer.headers["location"] for answer in answers}) == 1
+    assert (count(store), queue.depth()) == (1, 1)
+    replayed = Counter(answer.headers.get("idempotency-replayed") for answer in answers)
+    assert replayed == {None: 1, "true": 99}
+
+
+def test_the_answer_stays_what_it_was(api: httpx.Client, store: JobStore) -> None:
+    first = post(api, "order-7", metadata={"a": 1, "b": 2})
+    store.start(first.json()["id"], "worker-1")
+    respelt = b'{ "metadata": {"b": 2, "a": 1},  "prompt": "a hill" }'
+    headers = {"Idempotency-Key": "order-7", "Content-Type": "application/json"}
+    again = api.post("/panoramas", content=respelt, headers=headers)
+    assert (again.status_code, again.content) == (202, first.content)
+    assert count(store) == 1
+
+
+def test_another_body_is_refused(api: httpx.Client, store: JobStore) -> None:
+    post(api, "order-7")
+    problem(post(api, "order-7", seed=1), 422, "idempotency_key_reused")
+    assert count(store) == 1
+    assert post(api, "order-8", seed=1).status_code == 202
+
+
+def test_without_a_key_every_post_is_a_new_one(api: httpx.Client, store: JobStore) -> None:
+    for _ in range(2):
+        assert api.post("/panoramas", json={"prompt": "a hill"}).status_code == 202
+    assert count(store) == 2
+
+
+def test_a_refused_request_does_not_use_its_key_up(api: httpx.Client, store: JobStore) -> None:
+    assert at_fault(post(api, "order-7", width=130))["field"] == "width"
+    assert post(api, "order-7", width=256).status_code == 202
+    assert count(store) == 1
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "two words"])
+def test_a_key_is_text_without_spaces(api: httpx.Client, store: JobStore, key: str) -> None:
+    told = at_fault(post(api, key))
+    assert told["field"] == "idempotency-key"
+    assert count(store) == 0
+
+
+def test_while_the_first_is_carried_out_others_are_told_to_wait(
+    api: httpx.Client, redis: Redis, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.once._WAIT_S", 0.1)
+    monkeypatch.setattr("service.once._fingerprint", lambda _: "the same")
+    Idempotency(redis).begin(DEFAULT_TENANT, "order-7", "the same", "pano_1")
+    answer = post(api, "order-7")
+    problem(answer, 409, "idempotency_key_in_flight")
+    assert int(answer.headers["retry-after"]) > 0
+    assert count(store) == 0
+
+
+def test_what_a_dead_process_began_is_ended_by_the_next(
+    api: httpx.Client, redis: Redis, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the id of the job that it may have made: it is not made twice."""
+    monkeypatch.setattr("core.jobs.idempotency._LEASE_MS", 50)
+    monkeypatch.setattr("service.once._fingerprint", lambda _: "the same")
+    made = api.post("/panoramas", json={"prompt": "a hill"}).json()
+    Idempotency(redis).begin(DEFAULT_TENANT, "order-7", "the same", made["id"])
+    answer = post(api, "order-7")
+    assert answer.status_code == 202
+    assert answer.json() == made
+    assert count(store) == 1
+
+
+def test_keys_belong_to_their_owners_and_are_kept_for_a_day(redis: Redis) -> None:
+    known = Idempotency(redis)
+    assert known.begin("ada", "order-7", "one", "pano_1").job_id == "pano_1"
+    assert known.begin("bob", "order-7", "two", "pano_2").job_id == "pano_2"
+    with pytest.raises(StillInFlight):
+        known.begin("ada", "order-7", "one", "pano_3")
+    with pytest.raises(OtherRequest):
+        known.begin("ada", "order-7", "two", "pano_3")
+    known.finish("ada", "order-7", "done")
+    assert known.begin("ada", "order-7", "one", "pano_3").answer == "done"
+    for key in redis.scan_iter(keys.idempotency("*", "*")):
+        assert 86_390 < redis.ttl(key) <= 86_400
+    known.forget("ada", "order-7")
+    assert known.begin("ada", "order-7", "two", "pano_4").job_id == "pano_4"
