@@ -60,7 +60,8 @@ def test_render_takes_a_whole_request_from_a_file(
     )
     assert done.returncode == 0, done.stderr
     assert "192 x 64 px, seed 7" in done.stdout
-    assert Image.open(tmp_path / "x.webp").format == "WEBP"
+    with Image.open(tmp_path / "x.webp") as made:
+        assert made.format == "WEBP"
 
 
 @pytest.mark.parametrize(
