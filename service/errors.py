@@ -9,6 +9,7 @@
     ├── MethodNotAllowed       405  method_not_allowed
     ├── NotEnded               409  not_ended
     ├── NotSucceeded           409  not_succeeded
+    ├── NothingToSee           409  no_preview
     ├── StillBusy              409  idempotency_key_in_flight
     ├── BodyTooLarge           413  body_too_large
     ├── UnsupportedMediaType   415  unsupported_media_type
@@ -142,6 +143,13 @@ class NotEnded(ServiceError):
 
 class NotSucceeded(ServiceError):
     status, code, title = 409, "not_succeeded", "There is no finished picture"
+
+
+class NothingToSee(ServiceError):
+    status, code, title = 409, "no_preview", "There is no preview"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"Retry-After": "2"})
 
 
 class StillBusy(ServiceError):

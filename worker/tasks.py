@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from core.diffusion.errors import DiffusionError
+from core.diffusion.pipeline import StepReport
 from core.images import image_inputs, read_image
 from core.jobs.failures import (
     FailureCode,
@@ -30,6 +31,7 @@ from core.traits import InvalidParams
 from worker.artifacts import upload
 from worker.attempt import UPLOADING, Attempt, Cancelled, Preempted, Superseded
 from worker.maker import Maker
+from worker.preview import Previews
 
 log = logging.getLogger(__name__)
 
@@ -79,9 +81,15 @@ def run_attempt(workshop: Workshop, record: JobRecord) -> JobRecord | None:
         token = attempt.token
         try:
             images = fetch_images(workshop.objects, record.params)
-            panorama = workshop.maker.make(record.params, images, attempt.on_step)
-            attempt.enter(UPLOADING)
-            result = upload(workshop.objects, record, panorama, attempt.check)
+            with Previews(workshop.objects, record, workshop.maker.pipeline) as previews:
+
+                def on_step(report: StepReport) -> None:
+                    previews.show(report)
+                    attempt.on_step(report)
+
+                panorama = workshop.maker.make(record.params, images, on_step)
+                attempt.enter(UPLOADING)
+                result = upload(workshop.objects, record, panorama, attempt.check)
             ended = commit(attempt, lambda: store.succeed(job_id, token, result))
         except Cancelled:
             ended = commit(attempt, lambda: store.cancelled(job_id, token))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from itertools import product
 from typing import Any, Final
 
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
 
 # A canvas of up to so many windows is decoded at once, a larger one in tiles of this area, so
 # that memory does not grow with the picture.
@@ -42,6 +44,14 @@ def tile_windows(window_px: int, is_sparing: bool) -> int:
     if is_sparing:
         return _LEAST_TILE_WINDOWS
     return min(TILE_WINDOWS, max(_LEAST_TILE_WINDOWS, _TILE_PX // window_px**2))
+
+
+def shrink(latents: Tensor, window: int) -> Tensor:
+    """Latents (1, C, h, w) of about a window's area at the most: a rough, small picture's."""
+    area = latents.shape[-2] * latents.shape[-1]
+    scale = min(1.0, window / math.sqrt(area))
+    height, width = (max(1, round(side * scale)) for side in latents.shape[-2:])
+    return adaptive_avg_pool2d(latents, (height, width))
 
 
 def decode_canvas(vae: Any, latents: Tensor, window: int, tile: int = TILE_WINDOWS) -> Tensor:

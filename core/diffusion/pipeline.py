@@ -17,7 +17,15 @@ from torch import Tensor
 
 from core.diffusion.coherence import Coherence, CoherenceMeter
 from core.diffusion.control import control_by
-from core.diffusion.decode import decode_canvas, decode_ring, from_pil, tile_windows, to_pil
+from core.diffusion.decode import (
+    decode,
+    decode_canvas,
+    decode_ring,
+    from_pil,
+    shrink,
+    tile_windows,
+    to_pil,
+)
 from core.diffusion.denoise import Denoiser
 from core.diffusion.errors import CheckpointError
 from core.diffusion.extend import keep
@@ -56,6 +64,7 @@ class StepReport:
     step: int  # from 1
     total_steps: int
     latents: Tensor  # (1, C, H/f, W/f), as merged at the end of the step
+    foreseen: Tensor  # the same, clean: the predicted original sample of the step's beginning
 
 
 OnStep = Callable[[StepReport], None]
@@ -281,9 +290,11 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             windows, known = synchronizer.synchronize(windows, grid, anchor, step)  # SyncDiffusion
             predictions = denoiser.predict_all(windows, grid.corners, step, known)
             predictions = layout.blend(predictions, windows, grid, step)  # regions' prompts
-            latents = sampler.step(grid.merge(windows), step, grid.merge(predictions))
+            canvas, prediction = grid.merge(windows), grid.merge(predictions)
+            latents = sampler.step(canvas, step, prediction)
             if on_step:
-                on_step(StepReport(step.index + 1, params.steps, latents))
+                foreseen = sampler.foresee(canvas, step, prediction)
+                on_step(StepReport(step.index + 1, params.steps, latents, foreseen))
         return kept.finish(latents)
 
     def _pictures(
@@ -317,6 +328,14 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
 
     def _decoder(self, params: ResolvedParams) -> Any:
         return self.tiny_decoder if params.sync.decoder == "tiny" else self.vae
+
+    @torch.no_grad()
+    def preview(self, foreseen: Tensor) -> Image.Image:
+        """A small picture of clean latents (1, C, H/f, W/f), at little cost."""
+        decoder, latents = self.tiny_decoder, foreseen
+        if decoder is None:
+            decoder, latents = self.vae, shrink(foreseen, self.traits.window_latents)
+        return to_pil(decode(decoder, latents)[0].float())
 
     def measure(self, image: Image.Image) -> Coherence | None:
         return self.meter.measure(image, self.traits.window_px) if self.meter else None

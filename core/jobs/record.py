@@ -60,6 +60,7 @@ class ObjectKeys(_Part):
     image: str
     preview: str
     metadata: str
+    foreseen: str = ""  # while it is made; none in records of an earlier version
 
     @classmethod
     def of(cls, tenant: str, job_id: str, attempt: int, image_format: FormatName) -> Self:
@@ -68,6 +69,7 @@ class ObjectKeys(_Part):
             image=f"{folder}/panorama.{image_format}",
             preview=f"{folder}/preview.jpg",
             metadata=f"{folder}/metadata.json",
+            foreseen=f"{folder}/foreseen.jpg",
         )
 
 

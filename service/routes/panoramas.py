@@ -1,6 +1,6 @@
 """Panoramas: ask for one, look at it, list them, call one off, fetch the picture.
 
-Retry, preview and deliveries join here.
+Retry and deliveries join here.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from service.errors import (
     MalformedJson,
     NoSuchPanorama,
     NotEnded,
+    NothingToSee,
     NotReady,
     NotSucceeded,
     ObjectsAway,
@@ -168,6 +169,25 @@ def image(job_id: str, context: InContext, tenant: Tenant) -> RedirectResponse:
         raise NotSucceeded(f"This panorama is {record.status}.")
     name = image_name(record.id, record.result)
     url = context.objects.presign(record.result.keys.image, name)
+    return RedirectResponse(url, headers={"Cache-Control": "no-store"})
+
+
+@router.get(
+    "/{job_id}/preview",
+    status_code=status.HTTP_307_TEMPORARY_REDIRECT,
+    response_class=RedirectResponse,
+    responses=refusals(NoSuchPanorama, NothingToSee, RedisAway, ObjectsAway),
+)
+def preview(job_id: str, context: InContext, tenant: Tenant) -> RedirectResponse:
+    """A small JPEG: while it is made, of the panorama as it is foreseen, anew every few seconds."""
+    record = find(context, job_id, tenant)
+    key = record.result.keys.preview if record.result else record.keys.foreseen
+    is_there = record.result or (
+        record.status is Status.RUNNING and context.objects.exists(record.keys.foreseen)
+    )
+    if not is_there:
+        raise NothingToSee(f"This panorama is {record.status}, and there is nothing to see of it.")
+    url = context.objects.presign(key, f"{record.id}-preview.jpg")
     return RedirectResponse(url, headers={"Cache-Control": "no-store"})
 
 

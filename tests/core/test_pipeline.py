@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from diffusers import (
@@ -12,6 +13,7 @@ from diffusers import (
     UNet2DConditionModel,
     UniPCMultistepScheduler,
 )
+from PIL import Image
 
 from core.diffusion.checkpoints import load_pipeline, resolve_checkpoint
 from core.diffusion.coherence import CoherenceMeter
@@ -24,6 +26,7 @@ from core.diffusion.errors import (
 from core.diffusion.perceptual import Embedding, PerceptualLoss
 from core.diffusion.perceptual_weights import load_stlpips_style
 from core.diffusion.pipeline import StepReport, SyncDiffusionPipeline
+from core.embedded import WEIGHTS
 from core.params import PanoramaParams, SyncParams
 from core.traits import InvalidParams
 from tests.core import tiny
@@ -67,6 +70,27 @@ def test_reports_every_step(pipeline: SyncDiffusionPipeline) -> None:
     assert reports[0].latents.shape == (1, 4, 8, 16)
 
 
+@pytest.mark.parametrize("has_tiny_decoder", [True, False])
+def test_a_step_can_be_looked_at(has_tiny_decoder: bool) -> None:
+    """What is foreseen at the last step is the picture, small; at the first one it is not yet."""
+    made = load_pipeline(str(WEIGHTS), perceptual="stlpips-alex", device="cpu")
+    if not has_tiny_decoder:
+        made.tiny_decoder = None
+    previews: list[Image.Image] = []
+    params = PanoramaParams(
+        prompt="a lake", seed=1, width=384, steps=8, sync=SyncParams(weight=0, decoder="full")
+    )
+    panorama = made(params, on_step=lambda report: previews.append(made.preview(report.foreseen)))
+
+    def difference(preview: Image.Image) -> float:
+        sides = [np.asarray(image.resize((48, 16)), float) for image in (preview, panorama.image)]
+        return float(np.abs(sides[0] - sides[1]).mean())
+
+    assert previews[-1].width < panorama.image.width
+    assert difference(previews[-1]) < 10
+    assert difference(previews[0]) > 2 * difference(previews[-1])
+
+
 def test_the_callback_can_stop_it(pipeline: SyncDiffusionPipeline) -> None:
     class Stop(BaseException):
         pass
@@ -106,7 +130,7 @@ def test_sparing_memory_keeps_less_and_changes_nothing(pipeline: SyncDiffusionPi
     pipeline.spare_memory()
     spared, less = made()
     assert spared == picture
-    assert less < 0.7 * kept
+    assert less < 0.8 * kept
 
 
 def test_impossible_size_is_refused(pipeline: SyncDiffusionPipeline) -> None:

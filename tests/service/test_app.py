@@ -70,6 +70,7 @@ def test_the_contract_is_published_whole(bare_api: httpx.Client) -> None:
         "/panoramas/{job_id}/cancel",
         "/panoramas/{job_id}/events",
         "/panoramas/{job_id}/image",
+        "/panoramas/{job_id}/preview",
         "/uploads",
         "/models",
         "/livez",

@@ -136,6 +136,23 @@ def test_the_image_is_a_redirect_to_a_fresh_link(
     assert api.get(f"/panoramas/{job_id}/image", follow_redirects=True).content == PICTURE
 
 
+def test_the_preview_is_what_there_is_to_see(
+    api: httpx.Client, store: JobStore, objects: ObjectStore
+) -> None:
+    job_id = post(api)
+    path = f"/panoramas/{job_id}/preview"
+    problem(api.get(path), 409, "no_preview")
+    record, token = start(store, job_id)
+    answer = api.get(path)
+    problem(answer, 409, "no_preview")
+    assert int(answer.headers["retry-after"]) > 0
+    for body, key in ((b"foreseen", record.keys.foreseen), (b"made", record.keys.preview)):
+        objects.put(key, body, "image/jpeg", hashlib.sha256(body).hexdigest())
+    assert api.get(path, follow_redirects=True).content == b"foreseen"
+    store.succeed(job_id, token, result_of(record))
+    assert api.get(path, follow_redirects=True).content == b"made"
+
+
 def test_a_failed_panorama_says_why(api: httpx.Client, store: JobStore) -> None:
     job_id = post(api)
     _, token = start(store, job_id)

@@ -1,0 +1,64 @@
+"""What can be seen of a panorama while it is made."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable
+
+import pytest
+import torch
+from PIL import Image
+
+from core.diffusion.pipeline import StepReport, SyncDiffusionPipeline
+from core.jobs.objects import ObjectStore
+from core.jobs.record import JobRecord, Status
+from core.jobs.settings import Settings
+from worker.attempt import Attempt
+from worker.preview import Previews
+from worker.tasks import Workshop, run_attempt
+
+Post = Callable[..., JobRecord]
+
+
+def test_it_is_seen_while_it_is_made_and_gone_afterwards(
+    workshop: Workshop, post: Post, objects: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.preview.EVERY_S", 0)
+    seen: list[Image.Image] = []
+    on_step = Attempt.on_step
+
+    def look(self: Attempt, report: StepReport) -> None:
+        key = self.record.keys.foreseen
+        deadline = time.monotonic() + 5
+        while not objects.exists(key) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        seen.append(Image.open(io.BytesIO(objects.get(key))))
+        on_step(self, report)
+
+    monkeypatch.setattr(Attempt, "on_step", look)
+    record = workshop.store.start(post().id, "worker-1")
+    ended = run_attempt(workshop, record)
+    assert ended is not None
+    assert ended.status is Status.SUCCEEDED
+    assert len(seen) == 5
+    assert {(image.format, round(image.width / image.height)) for image in seen} == {("JPEG", 2)}
+    assert not objects.exists(record.keys.foreseen)
+
+
+def test_a_store_that_is_away_slows_no_step(
+    settings: Settings,
+    post: Post,
+    pipeline: SyncDiffusionPipeline,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("worker.preview.EVERY_S", 0)
+    monkeypatch.setattr("worker.preview._LAST_WAIT_S", 0.1)
+    away = ObjectStore(settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:1"}))
+    latents = torch.randn(1, 4, 8, 16)
+    begun = time.monotonic()
+    with Previews(away, post(), pipeline) as previews:
+        for step in range(1, 6):
+            previews.show(StepReport(step, 5, latents, latents))
+    assert time.monotonic() - begun < 2
+    away.close()

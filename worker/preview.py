@@ -1,0 +1,74 @@
+"""The foreseen panorama, to be looked at while it is made."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from contextlib import suppress
+from types import TracebackType
+from typing import Final, Self
+
+from PIL import Image
+
+from core.diffusion.pipeline import StepReport, SyncDiffusionPipeline
+from core.jobs.failures import ObjectStoreError
+from core.jobs.objects import ObjectStore
+from core.jobs.record import JobRecord
+from worker.files import encode_preview
+
+log = logging.getLogger(__name__)
+
+EVERY_S: Final = 3.0
+_LAST_WAIT_S: Final = 2.0
+
+
+class Previews:
+    """Stores one now and then, and removes it in the end. No reason ever to wait, or to fail."""
+
+    def __init__(
+        self, objects: ObjectStore, record: JobRecord, pipeline: SyncDiffusionPipeline
+    ) -> None:
+        self._objects = objects
+        self._key = record.keys.foreseen
+        self._pipeline = pipeline
+        self._next = time.monotonic() + EVERY_S
+        self._storing: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._storing is None:
+            return
+        self._storing.join(_LAST_WAIT_S)
+        removing = threading.Thread(target=self._remove, daemon=True)
+        removing.start()
+        removing.join(_LAST_WAIT_S)
+
+    def show(self, report: StepReport) -> None:
+        """After each step."""
+        if time.monotonic() < self._next or (self._storing and self._storing.is_alive()):
+            return
+        image = self._pipeline.preview(report.foreseen)
+        # A store that is slow, or away, slows no step.
+        self._storing = threading.Thread(target=self._store, args=(image,), daemon=True)
+        self._storing.start()
+        self._next = time.monotonic() + EVERY_S
+
+    def _store(self, image: Image.Image) -> None:
+        body = encode_preview(image)
+        try:
+            self._objects.put(self._key, body, "image/jpeg", hashlib.sha256(body).hexdigest())
+        except ObjectStoreError as error:
+            log.info("no preview: %s", error)
+
+    def _remove(self) -> None:
+        with suppress(ObjectStoreError):
+            self._objects.delete_prefix(self._key)
