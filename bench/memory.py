@@ -23,7 +23,7 @@ from bench.sections import machine, parser, publish, table
 from core.diffusion.checkpoints import load_pipeline
 from core.params import PanoramaParams
 
-ROWS = ((2, False), (1, False), (2, True), (1, True))  # windows at once, sparing
+ROWS = ((2, False), (1, False), (1, True))  # windows at once, sparing
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Final, NamedTuple
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from core.jobs.api_keys import ApiKeys, Scope
+from core.jobs.api_keys import ApiKey, ApiKeys, Scope
 from core.jobs.record import DEFAULT_TENANT
 from core.jobs.settings import Settings
 from service.context import InContext
@@ -47,26 +47,42 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _caller(
-    request: Request,
+def _key(
     context: InContext,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-) -> Caller:
+) -> ApiKey | None:
+    """None: whoever asks may, since there are no keys yet."""
     if credentials is None:
         # Were the last key revoked, an API that is open to others would stay closed to them.
         if is_loopback(context.settings.host) and not context.api_keys.any():
-            return Caller(DEFAULT_TENANT, DEFAULT_TENANT)
+            return None
         raise Unauthorized("Send Authorization: Bearer and an API key.")
     key = context.api_keys.find(credentials.credentials)
     if key is None:
         raise Unauthorized("This API key is not known, or was revoked.")
-    scope: Scope = "read" if request.method in _READING else "write"
-    if not key.may(scope):
-        raise Forbidden(f"This API key lacks the scope {scope}.")
+    return key
+
+
+def _caller(request: Request, key: Annotated[ApiKey | None, Depends(_key)]) -> Caller:
+    if key is None:
+        return Caller(DEFAULT_TENANT, DEFAULT_TENANT)
+    _require(key, "read" if request.method in _READING else "write")
     return Caller(key.tenant, key.id)
 
 
+def _operator(key: Annotated[ApiKey | None, Depends(_key)]) -> None:
+    """For what concerns all tenants."""
+    if key is not None:
+        _require(key, "admin")
+
+
+def _require(key: ApiKey, scope: Scope) -> None:
+    if not key.may(scope):
+        raise Forbidden(f"This API key lacks the scope {scope}.")
+
+
 InCaller = Annotated[Caller, Depends(_caller)]
+ForOperators = Depends(_operator)
 
 
 def _tenant(caller: InCaller) -> str:

@@ -125,5 +125,20 @@ class ModelList(_View):
     items: list[ModelView]
 
 
+class WorkerView(_View):
+    name: str
+    model: str
+    state: Literal["loading", "ready", "failed"]
+    detail: str
+
+
+class StatusView(_View):
+    queued: int = Field(description="Panoramas that wait, of all tenants.")
+    running: int = Field(description="Panoramas that are being made.")
+    workers: list[WorkerView] = Field(description="Those that live.")
+    models: list[ModelView]
+    s3: Literal["ok", "away"]
+
+
 class Health(_View):
     status: Literal["alive", "ready"]

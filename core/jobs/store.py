@@ -37,6 +37,11 @@ class Page(NamedTuple):
     next_cursor: str | None
 
 
+class Counts(NamedTuple):
+    queued: int
+    running: int
+
+
 class LostJob(NamedTuple):
     id: str
     token: str
@@ -151,6 +156,15 @@ class JobStore:
         to a job that has beaten or moved since `lost()`."""
         failure = Failure.of(FailureCode.WORKER_LOST, attempts=self._max_attempts)
         return self._move("expire", lost.id, lost.token, failure)
+
+    def counts(self) -> Counts:
+        """Of all tenants."""
+        with redis_away_is_store_unavailable():
+            pipeline = self._redis.pipeline()
+            pipeline.zcard(keys.QUEUED)
+            pipeline.zcard(keys.LEASES)
+            queued, running = pipeline.execute()
+        return Counts(queued, running)
 
     def typical_run_s(self) -> float | None:
         """Median run time of the last successful jobs; None before the first."""

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from fastapi import APIRouter
 
+from core.jobs import models
 from core.jobs.connection import redis_away_is_store_unavailable
+from core.jobs.failures import ObjectStoreError
+from service.auth import ForOperators
 from service.context import InContext
 from service.errors import RedisAway
 from service.openapi import refusals
-from service.schemas import Health
+from service.schemas import Health, StatusView, WorkerView
+from service.views import model_views
 
 router = APIRouter(tags=["health"])
 
@@ -17,6 +23,29 @@ router = APIRouter(tags=["health"])
 async def live() -> Health:
     """Depends on nothing: a restart would not bring Redis back."""
     return Health(status="alive")
+
+
+@router.get("/status", responses=refusals(RedisAway), dependencies=[ForOperators])
+def status(context: InContext) -> StatusView:
+    """What waits, what runs, who works, and whether the bucket can be reached. For operators: of
+    all tenants, with a key of scope `admin`."""
+    try:
+        context.objects.check()
+    except ObjectStoreError:
+        s3: Literal["ok", "away"] = "away"
+    else:
+        s3 = "ok"
+    counts = context.store.counts()
+    return StatusView(
+        queued=counts.queued,
+        running=counts.running,
+        workers=[
+            WorkerView(name=state.worker, model=state.model, state=state.state, detail=state.detail)
+            for state in models.live_workers(context.redis)
+        ],
+        models=model_views(context),
+        s3=s3,
+    )
 
 
 @router.get("/readyz", responses=refusals(RedisAway, needs_key=False))

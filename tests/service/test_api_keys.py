@@ -117,6 +117,13 @@ def test_scopes(
             problem(client.delete("/panoramas/x"), 403, "forbidden")
 
 
+def test_what_concerns_all_tenants_is_for_admins(api: httpx.Client, api_keys: ApiKeys) -> None:
+    for scope, expected in (("write", 403), ("admin", 200)):
+        with as_(api, api_keys.create("ada", (scope,))[1]) as client:  # type: ignore[arg-type]
+            assert client.get("/status").status_code == expected
+    problem(api.get("/status"), 401, "unauthorized")
+
+
 def test_a_revoked_key_lets_nobody_in(api: httpx.Client, api_keys: ApiKeys) -> None:
     first, first_token = api_keys.create("ada", ("write",))
     _, second_token = api_keys.create("ada", ("write",))

@@ -10,7 +10,10 @@ from redis import Redis
 
 from core.jobs import models
 from core.jobs.models import ModelState
-from tests.jobs.samples import TRAITS
+from core.jobs.settings import Settings
+from core.jobs.store import JobStore
+from tests.jobs.samples import TRAITS, new_record
+from tests.service.conftest import serving
 
 
 def test_the_service_imports_nothing_that_makes_pictures() -> None:
@@ -34,6 +37,26 @@ def test_models_are_told_with_their_workers(api: httpx.Client, redis: Redis) -> 
     models.withdraw(redis, "worker-2")
     (model,) = api.get("/models").json()["items"]
     assert (model["state"], model["workers"]) == ("offline", 0)
+
+
+def test_operators_see_what_waits_runs_and_works(
+    api: httpx.Client, redis: Redis, settings: Settings
+) -> None:
+    store = JobStore(redis, settings)
+    for tenant in ("ada", "bob", "bob"):
+        job_id = store.create(new_record(tenant=tenant)).id
+    store.start(job_id, "worker-1")
+    told = api.get("/status").json()
+    assert (told["queued"], told["running"], told["s3"]) == (2, 1, "ok")
+    assert [(worker["name"], worker["state"]) for worker in told["workers"]] == [
+        ("worker-1", "ready")
+    ]
+    assert [model["model"] for model in told["models"]] == ["embedded"]
+
+
+def test_operators_see_that_the_bucket_is_away(settings: Settings, redis: Redis) -> None:  # noqa: ARG001
+    with serving(settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:1"})) as api:
+        assert api.get("/status").json()["s3"] == "away"
 
 
 def test_the_documentation_loads_nothing_from_elsewhere(bare_api: httpx.Client) -> None:
@@ -74,6 +97,7 @@ def test_the_contract_is_published_whole(bare_api: httpx.Client) -> None:
         "/uploads",
         "/models",
         "/livez",
+        "/status",
         "/readyz",
     }
     components = document["components"]["schemas"]
