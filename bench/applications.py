@@ -38,13 +38,13 @@ _SCENE_SUBJECT: Final = Subject("lake", "noon", "clear")
 _SCENE_SEED: Final = 1_002
 
 EXAMPLES: Mapping[str, dict[str, Any]] = {
-    "loop": {"prompt": "a lake", "seed": 11, "loop": True},
+    "loop": {"prompt": "a lake", "seed": 13, "loop": True},
     "regions": {
-        "prompt": "a desert",
-        "seed": 4,
+        "prompt": "a green meadow",
+        "seed": 9,
         "regions": [
-            {"prompt": "a forest", "x": 128, "width": 192},
-            {"prompt": "snowy mountains", "x": 512, "width": 160, "height": 96},
+            {"prompt": "a pine forest", "x": 128, "width": 192},
+            {"prompt": "an autumn forest", "x": 480, "width": 192},
         ],
     },
     "anchor_image": {"prompt": "mountains", "seed": 5, "anchor_image": {"file": PICTURE}},
