@@ -54,7 +54,7 @@ def components(
     torch.manual_seed(0)
     words = tokenizer(folder)
     return {
-        "text_encoder": CLIPTextModel(_text_config(words)),
+        "text_encoder": CLIPTextModel(_text_config(words, layers=1)),
         "unet": unet(sample_size=window_latents),
         "vae": autoencoder(),
         "tokenizer": words,
@@ -66,7 +66,7 @@ def components_xl(folder: Path) -> dict[str, Any]:
     """SDXL's: two text encoders, pooled embeddings, sizes."""
     torch.manual_seed(0)
     words = tokenizer(folder)
-    config = _text_config(words)
+    config = _text_config(words, layers=2)  # what is read is the last but one
     sizes = 6 * _SIZE_CHANNELS
     return {
         "text_encoder": CLIPTextModel(config),
@@ -122,12 +122,12 @@ def controlnet(network: UNet2DConditionModel) -> ControlNetModel:
     return made
 
 
-def _text_config(words: CLIPTokenizer) -> CLIPTextConfig:
+def _text_config(words: CLIPTokenizer, layers: int) -> CLIPTextConfig:
     return CLIPTextConfig(
         vocab_size=len(words),
         hidden_size=16,
         intermediate_size=32,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         num_attention_heads=2,
         max_position_embeddings=16,
         projection_dim=16,

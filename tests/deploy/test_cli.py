@@ -41,7 +41,7 @@ def test_defaults_in_the_help_are_the_parameters_own(cli: Cli) -> None:
         (["a", "-o", "x.png", "--sync-weight", "-1"], "--sync-weight"),
         (["a", "-o", "x.png", "--guidance-scale", "nan"], "--guidance-scale"),
         (["a", "-o", "x.png", "--preset", "best"], "'paper', 'balanced' or 'fast'"),
-        (["a", "-o", "x.jpg"], ".png"),
+        (["a", "-o", "x.gif"], ".png"),
         (["a", "-o", "/no/such/folder/x.png"], "/no/such/folder"),
     ],
 )
