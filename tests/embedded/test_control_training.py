@@ -58,7 +58,7 @@ def test_stop_and_resume_equals_one_run(pipeline: Any, tmp_path: Path) -> None:
     resumed = trained(tmp_path / "parts.pt")
     for name, expected in whole.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], expected, rtol=0, atol=0)
-    assert float(resumed.controlnet_mid_block.weight.abs().max()) > 0
+    assert bool(resumed.controlnet_mid_block.weight.any())
 
 
 def test_the_command_writes_a_controlnet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

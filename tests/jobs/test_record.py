@@ -68,4 +68,4 @@ def test_attempts_share_no_object() -> None:
     second = first.model_copy(update={"attempts": 2})
     assert first.keys.image == f"default/{first.id}/1/panorama.png"
     keys = [*first.keys.model_dump().values(), *second.keys.model_dump().values()]
-    assert len(set(keys)) == 6
+    assert len(set(keys)) == 8
