@@ -17,9 +17,10 @@ from typing import Annotated, Final, NamedTuple
 from fastapi import Header
 from pydantic import BaseModel
 
-from core.jobs.failures import StoreUnavailable
+from core.jobs.failures import ModelNotReady, ObjectStoreError, QueueFull, StoreUnavailable
 from core.jobs.idempotency import Begun, StillInFlight
 from core.jobs.record import new_job_id
+from core.traits import InvalidParams
 from service.context import Context
 
 IdempotencyKey = Annotated[
@@ -55,16 +56,19 @@ def once(
     """
     if key is None:
         return Answer(carry_out(new_job_id()).model_dump_json(), False)
-    begun = _begin(context, owner, key, _fingerprint(request))
+    begun = _begin(context, owner, key, fingerprint(request))
     if begun.answer is not None:
         return Answer(begun.answer, True)
     try:
         body = carry_out(begun.job_id).model_dump_json()
-    except StoreUnavailable:
-        raise  # perhaps it was carried out: whoever asks again makes the same job
-    except Exception:
+    except (InvalidParams, ModelNotReady, QueueFull):
         with suppress(StoreUnavailable):
             context.idempotency.forget(owner, key)
+        raise
+    except (StoreUnavailable, ObjectStoreError):
+        # Perhaps it was carried out: whoever asks again, at once if they like, makes the same job.
+        with suppress(StoreUnavailable):
+            context.idempotency.release(owner, key)
         raise
     with suppress(StoreUnavailable):  # the job is there, and would be found again by its id
         context.idempotency.finish(owner, key, body)
@@ -83,7 +87,7 @@ def _begin(context: Context, owner: str, key: str, fingerprint: str) -> Begun:
             time.sleep(_LOOK_EVERY_S)
 
 
-def _fingerprint(request: BaseModel) -> str:
+def fingerprint(request: BaseModel) -> str:
     """Equal for requests that say the same, however their JSON is spaced and ordered."""
     said = json.dumps(request.model_dump(mode="json", exclude_unset=True), sort_keys=True)
     return hashlib.sha256(said.encode()).hexdigest()

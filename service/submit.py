@@ -42,7 +42,9 @@ def submit(
 
 
 def cancel(context: Context, tenant: str, job_id: str) -> JobRecord:
-    context.store.get(job_id, tenant)
+    record = find(context, job_id, tenant)
+    if record.status in TERMINAL:
+        return record
     record = context.store.request_cancel(job_id)
     if record.status is Status.CANCELLED:
         # Tidiness only: a worker that takes it anyway is refused by the record.

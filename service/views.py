@@ -93,9 +93,13 @@ def _result_view(context: Context, job_id: str, result: Result) -> ResultView:
     signed = context.objects.presign_stable
     return ResultView(
         image_url=signed(result.keys.image, image_name(job_id, result)),
-        preview_url=signed(result.keys.preview, f"{job_id}-preview.jpg"),
+        preview_url=signed(result.keys.preview, preview_name(job_id)),
         **result.model_dump(exclude={"keys"}),
     )
+
+
+def preview_name(job_id: str) -> str:
+    return f"{job_id}-preview.jpg"
 
 
 def image_name(job_id: str, result: Result) -> str:

@@ -3,7 +3,7 @@
 -- KEYS: the request's. ARGV: move, and
 --   begin:  fingerprint of the request, id for its job, lease in ms, ttl in s
 --   finish: answer, ttl in s
---   forget: (nothing)
+--   release, forget: (nothing)
 -- 'begin' answers {outcome, text}; outcome: begin (text: the job's id) | answered (text: the
 -- answer) | in_flight | mismatch. A begun request whose process died is begun again, with the id
 -- of the job that it may have made, once its lease has passed.
@@ -15,6 +15,11 @@ if move == 'finish' then
   redis.call('HSET', key, 'answer', ARGV[2])
   redis.call('EXPIRE', key, ARGV[3])
   return {'finished', ''}
+end
+
+if move == 'release' then
+  if redis.call('EXISTS', key) == 1 then redis.call('HSET', key, 'leased_until', 0) end
+  return {'released', ''}
 end
 
 if move == 'forget' then

@@ -61,6 +61,10 @@ class Idempotency:
         """From now on the request is answered so."""
         self._call(owner, key, "finish", answer, _TTL_S)
 
+    def release(self, owner: str, key: str) -> None:
+        """It came to no answer: the same request may be carried out again, for the same job."""
+        self._call(owner, key, "release")
+
     def forget(self, owner: str, key: str) -> None:
         """Nothing came of it: the next request with this key is the first."""
         self._call(owner, key, "forget")

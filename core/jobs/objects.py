@@ -100,10 +100,14 @@ class ObjectStore:
             )
             return [found["Key"] for page in pages for found in page.get("Contents", [])]
 
+    def delete(self, key: str) -> None:
+        """One that is not there is deleted already."""
+        with _errors_name(key):
+            self._client.delete_object(Bucket=self._bucket, Key=key)
+
     def delete_prefix(self, prefix: str) -> None:
         for key in self.list(prefix):
-            with _errors_name(key):
-                self._client.delete_object(Bucket=self._bucket, Key=key)
+            self.delete(key)
 
     def ensure_bucket(self) -> None:
         with _errors_name(self._bucket):

@@ -39,7 +39,7 @@ from service.find import find
 from service.once import IdempotencyKey, once
 from service.openapi import refusals
 from service.schemas import PanoramaPage, PanoramaRequest, PanoramaView
-from service.views import image_name, panorama_views
+from service.views import image_name, panorama_views, preview_name
 
 router = APIRouter(prefix="/panoramas", tags=["panoramas"])
 
@@ -168,8 +168,7 @@ def image(job_id: str, context: InContext, tenant: Tenant) -> RedirectResponse:
     if record.result is None:
         raise NotSucceeded(f"This panorama is {record.status}.")
     name = image_name(record.id, record.result)
-    url = context.objects.presign(record.result.keys.image, name)
-    return RedirectResponse(url, headers={"Cache-Control": "no-store"})
+    return _redirect(context, record.result.keys.image, name)
 
 
 @router.get(
@@ -181,13 +180,16 @@ def image(job_id: str, context: InContext, tenant: Tenant) -> RedirectResponse:
 def preview(job_id: str, context: InContext, tenant: Tenant) -> RedirectResponse:
     """A small JPEG: while it is made, of the panorama as it is foreseen, anew every few seconds."""
     record = find(context, job_id, tenant)
-    key = record.result.keys.preview if record.result else record.keys.foreseen
-    is_there = record.result or (
-        record.status is Status.RUNNING and context.objects.exists(record.keys.foreseen)
-    )
-    if not is_there:
-        raise NothingToSee(f"This panorama is {record.status}, and there is nothing to see of it.")
-    url = context.objects.presign(key, f"{record.id}-preview.jpg")
+    if record.result:
+        return _redirect(context, record.result.keys.preview, preview_name(record.id))
+    foreseen = record.keys.foreseen
+    if record.status is Status.RUNNING and context.objects.exists(foreseen):
+        return _redirect(context, foreseen, preview_name(record.id))
+    raise NothingToSee(f"This panorama is {record.status}, and there is nothing to see of it.")
+
+
+def _redirect(context: Context, key: str, filename: str) -> RedirectResponse:
+    url = context.objects.presign(key, filename)
     return RedirectResponse(url, headers={"Cache-Control": "no-store"})
 
 

@@ -52,9 +52,8 @@ def bare_api(server: httpx.Client, redis: Redis) -> httpx.Client:  # noqa: ARG00
     return server
 
 
-@pytest.fixture
-def api(bare_api: httpx.Client, redis: Redis) -> httpx.Client:
-    """The API, with a worker that holds the model."""
+def publish_model(redis: Redis) -> None:
+    """As a worker that holds it does."""
     models.publish(
         redis,
         ModelState(
@@ -65,6 +64,12 @@ def api(bare_api: httpx.Client, redis: Redis) -> httpx.Client:
             worker="worker-1",
         ),
     )
+
+
+@pytest.fixture
+def api(bare_api: httpx.Client, redis: Redis) -> httpx.Client:
+    """The API, with a worker that holds the model."""
+    publish_model(redis)
     return bare_api
 
 

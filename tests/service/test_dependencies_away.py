@@ -11,17 +11,15 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from core.jobs import keys, models
+from core.jobs import keys
 from core.jobs.connection import connect
-from core.jobs.models import ModelState
 from core.jobs.queue import Queue
 from core.jobs.record import JobRecord
 from core.jobs.settings import Settings
 from core.jobs.store import JobStore
 from deploy.local.servers import RedisServer
-from tests.jobs.samples import TRAITS
 from tests.service.checks import problem
-from tests.service.conftest import serving
+from tests.service.conftest import publish_model, serving
 
 
 @pytest.fixture
@@ -30,18 +28,9 @@ def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
         yield server
 
 
-def publish_model(server: RedisServer) -> None:
+def publish_in(server: RedisServer) -> None:
     with Redis.from_url(server.url) as redis:
-        models.publish(
-            redis,
-            ModelState(
-                model="embedded",
-                state="ready",
-                traits=TRAITS,
-                perceptual="stlpips-alex",
-                worker="worker-1",
-            ),
-        )
+        publish_model(redis)
 
 
 def test_before_a_worker_has_come_the_model_is_not_ready(bare_api: httpx.Client) -> None:
@@ -52,7 +41,7 @@ def test_before_a_worker_has_come_the_model_is_not_ready(bare_api: httpx.Client)
 
 
 def test_redis_goes_and_comes_back(own_redis: RedisServer, settings: Settings) -> None:
-    publish_model(own_redis)
+    publish_in(own_redis)
     here = settings.model_copy(update={"redis_url": SecretStr(own_redis.url)})
     with serving(here) as api:
         job_id = api.post("/panoramas", json={"prompt": "a hill"}).json()["id"]
@@ -97,7 +86,7 @@ def test_a_redis_that_hangs_is_not_waited_for(own_redis: RedisServer, settings: 
 
 
 def test_a_full_redis_takes_no_half_made_job(own_redis: RedisServer, settings: Settings) -> None:
-    publish_model(own_redis)
+    publish_in(own_redis)
     here = settings.model_copy(update={"redis_url": SecretStr(own_redis.url)})
     with serving(here) as api, Redis.from_url(own_redis.url) as redis:
         redis.config_set("maxmemory", 1)
@@ -111,7 +100,7 @@ def test_a_job_that_was_recorded_but_not_enqueued_is_accepted_and_found_again(
     own_redis: RedisServer, settings: Settings
 ) -> None:
     """The API's Redis user may run the record's script but push to no list."""
-    publish_model(own_redis)
+    publish_in(own_redis)
     with Redis.from_url(own_redis.url) as redis:
         redis.acl_setuser(
             "api", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-rpush"]
@@ -145,7 +134,7 @@ def test_redis_dies_between_record_and_queue(
     own_redis: RedisServer, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Taken in is taken in: a 503 would make the client post it again, and both would be made."""
-    publish_model(own_redis)
+    publish_in(own_redis)
     enqueue = Queue.enqueue
 
     def die_first(queue: Queue, record: JobRecord) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,8 +14,15 @@ from core.jobs import keys
 from core.jobs.idempotency import Idempotency, OtherRequest, StillInFlight
 from core.jobs.queue import Queue
 from core.jobs.record import DEFAULT_TENANT
+from core.jobs.settings import Settings
 from core.jobs.store import JobStore
+from service.once import fingerprint
+from service.schemas import PanoramaRequest
 from tests.service.checks import at_fault, problem
+from tests.service.conftest import serving
+from tests.service.test_pictures import inline, png
+
+SAME = fingerprint(PanoramaRequest.model_validate({"prompt": "a hill"}))
 
 
 def post(api: httpx.Client, key: str, **fields: object) -> httpx.Response:
@@ -79,8 +87,7 @@ def test_while_the_first_is_carried_out_others_are_told_to_wait(
     api: httpx.Client, redis: Redis, store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.once._WAIT_S", 0.1)
-    monkeypatch.setattr("service.once._fingerprint", lambda _: "the same")
-    Idempotency(redis).begin(DEFAULT_TENANT, "order-7", "the same", "pano_1")
+    Idempotency(redis).begin(DEFAULT_TENANT, "order-7", SAME, "pano_1")
     answer = post(api, "order-7")
     problem(answer, 409, "idempotency_key_in_flight")
     assert int(answer.headers["retry-after"]) > 0
@@ -92,12 +99,24 @@ def test_what_a_dead_process_began_is_ended_by_the_next(
 ) -> None:
     """With the id of the job that it may have made: it is not made twice."""
     monkeypatch.setattr("core.jobs.idempotency._LEASE_MS", 50)
-    monkeypatch.setattr("service.once._fingerprint", lambda _: "the same")
     made = api.post("/panoramas", json={"prompt": "a hill"}).json()
-    Idempotency(redis).begin(DEFAULT_TENANT, "order-7", "the same", made["id"])
+    Idempotency(redis).begin(DEFAULT_TENANT, "order-7", SAME, made["id"])
     answer = post(api, "order-7")
     assert answer.status_code == 202
     assert answer.json() == made
+    assert count(store) == 1
+
+
+def test_what_found_no_store_is_sent_again_at_once(
+    api: httpx.Client, store: JobStore, settings: Settings
+) -> None:
+    """And is carried out, once."""
+    picture = {"anchor_image": inline(png())}
+    with serving(settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:1"})) as cut_off:
+        problem(post(cut_off, "order-7", **picture), 503, "storage_unavailable")
+    begun = time.monotonic()
+    assert post(api, "order-7", **picture).status_code == 202
+    assert time.monotonic() - begun < 2
     assert count(store) == 1
 
 

@@ -8,14 +8,12 @@ import httpx
 import pytest
 from redis import Redis
 
-from core.jobs import models
-from core.jobs.models import ModelState
 from core.jobs.objects import ObjectStore
 from core.jobs.settings import Settings
 from core.jobs.store import JobStore
-from tests.jobs.samples import TRAITS, new_record
+from tests.jobs.samples import new_record
 from tests.service.checks import problem
-from tests.service.conftest import serving
+from tests.service.conftest import publish_model, serving
 from tests.service.test_pictures import inline, png
 
 
@@ -31,10 +29,7 @@ def test_no_more_wait_than_may(
     settings: Settings, redis: Redis, limits: dict[str, int], code: str
 ) -> None:
     """To the letter, also where ten come at once; and a place that is free is free."""
-    state = ModelState(
-        model="embedded", state="ready", traits=TRAITS, perceptual="stlpips-alex", worker="w"
-    )
-    models.publish(redis, state)
+    publish_model(redis)
     here = settings.model_copy(update=limits)
     store = JobStore(redis, here)
     with serving(here) as api, ThreadPoolExecutor(10) as pool:
@@ -54,10 +49,7 @@ def test_no_more_wait_than_may(
 def test_what_is_refused_leaves_no_picture(
     settings: Settings, redis: Redis, objects: ObjectStore
 ) -> None:
-    state = ModelState(
-        model="embedded", state="ready", traits=TRAITS, perceptual="stlpips-alex", worker="w"
-    )
-    models.publish(redis, state)
+    publish_model(redis)
     picture = inline(png())
     with serving(settings.model_copy(update={"max_queued": 1})) as api:
         body = {"prompt": "a hill", "anchor_image": picture}

@@ -264,5 +264,6 @@ def test_what_redis_has_forgotten_is_still_told(
     }
     image = api.get(f"/panoramas/{job_id}/image", follow_redirects=True)
     assert image.content == PICTURE
+    assert api.post(f"/panoramas/{job_id}/cancel").json() == after
     assert api.delete(f"/panoramas/{job_id}").status_code == 204
     problem(api.get(f"/panoramas/{job_id}"), 404, "not_found")
