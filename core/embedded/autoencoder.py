@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from core.diffusion.perceptual_weights import load_perceptual
 from core.embedded.latents import LATENT_CHANNELS, PX_PER_LATENT, PatchPca, to_tensor
-from core.embedded.runs import Run, Schedule, step_generator
+from core.embedded.runs import Run, Schedule, descend, step_generator
 
 _SEED = 11
 
@@ -72,7 +72,7 @@ def train_decoder(
             half = recipe.batch // 2  # the distance costs more than the decoder itself
             distance = perceptual(decoded[:half].float(), pictures[:half]).mean()
             loss = loss + recipe.perceptual_weight * distance
-        _descend(optimiser, loss)
+        descend(optimiser, loss)
         return loss
 
     run.until(recipe.steps, train_step, stop_after)
@@ -104,14 +104,6 @@ def write_encoder(encoder: EncoderTiny, pca: PatchPca) -> None:
     for channel in range(LATENT_CHANNELS):
         last.weight[channel, channel, centre, centre] = 1
     last.bias.copy_(pca.bias - pca.kernel.sum((1, 2, 3)))
-
-
-def _descend(optimiser: torch.optim.Optimizer, loss: torch.Tensor) -> None:
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    parameters = optimiser.param_groups[0]["params"]
-    torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-    optimiser.step()
 
 
 def _crops(

@@ -17,14 +17,14 @@ import numpy as np
 import torch
 from diffusers import ControlNetModel, StableDiffusionPipeline, UNet2DConditionModel
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from core.diffusion.control import canny_edges
 from core.embedded import WEIGHTS
 from core.embedded.captions import caption
 from core.embedded.denoiser import Ema, noised_batch, v_loss
 from core.embedded.latents import to_tensor
-from core.embedded.runs import Run, Schedule, step_generator
+from core.embedded.runs import Run, Schedule, descend, step_generator
 from core.embedded.shards import Shard, ensure_shard, subject_at
 from core.embedded.sheet import load_pipeline
 
@@ -47,6 +47,9 @@ class ControlRecipe:
     # So many captions are left out: what is where is then to be read off the edges alone.
     uncaptioned: float = 0.3
     save_every_s: float = 180.0
+
+
+RECIPE = ControlRecipe()
 
 
 class Windows:
@@ -111,10 +114,7 @@ def train_controlnet(
                 mid_block_additional_residual=middle,
             ).sample
         loss = v_loss(pipeline.scheduler, guess, target, times)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
+        descend(optimiser, loss)
         ema.update(step)
         return loss
 
@@ -137,9 +137,8 @@ def _batch(
     return to_tensor(np.stack(pictures)), prompts
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None, recipe: ControlRecipe = RECIPE) -> None:
     """Renders what it learns from, trains, and writes the ControlNet."""
-    recipe = ControlRecipe()
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--work", type=Path, required=True, help="data and checkpoints (1 GB)")
     parser.add_argument("--out", type=Path, default=WEIGHTS / FOLDER, help="where it goes")

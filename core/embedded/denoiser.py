@@ -14,7 +14,7 @@ from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from core.embedded.captions import caption
-from core.embedded.runs import Run, Schedule, State, step_generator
+from core.embedded.runs import Run, Schedule, State, descend, step_generator
 from core.embedded.shards import subject_at
 
 _SEED = 17
@@ -104,10 +104,7 @@ def train_denoiser(
             words = text_encoder(tokens.input_ids).last_hidden_state
             guess = unet(noisy, times, words).sample
         loss = v_loss(scheduler, guess, target, times)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
+        descend(optimiser, loss)
         ema.update(step)
         return loss
 

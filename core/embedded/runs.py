@@ -92,6 +92,14 @@ class Run:
                 saved = now
 
 
+def descend(optimiser: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+    """One step down, of no more than length 1 in the gradient."""
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(optimiser.param_groups[0]["params"], 1.0)
+    optimiser.step()
+
+
 def step_generator(seed: int, step: int) -> torch.Generator:
     """The randomness of one step: a resumed run draws what the unbroken one would have drawn."""
     return torch.Generator().manual_seed(seed * 1_000_003 + step)

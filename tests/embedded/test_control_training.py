@@ -61,11 +61,10 @@ def test_stop_and_resume_equals_one_run(pipeline: Any, tmp_path: Path) -> None:
     assert bool(resumed.controlnet_mid_block.weight.any())
 
 
-def test_the_command_writes_a_controlnet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.embedded.control.ControlRecipe", lambda: TINY)
+def test_the_command_writes_a_controlnet(tmp_path: Path) -> None:
     threads = torch.get_num_threads()
     try:
-        main(["--work", str(tmp_path), "--out", str(tmp_path / "controlnet"), "--steps", "1"])
+        main(["--work", str(tmp_path), "--out", str(tmp_path / "controlnet"), "--steps", "1"], TINY)
     finally:
         torch.set_num_threads(threads)
     assert load_controlnet(str(tmp_path / "controlnet")).config.cross_attention_dim == 128
