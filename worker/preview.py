@@ -7,8 +7,7 @@ import logging
 import threading
 import time
 from contextlib import suppress
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from PIL import Image
 
@@ -36,22 +35,6 @@ class Previews:
         self._next = time.monotonic() + EVERY_S
         self._storing: threading.Thread | None = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._storing is None:
-            return
-        self._storing.join(_LAST_WAIT_S)
-        removing = threading.Thread(target=self._remove, daemon=True)
-        removing.start()
-        removing.join(_LAST_WAIT_S)
-
     def show(self, report: StepReport) -> None:
         """After each step."""
         if time.monotonic() < self._next or (self._storing and self._storing.is_alive()):
@@ -62,6 +45,15 @@ class Previews:
         self._storing.start()
         self._next = time.monotonic() + EVERY_S
 
+    def close(self) -> None:
+        """Remove what was stored, if that takes no time to speak of."""
+        if self._storing is None:
+            return
+        self._storing.join(_LAST_WAIT_S)
+        removing = threading.Thread(target=self._remove, daemon=True)
+        removing.start()
+        removing.join(_LAST_WAIT_S)
+
     def _store(self, image: Image.Image) -> None:
         body = encode_preview(image)
         try:
@@ -71,4 +63,4 @@ class Previews:
 
     def _remove(self) -> None:
         with suppress(ObjectStoreError):
-            self._objects.delete_prefix(self._key)
+            self._objects.delete(self._key)

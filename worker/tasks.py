@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 
 import torch
@@ -81,7 +82,7 @@ def run_attempt(workshop: Workshop, record: JobRecord) -> JobRecord | None:
         token = attempt.token
         try:
             images = fetch_images(workshop.objects, record.params)
-            with Previews(workshop.objects, record, workshop.maker.pipeline) as previews:
+            with closing(Previews(workshop.objects, record, workshop.maker.pipeline)) as previews:
 
                 def on_step(report: StepReport) -> None:
                     previews.show(report)

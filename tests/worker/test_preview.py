@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable
+from contextlib import closing
 
 import pytest
 import torch
@@ -57,7 +58,7 @@ def test_a_store_that_is_away_slows_no_step(
     away = ObjectStore(settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:1"}))
     latents = torch.randn(1, 4, 8, 16)
     begun = time.monotonic()
-    with Previews(away, post(), pipeline) as previews:
+    with closing(Previews(away, post(), pipeline)) as previews:
         for step in range(1, 6):
             previews.show(StepReport(step, 5, latents, latents))
     assert time.monotonic() - begun < 2
