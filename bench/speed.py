@@ -155,9 +155,8 @@ def run_transcription(plain: SyncDiffusionPipeline) -> Run:
 def run_diffusers(plain: SyncDiffusionPipeline) -> Run:
     """diffusers' pipeline as it comes, but for its window, which is Stable Diffusion's."""
     params = request(preset="paper", sync=SyncParams(weight=0)).resolve(plain.traits)
-    parts = {name: part for name, part in plain.components.items() if part is not None}
     reference = StableDiffusionPanoramaPipeline(
-        **parts,
+        **plain.components,
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,

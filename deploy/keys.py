@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from rich.markup import escape
 from rich.table import Table
 
-from core.jobs.api_keys import ApiKeys, NoSuchKey, Scope, TenantName
+from core.jobs.api_keys import SCOPES, ApiKeys, NoSuchKey, Scope, TenantName
 from core.jobs.connection import connect
 from core.jobs.failures import StoreUnavailable
 from deploy.console import err, out
@@ -29,7 +29,7 @@ def create(tenant: str, scopes: Sequence[str], data: Path) -> int:
     try:
         held = TypeAdapter(tuple[Scope, ...]).validate_python(tuple(scopes))
     except ValidationError as error:
-        raise BadOption(f"--scope: {', '.join(scopes)}; legal: read, write, admin") from error
+        raise BadOption(f"--scope: {', '.join(scopes)}; legal: {', '.join(SCOPES)}") from error
     with _api_keys(data) as keys:
         key, token = keys.create(name, held)
     print(token)  # alone, so that a script can take it

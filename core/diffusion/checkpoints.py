@@ -22,7 +22,7 @@ from transformers.utils import logging as transformers_logging
 
 from core.diffusion.coherence import CoherenceMeter
 from core.diffusion.errors import CheckpointError
-from core.diffusion.lora_files import find_lora
+from core.diffusion.lora_files import LORA_LEGAL, find_lora
 from core.diffusion.perceptual_weights import PerceptualName, load_perceptual, load_stlpips_style
 from core.diffusion.pipeline import SyncDiffusionPipeline
 
@@ -36,6 +36,7 @@ _DTYPES: Final = {
 # Where a checkpoint's directory may bring them along.
 _TINY_FOLDER: Final = "tiny_decoder"
 _CONTROLNET_FOLDER: Final = "controlnet"
+_LEGAL: Final = "a directory, or a hub id with an optional @revision"
 
 
 def resolve_checkpoint(checkpoint: str) -> tuple[str, str | None]:
@@ -126,8 +127,9 @@ def add_lora(pipeline: SyncDiffusionPipeline, source: str) -> None:
     `source`: as `find_lora` takes it.
     """
     file = find_lora(source)
-    parts = {name: part for name, part in pipeline.components.items() if part is not None}
-    parts["scheduler"] = DDIMScheduler(steps_offset=1, clip_sample=False)  # ours they might change
+    # In place of our scheduler, whose settings they might change, another one.
+    scheduler = DDIMScheduler(steps_offset=1, clip_sample=False)
+    parts = {**pipeline.components, "scheduler": scheduler}
     # Those who know the formats of LoRA files; they work on the same networks.
     if pipeline.text_encoder_2 is not None:
         loader = StableDiffusionXLPipeline(**parts, add_watermarker=False)
@@ -135,7 +137,7 @@ def add_lora(pipeline: SyncDiffusionPipeline, source: str) -> None:
         loader = StableDiffusionPipeline(
             **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
         )
-    with _told("the LoRA", source):
+    with _told("the LoRA", source, LORA_LEGAL):
         loader.load_lora_weights(str(file.parent), weight_name=file.name)
     if not loader.get_list_adapters():
         raise CheckpointError(f"the LoRA {source!r} changes nothing in this checkpoint")
@@ -155,15 +157,12 @@ def _load(kind: Any, source: str, what: str, dtype: torch.dtype) -> Any:
 
 
 @contextmanager
-def _told(what: str, source: str) -> Iterator[None]:
+def _told(what: str, source: str, legal: str = _LEGAL) -> Iterator[None]:
     """What cannot be loaded is an error that says so, and what is legal."""
     try:
         yield
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(
-            f"cannot load {what} {source!r}: {error}; legal: a directory, or a hub id with an "
-            "optional @revision"
-        ) from error
+        raise CheckpointError(f"cannot load {what} {source!r}: {error}; legal: {legal}") from error
 
 
 def _place(source: str) -> tuple[str, dict[str, str]]:

@@ -57,6 +57,8 @@ class Kept:
         z_v <- z_v - a_t d/dz_v 1/2 |M (x0(z_v, t) - known)|^2: reconstruction guidance
         (arXiv 2204.03458, Sec. 3.1), there of the foreseen sample, here of the window itself.
         """
+        if not self._latents.numel():
+            return windows
         masks, known = grid.read(self._mask), grid.read(self._known)
         held = masks.mean((1, 2, 3))
         touched = ((held > 0) & (held < 1)).nonzero().flatten().tolist()

@@ -11,7 +11,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from core.diffusion.errors import CheckpointError
 
 _SUFFIX: Final = ".safetensors"
-_LEGAL: Final = (
+LORA_LEGAL: Final = (
     "a safetensors file, a directory that holds one, or hub/id[@revision], or "
     "hub/id/file.safetensors[@revision] where the hub holds several"
 )
@@ -31,7 +31,7 @@ def find_lora(source: str, *, local_files_only: bool = False) -> Path:
     parts = place.split("/")
     is_named = len(parts) == 3 and place.endswith(_SUFFIX)
     if source.startswith((".", "/", "~")) or not (is_named or len(parts) == 2):
-        raise CheckpointError(f"there is no LoRA {source!r}; legal: {_LEGAL}")
+        raise CheckpointError(f"there is no LoRA {source!r}; legal: {LORA_LEGAL}")
     pattern = parts[2] if is_named else f"*{_SUFFIX}"
     try:
         folder = snapshot_download(
@@ -42,7 +42,7 @@ def find_lora(source: str, *, local_files_only: bool = False) -> Path:
         )
     except (OSError, HfHubHTTPError, HFValidationError) as error:
         raise CheckpointError(
-            f"cannot fetch the LoRA {source!r}: {error}; legal: {_LEGAL}"
+            f"cannot fetch the LoRA {source!r}: {error}; legal: {LORA_LEGAL}"
         ) from error
     return _only_file(Path(folder), source, pattern)
 
@@ -53,5 +53,5 @@ def _only_file(folder: Path, source: str, pattern: str = f"*{_SUFFIX}") -> Path:
         return found[0]
     names = ", ".join(file.name for file in found) or "none"
     raise CheckpointError(
-        f"the LoRA {source!r} should be one safetensors file, found: {names}; legal: {_LEGAL}"
+        f"the LoRA {source!r} should be one safetensors file, found: {names}; legal: {LORA_LEGAL}"
     )

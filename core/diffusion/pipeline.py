@@ -169,6 +169,12 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         pipeline.traits = pipeline.traits.model_copy(update={"defaults": defaults})
         return pipeline
 
+    @property
+    def components(self) -> dict[str, Any]:
+        """As of diffusers, without what the checkpoint does not have."""
+        parts: dict[str, Any] = super().components
+        return {name: part for name, part in parts.items() if part is not None}
+
     def to(self, *target: Any, **options: Any) -> SyncDiffusionPipeline:
         """As of diffusers; the measuring networks move along, and stay in their own dtype."""
         pipeline: SyncDiffusionPipeline = super().to(*target, **options)

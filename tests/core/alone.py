@@ -36,6 +36,16 @@ def noise(pipeline: SyncDiffusionPipeline, width: int = 64) -> Tensor:
     return pipeline.draw_noise(params.resolve(pipeline.traits)).double()
 
 
+def diffusers_own(theirs: Any, start: Tensor, **asked: Any) -> Tensor:
+    """What a pipeline of diffusers makes of the same noise: clean latents (1, C, h, w)."""
+    theirs.set_progress_bar_config(disable=True)
+    base = {"width": 64, "height": 64, "guidance_scale": GUIDANCE_SCALE, "output_type": "latent"}
+    made: Tensor = theirs(
+        prompt="a lake", num_inference_steps=STEPS, latents=start, **{**base, **asked}
+    ).images
+    return made
+
+
 def latents(
     pipeline: SyncDiffusionPipeline,
     pictures: Mapping[str, Tensor] = MappingProxyType({}),

@@ -61,24 +61,19 @@ def controlled(
 @pytest.mark.parametrize("scale", [1.0, 0.4])
 def test_one_window_is_diffusers_own_picture(pipeline: SyncDiffusionPipeline, scale: float) -> None:
     hint = drawing(64)
-    parts = {name: part for name, part in pipeline.components.items() if part is not None}
     theirs = StableDiffusionControlNetPipeline(
-        **parts,
+        **pipeline.components,
         controlnet=pipeline.controlnet,
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    theirs.set_progress_bar_config(disable=True)
-    expected = theirs(
-        "a lake",
-        (hint + 1) / 2,
-        num_inference_steps=alone.STEPS,
-        guidance_scale=alone.GUIDANCE_SCALE,
+    expected = alone.diffusers_own(
+        theirs,
+        alone.noise(pipeline),
+        image=(hint + 1) / 2,
         controlnet_conditioning_scale=scale,
-        latents=alone.noise(pipeline),
-        output_type="latent",
-    ).images
+    )
     ours = controlled(pipeline, hint, asked(scale=scale))
     torch.testing.assert_close(ours, expected, rtol=0, atol=1e-6)
     assert (ours - alone.latents(pipeline)).abs().max() > 1e-2
@@ -234,15 +229,7 @@ def test_one_window_of_an_xl_checkpoint_is_diffusers_own_picture(tmp_path: Path)
     theirs = StableDiffusionXLControlNetPipeline(
         **parts, controlnet=pipeline.controlnet, add_watermarker=False
     )
-    theirs.set_progress_bar_config(disable=True)
-    expected = theirs(
-        "a lake",
-        image=(hint + 1) / 2,
-        num_inference_steps=alone.STEPS,
-        guidance_scale=alone.GUIDANCE_SCALE,
-        latents=alone.noise(pipeline),
-        output_type="latent",
-    ).images
+    expected = alone.diffusers_own(theirs, alone.noise(pipeline), image=(hint + 1) / 2)
     torch.testing.assert_close(controlled(pipeline, hint, asked()), expected, rtol=0, atol=1e-6)
 
 

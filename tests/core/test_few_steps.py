@@ -56,19 +56,16 @@ def test_one_window_of_a_consistency_model_is_diffusers_own_picture(tmp_path: Pa
     pipeline = SyncDiffusionPipeline.from_pretrained(published(tmp_path, time_cond_proj_dim=16))
     alone.double(pipeline)
     theirs = StableDiffusionPipeline.from_pretrained(tmp_path / "checkpoint", safety_checker=None)
-    theirs.set_progress_bar_config(disable=True)
     for network in (theirs.unet, theirs.vae, theirs.text_encoder):
         network.double()
 
     def pair(guidance_scale: float) -> tuple[torch.Tensor, torch.Tensor]:
-        expected = theirs(
-            "a lake",
-            num_inference_steps=alone.STEPS,
+        expected = alone.diffusers_own(
+            theirs,
+            alone.noise(pipeline),
             guidance_scale=guidance_scale,
-            latents=alone.noise(pipeline),
             generator=torch.Generator().manual_seed(alone.SEED),
-            output_type="latent",
-        ).images
+        )
         ours = alone.latents(pipeline, guidance_scale=guidance_scale, scheduler="lcm")
         return ours, expected
 

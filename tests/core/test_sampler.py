@@ -49,9 +49,8 @@ def test_one_window_is_stable_diffusions_picture(
         ours = pipeline.denoise(noise, params, embeddings, None, 1)
 
     scheduler = native(pipeline, name)
-    parts = {name: part for name, part in pipeline.components.items() if part is not None}
     reference = StableDiffusionPipeline(
-        **{**parts, "scheduler": scheduler},
+        **{**pipeline.components, "scheduler": scheduler},
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,

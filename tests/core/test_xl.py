@@ -28,17 +28,9 @@ def test_one_window_is_diffusers_own_picture(
     theirs = StableDiffusionXLPipeline(
         **parts, add_watermarker=False, force_zeros_for_empty_prompt=empty_is_zero
     )
-    theirs.set_progress_bar_config(disable=True)
-    expected = theirs(
-        "a lake",
-        negative_prompt=negative_prompt or None,
-        width=64,
-        height=64,
-        num_inference_steps=alone.STEPS,
-        guidance_scale=alone.GUIDANCE_SCALE,
-        latents=alone.noise(pipeline),
-        output_type="latent",
-    ).images
+    expected = alone.diffusers_own(
+        theirs, alone.noise(pipeline), negative_prompt=negative_prompt or None
+    )
     ours = alone.latents(pipeline, negative_prompt=negative_prompt)
     torch.testing.assert_close(ours, expected, rtol=0, atol=1e-6)
 
