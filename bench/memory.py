@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -38,21 +40,16 @@ def main() -> None:
     for windows, sparing in ROWS:
         command = [sys.executable, "-m", "bench.memory", "--checkpoint", str(asked.checkpoint)]
         done = subprocess.run(
-            [*command, "--row", json.dumps([windows, sparing])],
-            check=True,
-            capture_output=True,
-            text=True,
+            [*command, "--row", json.dumps([windows, sparing])], stdout=subprocess.PIPE, text=True
         )
-        peak_mib, rest_mib, took_s = json.loads(done.stdout.splitlines()[-1])
-        rows.append(
-            [
-                f"{windows}",
-                "yes" if sparing else "no",
-                f"{peak_mib:,.0f} MiB",
-                f"{peak_mib - rest_mib:,.0f} MiB",
-                f"{took_s:.0f}",
-            ]
-        )
+        head_of_row = [f"{windows}", "yes" if sparing else "no"]
+        if done.returncode == -signal.SIGKILL:  # Linux, where memory is out
+            rows.append([*head_of_row, f"more than {_all_gib():.0f} GiB", "", ""])
+        else:
+            done.check_returncode()
+            peak_mib, rest_mib, took_s = json.loads(done.stdout.splitlines()[-1])
+            figures = [f"{peak_mib:,.0f} MiB", f"{peak_mib - rest_mib:,.0f} MiB", f"{took_s:.0f}"]
+            rows.append([*head_of_row, *figures])
         print(rows[-1], flush=True)
     head = ["windows at once", "sparing", "peak", "of it the step's", "seconds"]
     text = f"`python -m bench.memory` on {machine()}.\n\n{table(head, rows)}"
@@ -79,6 +76,10 @@ def measure(checkpoint: Path, windows: int, sparing: bool) -> tuple[float, float
         if torch.cuda.is_available():
             torch.cuda.synchronize()
     return _peak_mib(), rest_mib, time.perf_counter() - begun
+
+
+def _all_gib() -> float:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
 
 
 def _held_mib() -> float:
