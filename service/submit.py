@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from core.jobs import models
 from core.jobs.failures import NotFound, ObjectStoreError, QueueFull, StoreUnavailable
-from core.jobs.record import TERMINAL, JobRecord, Status
+from core.jobs.record import TERMINAL, JobRecord
 from service.context import Context
 from service.errors import NotEnded
 from service.find import find
@@ -33,11 +33,11 @@ def submit(
             context.objects.delete_prefix(f"{tenant}/{taken.id}/")
         raise
     try:
-        context.queue.enqueue(record)
+        context.queue.add_turn()
     except StoreUnavailable:
-        # Accepted all the same: the record is the truth, and the janitor enqueues every queued
-        # record that RQ does not hold. A 503 here would make the client post it twice.
-        log.warning("%s was recorded but not enqueued: left to the janitor", record.id)
+        # Accepted all the same: the record is the truth, and the janitor sees that a turn comes
+        # for it. A 503 here would make the client post it twice.
+        log.warning("%s was recorded but no turn added: left to the janitor", record.id)
     return record
 
 
@@ -45,12 +45,7 @@ def cancel(context: Context, tenant: str, job_id: str) -> JobRecord:
     record = find(context, job_id, tenant)
     if record.status in TERMINAL:
         return record
-    record = context.store.request_cancel(job_id)
-    if record.status is Status.CANCELLED:
-        # Tidiness only: a worker that takes it anyway is refused by the record.
-        with suppress(StoreUnavailable):
-            context.queue.remove(record)
-    return record
+    return context.store.request_cancel(job_id)
 
 
 def delete(context: Context, tenant: str, job_id: str) -> None:

@@ -16,7 +16,7 @@ from core.diffusion.pipeline import StepReport
 from core.jobs.connection import connect
 from core.jobs.failures import FailureCode, StaleAttempt, StoreUnavailable
 from core.jobs.queue import Queue
-from core.jobs.record import Failure, JobRecord, Progress, Status
+from core.jobs.record import Failure, JobRecord, Progress
 from core.jobs.settings import Settings
 from core.jobs.store import JobStore, Signal
 from worker.pulse import Pulse
@@ -160,9 +160,8 @@ class Attempt:
         log.critical("%s: no step for %g s; this process ends", self.record.id, limit_s)
         try:
             if self.record.attempts < self._settings.max_attempts:
-                given_back = store.requeue(self.record.id, self.token, "step_timeout")
-                if given_back.status is Status.QUEUED:
-                    queue.enqueue(given_back)
+                store.requeue(self.record.id, self.token, "step_timeout")
+                queue.top_up()
             else:
                 failure = Failure.of(FailureCode.STEP_TIMEOUT, timeout_s=limit_s)
                 store.fail(self.record.id, self.token, failure)

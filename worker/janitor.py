@@ -12,14 +12,10 @@ from types import FrameType
 from core.jobs.connection import connect
 from core.jobs.failures import NotFound, StoreUnavailable
 from core.jobs.queue import Queue
-from core.jobs.record import Status
 from core.jobs.settings import Settings
 from core.jobs.store import JobStore
 
 log = logging.getLogger(__name__)
-
-# Longer than any job is between two places: from record to queue, from queue to its start.
-UNQUEUED_FOR_S = 10.0
 
 
 def run_janitor(settings: Settings) -> int:
@@ -46,7 +42,7 @@ def run_janitor(settings: Settings) -> int:
 
 
 def sweep(store: JobStore, queue: Queue) -> None:
-    """Requeue (or fail) jobs whose worker fell silent, and queue again what no queue holds.
+    """Requeue (or fail) jobs whose worker fell silent, and see that turns wait for those that wait.
 
     One job that cannot be handled does not keep the others waiting.
     """
@@ -54,14 +50,7 @@ def sweep(store: JobStore, queue: Queue) -> None:
         with _one_job(lost.id):
             record = store.expire_lost(lost)
             log.warning("%s: its worker fell silent; now %s", record.id, record.status)
-            if record.status is Status.QUEUED:
-                queue.enqueue(record)
-    for job_id in queue.orphaned_queued(UNQUEUED_FOR_S):
-        with _one_job(job_id):
-            record = store.get(job_id)
-            if record.status is Status.QUEUED:
-                log.warning("%s: queued, but in no queue; queued again", record.id)
-                queue.enqueue(record)
+    queue.top_up()
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 
 import torch
@@ -56,23 +56,23 @@ _workshop: Workshop | None = None
 
 
 def install(workshop: Workshop) -> None:
-    """Set what `run_panorama` works with: RQ calls it by name, with the job's id alone."""
+    """Set what `take_turn` works with: RQ calls it by name."""
     global _workshop
     _workshop = workshop
 
 
-def run_panorama(job_id: str) -> None:
+def take_turn() -> None:
     """What RQ calls. How a job ends stands in its record; what Redis loses, the janitor finds."""
     assert _workshop is not None, "worker.gpu installs a workshop before it takes jobs"
-    try:
-        record = _workshop.store.start(job_id, _workshop.name)
-    except (NotFound, Refused) as reason:
-        log.info("not started: %s", reason)  # cancelled meanwhile, or delivered twice
-        return
+    record = _workshop.store.claim(_workshop.name)
+    if record is None:
+        return  # cancelled meanwhile, or its tenant has as many running as it may
     log.info("%s: attempt %d", record.id, record.attempts)
     ended = run_attempt(_workshop, record)
     if ended:
         log.info("%s: %s", ended.id, ended.status)
+    with suppress(StoreUnavailable):  # the janitor does the same
+        _workshop.queue.top_up()
 
 
 def run_attempt(workshop: Workshop, record: JobRecord) -> JobRecord | None:
@@ -105,8 +105,6 @@ def run_attempt(workshop: Workshop, record: JobRecord) -> JobRecord | None:
             else:
                 log.warning("%s: %s: %s", job_id, failure.code, error)
             ended = commit(attempt, lambda: store.fail(job_id, token, failure))
-    if ended and ended.status is Status.QUEUED:
-        workshop.queue.enqueue(ended)
     if ended and ended.status is Status.CANCELLED:
         _forget_objects(workshop.objects, record)
     return ended

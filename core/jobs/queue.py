@@ -1,8 +1,14 @@
-"""RQ carries the work; it is not the record. What RQ loses, `orphaned_queued` finds again."""
+"""RQ carries the work: *turns*, of which each lets one worker make one panorama.
+
+Which panorama that is, the record says when the turn comes (`JobStore.claim`): tenants are served
+one after the other, whoever asked first and for however many. So a turn is of no job, a turn too
+many does no harm, and any turn makes up for one that was lost.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import resources
 from typing import Any
 
 import rq
@@ -14,7 +20,7 @@ from core.jobs.connection import redis_away_is_store_unavailable
 from core.jobs.record import JobRecord
 
 QUEUE_NAME = "panoweave"
-TASK = "worker.tasks.run_panorama"  # called with the job's id; core.jobs knows no more of workers
+TASK = "worker.tasks.take_turn"  # core.jobs knows no more of workers
 
 _NO_TIMEOUT = -1  # the worker's own watchdog ends a hung step
 _RESULT_TTL_S = 60
@@ -25,81 +31,48 @@ class Queue:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self.rq = rq.Queue(QUEUE_NAME, connection=redis, serializer=JSONSerializer)
+        source = resources.files(__package__).joinpath("positions.lua").read_text()
+        self._positions = redis.register_script(source)
 
-    def enqueue(self, record: JobRecord) -> None:
-        """Idempotent for each attempt. Two callers at the same instant may still push twice: the
-        second delivery is refused by `JobStore.start`."""
+    def add_turn(self) -> None:
+        """After each job that was queued."""
         with redis_away_is_store_unavailable():
-            if self.position(record) is not None:
-                return
             self.rq.enqueue_call(
                 TASK,
-                args=(record.id,),
-                job_id=_rq_id(record),
-                # RQ's default would hold the arguments; a prompt must never get into its logs.
-                description=f"panorama {record.id}",
+                description="a turn",
                 timeout=_NO_TIMEOUT,
                 result_ttl=_RESULT_TTL_S,
                 failure_ttl=_FAILURE_TTL_S,
             )
+
+    def top_up(self) -> None:
+        """See that no worker idles for want of a turn while jobs wait."""
+        with redis_away_is_store_unavailable():
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.zcard(keys.QUEUED)
+            pipeline.scard(keys.WORKERS)
+            pipeline.llen(self.rq.key)
+            queued, workers, turns = pipeline.execute()
+        # Not one a job: jobs of tenants with as many running as they may would draw them in vain.
+        for _ in range(min(queued, max(workers, 1)) - turns):
+            self.add_turn()
+
+    def turns(self) -> int:
+        with redis_away_is_store_unavailable():
+            return self.rq.count
 
     def position(self, record: JobRecord) -> int | None:
         """How many jobs will be taken before this one; None when it does not wait."""
         return self.positions([record])[record.id]
 
     def positions(self, records: Sequence[JobRecord]) -> dict[str, int | None]:
+        """As things stand: a tenant that comes later may be served before its second job."""
+        if not records:
+            return {}
+        told = [text for record in records for text in (record.tenant, record.id)]
         with redis_away_is_store_unavailable():
-            pipeline = self._redis.pipeline(transaction=False)
-            for record in records:
-                pipeline.lpos(self.rq.key, _rq_id(record))
-            found = pipeline.execute()
-        return {record.id: place for record, place in zip(records, found, strict=True)}
-
-    def depth(self) -> int:
-        with redis_away_is_store_unavailable():
-            return self.rq.count
-
-    def remove(self, record: JobRecord) -> None:
-        """Take a cancelled job out, so that those behind it move up."""
-        with redis_away_is_store_unavailable():
-            pipeline = self._redis.pipeline()
-            self.rq.remove(_rq_id(record), pipeline=pipeline)
-            pipeline.delete(rq.job.Job.key_for(_rq_id(record)))
-            pipeline.execute()
-
-    def orphaned_queued(self, missing_for_s: float) -> list[str]:
-        """Ids of queued jobs that no RQ queue has held for `missing_for_s`, across calls.
-
-        A job is missing for a moment whenever it is between record and queue, or between queue
-        and `start`: only one that stays missing was lost by a crash. Enqueueing it again ends it.
-        """
-        with redis_away_is_store_unavailable():
-            pipeline = self._redis.pipeline()
-            pipeline.time()
-            pipeline.zrange(keys.QUEUED, 0, -1)
-            pipeline.lrange(self.rq.key, 0, -1)
-            pipeline.zrange(keys.UNCLAIMED, 0, -1, withscores=True)
-            (seconds, micros), queued, waiting, seen = pipeline.execute()
-            now_ms = seconds * 1_000 + micros // 1_000
-            since_ms: dict[bytes, float] = dict(seen)
-            missing = set(queued) - {rq_id.rpartition(b"-")[0] for rq_id in waiting}
-            self._remember(since_ms, missing, now_ms)
-        return sorted(
-            job_id.decode()
-            for job_id in missing
-            if since_ms.get(job_id, now_ms) <= now_ms - missing_for_s * 1_000
-        )
-
-    def _remember(self, seen: dict[bytes, float], missing: set[bytes], now_ms: int) -> None:
-        pipeline: Any = self._redis.pipeline()
-        if found := seen.keys() - missing:
-            pipeline.zrem(keys.UNCLAIMED, *found)
-        if new := missing - seen.keys():
-            pipeline.zadd(keys.UNCLAIMED, dict.fromkeys(new, now_ms), nx=True)
-        pipeline.execute()
-
-
-def _rq_id(record: JobRecord) -> str:
-    # An id of its own for each attempt: RQ's bookkeeping of a lost attempt, which may still end,
-    # cannot touch its successor's.
-    return f"{record.id}-{record.attempts}"
+            places: Any = self._positions(args=told)
+        return {
+            record.id: None if place < 0 else place
+            for record, place in zip(records, places, strict=True)
+        }

@@ -64,6 +64,9 @@ class Settings(BaseSettings):
 
     max_queued: int = Field(10_000, ge=1, description="Jobs that may wait.")
     tenant_max_queued: int = Field(1_000, ge=1, description="Jobs of one tenant that may wait.")
+    tenant_max_running: int | None = Field(
+        None, ge=1, description="Jobs of one tenant that may run at once. None: any number."
+    )
     max_attempts: int = Field(3, ge=1, description="Attempts that may end in a lost worker.")
     lease_s: float = Field(15, gt=0, description="A worker silent for this long is lost.")
     heartbeat_s: float = Field(3, gt=0, description="How often a worker renews its lease.")

@@ -58,6 +58,7 @@ class JobStore:
         self._max_attempts = settings.max_attempts
         self._max_queued = settings.max_queued
         self._tenant_max_queued = settings.tenant_max_queued
+        self._tenant_max_running = settings.tenant_max_running
         source = resources.files(__package__).joinpath("transition.lua").read_text()
         self._script = redis.register_script(source)
 
@@ -100,6 +101,15 @@ class JobStore:
             records=[record for record in records if status in (None, record.status)],
             next_cursor=ids[limit - 1] if len(ids) > limit else None,
         )
+
+    def claim(self, worker: str) -> JobRecord | None:
+        """`start` the job whose turn it is: the oldest of the tenant that was served longest ago.
+
+        None where no job waits, or those that wait are of tenants with as many running as may.
+        """
+        most = str(self._tenant_max_running or 0)
+        fields = self._call("claim", "", secrets.token_hex(16), worker, [most])
+        return from_fields(fields) if fields else None
 
     def start(self, job_id: str, worker: str) -> JobRecord:
         """queued -> running, as a new attempt: `record.token` is what the other moves ask for."""

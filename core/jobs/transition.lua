@@ -8,21 +8,44 @@
 -- ARGV: move, job id, token, payload (stored as it comes), lease in ms, ttl of a terminal job in s,
 --       most attempts; for 'create' the record's fields and values follow.
 --       For 'create' the payload is 'most jobs queued, most of this tenant, tenant'.
+--       'claim' has no job id: it starts the job whose turn it is. Behind it: most of a tenant's
+--       that run at once, 0 for any number.
 -- Answers {outcome, flat fields}; outcome: moved | unchanged | missing | illegal | stale | full |
--- tenant_full.
+-- tenant_full | none.
 
 local P = 'panoweave:'
 local EVENTS_KEPT = 1000
 local OUTBOX_KEPT = 100000 -- bounds memory should nobody deliver
 local RUN_TIMES_KEPT = 20
+local CLAIM_REMEMBERED_S = 60 -- longer than a client repeats a command whose reply was lost
 local TERMINAL = {succeeded = true, failed = true, cancelled = true}
 
 local move, id, token, payload = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local lease_ms, ttl_s, max_attempts = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 
-local job_key, events_key = P .. 'job:' .. id, P .. 'events:' .. id
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+-- The oldest job of the tenant that was served longest ago, or never, among those with fewer than
+-- `most` running.
+local function next_in_turn(most)
+  for _, tenant in ipairs(redis.call('ZRANGE', P .. 'turns', 0, -1)) do
+    if most == 0 or redis.call('ZCARD', P .. 'index:running:' .. tenant) < most then
+      local found = redis.call('ZRANGE', P .. 'index:queued:' .. tenant, 0, 0)[1]
+      if found then return found end
+    end
+  end
+end
+
+if move == 'claim' then
+  local claim_key = P .. 'claim:' .. token
+  id = redis.call('GET', claim_key) or next_in_turn(tonumber(ARGV[8]))
+  if not id then return {'none', {}} end
+  redis.call('SET', claim_key, id, 'EX', CLAIM_REMEMBERED_S)
+  move = 'start'
+end
+
+local job_key, events_key = P .. 'job:' .. id, P .. 'events:' .. id
 
 local job = {}
 
@@ -63,6 +86,20 @@ local function forget_expired()
   end
 end
 
+-- Who waits for a turn: the tenants with queued jobs, in the order in which they were last served.
+local function keep_turns(is_served)
+  local tenant = job.tenant
+  if is_served then
+    redis.call('HSET', P .. 'served', tenant, redis.call('INCR', P .. 'turn'))
+  end
+  if redis.call('EXISTS', P .. 'index:queued:' .. tenant) == 1 then
+    local served = redis.call('HGET', P .. 'served', tenant) or 0
+    redis.call('ZADD', P .. 'turns', served, tenant)
+  else
+    redis.call('ZREM', P .. 'turns', tenant)
+  end
+end
+
 local function enter(status)
   redis.call('ZREM', index(job.status), id)
   redis.call('ZADD', index(status), 0, id)
@@ -71,6 +108,7 @@ local function enter(status)
   set('status', status)
   if status == 'queued' then redis.call('ZADD', P .. 'queued', now, id) end
   if status == 'running' then redis.call('ZADD', P .. 'leases', now + lease_ms, id) end
+  keep_turns(status == 'running')
 end
 
 local function finish(status, data)

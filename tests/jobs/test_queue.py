@@ -1,17 +1,19 @@
+"""Whose turn it is."""
+
 from __future__ import annotations
 
+import random
 import time
 from typing import Any
 
 import pytest
-import rq
 from redis import Redis
 
-from core.jobs import keys
 from core.jobs.queue import QUEUE_NAME, TASK, Queue
+from core.jobs.record import JobRecord, Status
 from core.jobs.settings import Settings
 from core.jobs.store import JobStore
-from tests.jobs.samples import new_record
+from tests.jobs.samples import new_record, result_of
 
 SECRET_PROMPT = "a prompt that stays private"
 
@@ -26,77 +28,127 @@ def store(redis: Redis, settings: Settings) -> JobStore:
     return JobStore(redis, settings)
 
 
-def test_rq_gets_the_job_by_name_and_not_a_word_of_the_prompt(
-    queue: Queue, store: JobStore, redis: Redis
-) -> None:
-    record = store.create(new_record(prompt=SECRET_PROMPT))
-    queue.enqueue(record)
+def post(store: JobStore, tenant: str = "default") -> JobRecord:
+    time.sleep(0.001)  # ids of one millisecond have no order
+    return store.create(new_record(tenant=tenant))
+
+
+def claim(store: JobStore) -> JobRecord:
+    record = store.claim("worker-1")
+    assert record is not None
+    return record
+
+
+def succeed(store: JobStore, record: JobRecord) -> None:
+    assert record.token is not None
+    store.succeed(record.id, record.token, result_of(record))
+
+
+def test_rq_gets_not_a_word_of_the_prompt(queue: Queue, store: JobStore, redis: Redis) -> None:
+    store.create(new_record(prompt=SECRET_PROMPT))
+    queue.add_turn()
     (job,) = queue.rq.jobs
-    assert (job.func_name, list(job.args)) == (TASK, [record.id])
-    assert job.description == f"panorama {record.id}"
+    assert (job.func_name, list(job.args)) == (TASK, [])
     fields: Any = redis.hgetall(job.key)
     assert SECRET_PROMPT.encode() not in b"".join(fields.values())
-
-
-def test_jobs_wait_in_the_order_they_came(queue: Queue, store: JobStore) -> None:
-    records = [store.create(new_record()) for _ in range(3)]
-    for record in records:
-        queue.enqueue(record)
-        queue.enqueue(record)  # once is enough
-    assert queue.depth() == 3
-    assert [queue.position(record) for record in records] == [0, 1, 2]
-    queue.remove(records[0])
-    assert [queue.position(record) for record in records] == [None, 0, 1]
-
-
-def test_each_attempt_is_a_delivery_of_its_own(queue: Queue, store: JobStore) -> None:
-    record = store.create(new_record())
-    queue.enqueue(record)
-    started = store.start(record.id, "worker-1")
-    assert started.token is not None
-    queue.enqueue(store.requeue(record.id, started.token, "preempted"))
-    assert queue.depth() == 2
-
-
-def test_a_job_that_never_reached_rq_is_found(queue: Queue, store: JobStore) -> None:
-    lost = store.create(new_record())
-    waiting = store.create(new_record())
-    queue.enqueue(waiting)
-    assert queue.orphaned_queued(missing_for_s=0.1) == []  # it may be on its way
-    time.sleep(0.12)
-    assert queue.orphaned_queued(missing_for_s=0.1) == [lost.id]
-    queue.enqueue(lost)
-    assert queue.orphaned_queued(missing_for_s=0.1) == []
-
-
-def test_a_job_between_rq_and_its_start_is_no_orphan(
-    queue: Queue, store: JobStore, redis: Redis
-) -> None:
-    """It may have waited for hours: only the time out of the queue counts."""
-    record = store.create(new_record())
-    queue.enqueue(record)
-    time.sleep(0.12)
-    rq.Queue.dequeue_any([queue.rq], timeout=None, connection=redis, serializer=queue.rq.serializer)
-    assert queue.orphaned_queued(missing_for_s=0.1) == []
-    store.start(record.id, "worker-1")
-    time.sleep(0.12)
-    assert queue.orphaned_queued(missing_for_s=0.1) == []
-    assert redis.zcard(keys.UNCLAIMED) == 0
-
-
-def test_a_job_lost_between_rq_and_its_start_is_found(
-    queue: Queue, store: JobStore, redis: Redis
-) -> None:
-    record = store.create(new_record())
-    queue.enqueue(record)
-    rq.Queue.dequeue_any([queue.rq], timeout=None, connection=redis, serializer=queue.rq.serializer)
-    queue.orphaned_queued(missing_for_s=0.1)
-    time.sleep(0.12)
-    assert queue.orphaned_queued(missing_for_s=0.1) == [record.id]
-    queue.enqueue(record)
-    assert queue.position(record) == 0
 
 
 def test_one_queue_carries_all(queue: Queue) -> None:
     """RQ moves a job safely (BLMOVE) only for a worker on a single queue."""
     assert queue.rq.name == QUEUE_NAME
+
+
+def test_a_tenants_jobs_are_taken_in_the_order_they_came(store: JobStore) -> None:
+    posted = [post(store) for _ in range(3)]
+    assert [claim(store).id for _ in range(3)] == [record.id for record in posted]
+    assert store.claim("worker-1") is None
+
+
+def test_a_tenant_with_many_jobs_keeps_nobody_waiting(store: JobStore, queue: Queue) -> None:
+    """Another's job is the next but the one in hand, however many wait already."""
+    crowd = [post(store, "crowd") for _ in range(200)]
+    assert claim(store).id == crowd[0].id
+    single, second = post(store, "single"), post(store, "single")
+    assert (queue.position(single), queue.position(second)) == (0, 2)
+    assert queue.position(crowd[1]) == 1
+    order = [claim(store).id for _ in range(5)]
+    assert order == [single.id, crowd[1].id, second.id, crowd[2].id, crowd[3].id]
+
+
+def test_who_was_served_goes_behind_whoever_comes_back(store: JobStore) -> None:
+    first = [post(store, "a"), post(store, "b")]
+    for expected in first:
+        succeed(store, claim(store))
+        assert store.get(expected.id).status is Status.SUCCEEDED
+    later_b, later_a = post(store, "b"), post(store, "a")
+    assert [claim(store).id, claim(store).id] == [later_a.id, later_b.id]
+
+
+def test_places_are_those_in_which_jobs_are_taken(store: JobStore, queue: Queue) -> None:
+    """Whatever the tenants, and whoever was served before."""
+    chance = random.Random(7)
+    for _ in range(12):
+        for _ in range(chance.randrange(12)):
+            post(store, f"tenant-{chance.randrange(5)}")
+        waiting = [
+            record
+            for number in range(5)
+            for record in store.list(f"tenant-{number}", Status.QUEUED, 100).records
+        ]
+        places = queue.positions(waiting)
+        assert sorted(place for place in places.values() if place is not None) == list(
+            range(len(waiting))
+        )
+        for taken in range(min(len(waiting), chance.randrange(9))):
+            assert places[claim(store).id] == taken
+
+
+def test_a_job_that_does_not_wait_has_no_place(store: JobStore, queue: Queue) -> None:
+    running, waiting = post(store), post(store)
+    claim(store)
+    store.request_cancel(waiting.id)
+    assert queue.positions([running, waiting]) == {running.id: None, waiting.id: None}
+
+
+def test_a_job_that_was_given_back_is_its_tenants_next(store: JobStore) -> None:
+    first, second = post(store), post(store)
+    record = claim(store)
+    assert record.token is not None
+    store.requeue(record.id, record.token, "preempted")
+    assert [claim(store).id, claim(store).id] == [first.id, second.id]
+
+
+def test_a_tenant_runs_no_more_at_once_than_it_may(redis: Redis, settings: Settings) -> None:
+    store = JobStore(redis, settings.model_copy(update={"tenant_max_running": 2}))
+    crowd = [post(store, "crowd") for _ in range(4)]
+    running = [claim(store), claim(store)]
+    assert [record.id for record in running] == [record.id for record in crowd[:2]]
+    assert store.claim("worker-3") is None
+    single = post(store, "single")
+    assert claim(store).id == single.id
+    succeed(store, running[0])
+    assert claim(store).id == crowd[2].id
+
+
+def test_a_claim_whose_answer_was_lost_takes_no_second_job(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client sends the command again: the same one."""
+    post(store), post(store)
+    monkeypatch.setattr("core.jobs.store.secrets.token_hex", lambda _: "ab" * 16)
+    assert claim(store) == claim(store)
+
+
+def test_turns_are_topped_up_to_what_there_are_workers_for(
+    store: JobStore, queue: Queue, redis: Redis
+) -> None:
+    queue.top_up()
+    assert queue.turns() == 0
+    for _ in range(5):
+        post(store)
+    queue.top_up()
+    assert queue.turns() == 1  # for the worker that comes
+    redis.sadd("panoweave:workers", "a", "b", "c")
+    queue.top_up()
+    queue.top_up()
+    assert queue.turns() == 3

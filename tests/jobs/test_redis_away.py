@@ -35,9 +35,10 @@ def test_redis_goes_and_comes_back(tmp_path: Path) -> None:
             lambda: store.list("default"),
             lambda: store.start(job_id, "worker-1"),
             lambda: store.lost(),
-            lambda: queue.enqueue(new_record()),
-            lambda: queue.orphaned_queued(0),
-            lambda: queue.depth(),
+            lambda: queue.add_turn(),
+            lambda: queue.top_up(),
+            lambda: queue.turns(),
+            lambda: queue.position(new_record()),
             lambda: events.read(redis, job_id),
             lambda: models.get(redis, "embedded"),
         ):
@@ -60,7 +61,7 @@ def test_a_full_redis_takes_no_half_made_job(tmp_path: Path) -> None:
             with pytest.raises(StoreUnavailable):
                 store.create(record)
             with pytest.raises(StoreUnavailable):
-                Queue(redis).enqueue(record)
+                Queue(redis).add_turn()
             redis.config_set("maxmemory", 0)
             with pytest.raises(NotFound):
                 store.get(record.id)

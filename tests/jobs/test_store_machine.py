@@ -134,6 +134,7 @@ def machine(redis: Redis, job_settings: Settings) -> type[RuleBasedStateMachine]
             assert redis.xlen(keys.OUTBOX) == (1 if status in TERMINAL else 0)
             assert redis.zcard(keys.LEASES) == (1 if status is Status.RUNNING else 0)
             assert redis.zcard(keys.QUEUED) == (1 if status is Status.QUEUED else 0)
+            assert redis.zcard(keys.TURNS) == (1 if status is Status.QUEUED else 0)
             for each in Status:
                 assert redis.zcard(keys.index("default", each)) == (1 if each is status else 0)
             assert (int(redis.ttl(keys.job(self.id))) > 0) is (status in TERMINAL)

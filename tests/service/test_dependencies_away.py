@@ -11,10 +11,8 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from core.jobs import keys
 from core.jobs.connection import connect
 from core.jobs.queue import Queue
-from core.jobs.record import JobRecord
 from core.jobs.settings import Settings
 from core.jobs.store import JobStore
 from deploy.local.servers import RedisServer
@@ -96,7 +94,7 @@ def test_a_full_redis_takes_no_half_made_job(own_redis: RedisServer, settings: S
         assert api.post("/panoramas", json={"prompt": "x"}).status_code == 202
 
 
-def test_a_job_that_was_recorded_but_not_enqueued_is_accepted_and_found_again(
+def test_a_job_that_was_recorded_but_got_no_turn_is_accepted_and_made(
     own_redis: RedisServer, settings: Settings
 ) -> None:
     """The API's Redis user may run the record's script but push to no list."""
@@ -109,17 +107,15 @@ def test_a_job_that_was_recorded_but_not_enqueued_is_accepted_and_found_again(
         with serving(settings.model_copy(update={"redis_url": SecretStr(url)})) as api:
             answer = api.post("/panoramas", json={"prompt": "a hill"})
         assert answer.status_code == 202
-        assert answer.json()["queue_position"] is None
     here = settings.model_copy(update={"redis_url": SecretStr(own_redis.url)})
     with connect(here) as redis:
-        queue, store = Queue(redis), JobStore(redis, here)
-        queue.orphaned_queued(0.1)
-        time.sleep(0.12)
-        (found,) = queue.orphaned_queued(0.1)
-        assert found == answer.json()["id"]
-        queue.enqueue(store.get(found))
-        assert queue.depth() == 1
-        assert redis.zcard(keys.QUEUED) == 1
+        queue = Queue(redis)
+        assert queue.turns() == 0
+        queue.top_up()
+        assert queue.turns() == 1
+        found = JobStore(redis, here).claim("worker-1")
+    assert found is not None
+    assert found.id == answer.json()["id"]
 
 
 def test_no_picture_is_needed_to_answer_while_s3_is_away(settings: Settings, redis: Redis) -> None:
@@ -135,13 +131,13 @@ def test_redis_dies_between_record_and_queue(
 ) -> None:
     """Taken in is taken in: a 503 would make the client post it again, and both would be made."""
     publish_in(own_redis)
-    enqueue = Queue.enqueue
+    add_turn = Queue.add_turn
 
-    def die_first(queue: Queue, record: JobRecord) -> None:
+    def die_first(queue: Queue) -> None:
         own_redis.child.kill()
-        enqueue(queue, record)
+        add_turn(queue)
 
-    monkeypatch.setattr(Queue, "enqueue", die_first)
+    monkeypatch.setattr(Queue, "add_turn", die_first)
     with serving(settings.model_copy(update={"redis_url": SecretStr(own_redis.url)})) as api:
         answer = api.post("/panoramas", json={"prompt": "a hill"})
     assert answer.status_code == 202

@@ -24,6 +24,7 @@ from core.params import PanoramaParams
 from core.traits import CheckpointTraits
 from deploy.local.servers import RedisServer
 from tests.processes import environment_of, process, wait_until
+from worker import janitor
 
 TRAITS = CheckpointTraits(window_px=64, px_per_latent=8)
 STEPS = 120  # of the tiny model: some seconds, so that there is a middle to be killed in
@@ -51,7 +52,7 @@ def post(here: Settings, redis: Redis) -> Callable[..., JobRecord]:
         asked = PanoramaParams(prompt="a lake", width=192, stride=32, steps=steps, seed=1)
         params = asked.resolve(models.traits(redis, here.model))
         record = store.create(JobRecord.new(params, here.model, DEFAULT_TENANT, {}))
-        queue.enqueue(record)
+        queue.add_turn()
         return record
 
     return create
@@ -112,7 +113,7 @@ def test_sigterm_while_redis_is_away_loses_no_job(here: Settings, tmp_path: Path
             asked = PanoramaParams(prompt="a lake", width=192, stride=32, steps=STEPS, seed=1)
             params = asked.resolve(models.traits(redis, alone.model))
             record = store.create(JobRecord.new(params, alone.model, DEFAULT_TENANT, {}))
-            Queue(redis).enqueue(record)
+            Queue(redis).add_turn()
             wait_until(lambda: steps_done(store, record) > 5, 60, log)
             time.sleep(1.1)  # the append-only file is written every second
             server.child.kill()
@@ -180,24 +181,18 @@ def test_a_hung_step_ends_the_process(
     ended = store.get(record.id)
     assert ended.status == status
     if ended.status is Status.QUEUED:
-        assert Queue(redis).position(ended) == 0
+        assert Queue(redis).turns() == 1
     else:
         assert ended.error is not None
         assert ended.error.code == "step_timeout"
 
 
-def test_the_janitor_queues_again_what_no_queue_holds(
-    here: Settings, redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Accepted, but the API died before it queued the job."""
-    from worker import janitor
-
-    monkeypatch.setattr(janitor, "UNQUEUED_FOR_S", 0.2)
+def test_the_janitor_sees_that_a_turn_comes(here: Settings, redis: Redis) -> None:
+    """Accepted, but the API died before it added one; or the worker that took it did."""
     store, queue = JobStore(redis, here), Queue(redis)
     params = PanoramaParams(prompt="a lake").resolve(TRAITS)
-    record = store.create(JobRecord.new(params, "tiny", DEFAULT_TENANT, {}))
+    store.create(JobRecord.new(params, "tiny", DEFAULT_TENANT, {}))
+    assert queue.turns() == 0
     janitor.sweep(store, queue)
-    assert queue.position(record) is None  # it may be on its way yet
-    time.sleep(0.3)
     janitor.sweep(store, queue)
-    assert queue.position(record) == 0
+    assert queue.turns() == 1

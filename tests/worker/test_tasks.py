@@ -32,7 +32,7 @@ from core.traits import InvalidParams
 from deploy.local.servers import RedisServer
 from worker import artifacts, attempt, tasks
 from worker.maker import Maker
-from worker.tasks import Workshop, explain, run_attempt, run_panorama
+from worker.tasks import Workshop, explain, run_attempt, take_turn
 
 Post = Callable[..., JobRecord]
 
@@ -295,14 +295,27 @@ def test_redis_away_keeps_the_work(
     assert ended.attempts == 1
 
 
-def test_a_job_that_is_not_queued_is_not_run(
+def test_a_turn_makes_what_waits(
     workshop: Workshop, post: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record = post()
-    workshop.store.request_cancel(record.id)
+    """And one too many makes nothing."""
+    cancelled, first, second = post(), post(), post()
+    workshop.store.request_cancel(cancelled.id)
     monkeypatch.setattr(tasks, "_workshop", workshop)
-    run_panorama(record.id)
-    assert workshop.store.get(record.id).status is Status.CANCELLED
+    for _ in range(3):
+        take_turn()
+    statuses = [workshop.store.get(record.id).status for record in (cancelled, first, second)]
+    assert statuses == [Status.CANCELLED, Status.SUCCEEDED, Status.SUCCEEDED]
+
+
+def test_a_worker_that_has_ended_a_job_calls_for_the_next(
+    workshop: Workshop, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its turn may have come, in vain, while its tenant had as many running as it may."""
+    post(), post()
+    monkeypatch.setattr(tasks, "_workshop", workshop)
+    take_turn()
+    assert workshop.queue.turns() == 1
 
 
 @pytest.mark.parametrize("name", ["jpeg", "webp", "avif"])
