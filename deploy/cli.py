@@ -187,6 +187,40 @@ def revoke_key(
     raise typer.Exit(commands.revoke(key_id, data))
 
 
+secrets = typer.Typer(no_args_is_help=True, help="What the webhooks of a tenant are signed with.")
+app.add_typer(secrets, name="webhook-secrets")
+
+Tenant = Annotated[str, typer.Option(help="Whose webhooks it signs.")]
+
+
+@secrets.command("create")
+def create_secret(tenant: Tenant, data: DataDir = Path("var")) -> None:
+    """Make a secret and show it, this once. Older ones sign too, until they are revoked."""
+    from deploy import webhook_secrets as commands
+
+    raise typer.Exit(commands.create(tenant, data))
+
+
+@secrets.command("list")
+def list_secrets(tenant: Tenant, data: DataDir = Path("var")) -> None:
+    """Show a tenant's secrets by their ids, newest first; never the secrets."""
+    from deploy import webhook_secrets as commands
+
+    raise typer.Exit(commands.show(tenant, data))
+
+
+@secrets.command("revoke")
+def revoke_secret(
+    secret_id: Annotated[str, typer.Argument(metavar="ID")],
+    tenant: Tenant,
+    data: DataDir = Path("var"),
+) -> None:
+    """Sign no more with it."""
+    from deploy import webhook_secrets as commands
+
+    raise typer.Exit(commands.revoke(tenant, secret_id, data))
+
+
 def main() -> None:
     try:
         app()

@@ -14,7 +14,7 @@ from service import errors, openapi
 from service.body import JsonBody
 from service.context import open_context
 from service.headers import SecurityHeaders
-from service.routes import events, health, models, panoramas, uploads
+from service.routes import deliveries, events, health, models, panoramas, uploads
 from service.watch import open_watch
 
 _DOCS = "/docs"
@@ -43,6 +43,6 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(SecurityHeaders, pages=frozenset({_DOCS}))
     errors.install(app)
     openapi.install(app)
-    for router in (panoramas.router, events.router, uploads.router, models.router, health.router):
-        app.include_router(router)
+    for routes in (panoramas, events, deliveries, uploads, models, health):
+        app.include_router(routes.router)
     return app

@@ -12,11 +12,13 @@ from redis import Redis
 
 from core.jobs.api_keys import ApiKeys
 from core.jobs.connection import connect
+from core.jobs.deliveries import Deliveries
 from core.jobs.idempotency import Idempotency
 from core.jobs.objects import ObjectStore
 from core.jobs.queue import Queue
 from core.jobs.settings import Settings
 from core.jobs.store import JobStore
+from core.jobs.webhook_secrets import WebhookSecrets
 from service.watch import Watch
 
 # A client waits for us: Redis answers in a millisecond or is away.
@@ -32,6 +34,8 @@ class Context:
     objects: ObjectStore
     idempotency: Idempotency
     api_keys: ApiKeys
+    deliveries: Deliveries
+    webhook_secrets: WebhookSecrets
 
 
 @contextmanager
@@ -48,6 +52,8 @@ def open_context(settings: Settings) -> Iterator[Context]:
                 objects,
                 Idempotency(redis),
                 ApiKeys(redis),
+                Deliveries(redis, settings),
+                WebhookSecrets(redis),
             )
     finally:
         objects.close()

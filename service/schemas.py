@@ -3,44 +3,77 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from core.jobs.deliveries import State, TryError
 from core.jobs.failures import FailureCode
-from core.jobs.record import Status
+from core.jobs.record import Status, WebhookEvent
 from core.jobs.settings import Perceptual
+from core.jobs.targets import MAX_URL_CHARS
 from core.params import PanoramaParams, ResolvedParams
-from core.traits import CheckpointTraits
+from core.traits import CheckpointTraits, Params
 
-MAX_METADATA_CHARS = 8_192
+MAX_METADATA_BYTES = 8_192  # of JSON: webhooks carry it, and are to stay below 20 kB
+
+_WHEN_IT_ENDED: tuple[WebhookEvent, ...] = (
+    "panorama.succeeded",
+    "panorama.failed",
+    "panorama.cancelled",
+)
+
+
+class WebhookRequest(Params):
+    """Whom to tell. What is sent is signed as Standard Webhooks has it."""
+
+    url: str = Field(
+        min_length=1,
+        max_length=MAX_URL_CHARS,
+        description="https, and a public host. It is told by POST, and any 2xx ends it.",
+    )
+    events: Sequence[WebhookEvent] = Field(
+        _WHEN_IT_ENDED,
+        min_length=1,
+        max_length=5,
+        description="a list of the events to be told of, each named once: "
+        + ", ".join(get_args(WebhookEvent)),
+    )
+
+    @field_validator("events")
+    @classmethod
+    def _are_named_once(cls, events: Sequence[WebhookEvent]) -> Sequence[WebhookEvent]:
+        if len(set(events)) < len(events):
+            raise ValueError("names an event twice")
+        return events
 
 
 class PanoramaRequest(PanoramaParams):
     """A panorama to make: its parameters, and what the caller wants to find again."""
 
-    # Webhook joins here.
-
+    webhook: WebhookRequest | None = Field(
+        None, description="Tells you when something has happened, in place of polling."
+    )
     metadata: dict[str, Any] = Field(
         {},
-        description=f"any JSON object of up to {MAX_METADATA_CHARS:,} characters; "
-        "given back as it is",
+        description=f"any JSON object of up to {MAX_METADATA_BYTES:,} bytes; given back as it is",
     )
 
     @field_validator("metadata")
     @classmethod
     def _metadata_is_small_json(cls, metadata: dict[str, Any]) -> dict[str, Any]:
         try:
-            text = json.dumps(metadata, ensure_ascii=False, allow_nan=False)
+            text = json.dumps(metadata, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         except ValueError as error:
             raise ValueError("a number in it is too large for JSON") from error
-        if len(text) > MAX_METADATA_CHARS:
-            raise ValueError(f"takes {len(text):,} characters")
+        if (size := len(text.encode())) > MAX_METADATA_BYTES:
+            raise ValueError(f"takes {size:,} bytes")
         return metadata
 
     def params(self) -> PanoramaParams:
-        return PanoramaParams.model_validate(self.model_dump(exclude={"metadata"}))
+        return PanoramaParams.model_validate(self.model_dump(exclude={"metadata", "webhook"}))
 
 
 class _View(BaseModel):
@@ -102,6 +135,31 @@ class PanoramaView(_View):
 class PanoramaPage(_View):
     items: list[PanoramaView]
     next_cursor: str | None = Field(description="For the page that follows; null on the last.")
+
+
+class TryView(_View):
+    at: datetime
+    took_s: float
+    status: int | None = Field(description="What the receiver answered; null where it did not.")
+    error: TryError | None = Field(description="Why there was no answer.")
+
+
+class DeliveryView(_View):
+    id: str = Field(description="The `webhook-id`: the same at every try.")
+    type: WebhookEvent
+    happened_at: datetime
+    state: State = Field(
+        description="`pending`; `delivered`; `dead`: given up, and may be redelivered; `gone`: the "
+        "receiver answered 410, and is told no more of this panorama."
+    )
+    next_try_at: datetime | None
+    tries: list[TryView] = Field(description="Oldest first.")
+
+
+class DeliveryList(_View):
+    url: str | None = Field(description="Whom it is told; null where no webhook was asked for.")
+    events: list[WebhookEvent]
+    items: list[DeliveryView] = Field(description="Oldest first.")
 
 
 class UploadView(_View):

@@ -13,6 +13,7 @@ from service.errors import NotEnded
 from service.find import find
 from service.inputs import take_in
 from service.schemas import PanoramaRequest
+from service.webhooks import checked
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,8 @@ def submit(
     model = context.settings.model
     traits = models.traits(context.redis, model)
     params = request.params().resolve(traits)
-    asked = JobRecord.new(params, model, tenant, request.metadata, job_id)
+    webhook = checked(context, tenant, request.webhook)
+    asked = JobRecord.new(params, model, tenant, request.metadata, job_id, webhook)
     taken = take_in(context, asked, traits)
     try:
         record = context.store.create(taken)

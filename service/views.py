@@ -9,7 +9,7 @@ from typing import NamedTuple
 from core.jobs import models
 from core.jobs.failures import StoreUnavailable
 from core.jobs.models import ModelState
-from core.jobs.record import JobRecord, Result, Status
+from core.jobs.record import JobRecord, Result, Status, file_name
 from service.context import Context
 from service.schemas import (
     ErrorView,
@@ -92,7 +92,7 @@ def _result_view(context: Context, job_id: str, result: Result) -> ResultView:
     # The same URLs for a while: a panorama that has not changed is to be read as unchanged.
     signed = context.objects.presign_stable
     return ResultView(
-        image_url=signed(result.keys.image, image_name(job_id, result)),
+        image_url=signed(result.keys.image, file_name(job_id, result.format)),
         preview_url=signed(result.keys.preview, preview_name(job_id)),
         **result.model_dump(exclude={"keys"}),
     )
@@ -100,10 +100,6 @@ def _result_view(context: Context, job_id: str, result: Result) -> ResultView:
 
 def preview_name(job_id: str) -> str:
     return f"{job_id}-preview.jpg"
-
-
-def image_name(job_id: str, result: Result) -> str:
-    return f"{job_id}.{result.format}"
 
 
 def model_views(context: Context) -> list[ModelView]:

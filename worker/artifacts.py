@@ -79,8 +79,8 @@ def describe(record: JobRecord, result: Result) -> bytes:
     final = record.model_copy(
         update={"status": Status.SUCCEEDED, "finished_at": datetime.now(UTC), "result": result}
     )
-    told = final.model_dump(mode="json", exclude={"token", "progress", "cancel_requested"})
-    return json.dumps(told, indent=2).encode()
+    passing = {"token", "progress", "cancel_requested", "webhook"}
+    return json.dumps(final.model_dump(mode="json", exclude=passing), indent=2).encode()
 
 
 def _put_patiently(

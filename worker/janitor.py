@@ -1,4 +1,4 @@
-"""The process that finds lost jobs again, also when no GPU worker lives."""
+"""The process that finds lost jobs again, also when no GPU worker lives, and delivers webhooks."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import logging
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from types import FrameType
 
 from core.jobs.connection import connect
 from core.jobs.failures import NotFound, StoreUnavailable
+from core.jobs.objects import ObjectStore
 from core.jobs.queue import Queue
 from core.jobs.settings import Settings
 from core.jobs.store import JobStore
+from worker.webhooks import Courier
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +29,7 @@ def run_janitor(settings: Settings) -> int:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    with connect(settings) as redis:
+    with connect(settings) as redis, delivering(settings, stopping):
         store, queue = JobStore(redis, settings), Queue(redis)
         pause_s = settings.janitor_interval_s
         while not stopping.wait(pause_s):
@@ -39,6 +41,20 @@ def run_janitor(settings: Settings) -> int:
                 # Leases ran out while nobody could renew them: let the living beat first.
                 pause_s = settings.lease_s
     return 0
+
+
+@contextmanager
+def delivering(settings: Settings, stopping: threading.Event) -> Iterator[None]:
+    """Webhooks are delivered while the block runs, from threads of their own."""
+    with connect(settings) as redis, closing(ObjectStore(settings)) as objects:
+        courier = Courier(redis, objects, settings)
+        thread = threading.Thread(target=courier.run, args=(stopping,), name="courier")
+        thread.start()
+        try:
+            yield
+        finally:
+            stopping.set()
+            thread.join()
 
 
 def sweep(store: JobStore, queue: Queue) -> None:

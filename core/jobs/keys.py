@@ -6,7 +6,7 @@ from core.jobs.record import Status
 
 PREFIX = "panoweave:"
 
-OUTBOX = PREFIX + "outbox"  # stream: one entry a terminal job, for webhook delivery
+OUTBOX = PREFIX + "outbox"  # zset: delivery to a webhook -> when to try it next (ms)
 LEASES = PREFIX + "leases"  # zset: running job -> when its lease passes (ms, Redis's clock)
 QUEUED = PREFIX + "queued"  # zset: queued job -> since when (ms)
 TURNS = PREFIX + "turns"  # zset: tenant with queued jobs -> when it was last served (a count)
@@ -32,6 +32,25 @@ def index(tenant: str, status: Status | None = None) -> str:
 
 def worker(name: str) -> str:
     return f"{PREFIX}worker:{name}"
+
+
+def deliveries(job_id: str) -> str:
+    """list: ids of what its webhook is told, oldest first."""
+    return f"{PREFIX}deliveries:{job_id}"
+
+
+def delivery(delivery_id: str) -> str:
+    return f"{PREFIX}delivery:{delivery_id}"
+
+
+def delivery_attempts(delivery_id: str) -> str:
+    """list: what came of each try, as JSON."""
+    return f"{PREFIX}delivery_attempts:{delivery_id}"
+
+
+def webhook_secrets(tenant: str) -> str:
+    """hash: id -> a secret that signs what the tenant's webhooks are sent."""
+    return f"{PREFIX}webhook_secrets:{tenant}"
 
 
 def idempotency(owner: str, digest: str) -> str:

@@ -105,6 +105,22 @@ class Failure(_Part):
         return cls(code=code, detail=meaning.detail.format(**facts), retryable=meaning.retryable)
 
 
+WebhookEvent = Literal[
+    "panorama.started",
+    "panorama.progress",
+    "panorama.succeeded",
+    "panorama.failed",
+    "panorama.cancelled",
+]
+
+
+class Webhook(_Part):
+    """Whom to tell, and of what."""
+
+    url: str
+    events: tuple[WebhookEvent, ...]
+
+
 class JobRecord(_Part):
     """One job as Redis holds it. A snapshot: only `JobStore` moves a job on."""
 
@@ -124,6 +140,7 @@ class JobRecord(_Part):
     result: Result | None = None
     error: Failure | None = None
     metadata: dict[str, Any] = {}
+    webhook: Webhook | None = None
 
     @classmethod
     def new(
@@ -133,6 +150,7 @@ class JobRecord(_Part):
         tenant: str,
         metadata: dict[str, Any],
         job_id: str | None = None,
+        webhook: Webhook | None = None,
     ) -> Self:
         return cls(
             id=job_id or new_job_id(),
@@ -142,12 +160,18 @@ class JobRecord(_Part):
             params=params,
             model=model,
             metadata=metadata,
+            webhook=webhook,
         )
 
     @property
     def keys(self) -> ObjectKeys:
         """Where the current attempt stores its objects."""
         return ObjectKeys.of(self.tenant, self.id, self.attempts, self.params.output.format)
+
+
+def file_name(job_id: str, image_format: str) -> str:
+    """What the picture is called where it is saved."""
+    return f"{job_id}.{image_format}"
 
 
 def new_job_id() -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from core.jobs.targets import check_networks
 from core.params import DEFAULT_WINDOW_BATCH
 
 Perceptual = Literal[
@@ -75,6 +76,20 @@ class Settings(BaseSettings):
     presign_ttl_s: int = Field(3_600, ge=1, le=7 * 86_400)
     job_ttl_s: int = Field(7 * 86_400, ge=1, description="How long Redis keeps a finished job.")
     log_level: LogLevel = "INFO"
+
+    webhook_networks: str = Field(
+        "", description="Private networks that webhooks may be sent to: 10.1.0.0/16,10.2.0.0/16."
+    )
+    webhook_http: bool = Field(False, description="Webhooks also over plain http.")
+    webhook_test_targets: bool = Field(
+        False, description="For tests: webhooks to any address, loopback too, and over http."
+    )
+
+    @field_validator("webhook_networks")
+    @classmethod
+    def _are_networks(cls, networks: str) -> str:
+        check_networks(networks)
+        return networks
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

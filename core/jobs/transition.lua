@@ -1,5 +1,6 @@
 -- Creates, moves or touches one job. The only writer of a job's status, and in the same step of
--- its indexes, its lease, its events and the outbox: no reader sees one without the others.
+-- its indexes, its lease, its events and what its webhook is to be told: no reader sees one without
+-- the others.
 --
 -- Every move may be repeated after a lost reply: what has already happened answers 'unchanged'.
 -- Times are Redis's own, so that workers' clocks do not matter. Keys are built from the job, so
@@ -15,7 +16,7 @@
 
 local P = 'panoweave:'
 local EVENTS_KEPT = 1000
-local OUTBOX_KEPT = 100000 -- bounds memory should nobody deliver
+local PROGRESS_TOLD_EVERY_MS = 5000 -- to a webhook
 local RUN_TIMES_KEPT = 20
 local CLAIM_REMEMBERED_S = 60 -- longer than a client repeats a command whose reply was lost
 local TERMINAL = {succeeded = true, failed = true, cancelled = true}
@@ -63,11 +64,32 @@ local function set(field, value)
   redis.call('HSET', job_key, field, job[field])
 end
 
+-- Puts what has happened into the outbox, where the job's webhook wants to know: deliveries.lua
+-- has the rest.
+local function tell_webhook(kind, event_id)
+  if not job.webhook or job.webhook_gone then return end
+  local webhook, type, wanted = cjson.decode(job.webhook), 'panorama.' .. kind, false
+  for _, event in ipairs(webhook.events) do wanted = wanted or event == type end
+  if not wanted then return end
+  if kind == 'progress' then
+    if job.progress_told_at and now - job.progress_told_at < PROGRESS_TOLD_EVERY_MS then return end
+    set('progress_told_at', now)
+  end
+  local delivery = 'whk_' .. string.sub(id, 6) .. '_' .. event_id
+  local key, list = P .. 'delivery:' .. delivery, P .. 'deliveries:' .. id
+  redis.call('HSET', key, 'id', delivery, 'job_id', id, 'tenant', job.tenant, 'type', type,
+    'url', webhook.url, 'attempt', job.attempts, 'happened_at', now, 'state', 'pending', 'tries', 0)
+  redis.call('RPUSH', list, delivery)
+  redis.call('EXPIRE', key, ttl_s)
+  redis.call('EXPIRE', list, ttl_s)
+  redis.call('ZADD', P .. 'outbox', now, delivery)
+end
+
 local function append_event(kind, data)
   local event_id = redis.call('XADD', events_key, 'MAXLEN', '~', EVENTS_KEPT, '*',
     'type', kind, 'status', job.status, 'attempt', job.attempts, 'data', data)
+  tell_webhook(kind, event_id)
   redis.call('PUBLISH', P .. 'wakes', id) -- for those who wait; the stream is what they read
-  return event_id
 end
 
 local function index(status)
@@ -114,9 +136,7 @@ end
 local function finish(status, data)
   enter(status)
   set('finished_at', now)
-  local event_id = append_event(status, data)
-  redis.call('XADD', P .. 'outbox', 'MAXLEN', '~', OUTBOX_KEPT, '*',
-    'job', id, 'tenant', job.tenant, 'type', status, 'event', event_id)
+  append_event(status, data)
   redis.call('EXPIRE', job_key, ttl_s)
   redis.call('EXPIRE', events_key, ttl_s)
   forget_expired()
@@ -176,7 +196,11 @@ if move == 'delete' then
   redis.call('ZREM', index(job.status), id)
   redis.call('ZREM', P .. 'expiry', job.status .. ':' .. id .. ':' .. job.tenant)
   local last = answer('moved')
-  redis.call('DEL', job_key, events_key)
+  for _, delivery in ipairs(redis.call('LRANGE', P .. 'deliveries:' .. id, 0, -1)) do
+    redis.call('ZREM', P .. 'outbox', delivery)
+    redis.call('DEL', P .. 'delivery:' .. delivery, P .. 'delivery_attempts:' .. delivery)
+  end
+  redis.call('DEL', job_key, events_key, P .. 'deliveries:' .. id)
   redis.call('PUBLISH', P .. 'wakes', id)
   return last
 end

@@ -1,6 +1,6 @@
 """Panoramas: ask for one, look at it, list them, call one off, fetch the picture.
 
-Retry and deliveries join here.
+Retry joins here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from fastapi import APIRouter, Query, Response, status
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 
-from core.jobs.record import JOB_ID_PATTERN, TERMINAL, JobRecord, Status
+from core.jobs.record import JOB_ID_PATTERN, TERMINAL, JobRecord, Status, file_name
 from service import conditional, submit
 from service.auth import InCaller, Tenant
 from service.conditional import IfNoneMatch, Prefer
@@ -39,7 +39,7 @@ from service.find import find
 from service.once import IdempotencyKey, once
 from service.openapi import refusals
 from service.schemas import PanoramaPage, PanoramaRequest, PanoramaView
-from service.views import image_name, panorama_views, preview_name
+from service.views import panorama_views, preview_name
 
 router = APIRouter(prefix="/panoramas", tags=["panoramas"])
 
@@ -167,7 +167,7 @@ def image(job_id: str, context: InContext, tenant: Tenant) -> RedirectResponse:
     record = find(context, job_id, tenant)
     if record.result is None:
         raise NotSucceeded(f"This panorama is {record.status}.")
-    name = image_name(record.id, record.result)
+    name = file_name(record.id, record.result.format)
     return _redirect(context, record.result.keys.image, name)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from core.jobs.failures import FailureCode
-from core.jobs.record import DEFAULT_TENANT, Failure, JobRecord, Progress, Result
+from core.jobs.record import DEFAULT_TENANT, Failure, JobRecord, Progress, Result, Webhook
 from core.params import PanoramaParams
 from core.traits import CheckpointTraits
 
@@ -13,11 +13,17 @@ TRAITS = CheckpointTraits(window_px=128, px_per_latent=4)
 FAILURE = Failure.of(FailureCode.GENERATION_FAILED)
 
 
+WEBHOOK = Webhook(
+    url="https://example.com/hook",
+    events=("panorama.succeeded", "panorama.failed", "panorama.cancelled"),
+)
+
+
 def new_record(
     tenant: str = DEFAULT_TENANT, prompt: str = "a hill", metadata: dict[str, Any] | None = None
 ) -> JobRecord:
     params = PanoramaParams(prompt=prompt).resolve(TRAITS)
-    return JobRecord.new(params, "embedded", tenant, metadata or {})
+    return JobRecord.new(params, "embedded", tenant, metadata or {}, webhook=WEBHOOK)
 
 
 def progress(step: int, total_steps: int = 50) -> Progress:

@@ -39,8 +39,10 @@ def event_types(redis: Redis, job_id: str) -> list[str]:
 
 
 def outbox(redis: Redis) -> list[tuple[str, str]]:
-    entries: Any = redis.xrange(keys.OUTBOX)
-    return [(fields[b"job"].decode(), fields[b"type"].decode()) for _, fields in entries]
+    """Of each delivery: the job, and how it ended."""
+    waiting: Any = redis.zrange(keys.OUTBOX, 0, -1)
+    found: Any = [redis.hmget(keys.delivery(raw.decode()), "job_id", "type") for raw in waiting]
+    return [(job.decode(), kind.decode().removeprefix("panorama.")) for job, kind in found]
 
 
 def test_a_job_from_start_to_end(store: JobStore, redis: Redis) -> None:

@@ -131,7 +131,7 @@ def machine(redis: Redis, job_settings: Settings) -> type[RuleBasedStateMachine]
             status = self.job.status
             told = events.read(redis, self.id, limit=1_000)
             assert [event.status for event in told][-1] is status
-            assert redis.xlen(keys.OUTBOX) == (1 if status in TERMINAL else 0)
+            assert redis.zcard(keys.OUTBOX) == (1 if status in TERMINAL else 0)
             assert redis.zcard(keys.LEASES) == (1 if status is Status.RUNNING else 0)
             assert redis.zcard(keys.QUEUED) == (1 if status is Status.QUEUED else 0)
             assert redis.zcard(keys.TURNS) == (1 if status is Status.QUEUED else 0)

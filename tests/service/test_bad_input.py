@@ -95,7 +95,7 @@ def test_a_wrong_size_names_the_nearest(api: httpx.Client) -> None:
         ({"loop": True, "width": 700}, "width", "multiples of 32 from 128, nearest: 672 or 704"),
         ({"wdith": 768}, "wdith", "prompt, negative_prompt, width"),
         ({"metadata": [1]}, "metadata", "any JSON object"),
-        ({"metadata": {"a": "x" * 9_000}}, "metadata", "up to 8,192 characters"),
+        ({"metadata": {"a": "x" * 9_000}}, "metadata", "up to 8,192 bytes"),
     ],
 )
 def test_the_field_and_what_it_takes_are_named(

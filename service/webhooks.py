@@ -1,0 +1,51 @@
+"""Whether a webhook can be taken on, and what is known of what it was told."""
+
+from __future__ import annotations
+
+from core.jobs.deliveries import Told
+from core.jobs.record import JobRecord, Webhook
+from core.jobs.targets import BadTarget, check_url
+from core.traits import InvalidParams
+from service.context import Context
+from service.schemas import DeliveryList, DeliveryView, TryView, WebhookRequest
+
+
+def checked(context: Context, tenant: str, asked: WebhookRequest | None) -> Webhook | None:
+    """Raises InvalidParams where nothing could ever be delivered."""
+    if asked is None:
+        return None
+    settings = context.settings
+    try:
+        check_url(
+            asked.url,
+            settings.webhook_networks,
+            http=settings.webhook_http,
+            test_targets=settings.webhook_test_targets,
+        )
+    except BadTarget as error:
+        raise InvalidParams("webhook.url", error.problem, error.legal) from error
+    if not context.webhook_secrets.of(tenant):
+        raise InvalidParams(
+            "webhook",
+            "there is nothing to sign it with",
+            f"once there is a secret: panoweave webhook-secrets create --tenant {tenant}",
+        )
+    return Webhook(url=asked.url, events=tuple(asked.events))
+
+
+def delivery_list(record: JobRecord, told: list[Told]) -> DeliveryList:
+    webhook = record.webhook
+    return DeliveryList(
+        url=webhook.url if webhook else None,
+        events=list(webhook.events) if webhook else [],
+        items=[_view(each) for each in told],
+    )
+
+
+def _view(told: Told) -> DeliveryView:
+    kept = {"id", "type", "happened_at", "state"}
+    return DeliveryView(
+        **told.delivery.model_dump(include=kept),
+        next_try_at=told.next_try_at,
+        tries=[TryView(**each.model_dump()) for each in told.tries],
+    )

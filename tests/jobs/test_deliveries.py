@@ -1,0 +1,159 @@
+"""What becomes due, and what is remembered of each try."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+import pytest
+from redis import Redis
+
+from core.jobs import keys
+from core.jobs.deliveries import Deliveries, State, Try
+from core.jobs.record import JobRecord, Webhook, WebhookEvent
+from core.jobs.settings import Settings
+from core.jobs.store import JobStore
+from tests.jobs.samples import FAILURE, WEBHOOK, new_record, progress, result_of
+
+TRIED = Try(at=datetime(2026, 11, 26, tzinfo=UTC), took_s=0.5, status=500)
+
+
+@pytest.fixture
+def store(redis: Redis, settings: Settings) -> JobStore:
+    return JobStore(redis, settings)
+
+
+@pytest.fixture
+def deliveries(redis: Redis, settings: Settings) -> Deliveries:
+    return Deliveries(redis, settings)
+
+
+def post(store: JobStore, *events: WebhookEvent) -> JobRecord:
+    webhook = Webhook(url=WEBHOOK.url, events=events or WEBHOOK.events)
+    return store.create(new_record().model_copy(update={"webhook": webhook}))
+
+
+def run(store: JobStore, record: JobRecord) -> tuple[JobRecord, str]:
+    started = store.start(record.id, "worker-1")
+    assert started.token is not None
+    return started, started.token
+
+
+@pytest.mark.parametrize("ending", ["succeeded", "failed", "cancelled"])
+def test_each_end_is_due_once(store: JobStore, deliveries: Deliveries, ending: str) -> None:
+    record, token = run(store, post(store))
+    for _ in range(2):  # the second is a repeat, as after a lost answer
+        match ending:
+            case "succeeded":
+                store.succeed(record.id, token, result_of(record))
+            case "failed":
+                store.fail(record.id, token, FAILURE)
+            case _:
+                store.cancelled(record.id, token)
+    (due,) = deliveries.claim(10, 60)
+    assert (due.job_id, due.type, due.state) == (record.id, f"panorama.{ending}", State.PENDING)
+    assert due.url == WEBHOOK.url
+    assert due.id.startswith("whk_")
+
+
+def test_nothing_is_due_that_nobody_asked_for(store: JobStore, deliveries: Deliveries) -> None:
+    record, token = run(store, post(store, "panorama.failed"))
+    store.report(record.id, token, progress(1))
+    store.succeed(record.id, token, result_of(record))
+    without = store.create(new_record().model_copy(update={"webhook": None}))
+    store.request_cancel(without.id)
+    assert deliveries.claim(10, 60) == []
+    assert deliveries.of(record.id) == []
+
+
+def test_progress_is_told_now_and_then(store: JobStore, deliveries: Deliveries) -> None:
+    """The first at once, then not every step."""
+    record, token = run(store, post(store, "panorama.started", "panorama.progress"))
+    for step in range(1, 30):
+        store.report(record.id, token, progress(step))
+    told = [each.delivery.type for each in deliveries.of(record.id)]
+    assert told == ["panorama.started", "panorama.progress"]
+
+
+def test_each_attempt_tells_of_its_start(store: JobStore, deliveries: Deliveries) -> None:
+    record, token = run(store, post(store, "panorama.started"))
+    store.requeue(record.id, token, "preempted")
+    run(store, record)
+    told = deliveries.of(record.id)
+    assert [each.delivery.attempt for each in told] == [1, 2]
+    assert len({each.delivery.id for each in told}) == 2
+
+
+def test_what_is_claimed_is_nobody_elses_until_its_lease_has_passed(
+    store: JobStore, deliveries: Deliveries
+) -> None:
+    store.request_cancel(post(store).id)
+    (claimed,) = deliveries.claim(10, 0.2)
+    assert deliveries.claim(10, 60) == []
+    time.sleep(0.25)  # its sender died
+    assert deliveries.claim(10, 60) == [claimed]
+
+
+def test_a_failed_try_is_remembered_and_due_later(
+    store: JobStore, deliveries: Deliveries, redis: Redis
+) -> None:
+    record = store.request_cancel(post(store).id)
+    (claimed,) = deliveries.claim(1, 60)
+    deliveries.settle(claimed.id, TRIED, State.PENDING, 300)
+    (told,) = deliveries.of(record.id)
+    assert told.tries == [TRIED]
+    assert told.next_try_at is not None
+    assert 295 < told.next_try_at.timestamp() - time.time() < 305
+    assert deliveries.claim(1, 60) == []
+    redis.zadd(keys.OUTBOX, {claimed.id: 0})
+    (again,) = deliveries.claim(1, 60)
+    assert (again.id, again.tries) == (claimed.id, 1)
+
+
+def test_a_success_stays_one_whatever_a_slow_sender_says(
+    store: JobStore, deliveries: Deliveries
+) -> None:
+    record = store.request_cancel(post(store).id)
+    (claimed,) = deliveries.claim(1, 60)
+    deliveries.settle(claimed.id, TRIED.model_copy(update={"status": 200}), State.DELIVERED)
+    deliveries.settle(claimed.id, TRIED, State.PENDING, 5)
+    (told,) = deliveries.of(record.id)
+    assert (told.delivery.state, told.next_try_at, len(told.tries)) == (State.DELIVERED, None, 2)
+
+
+def test_gone_means_gone_for_all_that_the_job_would_tell(
+    store: JobStore, deliveries: Deliveries
+) -> None:
+    record, token = run(store, post(store, "panorama.started", "panorama.succeeded"))
+    (claimed,) = deliveries.claim(1, 60)
+    deliveries.settle(claimed.id, TRIED.model_copy(update={"status": 410}), State.GONE)
+    store.succeed(record.id, token, result_of(record))
+    assert [each.delivery.state for each in deliveries.of(record.id)] == [State.GONE]
+    assert deliveries.claim(1, 60) == []
+
+
+def test_what_is_redelivered_is_due_at_once_and_new(
+    store: JobStore, deliveries: Deliveries
+) -> None:
+    record = store.request_cancel(post(store).id)
+    (claimed,) = deliveries.claim(1, 60)
+    deliveries.settle(claimed.id, TRIED, State.DEAD)
+    assert deliveries.claim(1, 60) == []
+    deliveries.redeliver([claimed.id])
+    (again,) = deliveries.claim(1, 60)
+    assert (again.id, again.tries, again.state) == (claimed.id, 0, State.PENDING)
+    (told,) = deliveries.of(record.id)
+    assert told.tries == [TRIED]
+
+
+def test_a_deleted_job_is_told_of_no_more(
+    store: JobStore, deliveries: Deliveries, redis: Redis
+) -> None:
+    record = store.request_cancel(post(store).id)
+    (claimed,) = deliveries.claim(1, 60)
+    deliveries.settle(claimed.id, TRIED, State.PENDING, 0)
+    store.delete(record.id)
+    assert deliveries.claim(1, 60) == []
+    deliveries.settle(claimed.id, TRIED, State.PENDING, 0)  # of a sender that was at it
+    assert redis.keys("*deliver*") == []
+    assert redis.zcard(keys.OUTBOX) == 0

@@ -1,0 +1,105 @@
+"""Receivers of webhooks: real HTTP servers, some of which behave badly."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from standardwebhooks import Webhook
+
+
+@dataclass(frozen=True)
+class Received:
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    def verified(self, secret: str) -> Any:
+        """What it says, as a receiver finds out; raises where it isn't signed with this secret."""
+        return Webhook(secret).verify(self.body, self.headers)
+
+
+Behaviour = Callable[[BaseHTTPRequestHandler], None]
+
+
+def answer(status: int, **headers: str) -> Behaviour:
+    def behave(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        for name, value in headers.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    return behave
+
+
+def drip(handler: BaseHTTPRequestHandler) -> None:
+    """A byte now and then: each within any time-out, all of them never."""
+    for byte in b"HTTP/1.1 200 OK\r\nX: " + b"x" * 600:
+        handler.wfile.write(bytes([byte]))
+        handler.wfile.flush()
+        time.sleep(0.1)
+
+
+def never_end(handler: BaseHTTPRequestHandler) -> None:
+    handler.send_response(200)
+    handler.end_headers()
+    while True:
+        handler.wfile.write(b"x" * 65_536)
+
+
+def be_silent(handler: BaseHTTPRequestHandler) -> None:  # noqa: ARG001
+    time.sleep(20)
+
+
+@dataclass
+class Receiver:
+    url: str
+    received: list[Received] = field(default_factory=list)
+    behaviours: list[Behaviour] = field(default_factory=list)  # one a request; the last one stays
+
+    def next_behaviour(self) -> Behaviour:
+        if len(self.behaviours) > 1:
+            return self.behaviours.pop(0)
+        return self.behaviours[0] if self.behaviours else answer(200)
+
+
+@contextmanager
+def receiving(*behaviours: Behaviour, host: str = "127.0.0.1") -> Iterator[Receiver]:
+    receiver = Receiver("", behaviours=list(behaviours))
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            receiver.received.append(Received(self.path, dict(self.headers), body))
+            with suppress(OSError):  # cut off by the sender
+                receiver.next_behaviour()(self)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        daemon_threads = True
+        block_on_close = False
+
+        def handle_error(self, *_: object) -> None:
+            pass
+
+    server = Server((host, 0), Handler)
+    name = f"[{host}]" if ":" in host else host
+    receiver.url = f"http://{name}:{server.server_port}/hook"
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield receiver
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

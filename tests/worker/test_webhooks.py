@@ -1,0 +1,363 @@
+"""Webhooks, from the outbox to real receivers."""
+
+from __future__ import annotations
+
+import email.utils
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from redis import Redis
+from standardwebhooks.webhooks import WebhookVerificationError
+
+from core.jobs import keys
+from core.jobs.deliveries import Deliveries, Delivery, State, Told
+from core.jobs.objects import ObjectStore
+from core.jobs.record import JobRecord, Webhook, WebhookEvent
+from core.jobs.settings import Settings
+from core.jobs.store import JobStore
+from core.jobs.webhook_secrets import WebhookSecrets
+from tests.jobs.samples import WEBHOOK, new_record, progress, result_of
+from tests.receivers import Behaviour, Receiver, answer, be_silent, drip, never_end, receiving
+from worker import webhooks
+from worker.webhook_http import Answered
+from worker.webhooks import PAUSES_S, Courier, outcome
+
+
+@pytest.fixture
+def here(settings: Settings) -> Settings:
+    return settings.model_copy(update={"webhook_test_targets": True})
+
+
+@pytest.fixture
+def store(redis: Redis, here: Settings) -> JobStore:
+    return JobStore(redis, here)
+
+
+@pytest.fixture
+def deliveries(redis: Redis, here: Settings) -> Deliveries:
+    return Deliveries(redis, here)
+
+
+@pytest.fixture
+def secret(redis: Redis) -> str:
+    return WebhookSecrets(redis).create("default").secret.get_secret_value()
+
+
+@pytest.fixture
+def courier(redis: Redis, object_store: ObjectStore, here: Settings, secret: str) -> Courier:  # noqa: ARG001
+    return Courier(redis, object_store, here)
+
+
+def post(store: JobStore, url: str, *events: WebhookEvent, **metadata: Any) -> JobRecord:
+    webhook = Webhook(url=url, events=events or WEBHOOK.events)
+    record = new_record(prompt="a secret garden", metadata=metadata)
+    return store.create(record.model_copy(update={"webhook": webhook}))
+
+
+def succeed(store: JobStore, record: JobRecord) -> JobRecord:
+    started = store.start(record.id, "worker-1")
+    assert started.token is not None
+    store.report(record.id, started.token, progress(3))
+    return store.succeed(record.id, started.token, result_of(started))
+
+
+def deliver_all(courier: Courier, deliveries: Deliveries) -> None:
+    for delivery in deliveries.claim(100, 60):
+        courier.deliver(delivery)
+
+
+def only(deliveries: Deliveries, record: JobRecord) -> Told:
+    (told,) = deliveries.of(record.id)
+    return told
+
+
+def test_a_receiver_can_verify_what_it_is_told(
+    courier: Courier, store: JobStore, deliveries: Deliveries, secret: str
+) -> None:
+    with receiving() as receiver:
+        record = succeed(store, post(store, receiver.url, order=7))
+        deliver_all(courier, deliveries)
+    (received,) = receiver.received
+    told = received.verified(secret)
+    assert told["type"] == "panorama.succeeded"
+    assert datetime.fromisoformat(told["timestamp"]) <= datetime.now(UTC)
+    data = told["data"]
+    assert (data["id"], data["status"], data["metadata"]) == (record.id, "succeeded", {"order": 7})
+    assert data["result"]["sha256"] == "00" * 32
+    assert "X-Amz-Signature" in data["result"]["image_url"]
+    assert b"garden" not in received.body
+    assert received.headers["Content-Type"] == "application/json"
+    assert only(deliveries, record).delivery.state is State.DELIVERED
+
+
+def test_what_was_not_signed_so_is_refused_by_the_receiver(
+    courier: Courier, store: JobStore, deliveries: Deliveries
+) -> None:
+    with receiving() as receiver:
+        succeed(store, post(store, receiver.url))
+        deliver_all(courier, deliveries)
+    other = "whsec_" + "b3RoZXJvdGhlcm90aGVyb3RoZXI="
+    with pytest.raises(WebhookVerificationError):
+        receiver.received[0].verified(other)
+
+
+def test_while_a_secret_is_replaced_both_sign(
+    courier: Courier, store: JobStore, deliveries: Deliveries, redis: Redis, secret: str
+) -> None:
+    secrets = WebhookSecrets(redis)
+    new = secrets.create("default").secret.get_secret_value()
+    with receiving() as receiver:
+        succeed(store, post(store, receiver.url))
+        deliver_all(courier, deliveries)
+        secrets.revoke("default", secrets.of("default")[1].id)
+        succeed(store, post(store, receiver.url))
+        deliver_all(courier, deliveries)
+    both, new_alone = receiver.received
+    assert len(both.headers["webhook-signature"].split(" ")) == 2
+    assert both.verified(secret) == both.verified(new)
+    new_alone.verified(new)
+    with pytest.raises(WebhookVerificationError):
+        new_alone.verified(secret)
+
+
+def test_every_event_tells_what_had_happened(
+    courier: Courier, store: JobStore, deliveries: Deliveries, secret: str
+) -> None:
+    """Also where it is told late, and the panorama has ended since."""
+    with receiving() as receiver:
+        asked = post(
+            store,
+            receiver.url,
+            "panorama.started",
+            "panorama.progress",
+            "panorama.succeeded",
+        )
+        succeed(store, asked)
+        deliver_all(courier, deliveries)
+    said = [each.verified(secret) for each in receiver.received]
+    told = {each["type"]: each["data"] for each in said}
+    assert told["panorama.started"]["status"] == "running"
+    assert told["panorama.progress"]["status"] == "running"
+    assert told["panorama.succeeded"]["status"] == "succeeded"
+    assert told["panorama.progress"]["progress"]["step"] == 3
+
+
+def test_the_largest_that_a_caller_may_add_fits(
+    courier: Courier, store: JobStore, deliveries: Deliveries, secret: str
+) -> None:
+    with receiving() as receiver:
+        succeed(store, post(store, receiver.url, text="é" * 4_080))
+        deliver_all(courier, deliveries)
+    assert len(receiver.received[0].body) < 20_000
+    receiver.received[0].verified(secret)
+
+
+REFUSALS = [
+    (answer(500), 500, State.PENDING, 5),
+    (answer(400), 400, State.PENDING, 5),
+    (answer(429, Retry_After="700"), 429, State.PENDING, 700),
+    (answer(429, Retry_After="2"), 429, State.PENDING, 5),
+    (answer(503, Retry_After="soon"), 503, State.PENDING, 5),
+    (answer(302, Location="http://169.254.169.254/latest/meta-data/"), 302, State.PENDING, 5),
+    (answer(410), 410, State.GONE, None),
+]
+
+
+@pytest.mark.parametrize(("behaviour", "status", "state", "pause_s"), REFUSALS)
+def test_what_is_no_success_is_tried_again(
+    courier: Courier,
+    store: JobStore,
+    deliveries: Deliveries,
+    behaviour: Behaviour,
+    status: int,
+    state: State,
+    pause_s: int | None,
+) -> None:
+    with receiving(behaviour) as receiver:
+        record = succeed(store, post(store, receiver.url))
+        deliver_all(courier, deliveries)
+    assert len(receiver.received) == 1
+    told = only(deliveries, record)
+    assert (told.tries[0].status, told.tries[0].error) == (status, None)
+    assert told.delivery.state is state
+    if pause_s is None:
+        assert told.next_try_at is None
+    else:
+        assert told.next_try_at is not None
+        assert told.next_try_at.timestamp() - time.time() == pytest.approx(pause_s, abs=2)
+
+
+def test_a_redirect_is_not_followed(
+    courier: Courier, store: JobStore, deliveries: Deliveries
+) -> None:
+    with receiving() as other, receiving(answer(307, Location=other.url)) as receiver:
+        succeed(store, post(store, receiver.url))
+        deliver_all(courier, deliveries)
+    assert (len(receiver.received), len(other.received)) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "status", "error"),
+    [(never_end, 200, None), (drip, None, "timeout"), (be_silent, None, "timeout")],
+)
+def test_no_receiver_keeps_a_sender(
+    courier: Courier,
+    store: JobStore,
+    deliveries: Deliveries,
+    behaviour: Behaviour,
+    status: int | None,
+    error: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An answer without end, one that drips, and none."""
+    monkeypatch.setattr(webhooks, "DEADLINE_S", 1.0)
+    with receiving(behaviour) as receiver:
+        record = succeed(store, post(store, receiver.url))
+        begun = time.monotonic()
+        deliver_all(courier, deliveries)
+        assert time.monotonic() - begun < 3
+    (tried,) = only(deliveries, record).tries
+    assert (tried.status, tried.error) == (status, error)
+
+
+@pytest.mark.parametrize(
+    ("url", "error"),
+    [
+        ("http://127.0.0.1:9/", "connection_failed"),
+        ("http://no-such-host.invalid/", "unknown_host"),
+        ("http://a..b/", "unknown_host"),
+    ],
+)
+def test_why_there_was_no_answer_is_remembered(
+    courier: Courier, store: JobStore, deliveries: Deliveries, url: str, error: str
+) -> None:
+    record = succeed(store, post(store, url))
+    deliver_all(courier, deliveries)
+    told = only(deliveries, record)
+    assert (told.tries[0].status, told.tries[0].error) == (None, error)
+    assert told.delivery.state is State.PENDING
+
+
+def test_nothing_is_sent_unsigned(
+    courier: Courier, store: JobStore, deliveries: Deliveries, redis: Redis
+) -> None:
+    secrets = WebhookSecrets(redis)
+    secrets.revoke("default", secrets.of("default")[0].id)
+    with receiving() as receiver:
+        record = succeed(store, post(store, receiver.url))
+        deliver_all(courier, deliveries)
+    assert receiver.received == []
+    assert only(deliveries, record).tries[0].error == "no_secret"
+
+
+def test_the_pauses_then_dead_then_redelivered(
+    courier: Courier, store: JobStore, deliveries: Deliveries, redis: Redis, secret: str
+) -> None:
+    """Eight tries of one id, 5 s to 14 h apart; then it is kept for whoever asks."""
+    with receiving(answer(500)) as receiver:
+        record = succeed(store, post(store, receiver.url))
+        pauses: list[float] = []
+        while True:
+            deliver_all(courier, deliveries)
+            told = only(deliveries, record)
+            if told.next_try_at is None:
+                break
+            pauses.append(told.next_try_at.timestamp() - told.tries[-1].at.timestamp())
+            redis.zadd(keys.OUTBOX, {told.delivery.id: 0})  # as if that time had passed
+        assert pauses == pytest.approx([5, 300, 1_800, 7_200, 18_000, 36_000, 50_400], abs=2)
+        assert told.delivery.state is State.DEAD
+        assert len(told.tries) == len(receiver.received) == 8
+        receiver.behaviours = [answer(204)]
+        deliveries.redeliver([told.delivery.id])
+        deliver_all(courier, deliveries)
+    assert only(deliveries, record).delivery.state is State.DELIVERED
+    assert {each.headers["webhook-id"] for each in receiver.received} == {told.delivery.id}
+    receiver.received[-1].verified(secret)
+
+
+def test_progress_is_not_worth_a_second_try(
+    courier: Courier, store: JobStore, deliveries: Deliveries
+) -> None:
+    with receiving(answer(500)) as receiver:
+        record = succeed(store, post(store, receiver.url, "panorama.progress"))
+        deliver_all(courier, deliveries)
+    assert only(deliveries, record).delivery.state is State.DEAD
+
+
+def test_retry_after_may_be_a_date(deliveries: Deliveries, store: JobStore) -> None:
+    store.request_cancel(post(store, "https://example.com/").id)
+    (delivery,) = deliveries.claim(1, 60)
+    later = email.utils.formatdate(time.time() + 900, usegmt=True)
+    state, pause_s = outcome(delivery, Answered(503, later))
+    assert state is State.PENDING
+    assert pause_s == pytest.approx(900, abs=2)
+    far = email.utils.formatdate(time.time() + 10**7, usegmt=True)
+    assert outcome(delivery, Answered(503, far))[1] == webhooks.MAX_RETRY_AFTER_S
+    assert outcome(delivery, Answered(503, "0"))[1] == PAUSES_S[0]
+
+
+@contextmanager
+def running(courier: Courier) -> Iterator[None]:
+    stopping = threading.Event()
+    thread = threading.Thread(target=courier.run, args=(stopping,))
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join()
+
+
+def wait_for(receiver: Receiver, count: int, timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while len(receiver.received) < count:
+        assert time.monotonic() < deadline, f"{len(receiver.received)} of {count}"
+        time.sleep(0.02)
+
+
+def test_a_receiver_that_never_answers_keeps_no_other_waiting(
+    courier: Courier, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "DEADLINE_S", 2.0)
+    with receiving(be_silent) as silent, receiving() as good, running(courier):
+        for _ in range(60):
+            store.request_cancel(post(store, silent.url).id)
+        wait_for(silent, webhooks.SENDERS_A_HOST, 5)
+        for _ in range(20):
+            store.request_cancel(post(store, good.url).id)
+        wait_for(good, 20, 1.5)
+
+
+def test_two_couriers_deliver_each_once(
+    redis: Redis, object_store: ObjectStore, here: Settings, courier: Courier, store: JobStore
+) -> None:
+    with receiving() as receiver, running(courier), running(Courier(redis, object_store, here)):
+        for _ in range(60):
+            store.request_cancel(post(store, receiver.url).id)
+        wait_for(receiver, 60, 20)
+        time.sleep(0.5)
+    ids = [each.headers["webhook-id"] for each in receiver.received]
+    assert len(ids) == len(set(ids)) == 60
+
+
+def test_a_courier_outlives_trouble_of_its_own(
+    courier: Courier, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = Deliveries.claim
+    failures = iter([RuntimeError("once")])
+
+    def fail_first(self: Deliveries, limit: int, lease_s: float) -> list[Delivery]:
+        for failure in failures:
+            raise failure
+        return claim(self, limit, lease_s)
+
+    monkeypatch.setattr(Deliveries, "claim", fail_first)
+    monkeypatch.setattr(webhooks, "_REDIS_WAIT_S", 0.05)
+    with receiving() as receiver, running(courier):
+        store.request_cancel(post(store, receiver.url).id)
+        wait_for(receiver, 1, 5)
