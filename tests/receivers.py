@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -71,7 +72,9 @@ class Receiver:
 
 
 @contextmanager
-def receiving(*behaviours: Behaviour, host: str = "127.0.0.1") -> Iterator[Receiver]:
+def receiving(
+    *behaviours: Behaviour, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+) -> Iterator[Receiver]:
     receiver = Receiver("", behaviours=list(behaviours))
 
     class Handler(BaseHTTPRequestHandler):
@@ -93,8 +96,10 @@ def receiving(*behaviours: Behaviour, host: str = "127.0.0.1") -> Iterator[Recei
             pass
 
     server = Server((host, 0), Handler)
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     name = f"[{host}]" if ":" in host else host
-    receiver.url = f"http://{name}:{server.server_port}/hook"
+    receiver.url = f"{'https' if tls else 'http'}://{name}:{server.server_port}/hook"
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:

@@ -38,7 +38,7 @@ SENDERS: Final = 32
 SENDERS_A_HOST: Final = 24
 SENDERS_A_SILENT_HOST: Final = 2
 
-_LEASE_S: Final = 4 * DEADLINE_S
+_LEASE_S: Final = DEADLINE_S + 10
 _LOOK_EVERY_S: Final = 0.25
 _HOST_BUSY_S: Final = 1.0
 _SILENT_HOST_BUSY_S: Final = 15.0

@@ -73,6 +73,8 @@ def test_another_tenants_panorama_is_as_absent_as_none(
             ("GET", "/image"),
             ("GET", "/events"),
             ("POST", "/cancel"),
+            ("GET", "/deliveries"),
+            ("POST", "/deliveries/redeliver"),
             ("DELETE", ""),
         ):
             answer = bob.request(method, f"/panoramas/{job_id}{path}")

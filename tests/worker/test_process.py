@@ -16,14 +16,17 @@ from redis import Redis
 
 from core.jobs import models
 from core.jobs.connection import connect
+from core.jobs.models import ModelState
 from core.jobs.queue import Queue
-from core.jobs.record import DEFAULT_TENANT, JobRecord, Status
+from core.jobs.record import DEFAULT_TENANT, JobRecord, Status, Webhook
 from core.jobs.settings import Settings
 from core.jobs.store import JobStore
+from core.jobs.webhook_secrets import WebhookSecrets
 from core.params import PanoramaParams
 from core.traits import CheckpointTraits
 from deploy.local.servers import RedisServer
 from tests.processes import environment_of, process, wait_until
+from tests.receivers import receiving
 from worker import janitor
 
 TRAITS = CheckpointTraits(window_px=64, px_per_latent=8)
@@ -48,10 +51,11 @@ def here(settings: Settings, tiny_checkpoint: Path) -> Settings:
 def post(here: Settings, redis: Redis) -> Callable[..., JobRecord]:
     store, queue = JobStore(redis, here), Queue(redis)
 
-    def create(steps: int = STEPS) -> JobRecord:
+    def create(steps: int = STEPS, webhook: Webhook | None = None) -> JobRecord:
         asked = PanoramaParams(prompt="a lake", width=192, stride=32, steps=steps, seed=1)
         params = asked.resolve(models.traits(redis, here.model))
-        record = store.create(JobRecord.new(params, here.model, DEFAULT_TENANT, {}))
+        asked_for = JobRecord.new(params, here.model, DEFAULT_TENANT, {}, webhook=webhook)
+        record = store.create(asked_for)
         queue.add_turn()
         return record
 
@@ -166,6 +170,7 @@ def test_a_hung_step_ends_the_process(
         from core.jobs.connection import connect
         from core.jobs.settings import Settings
         from core.jobs.store import JobStore
+from core.jobs.webhook_secrets import WebhookSecrets
         from worker.attempt import Attempt
         settings = Settings()
         store = JobStore(connect(settings), settings)
@@ -185,6 +190,32 @@ def test_a_hung_step_ends_the_process(
     else:
         assert ended.error is not None
         assert ended.error.code == "step_timeout"
+
+
+def test_the_janitor_delivers_webhooks(
+    here: Settings, redis: Redis, post: Callable[..., JobRecord], tmp_path: Path
+) -> None:
+    """With no worker alive."""
+    models.publish(
+        redis,
+        ModelState(
+            model=here.model,
+            state="ready",
+            traits=TRAITS,
+            perceptual="stlpips-alex",
+            worker="worker-1",
+        ),
+    )
+    store, log = JobStore(redis, here), tmp_path / "log"
+    secret = WebhookSecrets(redis).create(DEFAULT_TENANT).secret.get_secret_value()
+    reachable = here.model_copy(update={"webhook_test_targets": True})
+    with receiving() as receiver, process("janitor", reachable, log) as janitor_process:
+        record = post(webhook=Webhook(url=receiver.url, events=("panorama.cancelled",)))
+        store.request_cancel(record.id)
+        wait_until(lambda: len(receiver.received) == 1, 30, log)
+        janitor_process.terminate()
+        assert janitor_process.wait(20) == 0, log.read_text()
+    assert receiver.received[0].verified(secret)["data"]["id"] == record.id
 
 
 def test_the_janitor_sees_that_a_turn_comes(here: Settings, redis: Redis) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import email.utils
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -241,6 +244,22 @@ def test_why_there_was_no_answer_is_remembered(
     told = only(deliveries, record)
     assert (told.tries[0].status, told.tries[0].error) == (None, error)
     assert told.delivery.state is State.PENDING
+
+
+def test_a_receiver_must_be_who_its_certificate_says(
+    courier: Courier, store: JobStore, deliveries: Deliveries, tmp_path: Path
+) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.1"]
+    made += ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(made, check=True, capture_output=True)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    with receiving(tls=tls) as receiver:
+        record = succeed(store, post(store, receiver.url))
+        deliver_all(courier, deliveries)
+    assert receiver.received == []
+    assert only(deliveries, record).tries[0].error == "tls_failed"
 
 
 def test_nothing_is_sent_unsigned(

@@ -1,0 +1,138 @@
+"""Asking for a webhook, and looking after what it was told."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+from redis import Redis
+
+from core.jobs.deliveries import Deliveries, State, Try
+from core.jobs.settings import Settings
+from core.jobs.store import JobStore
+from core.jobs.webhook_secrets import WebhookSecrets
+from tests.jobs.samples import result_of
+from tests.service.checks import at_fault, problem
+
+URL = "https://example.com/hook"
+TRIED = Try(at=datetime(2026, 11, 26, tzinfo=UTC), took_s=15.0, error="timeout")
+
+
+@pytest.fixture
+def deliveries(redis: Redis, settings: Settings) -> Deliveries:
+    return Deliveries(redis, settings)
+
+
+@pytest.fixture
+def api_with_secret(api: httpx.Client, redis: Redis) -> httpx.Client:
+    WebhookSecrets(redis).create("default")
+    return api
+
+
+def post(api: httpx.Client, **webhook: object) -> httpx.Response:
+    return api.post("/panoramas", json={"prompt": "a hill", "webhook": webhook})
+
+
+def ended(api: httpx.Client, **webhook: object) -> str:
+    answer = post(api, url=URL, **webhook)
+    assert answer.status_code == 202, answer.text
+    job_id: str = answer.json()["id"]
+    api.post(f"/panoramas/{job_id}/cancel")
+    return job_id
+
+
+def told(api: httpx.Client, job_id: str) -> dict[str, Any]:
+    body: dict[str, Any] = api.get(f"/panoramas/{job_id}/deliveries").json()
+    return body
+
+
+def test_what_is_asked_for_is_kept_and_due(
+    api_with_secret: httpx.Client, deliveries: Deliveries
+) -> None:
+    job_id = ended(api_with_secret)
+    body = told(api_with_secret, job_id)
+    assert body["url"] == URL
+    assert body["events"] == ["panorama.succeeded", "panorama.failed", "panorama.cancelled"]
+    (item,) = body["items"]
+    (due,) = deliveries.claim(10, 60)
+    assert (item["id"], item["type"], item["state"]) == (due.id, "panorama.cancelled", "pending")
+    assert item["tries"] == []
+
+
+def test_every_try_can_be_read(api_with_secret: httpx.Client, deliveries: Deliveries) -> None:
+    job_id = ended(api_with_secret)
+    (due,) = deliveries.claim(10, 60)
+    deliveries.settle(due.id, TRIED, State.PENDING, 300)
+    (item,) = told(api_with_secret, job_id)["items"]
+    assert item["tries"] == [
+        {"at": "2026-11-26T00:00:00Z", "took_s": 15.0, "status": None, "error": "timeout"}
+    ]
+    assert item["next_try_at"] > item["happened_at"]
+
+
+def test_what_was_given_up_is_told_again(
+    api_with_secret: httpx.Client, deliveries: Deliveries
+) -> None:
+    job_id = ended(api_with_secret)
+    (due,) = deliveries.claim(10, 60)
+    redeliver = f"/panoramas/{job_id}/deliveries/redeliver"
+    deliveries.settle(due.id, TRIED, State.DEAD)
+    answer = api_with_secret.post(redeliver)
+    assert answer.status_code == 202
+    assert answer.json()["items"][0]["state"] == "pending"
+    (again,) = deliveries.claim(10, 60)
+    assert again.id == due.id
+
+    deliveries.settle(due.id, TRIED, State.DELIVERED)
+    assert api_with_secret.post(redeliver).json()["items"][0]["state"] == "delivered"
+    named = api_with_secret.post(redeliver, params={"id": due.id})
+    assert named.json()["items"][0]["state"] == "pending"
+    told_twice = problem(
+        api_with_secret.post(redeliver, params={"id": [due.id, "whk_other"]}), 422, "invalid_params"
+    )
+    assert told_twice["errors"][0]["field"] == "id"
+
+
+def test_without_a_webhook_there_is_nothing_to_tell(api: httpx.Client, store: JobStore) -> None:
+    job_id = api.post("/panoramas", json={"prompt": "a hill"}).json()["id"]
+    record = store.start(job_id, "worker-1")
+    assert record.token is not None
+    store.succeed(job_id, record.token, result_of(record))
+    assert told(api, job_id) == {"url": None, "events": [], "items": []}
+    redeliver = api.post(f"/panoramas/{job_id}/deliveries/redeliver")
+    assert (redeliver.status_code, redeliver.json()["items"]) == (202, [])
+
+
+def test_what_does_not_exist_is_not_found(api: httpx.Client) -> None:
+    absent = "/panoramas/pano_00000000000000000000000000/deliveries"
+    problem(api.get(absent), 404, "not_found")
+    problem(api.post(f"{absent}/redeliver"), 404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("webhook", "field", "legal"),
+    [
+        ({}, "webhook.url", "text of 1 to 2,048 characters"),
+        ({"url": "http://example.com/"}, "webhook.url", "https://host/path"),
+        ({"url": "https://a:b@example.com/"}, "webhook.url", "without user, password"),
+        ({"url": "https://169.254.169.254/"}, "webhook.url", "a public host"),
+        ({"url": URL, "events": []}, "webhook.events", "panorama.succeeded"),
+        ({"url": URL, "events": ["succeeded"]}, "webhook.events.0", "'panorama.failed'"),
+        ({"url": URL, "events": ["panorama.failed"] * 2}, "webhook.events", "each named once"),
+        ({"url": URL, "secret": "x"}, "webhook.secret", "the fields url, events"),
+    ],
+)
+def test_what_can_never_be_told_is_refused(
+    api_with_secret: httpx.Client, webhook: dict[str, object], field: str, legal: str
+) -> None:
+    wrong = at_fault(post(api_with_secret, **webhook))
+    assert wrong["field"] == field
+    assert legal in wrong["legal"]
+
+
+def test_nothing_is_promised_that_could_not_be_signed(api: httpx.Client) -> None:
+    wrong = at_fault(post(api, url=URL))
+    assert wrong["field"] == "webhook"
+    assert "panoweave webhook-secrets create --tenant default" in wrong["legal"]
