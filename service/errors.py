@@ -8,6 +8,7 @@
     ├── NoSuchPanorama         404  not_found
     ├── MethodNotAllowed       405  method_not_allowed
     ├── NotEnded               409  not_ended
+    ├── NotFailed              409  not_failed
     ├── NotSucceeded           409  not_succeeded
     ├── NothingToSee           409  no_preview
     ├── StillBusy              409  idempotency_key_in_flight
@@ -139,6 +140,10 @@ class MethodNotAllowed(ServiceError):
 
 class NotEnded(ServiceError):
     status, code, title = 409, "not_ended", "The panorama has not ended yet"
+
+
+class NotFailed(ServiceError):
+    status, code, title = 409, "not_failed", "Only a failed panorama can be retried"
 
 
 class NotSucceeded(ServiceError):

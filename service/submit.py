@@ -7,9 +7,9 @@ from contextlib import suppress
 
 from core.jobs import models
 from core.jobs.failures import NotFound, ObjectStoreError, QueueFull, StoreUnavailable
-from core.jobs.record import TERMINAL, JobRecord
+from core.jobs.record import TERMINAL, JobRecord, Status
 from service.context import Context
-from service.errors import NotEnded
+from service.errors import NotEnded, NotFailed
 from service.find import find
 from service.inputs import take_in
 from service.schemas import PanoramaRequest
@@ -48,6 +48,16 @@ def cancel(context: Context, tenant: str, job_id: str) -> JobRecord:
     if record.status in TERMINAL:
         return record
     return context.store.request_cancel(job_id)
+
+
+def retry(context: Context, tenant: str, job_id: str) -> JobRecord:
+    record = find(context, job_id, tenant)
+    if record.status in (Status.SUCCEEDED, Status.CANCELLED):
+        raise NotFailed(f"This panorama is {record.status}.")
+    record = context.store.retry(record)
+    with suppress(StoreUnavailable):  # the janitor sees that a turn comes for it
+        context.queue.add_turn()
+    return record
 
 
 def delete(context: Context, tenant: str, job_id: str) -> None:

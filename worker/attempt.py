@@ -159,11 +159,8 @@ class Attempt:
             return
         log.critical("%s: no step for %g s; this process ends", self.record.id, limit_s)
         try:
-            if self.record.attempts < self._settings.max_attempts:
-                store.requeue(self.record.id, self.token, "step_timeout")
-                queue.top_up()
-            else:
-                failure = Failure.of(FailureCode.STEP_TIMEOUT, timeout_s=limit_s)
-                store.fail(self.record.id, self.token, failure)
+            failure = Failure.of(FailureCode.STEP_TIMEOUT, timeout_s=limit_s)
+            store.hung(self.record.id, self.token, failure)
+            queue.top_up()
         finally:
             os._exit(_EXIT_HUNG)

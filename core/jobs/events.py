@@ -18,7 +18,7 @@ FIRST = "0-0"  # before every event
 
 class Event(NamedTuple):
     id: str  # "<milliseconds>-<sequence>"
-    type: str  # created | started | progress | cancel_requested | requeued | a terminal status
+    type: str  # created | started | progress | cancel_requested | requeued | retried | how it ended
     status: Status  # of the job once this had happened
     attempt: int
     data: dict[str, Any]

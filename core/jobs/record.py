@@ -36,6 +36,7 @@ MOVES: dict[Status, frozenset[Status]] = {
     Status.QUEUED: frozenset({Status.RUNNING, Status.CANCELLED, Status.FAILED}),
     Status.RUNNING: frozenset({Status.QUEUED, *TERMINAL}),
     **{status: frozenset() for status in TERMINAL},
+    Status.FAILED: frozenset({Status.QUEUED}),  # a retry, by the caller's wish alone
 }
 
 
@@ -133,6 +134,7 @@ class JobRecord(_Part):
     params: ResolvedParams
     model: str
     attempts: int = 0
+    losses: int = Field(0, description="Attempts that ended with their worker, since a retry.")
     token: str | None = Field(None, description="Names the current attempt; fences the others.")
     worker: str | None = None
     cancel_requested: bool = False

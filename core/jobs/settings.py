@@ -77,8 +77,8 @@ class Settings(BaseSettings):
     job_ttl_s: int = Field(7 * 86_400, ge=1, description="How long Redis keeps a finished job.")
     log_level: LogLevel = "INFO"
 
-    webhook_networks: str = Field(
-        "", description="Private networks that webhooks may be sent to: 10.1.0.0/16,10.2.0.0/16."
+    webhook_networks: str | None = Field(
+        None, description="Private networks that webhooks may be sent to: 10.1.0.0/16,10.2.0.0/16."
     )
     webhook_http: bool = Field(False, description="Webhooks also over plain http.")
     webhook_test_targets: bool = Field(
@@ -87,7 +87,7 @@ class Settings(BaseSettings):
 
     @field_validator("webhook_networks")
     @classmethod
-    def _are_networks(cls, networks: str) -> str:
+    def _are_networks(cls, networks: str | None) -> str | None:
         check_networks(networks)
         return networks
 

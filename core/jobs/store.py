@@ -68,8 +68,7 @@ class JobStore:
         Raises QueueFull or TenantQueueFull.
         """
         fields = [text for pair in to_fields(record).items() for text in pair]
-        limits = f"{self._max_queued} {self._tenant_max_queued} {record.tenant}"
-        return self._move("create", record.id, payload=limits, extra=fields)
+        return self._move("create", record.id, payload=self._limits(record), extra=fields)
 
     def get(self, job_id: str, tenant: str | None = None) -> JobRecord:
         """Another tenant's job is as absent as none."""
@@ -132,14 +131,26 @@ class JobStore:
     def cancelled(self, job_id: str, token: str) -> JobRecord:
         return self._move("cancelled", job_id, token)
 
+    def hung(self, job_id: str, token: str, failure: Failure) -> JobRecord:
+        """A step hangs: as if the worker were lost. The caller's process is to end."""
+        return self._move("hung", job_id, token, failure)
+
     def requeue(self, job_id: str, token: str, reason: str) -> JobRecord:
-        """running -> queued (or cancelled, where that was asked for). The caller enqueues it."""
+        """running -> queued (or cancelled, where that was asked for). No worker was lost by it."""
         return self._move("requeue", job_id, token, _Reason(reason=reason))
 
     def request_cancel(self, job_id: str) -> JobRecord:
         """A queued job is cancelled at once, a running one at its next step: then the answer has
         `cancel_requested`. A terminal one stays as it is. May be asked any number of times."""
         return self._move("request_cancel", job_id)
+
+    def retry(self, record: JobRecord) -> JobRecord:
+        """failed -> queued, by its caller's wish: what was saved of it is gone on from.
+
+        One that waits or runs already stays as it is; others raise IllegalMove. Raises QueueFull or
+        TenantQueueFull.
+        """
+        return self._move("retry", record.id, payload=self._limits(record))
 
     def delete(self, job_id: str) -> JobRecord:
         """Forget a job that has ended; its last record. Others raise IllegalMove."""
@@ -181,6 +192,9 @@ class JobStore:
         with redis_away_is_store_unavailable():
             times_ms: Any = self._redis.lrange(keys.RUN_TIMES, 0, -1)
         return statistics.median(int(ms) for ms in times_ms) / 1_000 if times_ms else None
+
+    def _limits(self, record: JobRecord) -> str:
+        return f"{self._max_queued} {self._tenant_max_queued} {record.tenant}"
 
     def _move(
         self,

@@ -35,7 +35,7 @@ class BadTarget(ValueError):
         self.legal = legal
 
 
-def check_networks(networks: str) -> None:
+def check_networks(networks: str | None) -> None:
     """Raises ValueError unless all are private, and hold no metadata service."""
     for network in _networks(networks):
         if not any(_within(network, private) for private in _PRIVATE):
@@ -44,7 +44,7 @@ def check_networks(networks: str) -> None:
             raise ValueError(f"{network} holds {metadata}, a metadata service")
 
 
-def policy_of(networks: str, *, http: bool, test_targets: bool) -> AntiSSRFPolicy:
+def policy_of(networks: str | None, *, http: bool, test_targets: bool) -> AntiSSRFPolicy:
     kind = PolicyConfigOptions.NONE if test_targets else PolicyConfigOptions.EXTERNAL_ONLY_LATEST
     policy = AntiSSRFPolicy(kind)
     policy.add_xff_header = False
@@ -54,7 +54,7 @@ def policy_of(networks: str, *, http: bool, test_targets: bool) -> AntiSSRFPolic
     return policy
 
 
-def check_url(url: str, networks: str, *, http: bool, test_targets: bool) -> None:
+def check_url(url: str, networks: str | None, *, http: bool, test_targets: bool) -> None:
     """Raises BadTarget where it can be seen from the URL alone that nothing is ever sent there."""
     schemes = ("https", "http") if http or test_targets else ("https",)
     legal = f"{schemes[0]}://host/path, without user, password or fragment"
@@ -73,7 +73,7 @@ def check_url(url: str, networks: str, *, http: bool, test_targets: bool) -> Non
         raise BadTarget("is an address that webhooks are never sent to", "a public host")
 
 
-def _may_be(host: str, networks: str) -> bool:
+def _may_be(host: str, networks: str | None) -> bool:
     """True for names: what they lead to is looked at when it is sent."""
     try:
         address = ipaddress.ip_address(host)
@@ -83,9 +83,11 @@ def _may_be(host: str, networks: str) -> bool:
     return allowed or (address.is_global and not address.is_multicast)
 
 
-def _networks(text: str) -> list[_Network]:
+def _networks(text: str | None) -> list[_Network]:
     try:
-        return [ipaddress.ip_network(each.strip()) for each in text.split(",") if each.strip()]
+        return [
+            ipaddress.ip_network(each.strip()) for each in (text or "").split(",") if each.strip()
+        ]
     except ValueError as error:
         raise ValueError(f"{error}; legal: networks such as 10.1.0.0/16, with commas") from error
 

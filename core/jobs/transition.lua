@@ -7,8 +7,8 @@
 -- Redis Cluster is not supported (neither is it by RQ).
 --
 -- ARGV: move, job id, token, payload (stored as it comes), lease in ms, ttl of a terminal job in s,
---       most attempts; for 'create' the record's fields and values follow.
---       For 'create' the payload is 'most jobs queued, most of this tenant, tenant'.
+--       how often a worker may be lost; for 'create' the record's fields and values follow.
+--       For 'create' and 'retry' the payload is 'most jobs queued, most of this tenant, tenant'.
 --       'claim' has no job id: it starts the job whose turn it is. Behind it: most of a tenant's
 --       that run at once, 0 for any number.
 -- Answers {outcome, flat fields}; outcome: moved | unchanged | missing | illegal | stale | full |
@@ -22,7 +22,7 @@ local CLAIM_REMEMBERED_S = 60 -- longer than a client repeats a command whose re
 local TERMINAL = {succeeded = true, failed = true, cancelled = true}
 
 local move, id, token, payload = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local lease_ms, ttl_s, max_attempts = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local lease_ms, ttl_s, max_losses = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -151,12 +151,28 @@ local function back_to_queue(data)
   return answer('moved')
 end
 
+-- The worker fell silent, or a step of it hung: another attempt, or the end.
+local function lose(reason)
+  set('token', '') -- the lost worker may come back: it is fenced out from here on
+  set('losses', (job.losses or 0) + 1)
+  if job.losses + 0 < max_losses or job.cancel_requested == '1' then
+    return back_to_queue('{"reason":"' .. reason .. '"}')
+  end
+  set('error', payload)
+  return finish('failed', payload)
+end
+
+local function too_many_wait()
+  local most_queued, most_of_tenant, tenant = string.match(payload, '^(%d+) (%d+) (.+)$')
+  if redis.call('ZCARD', P .. 'queued') >= tonumber(most_queued) then return 'full' end
+  local of_tenant = redis.call('ZCARD', P .. 'index:queued:' .. tenant)
+  if of_tenant >= tonumber(most_of_tenant) then return 'tenant_full' end
+end
+
 if move == 'create' then
   if redis.call('EXISTS', job_key) == 1 then return answer('unchanged') end
-  local most_queued, most_of_tenant, tenant = string.match(payload, '^(%d+) (%d+) (.+)$')
-  if redis.call('ZCARD', P .. 'queued') >= tonumber(most_queued) then return {'full', {}} end
-  local of_tenant = redis.call('ZCARD', P .. 'index:queued:' .. tenant)
-  if of_tenant >= tonumber(most_of_tenant) then return {'tenant_full', {}} end
+  local full = too_many_wait()
+  if full then return {full, {}} end
   redis.call('HSET', job_key, unpack(ARGV, 8))
   load_job()
   set('created_at', now)
@@ -190,6 +206,21 @@ if move == 'request_cancel' then
   return answer('moved')
 end
 
+if move == 'retry' then
+  if job.status == 'queued' or job.status == 'running' then return answer('unchanged') end
+  if job.status ~= 'failed' then return answer('illegal') end
+  local full = too_many_wait()
+  if full then return {full, {}} end
+  redis.call('ZREM', P .. 'expiry', job.status .. ':' .. id .. ':' .. job.tenant)
+  redis.call('PERSIST', job_key)
+  redis.call('PERSIST', events_key)
+  redis.call('HDEL', job_key, 'error', 'finished_at', 'progress')
+  set('losses', 0)
+  enter('queued')
+  append_event('retried', '{}')
+  return answer('moved')
+end
+
 if move == 'delete' then
   if not TERMINAL[job.status] then return answer('illegal') end
   redis.call('ZREM', index('all'), id)
@@ -210,12 +241,7 @@ if move == 'expire' then
   if job.status ~= 'running' or job.token ~= token or tonumber(deadline) > now then
     return answer('unchanged')
   end
-  set('token', '') -- the lost worker may come back: it is fenced out from here on
-  if job.attempts + 0 < max_attempts or job.cancel_requested == '1' then
-    return back_to_queue('{"reason":"worker_lost"}')
-  end
-  set('error', payload)
-  return finish('failed', payload)
+  return lose('worker_lost')
 end
 
 -- From here on the caller must hold the running attempt.
@@ -253,6 +279,8 @@ if move == 'succeed' then
   end
   return finish('succeeded', payload)
 end
+
+if move == 'hung' then return lose('step_timeout') end
 
 if move == 'fail' then
   set('error', payload)

@@ -64,9 +64,9 @@ async def follow(
     watch: InWatch,
     last_event_id: LastEventId = None,
 ) -> AsyncIterator[ServerSentEvent]:
-    """`created`, `started`, `progress`, `cancel_requested`, `requeued`, and at last `succeeded`,
-    `failed` or `cancelled`, with which the stream ends. Sent again with the `Last-Event-ID` that
-    browsers send by themselves, it goes on without a gap and without a repeat."""
+    """`created`, `started`, `progress`, `cancel_requested`, `requeued`, `retried`, and at last
+    `succeeded`, `failed` or `cancelled`, with which the stream ends. Sent again with the
+    `Last-Event-ID` that browsers send by themselves, it goes on without a gap or a repeat."""
     seen = last_event_id or FIRST
     with watch.bell(job_id) as bell:
         while True:

@@ -1,7 +1,4 @@
-"""Panoramas: ask for one, look at it, list them, call one off, fetch the picture.
-
-Retry joins here.
-"""
+"""Panoramas: ask for one, look at it, list them, call one off or try again, fetch the picture."""
 
 from __future__ import annotations
 
@@ -25,6 +22,7 @@ from service.errors import (
     MalformedJson,
     NoSuchPanorama,
     NotEnded,
+    NotFailed,
     NothingToSee,
     NotReady,
     NotSucceeded,
@@ -154,6 +152,16 @@ def cancel(job_id: str, context: InContext, tenant: Tenant) -> PanoramaView:
     """Call it off: at once while it waits, at its next step while it runs. Once this has answered,
     it never becomes `succeeded`. A panorama that has ended stays as it is."""
     return _view(context, submit.cancel(context, tenant, job_id))
+
+
+@router.post(
+    "/{job_id}/retry",
+    status_code=status.HTTP_202_ACCEPTED,
+    responses=refusals(NoSuchPanorama, NotFailed, TooMany, TooManyOfYours, RedisAway, ObjectsAway),
+)
+def retry(job_id: str, context: InContext, tenant: Tenant) -> PanoramaView:
+    """Make a failed one after all, from where it stood. One that waits or runs stays as it is."""
+    return _view(context, submit.retry(context, tenant, job_id))
 
 
 @router.get(

@@ -121,7 +121,8 @@ def test_the_settings_table_is_complete_and_true() -> None:
         for name, field in Settings.model_fields.items()
     }
     assert written == {
-        name: "none" if default is None else str(default) for name, default in defaults.items()
+        name: "none" if default is None else str(default).replace("False", "false")
+        for name, default in defaults.items()
     }
 
 

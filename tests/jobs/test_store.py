@@ -10,7 +10,14 @@ import pytest
 from redis import Redis
 
 from core.jobs import events, keys
-from core.jobs.failures import FailureCode, IllegalMove, NotFound, Refused, StaleAttempt
+from core.jobs.failures import (
+    FailureCode,
+    IllegalMove,
+    NotFound,
+    Refused,
+    StaleAttempt,
+    TenantQueueFull,
+)
 from core.jobs.record import JobRecord, Status
 from core.jobs.settings import Settings
 from core.jobs.store import JobStore, LostJob
@@ -279,6 +286,51 @@ def test_a_job_that_kills_its_workers_stops_after_its_attempts(
     assert record.error.code is FailureCode.WORKER_LOST
     assert record.error.retryable
     assert outbox(redis) == [(job_id, "failed")]
+
+
+def test_only_lost_workers_count_against_a_job(redis: Redis, settings: Settings) -> None:
+    """A planned stop is nobody's fault; a hung step is as a lost worker."""
+    store = JobStore(redis, settings.model_copy(update={"max_attempts": 2}))
+    job_id = store.create(new_record()).id
+    for _ in range(5):
+        record = store.start(job_id, "worker-1")
+        assert record.token is not None
+        assert store.requeue(job_id, record.token, "preempted").losses == 0
+    for status in (Status.QUEUED, Status.FAILED):
+        record = store.start(job_id, "worker-1")
+        assert record.token is not None
+        assert store.hung(job_id, record.token, FAILURE).status is status
+    assert store.get(job_id).error == FAILURE
+
+
+def test_a_failed_job_is_tried_again_by_its_callers_wish(store: JobStore, redis: Redis) -> None:
+    record, token = running(store)
+    store.report(record.id, token, progress(7))
+    failed = store.fail(record.id, token, FAILURE)
+    again = store.retry(failed)
+    assert (again.status, again.error, again.finished_at) == (Status.QUEUED, None, None)
+    assert (again.progress, again.losses, again.attempts) == (None, 0, 1)
+    assert redis.ttl(keys.job(record.id)) == redis.ttl(keys.events(record.id)) == -1
+    assert store.retry(failed) == again  # once is enough
+    second = store.start(record.id, "worker-2")
+    assert second.token is not None
+    assert store.retry(failed) == second
+    done = store.succeed(record.id, second.token, result_of(second))
+    assert done.status is Status.SUCCEEDED
+    with pytest.raises(IllegalMove):
+        store.retry(failed)
+    assert event_types(redis, record.id)[-4:] == ["failed", "retried", "started", "succeeded"]
+    assert outbox(redis) == [(record.id, "failed"), (record.id, "succeeded")]
+
+
+def test_a_retry_waits_in_no_longer_a_queue_than_others(redis: Redis, settings: Settings) -> None:
+    store = JobStore(redis, settings.model_copy(update={"tenant_max_queued": 1}))
+    record, token = running(store)
+    failed = store.fail(record.id, token, FAILURE)
+    store.create(new_record())
+    with pytest.raises(TenantQueueFull):
+        store.retry(failed)
+    assert store.get(record.id) == failed
 
 
 def test_another_tenants_job_is_absent(store: JobStore) -> None:

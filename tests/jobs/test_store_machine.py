@@ -34,7 +34,7 @@ class Expected:
     status: Status = Status.QUEUED
     tokens: list[str] = field(default_factory=list)
     cancel_requested: bool = False
-    acknowledged: bool = False
+    endings: int = 0  # before a retry
 
     def move(self, to: Status) -> None:
         assert to in MOVES[self.status]
@@ -73,6 +73,18 @@ def machine(redis: Redis, job_settings: Settings) -> type[RuleBasedStateMachine]
             elif self.job.status is Status.RUNNING:
                 self.job.cancel_requested = True
                 assert record.cancel_requested
+
+        @rule()
+        def retry(self) -> None:
+            record = store.get(self.id)
+            if self.job.status in (Status.SUCCEEDED, Status.CANCELLED):
+                with pytest.raises(IllegalMove):
+                    store.retry(record)
+                return
+            store.retry(record)
+            if self.job.status is Status.FAILED:
+                self.job.move(Status.QUEUED)
+                self.job.endings += 1
 
         @rule(token=tokens, step=st.integers(0, 50))
         def report(self, token: str, step: int) -> None:
@@ -131,7 +143,7 @@ def machine(redis: Redis, job_settings: Settings) -> type[RuleBasedStateMachine]
             status = self.job.status
             told = events.read(redis, self.id, limit=1_000)
             assert [event.status for event in told][-1] is status
-            assert redis.zcard(keys.OUTBOX) == (1 if status in TERMINAL else 0)
+            assert redis.zcard(keys.OUTBOX) == self.job.endings + (status in TERMINAL)
             assert redis.zcard(keys.LEASES) == (1 if status is Status.RUNNING else 0)
             assert redis.zcard(keys.QUEUED) == (1 if status is Status.QUEUED else 0)
             assert redis.zcard(keys.TURNS) == (1 if status is Status.QUEUED else 0)

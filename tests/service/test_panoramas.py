@@ -162,6 +162,21 @@ def test_a_failed_panorama_says_why(api: httpx.Client, store: JobStore) -> None:
     problem(api.get(f"/panoramas/{job_id}/image"), 409, "not_succeeded")
 
 
+def test_a_failed_panorama_is_tried_again(api: httpx.Client, store: JobStore, queue: Queue) -> None:
+    job_id = post(api)
+    _, token = start(store, job_id)
+    store.fail(job_id, token, FAILURE)
+    before = queue.turns()
+    for _ in range(2):
+        answer = api.post(f"/panoramas/{job_id}/retry")
+        assert answer.status_code == 202
+        assert (answer.json()["status"], answer.json()["error"]) == ("queued", None)
+    assert queue.turns() > before
+    record, token = start(store, job_id)
+    store.succeed(job_id, token, result_of(record))
+    problem(api.post(f"/panoramas/{job_id}/retry"), 409, "not_failed")
+
+
 def test_a_waiting_panorama_is_cancelled_at_once(api: httpx.Client) -> None:
     first, second = post(api), post(api)
     for _ in range(3):

@@ -25,6 +25,7 @@ from core.jobs.webhook_secrets import WebhookSecrets
 from core.params import PanoramaParams
 from core.traits import CheckpointTraits
 from deploy.local.servers import RedisServer
+from tests.jobs.samples import FAILURE
 from tests.processes import environment_of, process, wait_until
 from tests.receivers import receiving
 from worker import janitor
@@ -152,25 +153,24 @@ def test_a_model_that_cannot_be_loaded_is_published(
     assert "no directory" in state.detail
 
 
-@pytest.mark.parametrize(("attempt", "status"), [(1, "queued"), (3, "failed")])
+@pytest.mark.parametrize(("losses", "status"), [(0, "queued"), (2, "failed")])
 def test_a_hung_step_ends_the_process(
-    here: Settings, redis: Redis, attempt: int, status: str
+    here: Settings, redis: Redis, losses: int, status: str
 ) -> None:
     """The watchdog gives the job back, or fails it after its last attempt, and exits."""
     store = JobStore(redis, here)
     params = PanoramaParams(prompt="a lake").resolve(TRAITS)
     record = store.create(JobRecord.new(params, "tiny", DEFAULT_TENANT, {}))
-    for _ in range(attempt - 1):
+    for _ in range(losses):
         started = store.start(record.id, "earlier")
         assert started.token is not None
-        store.requeue(record.id, started.token, "test")
+        store.hung(record.id, started.token, FAILURE)
     hang = textwrap.dedent(
         f"""
         import threading, time
         from core.jobs.connection import connect
         from core.jobs.settings import Settings
         from core.jobs.store import JobStore
-from core.jobs.webhook_secrets import WebhookSecrets
         from worker.attempt import Attempt
         settings = Settings()
         store = JobStore(connect(settings), settings)
