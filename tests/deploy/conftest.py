@@ -28,6 +28,17 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, "COLUMNS": "100", "NO_COLOR": "1", **more}
 
 
+def with_panoweave(env: dict[str, str], folder: Path, data: Path) -> dict[str, str]:
+    """An environment with a `panoweave` that speaks to the stack on this data directory."""
+    commands = folder / "commands"
+    commands.mkdir()
+    shim = commands / "panoweave"
+    shim.write_text(f'#!/bin/sh\nexec {" ".join(COMMAND)} "$@" --data {data}\n')
+    shim.chmod(0o755)
+    python = Path(sys.executable).parent
+    return {**env, "PATH": f"{commands}:{python}:{env['PATH']}"}
+
+
 @pytest.fixture
 def cli() -> Cli:
     def run(*arguments: str, timeout_s: float = 60, **env: str) -> subprocess.CompletedProcess[str]:
@@ -53,7 +64,7 @@ class RunningStack:
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
                 [*COMMAND, "up", "--data", str(data), "--port", str(self.port)],
-                env=environment(PANOWEAVE_MODEL=str(model)),
+                env=environment(PANOWEAVE_MODEL=str(model), PANOWEAVE_WEBHOOK_TEST_TARGETS="true"),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

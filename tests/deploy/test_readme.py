@@ -11,9 +11,7 @@ import json
 import re
 import subprocess
 import sys
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 from pydantic import SecretStr
@@ -22,64 +20,28 @@ from typer.main import get_command
 from core.jobs.settings import Settings
 from deploy.cli import app
 from tests.deploy.conftest import RunningStack, environment
+from tests.deploy.pages import ROOT, Page, comparable
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
-END_OF_BLOCK = "=== end of block ==="
-
-
-class Block(NamedTuple):
-    language: str
-    text: str
-
-
-BLOCKS = [Block(*found) for found in re.findall(r"^```(\w*)\n(.*?)^```", README, re.M | re.S)]
+PAGE = Page(ROOT / "README.md")
+README = PAGE.source
 COMMANDS: set[str] = set(get_command(app).commands)  # type: ignore[attr-defined]
-
-
-def blocks(language: str) -> list[str]:
-    return [block.text for block in BLOCKS if block.language == language]
-
-
-def shape(value: Any) -> Any:
-    """Keys all the way down; the values themselves differ from run to run."""
-    if isinstance(value, dict):
-        return {key: shape(inner) for key, inner in value.items()}
-    return [shape(inner) for inner in value] if isinstance(value, list) else None
 
 
 @pytest.fixture(scope="module")
 def outputs(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What each bash block prints, by its text."""
     folder = tmp_path_factory.mktemp("readme")
-    script = f"printf '%s\\n' '{END_OF_BLOCK}'\n".join([*blocks("bash"), ""])
-    assert "http://127.0.0.1:8000/" in script
-    assert '"steps": 25' in script
-    script = script.replace("http://127.0.0.1:8000", stack.state().api_url)
-    script = script.replace('"steps": 25', '"steps": 2')
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script],
-        cwd=folder,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    outputs = PAGE.run(stack.state().api_url, folder, environment(), steps=2)
     assert (folder / "panorama.png").read_bytes().startswith(b"\x89PNG")
-    return dict(zip(blocks("bash"), done.stdout.split(END_OF_BLOCK), strict=False))
+    return outputs
 
 
 def test_every_answer_shown_has_the_keys_of_the_real_one(outputs: dict[str, str]) -> None:
-    shown = [
-        (before.text, block.text) for before, block in pairwise(BLOCKS) if block.language == "json"
-    ]
-    assert len(shown) == len(blocks("json")) == 3
+    shown = PAGE.answered()
+    assert len(shown) == len(PAGE.texts("json")) == 3
     for command, answer in shown:
         # The tests' tiny model reads 14 letters: of longer prompts it warns, as it should.
-        outputs[command] = re.sub(r'"warnings":\[.*?\]', '"warnings":[]', outputs[command])
-        real, told = shape(json.loads(outputs[command])), shape(json.loads(answer))
-        assert real == told, f"{command}\n{real}\n{told}"
+        real = re.sub(r'"warnings":\[.*?\]', '"warnings":[]', outputs[command.text])
+        assert comparable("json", real) == comparable("json", answer.text), command.text
 
 
 def test_the_panorama_of_the_readme_succeeds(outputs: dict[str, str]) -> None:
@@ -88,7 +50,7 @@ def test_the_panorama_of_the_readme_succeeds(outputs: dict[str, str]) -> None:
 
 
 def test_what_is_not_run_here_exists() -> None:
-    lines = [line for text in blocks("sh") for line in text.splitlines()]
+    lines = [line for text in PAGE.texts("sh") for line in text.splitlines()]
     assert lines
     for line in lines:
         program, argument = line.removeprefix(".venv/bin/").split()
@@ -100,7 +62,7 @@ def test_what_is_not_run_here_exists() -> None:
 
 
 def test_the_python_block_runs(tiny_model: Path, tmp_path: Path) -> None:
-    (program,) = blocks("python")
+    (program,) = PAGE.texts("python")
     smaller = program.replace("str(WEIGHTS)", repr(str(tiny_model)))
     smaller = smaller.replace("seed=7)", "seed=7, steps=2, width=128)")
     assert str(tiny_model) in smaller
@@ -133,7 +95,7 @@ def test_every_command_is_named() -> None:
 
 
 def test_every_path_of_the_tree_exists() -> None:
-    tree = next(block.text for block in BLOCKS if block.language == "")
+    tree = next(block.text for block in PAGE.blocks if block.language == "")
     for line in tree.splitlines():
         assert (ROOT / line.split()[0]).exists(), line
 
