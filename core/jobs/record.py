@@ -145,6 +145,13 @@ class JobRecord(_Part):
         )
 
     @property
+    def may_go_on(self) -> bool:
+        """Whether another attempt may still need what this one saved."""
+        if self.status is Status.FAILED:
+            return self.error is not None and self.error.retryable
+        return self.status not in TERMINAL
+
+    @property
     def keys(self) -> ObjectKeys:
         """Where the current attempt stores its objects."""
         return ObjectKeys.of(self.tenant, self.id, self.attempts, self.params.output.format)

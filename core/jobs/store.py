@@ -180,7 +180,12 @@ class JobStore:
         payload: BaseModel | str = "",
         extra: Sequence[str] = (),
     ) -> JobRecord:
-        return from_fields(self._call(move, job_id, token, payload, extra))
+        record = from_fields(self._call(move, job_id, token, payload, extra))
+        if move == "delete" or not record.may_go_on:
+            # Not in the same step, but nothing can be saved any more after it: savepoint.lua.
+            with redis_away_is_store_unavailable():
+                self._redis.delete(keys.savepoint(job_id))
+        return record
 
     def _touch(self, move: str, job_id: str, token: str, payload: str = "") -> Signal:
         fields = self._call(move, job_id, token, payload)
