@@ -21,7 +21,8 @@ class Savepoints:
 
     def __init__(self, redis: Redis, settings: Settings) -> None:
         self._redis = redis
-        self._ttl_s = settings.savepoint_ttl_s
+        # Never longer than its record, which is what a DELETE finds it by.
+        self._ttl_s = min(settings.savepoint_ttl_s, settings.job_ttl_s)
         source = resources.files(__package__).joinpath("savepoint.lua").read_text()
         self._script = redis.register_script(source)
 
