@@ -187,40 +187,43 @@ def test_what_does_not_fit_is_computed_again(
     assert sha256(ended) == sha256(run(workshop, post()))
 
 
+def leave_early(savepoint: Savepoint) -> None:
+    """After two steps."""
+
+    def work() -> None:
+        with savepoint:
+            savepoint.note(Standing(2, torch.zeros(1, 4, 8, 16), {}))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+
+
 def test_other_pictures_make_another_panorama(
     workshop: Workshop, post: Post, settings: Settings
 ) -> None:
     record = workshop.store.start(post().id, "worker")
-    standing = Standing(2, torch.zeros(1, 4, 8, 16), {})
 
     def savepoint(colour: str) -> Savepoint:
         images = {"anchor_image": Image.new("RGB", (8, 8), colour)}
         return Savepoint(workshop.savepoints, record, workshop.identity, images, settings)
 
-    def leave_early() -> None:
-        with savepoint("red") as red:
-            red.note(standing)
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        leave_early()
+    leave_early(savepoint("red"))
     found = savepoint("red").load()
     assert found is not None
     assert found.step == 2
     assert savepoint("blue").load() is None
 
 
+@pytest.mark.parametrize(("spared", "is_saved"), [(0, True), (1, False)])
 def test_what_is_too_large_is_not_saved(
-    workshop: Workshop, preempted: Callable[..., JobRecord], redis: Redis
+    workshop: Workshop, post: Post, redis: Redis, spared: int, is_saved: bool
 ) -> None:
-    """The job goes on all the same; should it be lost, it is computed again."""
-    none = workshop.settings.model_copy(update={"savepoint_max_bytes": 0})
-    record = workshop.store.start(preempted().id, "worker")
-    redis.delete(keys.savepoint(record.id))
-    with Savepoint(workshop.savepoints, record, workshop.identity, {}, none) as savepoint:
-        savepoint.note(Standing(2, torch.zeros(1, 4, 8, 16), {}))
-        savepoint._save()
-    assert not redis.exists(keys.savepoint(record.id))
+    limit = {"savepoint_max_bytes": 4 * 8 * 16 * 4 - spared}
+    settings = workshop.settings.model_copy(update=limit)
+    record = workshop.store.start(post().id, "worker")
+    leave_early(Savepoint(workshop.savepoints, record, workshop.identity, {}, settings))
+    assert bool(redis.exists(keys.savepoint(record.id))) is is_saved
 
 
 def test_redis_away_keeps_no_step_waiting(
