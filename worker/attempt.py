@@ -23,7 +23,7 @@ from worker.pulse import Pulse
 
 log = logging.getLogger(__name__)
 
-DENOISING, DECODING, UPLOADING = "denoising", "decoding", "uploading"
+RESUMING, DENOISING, DECODING, UPLOADING = "resuming", "denoising", "decoding", "uploading"
 
 # A worker that is asked to leave ends a job that needs no more than this, and gives back others.
 DRAIN_S = 20.0
@@ -98,6 +98,11 @@ class Attempt:
         trace: TracebackType | None,
     ) -> None:
         self._resources.close()
+
+    def resume(self, step: int) -> None:
+        """An earlier attempt has done so many steps; they are not done again."""
+        log.info("%s: goes on after step %d", self.record.id, step)
+        self._report(RESUMING, step, self.record.params.steps)
 
     def on_step(self, report: StepReport) -> None:
         """After each reverse step; raises Cancelled, Preempted or Superseded."""

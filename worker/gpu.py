@@ -15,6 +15,7 @@ from rq.exceptions import StopRequested
 from rq.serializers import JSONSerializer
 
 from core.diffusion.errors import DiffusionError
+from core.diffusion.identity import identify
 from core.diffusion.pipeline import SyncDiffusionPipeline
 from core.jobs import models
 from core.jobs.connection import connect
@@ -22,6 +23,7 @@ from core.jobs.failures import StoreUnavailable
 from core.jobs.models import LIVENESS_S, ModelState
 from core.jobs.objects import ObjectStore
 from core.jobs.queue import Queue
+from core.jobs.savepoints import Savepoints
 from core.jobs.settings import Settings
 from core.jobs.store import JobStore
 from core.params import PanoramaParams
@@ -86,6 +88,8 @@ def take_jobs(settings: Settings, name: str, maker: Maker) -> None:
             store=JobStore(redis, settings),
             queue=Queue(redis),
             objects=ObjectStore(settings),
+            savepoints=Savepoints(redis, settings),
+            identity=identify(maker.pipeline),
             stopping=stopping,
         )
         tasks.install(workshop)

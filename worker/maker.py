@@ -9,14 +9,15 @@ from types import MappingProxyType
 import torch
 from PIL import Image
 
-from core.diffusion.pipeline import OnStep, Panorama, SyncDiffusionPipeline
+from core.diffusion.pipeline import OnStep, Panorama, StepReport, SyncDiffusionPipeline
+from core.diffusion.standing import Standing
 from core.params import PanoramaParams
 
 log = logging.getLogger(__name__)
 
 
 class Maker:
-    """Where memory runs out, makes it again in less of it, for more time: the same picture.
+    """Where memory runs out, goes on in less of it, for more time: the same picture.
 
     First with half as many windows at once, down to one, then without keeping what the gradient
     needs. What was enough is what the next panorama begins with.
@@ -31,12 +32,25 @@ class Maker:
         params: PanoramaParams,
         images: Mapping[str, Image.Image] = MappingProxyType({}),
         on_step: OnStep | None = None,
+        resume: Standing | None = None,
     ) -> Panorama:
         """Raises torch.OutOfMemoryError where the least is too much, and what the pipeline does."""
+        standing = resume
+
+        def note(report: StepReport) -> None:
+            nonlocal standing
+            standing = report.standing
+            if on_step:
+                on_step(report)
+
         while True:
             try:
                 return self.pipeline(
-                    params, images=images, on_step=on_step, window_batch=self._window_batch
+                    params,
+                    images=images,
+                    on_step=note,
+                    window_batch=self._window_batch,
+                    resume=standing,
                 )
             except torch.OutOfMemoryError:
                 if self._window_batch > 1:

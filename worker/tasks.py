@@ -25,6 +25,7 @@ from core.jobs.failures import (
 from core.jobs.objects import ObjectStore
 from core.jobs.queue import Queue
 from core.jobs.record import Failure, JobRecord, Status
+from core.jobs.savepoints import Savepoints
 from core.jobs.settings import Settings
 from core.jobs.store import JobStore
 from core.params import ResolvedParams
@@ -33,6 +34,7 @@ from worker.artifacts import upload
 from worker.attempt import UPLOADING, Attempt, Cancelled, Preempted, Superseded
 from worker.maker import Maker
 from worker.preview import Previews
+from worker.savepoint import Savepoint
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +51,8 @@ class Workshop:
     store: JobStore
     queue: Queue
     objects: ObjectStore
+    savepoints: Savepoints
+    identity: str  # of the pipeline: who may go on with whose panoramas
     stopping: threading.Event
 
 
@@ -82,13 +86,21 @@ def run_attempt(workshop: Workshop, record: JobRecord) -> JobRecord | None:
         token = attempt.token
         try:
             images = fetch_images(workshop.objects, record.params)
-            with closing(Previews(workshop.objects, record, workshop.maker.pipeline)) as previews:
+            savepoint = Savepoint(
+                workshop.savepoints, record, workshop.identity, images, workshop.settings
+            )
+            previews = Previews(workshop.objects, record, workshop.maker.pipeline)
+            with closing(previews), savepoint:
+                standing = savepoint.load()
+                if standing:
+                    attempt.resume(standing.step)
 
                 def on_step(report: StepReport) -> None:
+                    savepoint.note(report.standing)
                     previews.show(report)
                     attempt.on_step(report)
 
-                panorama = workshop.maker.make(record.params, images, on_step)
+                panorama = workshop.maker.make(record.params, images, on_step, standing)
                 attempt.enter(UPLOADING)
                 result = upload(workshop.objects, record, panorama, attempt.check)
             ended = commit(attempt, lambda: store.succeed(job_id, token, result))

@@ -4,7 +4,8 @@ DiffusionError
 |-- UnsupportedSchedulerError   this scheduler cannot step a canvas of merged windows
 |-- CheckpointError             the checkpoint is missing, or of a format that is not known
 |-- PerceptualWeightsError      the perceptual network's weights are not on this machine
-`-- NonFiniteGradientError      the gradient that windows follow is NaN or infinite
+|-- NonFiniteGradientError      the gradient that windows follow is NaN or infinite
+`-- UnfitStandingError          what was saved of a panorama is another one's, or broken
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ class CheckpointError(DiffusionError):
 
 
 class PerceptualWeightsError(DiffusionError):
+    pass
+
+
+class UnfitStandingError(DiffusionError):
     pass
 
 

@@ -47,6 +47,7 @@ from core.diffusion.prompts import (
     find_unread,
 )
 from core.diffusion.sampler import Sampler, check_scheduler
+from core.diffusion.standing import Standing
 from core.diffusion.synchronize import PictureAnchor, Synchronizer
 from core.diffusion.windows import WindowPlan
 from core.images import check_image_sizes, image_inputs, read_inline
@@ -61,10 +62,14 @@ from core.params import (
 class StepReport:
     """One finished reverse step. The callback that gets it may raise to stop the panorama."""
 
-    step: int  # from 1
+    standing: Standing  # at the end of the step; given back as `resume`, it goes on from here
     total_steps: int
-    latents: Tensor  # (1, C, H/f, W/f), as merged at the end of the step
-    foreseen: Tensor  # the same, clean: the predicted original sample of the step's beginning
+    foreseen: Tensor  # (1, C, H/f, W/f), clean: predicted at the step's beginning
+
+    @property
+    def step(self) -> int:
+        """From 1."""
+        return self.standing.step
 
 
 OnStep = Callable[[StepReport], None]
@@ -227,11 +232,13 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         images: Mapping[str, Image.Image] = MappingProxyType({}),
         on_step: OnStep | None = None,
         window_batch: int = DEFAULT_WINDOW_BATCH,
+        resume: Standing | None = None,
     ) -> Panorama:
         """Make one panorama.
 
         `images`: the pictures that the request holds by key, by field (`anchor_image`).
         `window_batch` windows go through the networks at once: memory and speed, not the result.
+        `resume`: where this same panorama stood once; what comes out is as if it had never stopped.
         Raises InvalidParams where the checkpoint cannot make this size, and what `on_step` raises.
         """
         resolved = params.resolve(self.traits)
@@ -248,6 +255,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
                     on_step,
                     window_batch,
                     pictures,
+                    resume,
                 )
             with _clock(timings, "decode"):
                 decode_whole = decode_ring if resolved.loop else decode_canvas
@@ -265,8 +273,12 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         on_step: OnStep | None,
         window_batch: int,
         pictures: Mapping[str, Tensor] = MappingProxyType({}),
+        resume: Standing | None = None,
     ) -> Tensor:
-        """All reverse steps, from noise to clean latents (1, C, H/f, W/f): Algorithm 1."""
+        """All reverse steps, from noise to clean latents (1, C, H/f, W/f): Algorithm 1.
+
+        With `resume`, those that are left.
+        """
         plan = WindowPlan(params, self.traits)
         sampler = Sampler(self.scheduler, params.scheduler, params.steps, params.seed, noise.device)
         control = control_by(self.controlnet, params, self.traits, pictures)
@@ -287,8 +299,8 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         kept = keep(params, self.traits, pictures, self.vae, noise, sampler, denoiser)
         picture = self._picture_anchor(params, pictures)
 
-        latents = sampler.begin(noise)
-        for step in sampler.steps:
+        latents = sampler.resume(resume, noise) if resume else sampler.begin(noise)
+        for step in sampler.steps[resume.step if resume else 0 :]:
             latents = kept.impose(latents, step)  # the picture that the panorama grows around
             grid = plan.grid(step.index)
             windows = kept.guide(grid.read(latents), grid, step)
@@ -300,7 +312,8 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             latents = sampler.step(canvas, step, prediction)
             if on_step:
                 foreseen = sampler.foresee(canvas, step, prediction)
-                on_step(StepReport(step.index + 1, params.steps, latents, foreseen))
+                standing = Standing(step.index + 1, latents, sampler.memory())
+                on_step(StepReport(standing, params.steps, foreseen))
         return kept.finish(latents)
 
     def _pictures(

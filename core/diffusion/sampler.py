@@ -23,6 +23,7 @@ from diffusers import (
 from torch import Tensor
 
 from core.diffusion.errors import UnsupportedSchedulerError
+from core.diffusion.standing import Standing
 from core.presets import SchedulerName
 
 SCHEDULERS: Final[Mapping[SchedulerName, type]] = MappingProxyType(
@@ -34,6 +35,7 @@ SCHEDULERS: Final[Mapping[SchedulerName, type]] = MappingProxyType(
     }
 )
 _PREDICTION_TYPES: Final = ("epsilon", "v_prediction", "sample")
+_GENERATOR: Final = "generator"  # in a sampler's memory, beside outputs under their places
 
 
 def check_scheduler(scheduler: Any) -> None:
@@ -86,6 +88,39 @@ class Sampler:
         """The first canvas (1, C, H, W), of unit noise."""
         return noise * (float(self._scheduler.init_noise_sigma) / self._scale(0))
 
+    def resume(self, standing: Standing, noise: Tensor) -> Tensor:
+        """The canvas (1, C, H, W) as it stood; from here on everything is as it would have been.
+
+        `noise`: what the panorama began with. Raises ValueError where it is another one's.
+        """
+        latents = standing.latents.to(noise.device)
+        if (latents.shape, latents.dtype) != (noise.shape, noise.dtype):
+            raise ValueError(
+                f"it stood at latents {tuple(latents.shape)} of {latents.dtype}; this panorama has "
+                f"{tuple(noise.shape)} of {noise.dtype}"
+            )
+        if not 0 < standing.step <= len(self.steps):
+            raise ValueError(f"it stood at step {standing.step} of {len(self.steps)}")
+        self._generator.set_state(standing.memory[_GENERATOR].cpu())
+        if isinstance(self._scheduler, DPMSolverMultistepScheduler):
+            outputs = self._scheduler.model_outputs
+            for name in standing.memory.keys() - {_GENERATOR}:
+                outputs[int(name)] = standing.memory[name].to(noise.device)
+            self._scheduler.lower_order_nums = min(standing.step, len(outputs))
+        if not isinstance(self._scheduler, DDIMScheduler):  # which counts no steps
+            self._scheduler.set_begin_index(standing.step)
+        return latents
+
+    def memory(self) -> dict[str, Tensor]:
+        """What the steps to come depend on beside the canvas."""
+        memory = {_GENERATOR: self._generator.get_state()}
+        if isinstance(self._scheduler, DPMSolverMultistepScheduler):
+            # But for the oldest output, which the next step drops before it looks at them.
+            for place, output in list(enumerate(self._scheduler.model_outputs))[1:]:
+                if output is not None:
+                    memory[str(place)] = output
+        return memory
+
     def foresee(self, windows: Tensor, step: Step, prediction: Tensor) -> Tensor:
         """The predicted original sample x0(z_t): SyncDiffusion, Eq. 10."""
         signal, noise = step.alpha.sqrt(), (1 - step.alpha).sqrt()
@@ -96,13 +131,12 @@ class Sampler:
 
     def step(self, canvas: Tensor, step: Step, prediction: Tensor) -> Tensor:
         """z_t -> z_(t-1) of a canvas (1, C, H, W), steps in their order."""
-        # Noise, where a scheduler adds any, is the canvas's: averaged, windows' would fade.
-        takes_noise = isinstance(self._scheduler, LCMScheduler)
-        options = {"generator": self._generator} if takes_noise else {}
         kept = canvas * self._scale(step.index)
         if isinstance(self._scheduler, EulerDiscreteScheduler):
             self._scheduler.scale_model_input(kept, step.t)  # it insists; the result is `canvas`
-        previous: Tensor = self._scheduler.step(prediction, step.t, kept, **options).prev_sample
+        # Noise, where a scheduler adds any, is the canvas's: averaged, windows' would fade.
+        stepped = self._scheduler.step(prediction, step.t, kept, generator=self._generator)
+        previous: Tensor = stepped.prev_sample
         return previous / self._scale(step.index + 1)
 
     def noised(self, latents: Tensor, noise: Tensor, step: Step) -> Tensor:

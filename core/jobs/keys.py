@@ -21,6 +21,11 @@ def job(job_id: str) -> str:
     return f"{PREFIX}job:{job_id}"
 
 
+def savepoint(job_id: str) -> str:
+    """string: where it stands, as its worker wrote it."""
+    return f"{PREFIX}savepoint:{job_id}"
+
+
 def events(job_id: str) -> str:
     return f"{PREFIX}events:{job_id}"
 

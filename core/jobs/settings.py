@@ -73,6 +73,15 @@ class Settings(BaseSettings):
     heartbeat_s: float = Field(3, gt=0, description="How often a worker renews its lease.")
     janitor_interval_s: float = Field(2, gt=0)
     step_timeout_s: float = Field(300, gt=0, description="A step longer than this is hung.")
+    savepoint_every_s: float = Field(
+        5, gt=0, description="How often a worker saves where its panorama stands."
+    )
+    savepoint_ttl_s: int = Field(
+        86_400, ge=1, description="How long a job can be gone on with from there."
+    )
+    savepoint_max_bytes: int = Field(
+        16 * 2**20, ge=0, description="What is larger is not saved. 0: nothing is."
+    )
     presign_ttl_s: int = Field(3_600, ge=1, le=7 * 86_400)
     job_ttl_s: int = Field(7 * 86_400, ge=1, description="How long Redis keeps a finished job.")
     log_level: LogLevel = "INFO"

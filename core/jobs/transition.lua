@@ -136,6 +136,9 @@ end
 local function finish(status, data)
   enter(status)
   set('finished_at', now)
+  -- What was saved of it is kept where a retry may go on from there, and expires by itself.
+  local may_go_on = status == 'failed' and cjson.decode(data).retryable
+  if not may_go_on then redis.call('DEL', P .. 'savepoint:' .. id) end
   append_event(status, data)
   redis.call('EXPIRE', job_key, ttl_s)
   redis.call('EXPIRE', events_key, ttl_s)
@@ -231,7 +234,7 @@ if move == 'delete' then
     redis.call('ZREM', P .. 'outbox', delivery)
     redis.call('DEL', P .. 'delivery:' .. delivery, P .. 'delivery_attempts:' .. delivery)
   end
-  redis.call('DEL', job_key, events_key, P .. 'deliveries:' .. id)
+  redis.call('DEL', job_key, events_key, P .. 'deliveries:' .. id, P .. 'savepoint:' .. id)
   redis.call('PUBLISH', P .. 'wakes', id)
   return last
 end

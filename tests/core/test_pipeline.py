@@ -67,7 +67,7 @@ def test_reports_every_step(pipeline: SyncDiffusionPipeline) -> None:
     reports: list[StepReport] = []
     pipeline(PARAMS, on_step=reports.append)
     assert [(report.step, report.total_steps) for report in reports] == [(1, 3), (2, 3), (3, 3)]
-    assert reports[0].latents.shape == (1, 4, 8, 16)
+    assert reports[0].standing.latents.shape == (1, 4, 8, 16)
 
 
 @pytest.mark.parametrize("has_tiny_decoder", [True, False])

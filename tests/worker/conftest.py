@@ -9,11 +9,13 @@ import torch
 from redis import Redis
 
 from core.diffusion.coherence import CoherenceMeter
+from core.diffusion.identity import identify
 from core.diffusion.perceptual_weights import load_perceptual, load_stlpips_style
 from core.diffusion.pipeline import SyncDiffusionPipeline
 from core.jobs.objects import ObjectStore
 from core.jobs.queue import Queue
 from core.jobs.record import DEFAULT_TENANT, JobRecord
+from core.jobs.savepoints import Savepoints
 from core.jobs.settings import Settings
 from core.jobs.store import JobStore
 from core.params import PanoramaParams
@@ -43,6 +45,8 @@ def workshop(
         store=JobStore(redis, settings),
         queue=Queue(redis),
         objects=objects,
+        savepoints=Savepoints(redis, settings),
+        identity=identify(pipeline),
         stopping=threading.Event(),
     )
 

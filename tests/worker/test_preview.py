@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from core.diffusion.pipeline import StepReport, SyncDiffusionPipeline
+from core.diffusion.standing import Standing
 from core.jobs.objects import ObjectStore
 from core.jobs.record import JobRecord, Status
 from core.jobs.settings import Settings
@@ -60,6 +61,6 @@ def test_a_store_that_is_away_slows_no_step(
     begun = time.monotonic()
     with closing(Previews(away, post(), pipeline)) as previews:
         for step in range(1, 6):
-            previews.show(StepReport(step, 5, latents, latents))
+            previews.show(StepReport(Standing(step, latents, {}), 5, latents))
     assert time.monotonic() - begun < 2
     away.close()

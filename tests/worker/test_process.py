@@ -14,8 +14,9 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from core.jobs import models
+from core.jobs import keys, models
 from core.jobs.connection import connect
+from core.jobs.events import read
 from core.jobs.models import ModelState
 from core.jobs.queue import Queue
 from core.jobs.record import DEFAULT_TENANT, JobRecord, Status, Webhook
@@ -76,18 +77,34 @@ def steps_done(store: JobStore, record: JobRecord) -> int:
 def test_a_killed_worker_job_goes_on_with_another(
     here: Settings, redis: Redis, post: Callable[..., JobRecord], tmp_path: Path
 ) -> None:
+    """From the last step that was saved, to the picture that it would have made."""
+    here = here.model_copy(update={"savepoint_every_s": 0.2})
     store, log = JobStore(redis, here), tmp_path / "log"
     with process("janitor", here, log), process("worker", here, log) as doomed:
         wait_until(lambda: ready(redis, here), 60, log)
-        record = post()
-        wait_until(lambda: steps_done(store, record) > 5, 60, log)
+        record = post(steps=60)
+        wait_until(lambda: bool(redis.exists(keys.savepoint(record.id))), 60, log)
+        wait_until(lambda: steps_done(store, record) > 30, 60, log)
         doomed.send_signal(signal.SIGKILL)
+        doomed.wait()
+        done = steps_done(store, record)
         with process("worker", here, log):
             wait_until(lambda: store.get(record.id).status is Status.SUCCEEDED, 90, log)
-    ended = store.get(record.id)
-    assert ended.attempts == 2
+            whole = post(steps=60)
+            wait_until(lambda: store.get(whole.id).status is Status.SUCCEEDED, 90, log)
+    ended, uninterrupted = store.get(record.id), store.get(whole.id)
+    assert (ended.attempts, uninterrupted.attempts) == (2, 1)
+    (resumed,) = [
+        event.data["step"]
+        for event in read(redis, record.id, limit=1_000)
+        if event.data.get("phase") == "resuming"
+    ]
+    assert 15 < resumed <= done + 1  # a step may be saved that was not reported yet
+    assert not redis.exists(keys.savepoint(record.id))
     assert ended.result is not None
+    assert uninterrupted.result is not None
     assert ended.result.keys.image.endswith("/2/panorama.png")
+    assert ended.result.sha256 == uninterrupted.result.sha256
 
 
 def test_a_frozen_worker_cannot_disturb_its_successor(

@@ -1,0 +1,43 @@
+"""Where running jobs stand, kept so that another attempt can go on. Knows nothing of the bytes.
+
+In Redis and not in S3: docs/decisions/0005-savepoints-in-redis.md. transition.lua forgets a job's
+when nobody can go on with it any more.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Any
+
+from redis import Redis
+
+from core.jobs import keys
+from core.jobs.connection import redis_away_is_store_unavailable
+from core.jobs.settings import Settings
+
+
+class Savepoints:
+    """One for each job, the last that its current attempt saved; it expires by itself."""
+
+    def __init__(self, redis: Redis, settings: Settings) -> None:
+        self._redis = redis
+        # Never longer than its record, which is what a DELETE finds it by.
+        self._ttl_s = min(settings.savepoint_ttl_s, settings.job_ttl_s)
+        source = resources.files(__package__).joinpath("savepoint.lua").read_text()
+        self._script = redis.register_script(source)
+
+    def save(self, job_id: str, token: str, body: bytes) -> bool:
+        """Whether the attempt with this token still holds the job; else nothing is stored.
+
+        Raises StoreUnavailable when Redis is away, as `load` does.
+        """
+        with redis_away_is_store_unavailable():
+            taken: Any = self._script(
+                keys=[keys.job(job_id), keys.savepoint(job_id)], args=[token, self._ttl_s, body]
+            )
+        return bool(taken)
+
+    def load(self, job_id: str) -> bytes | None:
+        with redis_away_is_store_unavailable():
+            body: Any = self._redis.get(keys.savepoint(job_id))
+        return None if body is None else bytes(body)

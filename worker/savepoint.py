@@ -1,0 +1,100 @@
+"""Where one attempt's panorama stands, for the next attempt to go on from."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Self
+
+from PIL import Image
+
+from core.diffusion.errors import UnfitStandingError
+from core.diffusion.standing import Standing
+from core.jobs.failures import StoreUnavailable
+from core.jobs.record import JobRecord
+from core.jobs.savepoints import Savepoints
+from core.jobs.settings import Settings
+from worker.pulse import Pulse
+
+log = logging.getLogger(__name__)
+
+
+class Savepoint:
+    """Saves the last step every few seconds while the `with` block runs, from a thread of its own;
+    and once more where the block is left with an error, so that nothing that was done is lost.
+
+    No reason for a step to wait, or for the job to fail.
+    """
+
+    def __init__(
+        self,
+        savepoints: Savepoints,
+        record: JobRecord,
+        identity: str,
+        images: Mapping[str, Image.Image],
+        settings: Settings,
+    ) -> None:
+        """`identity`: of the pipeline; `images`: the pictures that the request came with."""
+        assert record.token is not None  # JobStore.start gives every attempt one
+        self._savepoints = savepoints
+        self._job_id, self._token = record.id, record.token
+        self._label = {"job": record.id, "panorama": _fingerprint(record, identity, images)}
+        self._every_s, self._max_bytes = settings.savepoint_every_s, settings.savepoint_max_bytes
+        self._latest: Standing | None = None
+        self._saved: Standing | None = None
+        self._resources = ExitStack()
+
+    def __enter__(self) -> Self:
+        pulse = Pulse(f"savepoint {self._job_id}", self._every_s, self._save)
+        self._resources.enter_context(pulse)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._resources.close()
+        if error:
+            self._save()
+
+    def load(self) -> Standing | None:
+        """Where an earlier attempt at this very panorama stood. What does not fit is no error."""
+        try:
+            body = self._savepoints.load(self._job_id)
+            if body is not None:
+                self._latest = Standing.from_bytes(body, self._label)
+        except (UnfitStandingError, StoreUnavailable) as reason:
+            log.warning("%s: cannot go on from what was saved: %s", self._job_id, reason)
+        return self._latest
+
+    def note(self, standing: Standing) -> None:
+        """After each step."""
+        if standing.size_bytes <= self._max_bytes:
+            self._latest = standing
+
+    def _save(self) -> None:
+        latest = self._latest
+        if latest is None or latest is self._saved:
+            return
+        try:
+            self._savepoints.save(self._job_id, self._token, latest.to_bytes(self._label))
+            self._saved = latest
+        except StoreUnavailable:
+            log.warning("%s: Redis is away; step %d is not saved", self._job_id, latest.step)
+        except Exception:  # of the device, above all: it must not hide why the block was left
+            log.exception("%s: step %d is not saved", self._job_id, latest.step)
+
+
+def _fingerprint(record: JobRecord, identity: str, images: Mapping[str, Image.Image]) -> str:
+    """Of all that the panorama depends on: the same request, pictures and pipeline."""
+    digest = hashlib.sha256(identity.encode())
+    digest.update(record.params.model_dump_json().encode())
+    for field, image in sorted(images.items()):
+        digest.update(f"{field} {image.mode} {image.size} ".encode())
+        digest.update(image.tobytes())
+    return digest.hexdigest()
