@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from core.jobs import models
 from core.jobs.failures import NotFound, ObjectStoreError, QueueFull, StoreUnavailable
-from core.jobs.record import TERMINAL, JobRecord, Status
+from core.jobs.record import TERMINAL, JobRecord, Status, Trace
 from service.context import Context
 from service.errors import NotEnded
 from service.find import find
@@ -18,13 +18,13 @@ log = logging.getLogger(__name__)
 
 
 def submit(
-    context: Context, tenant: str, request: PanoramaRequest, job_id: str | None = None
+    context: Context, tenant: str, request: PanoramaRequest, job_id: str, trace: Trace
 ) -> JobRecord:
     """Take a panorama in, once for each `job_id`: a second time finds the first one's record."""
     model = context.settings.model
     traits = models.traits(context.redis, model)
     params = request.params().resolve(traits)
-    asked = JobRecord.new(params, model, tenant, request.metadata, job_id)
+    asked = JobRecord.new(params, model, tenant, request.metadata, job_id, trace)
     taken = take_in(context, asked, traits)
     try:
         record = context.store.create(taken)
@@ -32,6 +32,7 @@ def submit(
         with suppress(ObjectStoreError):  # its pictures, if it came with any
             context.objects.delete_prefix(f"{tenant}/{taken.id}/")
         raise
+    log.info("%s: taken in", record.id)
     try:
         context.queue.enqueue(record)
     except StoreUnavailable:

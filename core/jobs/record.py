@@ -105,6 +105,13 @@ class Failure(_Part):
         return cls(code=code, detail=meaning.detail.format(**facts), retryable=meaning.retryable)
 
 
+class Trace(_Part):
+    """What the request that made a job is called elsewhere: by logs, and by tracing."""
+
+    request_id: str
+    traceparent: str | None = None  # W3C Trace Context
+
+
 class JobRecord(_Part):
     """One job as Redis holds it. A snapshot: only `JobStore` moves a job on."""
 
@@ -124,6 +131,7 @@ class JobRecord(_Part):
     result: Result | None = None
     error: Failure | None = None
     metadata: dict[str, Any] = {}
+    trace: Trace | None = None  # none in records of an earlier version
 
     @classmethod
     def new(
@@ -133,6 +141,7 @@ class JobRecord(_Part):
         tenant: str,
         metadata: dict[str, Any],
         job_id: str | None = None,
+        trace: Trace | None = None,
     ) -> Self:
         return cls(
             id=job_id or new_job_id(),
@@ -142,6 +151,7 @@ class JobRecord(_Part):
             params=params,
             model=model,
             metadata=metadata,
+            trace=trace,
         )
 
     @property

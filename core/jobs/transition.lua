@@ -73,8 +73,14 @@ local function enter(status)
   if status == 'running' then redis.call('ZADD', P .. 'leases', now + lease_ms, id) end
 end
 
+-- Counted here, since a worker that ends with its job is never asked again.
+local function count(what, kind)
+  redis.call('HINCRBY', P .. what, kind, 1)
+end
+
 local function finish(status, data)
   enter(status)
+  count('ended', status == 'failed' and 'failed:' .. cjson.decode(data).code or status)
   set('finished_at', now)
   local event_id = append_event(status, data)
   redis.call('XADD', P .. 'outbox', 'MAXLEN', '~', OUTBOX_KEPT, '*',
@@ -89,6 +95,7 @@ end
 local function back_to_queue(data)
   if job.cancel_requested == '1' then return finish('cancelled', data) end
   enter('queued')
+  count('requeued', cjson.decode(data).reason)
   append_event('requeued', data)
   return answer('moved')
 end

@@ -97,6 +97,7 @@ def test_the_contract_is_published_whole(bare_api: httpx.Client) -> None:
         "/uploads",
         "/models",
         "/livez",
+        "/metrics",
         "/status",
         "/readyz",
     }
