@@ -11,9 +11,11 @@ from typing import Final
 
 from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_fastapi_instrumentator import Instrumentator
 from prometheus_fastapi_instrumentator.metrics import Info
+from starlette.types import Scope
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 log = logging.getLogger(__name__)
@@ -24,6 +26,20 @@ _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _PROBES: Final = frozenset({"/livez", "/readyz", "/metrics"})
 _BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+def _is_probe(scope: Scope) -> bool:
+    return scope["path"] in _PROBES
+
+
+# Of FastAPI's own tracing, one span a request, where a tracer is set up (deploy.tracing).
+TELEMETRY: Final[TelemetryConfig] = {
+    "auto_configure": False,
+    "logs": False,
+    "metrics": False,
+    "operation_spans": False,
+    "exclude": _is_probe,
+}
 
 
 def install(app: FastAPI, registry: CollectorRegistry) -> None:

@@ -42,6 +42,7 @@ def create_app(settings: Settings) -> FastAPI:
         description="Wide, coherent panoramas from text. "
         "Refusals are `application/problem+json` with a stable `code`.",
         lifespan=lifespan,
+        telemetry=access.TELEMETRY,
         redirect_slashes=False,
     )
     app.state.registry, app.state.scrapers = registry, metrics.Scrapers(settings.host)

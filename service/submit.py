@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 
+from structlog.contextvars import bind_contextvars
+
 from core.jobs import models
 from core.jobs.failures import NotFound, ObjectStoreError, QueueFull, StoreUnavailable
 from core.jobs.record import TERMINAL, JobRecord, Status, Trace
@@ -32,6 +34,7 @@ def submit(
         with suppress(ObjectStoreError):  # its pictures, if it came with any
             context.objects.delete_prefix(f"{tenant}/{taken.id}/")
         raise
+    bind_contextvars(job_id=record.id)
     log.info("%s: taken in", record.id)
     try:
         context.queue.enqueue(record)

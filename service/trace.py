@@ -7,13 +7,9 @@ from typing import Annotated
 
 from asgi_correlation_id import correlation_id
 from fastapi import Depends, Header
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from core.jobs.record import Trace
-
-try:
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-except ModuleNotFoundError:  # the extra `opentelemetry`
-    TraceContextTextMapPropagator = None  # type: ignore[assignment, misc]
 
 # W3C Trace Context; neither id may be all zeros.
 _TRACEPARENT = re.compile(
@@ -37,8 +33,6 @@ async def _trace(
 
 def _of_own_span() -> str | None:
     """Where this request has a span itself, that is what the job's span hangs on."""
-    if TraceContextTextMapPropagator is None:
-        return None
     carrier: dict[str, str] = {}
     TraceContextTextMapPropagator().inject(carrier)
     return carrier.get("traceparent")

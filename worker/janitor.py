@@ -9,12 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from structlog.contextvars import bound_contextvars
+
 from core.jobs.connection import connect
 from core.jobs.failures import NotFound, StoreUnavailable
 from core.jobs.queue import Queue
 from core.jobs.record import Status
 from core.jobs.settings import Settings
 from core.jobs.store import JobStore
+from worker import metrics
+from worker.probes import Standing, probes
 
 log = logging.getLogger(__name__)
 
@@ -31,15 +35,18 @@ def run_janitor(settings: Settings) -> int:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    with connect(settings) as redis:
+    standing = Standing("loading")
+    with connect(settings) as redis, probes(settings, metrics.JANITOR, lambda: standing):
         store, queue = JobStore(redis, settings), Queue(redis)
         pause_s = settings.janitor_interval_s
         while not stopping.wait(pause_s):
             try:
                 sweep(store, queue)
+                standing = Standing("ready")
                 pause_s = settings.janitor_interval_s
             except StoreUnavailable:
                 log.warning("Redis is away")
+                standing = Standing("failed", "Redis is away")
                 # Leases ran out while nobody could renew them: let the living beat first.
                 pause_s = settings.lease_s
     return 0
@@ -54,23 +61,28 @@ def sweep(store: JobStore, queue: Queue) -> None:
         with _one_job(lost.id):
             record = store.expire_lost(lost)
             log.warning("%s: its worker fell silent; now %s", record.id, record.status)
+            metrics.job_lost(record.status)
             if record.status is Status.QUEUED:
                 queue.enqueue(record)
+                metrics.job_requeued()
     for job_id in queue.orphaned_queued(UNQUEUED_FOR_S):
         with _one_job(job_id):
             record = store.get(job_id)
             if record.status is Status.QUEUED:
                 log.warning("%s: queued, but in no queue; queued again", record.id)
                 queue.enqueue(record)
+                metrics.job_requeued()
+    metrics.swept()
 
 
 @contextmanager
 def _one_job(job_id: str) -> Iterator[None]:
-    try:
-        yield
-    except StoreUnavailable:
-        raise
-    except NotFound:
-        log.info("%s: gone meanwhile", job_id)
-    except Exception:
-        log.exception("%s: left for the next sweep", job_id)
+    with bound_contextvars(job_id=job_id):
+        try:
+            yield
+        except StoreUnavailable:
+            raise
+        except NotFound:
+            log.info("%s: gone meanwhile", job_id)
+        except Exception:
+            log.exception("%s: left for the next sweep", job_id)

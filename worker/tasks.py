@@ -29,9 +29,11 @@ from core.jobs.settings import Settings
 from core.jobs.store import JobStore
 from core.params import ResolvedParams
 from core.traits import InvalidParams
+from worker import metrics, tracing
 from worker.artifacts import upload
 from worker.attempt import UPLOADING, Attempt, Cancelled, Preempted, Superseded
 from worker.maker import Maker
+from worker.observe import observed
 from worker.preview import Previews
 
 log = logging.getLogger(__name__)
@@ -69,10 +71,12 @@ def run_panorama(job_id: str) -> None:
     except (NotFound, Refused) as reason:
         log.info("not started: %s", reason)  # cancelled meanwhile, or delivered twice
         return
-    log.info("%s: attempt %d", record.id, record.attempts)
-    ended = run_attempt(_workshop, record)
-    if ended:
-        log.info("%s: %s", ended.id, ended.status)
+    with observed(record) as ending:
+        log.info("%s: attempt %d", record.id, record.attempts)
+        ended = run_attempt(_workshop, record)
+        if ended:
+            ending.status = ended.status
+            log.info("%s: %s", ended.id, ended.status)
 
 
 def run_attempt(workshop: Workshop, record: JobRecord) -> JobRecord | None:
@@ -89,8 +93,10 @@ def run_attempt(workshop: Workshop, record: JobRecord) -> JobRecord | None:
                     attempt.on_step(report)
 
                 panorama = workshop.maker.make(record.params, images, on_step)
+                tracing.add_stages(panorama.timings_s)
                 attempt.enter(UPLOADING)
-                result = upload(workshop.objects, record, panorama, attempt.check)
+                with tracing.span("upload"), metrics.upload():
+                    result = upload(workshop.objects, record, panorama, attempt.check)
             ended = commit(attempt, lambda: store.succeed(job_id, token, result))
         except Cancelled:
             ended = commit(attempt, lambda: store.cancelled(job_id, token))
