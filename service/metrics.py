@@ -16,10 +16,19 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from core.jobs import models, tallies
-from core.jobs.failures import StoreUnavailable
+from core.jobs.failures import FailureCode, StoreUnavailable
+from core.jobs.record import Status
+from core.jobs.tallies import Ending
 from service.context import Context
 
 _WORKER_STATES: Final = ("loading", "ready", "failed")
+# Shown from 0 on: no rate sees a rise from nothing to 1.
+_ENDINGS: Final = (
+    Ending(Status.SUCCEEDED, ""),
+    Ending(Status.CANCELLED, ""),
+    *(Ending(Status.FAILED, code) for code in FailureCode),
+)
+_REASONS: Final = ("preempted", "step_timeout", "worker_lost")
 
 
 @contextmanager
@@ -57,14 +66,14 @@ class JobsCollector(Collector):
         ended = CounterMetricFamily(
             "panoweave_jobs_ended", "Panoramas that ended.", labels=["status", "code"]
         )
-        for ending, times in tally.ended.items():
+        for ending, times in {**dict.fromkeys(_ENDINGS, 0), **tally.ended}.items():
             ended.add_metric(ending, times)
         requeued = CounterMetricFamily(
             "panoweave_attempts_requeued",
             "Attempts that ended with the panorama back in the queue.",
             labels=["reason"],
         )
-        for reason, times in tally.requeued.items():
+        for reason, times in {**dict.fromkeys(_REASONS, 0), **tally.requeued}.items():
             requeued.add_metric([reason], times)
         return [
             GaugeMetricFamily("panoweave_jobs_queued", "Panoramas that wait.", counts.queued),

@@ -7,7 +7,7 @@ and shown by the API: nobody could ask a worker that is gone.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
@@ -75,6 +75,8 @@ _webhook = Histogram(
 )
 
 Outcome = Literal["delivered", "failed", "dead", "gone"]
+for _outcome in get_args(Outcome):
+    _webhooks.labels(_outcome)  # shown from 0 on: no rate sees a rise from nothing to 1
 
 
 def attempt_began(record: JobRecord) -> None:

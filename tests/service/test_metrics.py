@@ -70,13 +70,14 @@ def test_the_jobs_are_shown_as_redis_has_them(
             assert 0 < shown["panoweave_queue_oldest_seconds"] < 60
             assert shown['panoweave_workers{state="ready"}'] == 1
             assert shown['panoweave_workers{state="failed"}'] == 0
-            ended = {key: value for key, value in shown.items() if "jobs_ended_total" in key}
+            ended = {key: times for key, times in shown.items() if "ended_total" in key and times}
             assert ended == {
                 'panoweave_jobs_ended_total{code="",status="succeeded"}': 1,
                 'panoweave_jobs_ended_total{code="",status="cancelled"}': 1,
                 'panoweave_jobs_ended_total{code="generation_failed",status="failed"}': 2,
             }
             assert shown['panoweave_attempts_requeued_total{reason="preempted"}'] == 1
+            assert shown['panoweave_attempts_requeued_total{reason="worker_lost"}'] == 0
 
 
 def test_requests_are_counted_by_template_and_never_by_what_a_client_wrote(
