@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from deploy.errors import BadOption, DeployError
+from deploy.logs import log_to_stderr
 from deploy.settings import read_settings
 from deploy.threads import wait_politely
-
-if TYPE_CHECKING:
-    from core.jobs.settings import Settings
+from deploy.tracing import start_tracing
 
 _OPEN_REQUESTS_GRACE_S = 10
 
@@ -35,12 +34,14 @@ def run_api() -> int:
             f"PANOWEAVE_HOST={settings.host}: whether there are API keys cannot be told: {error}",
             "start Redis first, or use 127.0.0.1",
         ) from error
-    _log_to_stderr(settings)
+    start_tracing("panoweave-api")
+    log_to_stderr(settings.log_level)
     uvicorn.run(
         create_app(settings),
         host=settings.host,
         port=settings.port,
-        log_level=settings.log_level.lower(),
+        log_config=None,
+        access_log=False,  # service.access writes one that names no client
         # A client that never hangs up must not keep the process from stopping.
         timeout_graceful_shutdown=_OPEN_REQUESTS_GRACE_S,
     )
@@ -52,19 +53,26 @@ def run_worker() -> int:
     from worker import gpu
 
     settings = read_settings()
-    _log_to_stderr(settings)
-    return gpu.run_worker(settings)
+    start_tracing("panoweave-worker")
+    log_to_stderr(settings.log_level)
+    with _metrics_port_named():
+        return gpu.run_worker(settings)
 
 
 def run_janitor() -> int:
     from worker import janitor
 
     settings = read_settings()
-    _log_to_stderr(settings)
-    return janitor.run_janitor(settings)
+    log_to_stderr(settings.log_level)
+    with _metrics_port_named():
+        return janitor.run_janitor(settings)
 
 
-def _log_to_stderr(settings: Settings) -> None:
-    logging.basicConfig(
-        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+@contextmanager
+def _metrics_port_named() -> Iterator[None]:
+    from worker.probes import CannotListen
+
+    try:
+        yield
+    except CannotListen as error:
+        raise BadOption(f"PANOWEAVE_METRICS_PORT: {error}") from error

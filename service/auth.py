@@ -7,6 +7,7 @@ from typing import Annotated, Final, NamedTuple
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from structlog.contextvars import bind_contextvars
 
 from core.jobs.api_keys import ApiKey, ApiKeys, Scope
 from core.jobs.record import DEFAULT_TENANT
@@ -47,10 +48,10 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _key(
-    context: InContext,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-) -> ApiKey | None:
+InCredentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+
+
+def find_key(context: InContext, credentials: InCredentials) -> ApiKey | None:
     """None: whoever asks may, since there are no keys yet."""
     if credentials is None:
         # Were the last key revoked, an API that is open to others would stay closed to them.
@@ -63,20 +64,22 @@ def _key(
     return key
 
 
-def _caller(request: Request, key: Annotated[ApiKey | None, Depends(_key)]) -> Caller:
+async def _caller(request: Request, key: Annotated[ApiKey | None, Depends(find_key)]) -> Caller:
+    """Not in a thread of its own: what it binds is for the log of the whole request."""
+    bind_contextvars(tenant=key.tenant if key else DEFAULT_TENANT)
     if key is None:
         return Caller(DEFAULT_TENANT, DEFAULT_TENANT)
-    _require(key, "read" if request.method in _READING else "write")
+    require(key, "read" if request.method in _READING else "write")
     return Caller(key.tenant, key.id)
 
 
-def _operator(key: Annotated[ApiKey | None, Depends(_key)]) -> None:
+def _operator(key: Annotated[ApiKey | None, Depends(find_key)]) -> None:
     """For what concerns all tenants."""
     if key is not None:
-        _require(key, "admin")
+        require(key, "admin")
 
 
-def _require(key: ApiKey, scope: Scope) -> None:
+def require(key: ApiKey, scope: Scope) -> None:
     if not key.may(scope):
         raise Forbidden(f"This API key lacks the scope {scope}.")
 

@@ -32,6 +32,7 @@ import logging
 from collections.abc import Sequence
 from typing import ClassVar
 
+from asgi_correlation_id import correlation_id
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -49,6 +50,7 @@ from core.jobs.failures import (
 )
 from core.jobs.idempotency import OtherRequest, StillInFlight
 from core.traits import InvalidParams
+from service.access import REQUEST_ID
 from service.legal import field_problem
 
 log = logging.getLogger(__name__)
@@ -290,12 +292,20 @@ async def _no_content(_request: Request, _error: Exception) -> Response:
 async def _respond(request: Request, error: Exception) -> JSONResponse:
     translated = _translate(request, error)
     if isinstance(translated, Unavailable | InternalError):
-        log.warning("%s %s: %s", request.method, request.url.path, translated.code)
+        log.warning("refused: %s", translated.code)
     return translated.response()
+
+
+async def _respond_to_fault(request: Request, error: Exception) -> JSONResponse:
+    """Outside all middleware, so the id that the log has it under is to be added here."""
+    response = await _respond(request, error)
+    response.headers[REQUEST_ID] = correlation_id.get() or ""
+    return response
 
 
 def install(app: FastAPI) -> None:
     handled = (JobsError, InvalidParams, RequestValidationError, HTTPException, ServiceError)
     app.add_exception_handler(NothingFollows, _no_content)
-    for kind in (*handled, Exception):
+    for kind in handled:
         app.add_exception_handler(kind, _respond)
+    app.add_exception_handler(Exception, _respond_to_fault)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 
+from structlog.contextvars import bind_contextvars
+
 from core.jobs import models
 from core.jobs.failures import NotFound, ObjectStoreError, QueueFull, StoreUnavailable
-from core.jobs.record import TERMINAL, JobRecord, Status
+from core.jobs.record import TERMINAL, JobRecord, Status, Trace
 from service.context import Context
 from service.errors import NotEnded, NotFailed
 from service.find import find
@@ -19,14 +21,14 @@ log = logging.getLogger(__name__)
 
 
 def submit(
-    context: Context, tenant: str, request: PanoramaRequest, job_id: str | None = None
+    context: Context, tenant: str, request: PanoramaRequest, job_id: str, trace: Trace
 ) -> JobRecord:
     """Take a panorama in, once for each `job_id`: a second time finds the first one's record."""
     model = context.settings.model
     traits = models.traits(context.redis, model)
     params = request.params().resolve(traits)
     webhook = checked(context, tenant, request.webhook)
-    asked = JobRecord.new(params, model, tenant, request.metadata, job_id, webhook)
+    asked = JobRecord.new(params, model, tenant, request.metadata, job_id, webhook, trace)
     taken = take_in(context, asked, traits)
     try:
         record = context.store.create(taken)
@@ -34,6 +36,8 @@ def submit(
         with suppress(ObjectStoreError):  # its pictures, if it came with any
             context.objects.delete_prefix(f"{tenant}/{taken.id}/")
         raise
+    bind_contextvars(job_id=record.id)
+    log.info("%s: taken in", record.id)
     try:
         context.queue.add_turn()
     except StoreUnavailable:

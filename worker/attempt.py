@@ -19,6 +19,7 @@ from core.jobs.queue import Queue
 from core.jobs.record import Failure, JobRecord, Progress
 from core.jobs.settings import Settings
 from core.jobs.store import JobStore, Signal
+from worker import metrics
 from worker.pulse import Pulse
 
 log = logging.getLogger(__name__)
@@ -107,6 +108,8 @@ class Attempt:
     def on_step(self, report: StepReport) -> None:
         """After each reverse step; raises Cancelled, Preempted or Superseded."""
         now = self.sign_of_life()
+        if report.step > 1:  # before the first lies what comes before the steps
+            metrics.step_ended(now - self._step_times[-1])
         self._step_times.append(now)
         per_step = (now - self._step_times[0]) / (len(self._step_times) - 1)
         left = report.total_steps - report.step

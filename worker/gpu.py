@@ -27,9 +27,11 @@ from core.jobs.savepoints import Savepoints
 from core.jobs.settings import Settings
 from core.jobs.store import JobStore
 from core.params import PanoramaParams
-from worker import tasks
+from worker import metrics, tasks
+from worker.gpu_memory import GpuMemory
 from worker.maker import Maker
 from worker.model import load_model
+from worker.probes import Condition, probes
 from worker.pulse import Pulse
 from worker.rq_worker import PanoramaWorker
 
@@ -44,7 +46,10 @@ def run_worker(settings: Settings) -> int:
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     with connect(settings) as redis:
         presence = Presence(redis, settings, name)
-        with Pulse("presence", LIVENESS_S / 3, presence.publish):
+        with (
+            Pulse("presence", LIVENESS_S / 3, presence.publish),
+            probes(settings, metrics.WORKER, presence.condition),
+        ):
             presence.tell("loading")
             try:
                 pipeline = load_model(settings)
@@ -58,6 +63,8 @@ def run_worker(settings: Settings) -> int:
                 log.exception("the model could not be loaded")
                 presence.tell("failed", detail=f"{type(error).__name__}; the worker's log has more")
                 return 1
+            if pipeline.device.type == "cuda":
+                metrics.WORKER.register(GpuMemory(pipeline.device))
             presence.tell("ready", pipeline=pipeline)
             log.info("ready: model %s on %s", settings.model, pipeline.device)
             take_jobs(settings, name, maker)
@@ -145,6 +152,10 @@ class Presence:
             self.publish()
         except StoreUnavailable:
             log.warning("Redis is away; the model's state is published when it is back")
+
+    def condition(self) -> Condition:
+        told = self._told
+        return Condition(told.state, told.detail) if told else Condition("loading")
 
     def publish(self) -> None:
         with self._lock:

@@ -9,12 +9,16 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from types import FrameType
 
+from structlog.contextvars import bound_contextvars
+
 from core.jobs.connection import connect
 from core.jobs.failures import NotFound, StoreUnavailable
 from core.jobs.objects import ObjectStore
 from core.jobs.queue import Queue
 from core.jobs.settings import Settings
 from core.jobs.store import JobStore
+from worker import metrics
+from worker.probes import Condition, probes
 from worker.webhooks import Courier
 
 log = logging.getLogger(__name__)
@@ -29,15 +33,22 @@ def run_janitor(settings: Settings) -> int:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    with connect(settings) as redis, delivering(settings, stopping):
+    condition = Condition("loading")
+    with (
+        connect(settings) as redis,
+        probes(settings, metrics.JANITOR, lambda: condition),
+        delivering(settings, stopping),
+    ):
         store, queue = JobStore(redis, settings), Queue(redis)
         pause_s = settings.janitor_interval_s
         while not stopping.wait(pause_s):
             try:
                 sweep(store, queue)
+                condition = Condition("ready")
                 pause_s = settings.janitor_interval_s
             except StoreUnavailable:
                 log.warning("Redis is away")
+                condition = Condition("failed", "Redis is away")
                 # Leases ran out while nobody could renew them: let the living beat first.
                 pause_s = settings.lease_s
     return 0
@@ -66,16 +77,19 @@ def sweep(store: JobStore, queue: Queue) -> None:
         with _one_job(lost.id):
             record = store.expire_lost(lost)
             log.warning("%s: its worker fell silent; now %s", record.id, record.status)
+            metrics.job_lost(record.status)
     queue.top_up()
+    metrics.swept()
 
 
 @contextmanager
 def _one_job(job_id: str) -> Iterator[None]:
-    try:
-        yield
-    except StoreUnavailable:
-        raise
-    except NotFound:
-        log.info("%s: gone meanwhile", job_id)
-    except Exception:
-        log.exception("%s: left for the next sweep", job_id)
+    with bound_contextvars(job_id=job_id):
+        try:
+            yield
+        except StoreUnavailable:
+            raise
+        except NotFound:
+            log.info("%s: gone meanwhile", job_id)
+        except Exception:
+            log.exception("%s: left for the next sweep", job_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import hashlib
 import logging
 import threading
@@ -41,7 +42,8 @@ class Previews:
             return
         image = self._pipeline.preview(report.foreseen)
         # A store that is slow, or away, slows no step.
-        self._storing = threading.Thread(target=self._store, args=(image,), daemon=True)
+        in_context = contextvars.copy_context().run  # what it logs is of the same job
+        self._storing = threading.Thread(target=in_context, args=(self._store, image), daemon=True)
         self._storing.start()
         self._next = time.monotonic() + EVERY_S
 

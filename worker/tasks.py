@@ -30,9 +30,11 @@ from core.jobs.settings import Settings
 from core.jobs.store import JobStore
 from core.params import ResolvedParams
 from core.traits import InvalidParams
+from worker import metrics, tracing
 from worker.artifacts import upload
 from worker.attempt import UPLOADING, Attempt, Cancelled, Preempted, Superseded
 from worker.maker import Maker
+from worker.observe import observed
 from worker.preview import Previews
 from worker.savepoint import Savepoint
 
@@ -71,10 +73,12 @@ def take_turn() -> None:
     record = _workshop.store.claim(_workshop.name)
     if record is None:
         return  # cancelled meanwhile, or its tenant has as many running as it may
-    log.info("%s: attempt %d", record.id, record.attempts)
-    ended = run_attempt(_workshop, record)
-    if ended:
-        log.info("%s: %s", ended.id, ended.status)
+    with observed(record) as ending:
+        log.info("%s: attempt %d", record.id, record.attempts)
+        ended = run_attempt(_workshop, record)
+        if ended:
+            ending.status = ended.status
+            log.info("%s: %s", ended.id, ended.status)
     with suppress(StoreUnavailable):  # the janitor does the same
         _workshop.queue.top_up()
 
@@ -101,8 +105,10 @@ def run_attempt(workshop: Workshop, record: JobRecord) -> JobRecord | None:
                     attempt.on_step(report)
 
                 panorama = workshop.maker.make(record.params, images, on_step, standing)
+                tracing.add_stages(panorama.timings_s)
                 attempt.enter(UPLOADING)
-                result = upload(workshop.objects, record, panorama, attempt.check)
+                with tracing.span("upload"), metrics.upload():
+                    result = upload(workshop.objects, record, panorama, attempt.check)
             ended = commit(attempt, lambda: store.succeed(job_id, token, result))
         except Cancelled:
             ended = commit(attempt, lambda: store.cancelled(job_id, token))

@@ -24,6 +24,7 @@ from core.jobs.settings import Settings
 from core.jobs.store import JobStore
 from core.jobs.targets import policy_of
 from core.jobs.webhook_secrets import WebhookSecrets
+from worker import metrics
 from worker.webhook_http import DEADLINE_S, Answered, NotSent, post
 from worker.webhook_payload import payload
 
@@ -38,6 +39,12 @@ SENDERS: Final = 32
 SENDERS_A_HOST: Final = 24
 SENDERS_A_SILENT_HOST: Final = 2
 
+_OUTCOMES: Final[dict[State, metrics.Outcome]] = {
+    State.DELIVERED: "delivered",
+    State.PENDING: "failed",
+    State.DEAD: "dead",
+    State.GONE: "gone",
+}
 _LEASE_S: Final = DEADLINE_S + 10
 _LOOK_EVERY_S: Final = 0.25
 _HOST_BUSY_S: Final = 1.0
@@ -127,6 +134,7 @@ class Courier:
         )
         state, pause_s = outcome(delivery, answered)
         self._deliveries.settle(delivery.id, tried, state, pause_s)
+        metrics.webhook_attempt(_OUTCOMES[state], tried.took_s)
         log.info(
             "%s: %s: %s, %s", delivery.job_id, delivery.type, error or tried.status, state.value
         )

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from core.jobs.record import JobRecord
 
 _TIMES = ("created_at", "started_at", "finished_at")
-_JSON = ("params", "progress", "result", "error", "metadata", "webhook")
+_JSON = ("params", "progress", "result", "error", "metadata", "webhook", "trace")
 
 
 def to_fields(record: JobRecord) -> dict[str, str]:

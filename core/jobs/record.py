@@ -122,6 +122,13 @@ class Webhook(_Part):
     events: tuple[WebhookEvent, ...]
 
 
+class Trace(_Part):
+    """What the request that made a job is called elsewhere: by logs, and by tracing."""
+
+    request_id: str
+    traceparent: str | None = None  # W3C Trace Context
+
+
 class JobRecord(_Part):
     """One job as Redis holds it. A snapshot: only `JobStore` moves a job on."""
 
@@ -143,6 +150,7 @@ class JobRecord(_Part):
     error: Failure | None = None
     metadata: dict[str, Any] = {}
     webhook: Webhook | None = None
+    trace: Trace | None = None  # none in records of an earlier version
 
     @classmethod
     def new(
@@ -153,6 +161,7 @@ class JobRecord(_Part):
         metadata: dict[str, Any],
         job_id: str | None = None,
         webhook: Webhook | None = None,
+        trace: Trace | None = None,
     ) -> Self:
         return cls(
             id=job_id or new_job_id(),
@@ -163,6 +172,7 @@ class JobRecord(_Part):
             model=model,
             metadata=metadata,
             webhook=webhook,
+            trace=trace,
         )
 
     @property

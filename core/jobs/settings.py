@@ -62,6 +62,8 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65_535)
+    metrics_host: str = Field("127.0.0.1", description="Where worker and janitor show metrics.")
+    metrics_port: int | None = Field(None, ge=0, le=65_535, description="None: nowhere.")
 
     max_queued: int = Field(10_000, ge=1, description="Jobs that may wait.")
     tenant_max_queued: int = Field(1_000, ge=1, description="Jobs of one tenant that may wait.")

@@ -133,8 +133,14 @@ local function enter(status)
   keep_turns(status == 'running')
 end
 
+-- Counted here, since a worker that ends with its job is never asked again.
+local function count(what, kind)
+  redis.call('HINCRBY', P .. what, kind, 1)
+end
+
 local function finish(status, data)
   enter(status)
+  count('ended', status == 'failed' and 'failed:' .. cjson.decode(data).code or status)
   set('finished_at', now)
   -- What was saved of it is kept where a retry may go on from there, and expires by itself.
   local may_go_on = status == 'failed' and cjson.decode(data).retryable
@@ -150,6 +156,7 @@ end
 local function back_to_queue(data)
   if job.cancel_requested == '1' then return finish('cancelled', data) end
   enter('queued')
+  count('requeued', cjson.decode(data).reason)
   append_event('requeued', data)
   return answer('moved')
 end

@@ -14,7 +14,7 @@ from deploy.errors import StackFailed
 from deploy.local.child import Child
 from deploy.local.commands import panoweave
 from deploy.local.data_dir import DataDir, StackState
-from deploy.local.ports import LOOPBACK, require_free
+from deploy.local.ports import LOOPBACK, free_port, require_free
 from deploy.local.servers import RedisServer, S3Server
 from deploy.local.supervisor import Say, Supervisor
 
@@ -55,7 +55,12 @@ class Stack:
         self._settings = settings.model_copy(
             update={"redis_url": SecretStr(self._redis.url), "host": LOOPBACK}
         )
+        self._metrics_ports = {"worker": free_port(), "janitor": free_port()}
         self.api_url = f"http://{LOOPBACK}:{settings.port}"
+        self.metrics_urls = [
+            f"http://{LOOPBACK}:{port}/metrics"
+            for port in (settings.port, *self._metrics_ports.values())
+        ]
         self.s3_endpoint = self._s3.endpoint
 
     def start(self) -> None:
@@ -91,6 +96,11 @@ class Stack:
 
     def _child(self, name: str, grace_s: float) -> Child:
         env = {**os.environ, **self._env}
+        if name in self._metrics_ports:
+            env |= {
+                "PANOWEAVE_METRICS_HOST": LOOPBACK,
+                "PANOWEAVE_METRICS_PORT": str(self._metrics_ports[name]),
+            }
         log = self._home.logs / f"{name}.log"
         return Child(name, panoweave(name), env, log, grace_s=grace_s)
 

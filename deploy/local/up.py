@@ -48,11 +48,12 @@ def _welcome(stack: Stack, home: DataDir) -> None:
         "API": stack.api_url,
         "docs": f"{stack.api_url}/docs",
         "S3": f"{stack.s3_endpoint}",
+        "metrics": " ".join(stack.metrics_urls),
         "data": _shown(home.root),
         "logs": _shown(home.logs),
     }
     for name, value in rows.items():
-        out.print(f"  {name:<6} {escape(value)}", soft_wrap=True)
+        out.print(f"  {name:<7} {escape(value)}", soft_wrap=True)
     out.print(
         f"\nAsk for a panorama:\n\n  curl -s {stack.api_url}/panoramas "
         "-H 'Content-Type: application/json' "

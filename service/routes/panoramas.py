@@ -37,6 +37,7 @@ from service.find import find
 from service.once import IdempotencyKey, once
 from service.openapi import refusals
 from service.schemas import PanoramaPage, PanoramaRequest, PanoramaView
+from service.trace import InTrace
 from service.views import panorama_views, preview_name
 
 router = APIRouter(prefix="/panoramas", tags=["panoramas"])
@@ -67,12 +68,13 @@ def create(
     request: PanoramaRequest,
     context: InContext,
     caller: InCaller,
+    trace: InTrace,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Take a panorama in. It is made later: poll the `Location`."""
 
     def carry_out(job_id: str) -> PanoramaView:
-        return _view(context, submit.submit(context, caller.tenant, request, job_id))
+        return _view(context, submit.submit(context, caller.tenant, request, job_id, trace))
 
     answer = once(context, caller.owner, idempotency_key, request, carry_out)
     job_id = json.loads(answer.body)["id"]

@@ -24,7 +24,9 @@ from tests.jobs.samples import TRAITS
 @contextmanager
 def serving(settings: Settings) -> Iterator[httpx.Client]:
     # No logging set-up of its own: what it says reaches the tests' capture.
-    config = uvicorn.Config(create_app(settings), host="127.0.0.1", port=0, log_config=None)
+    config = uvicorn.Config(
+        create_app(settings), host="127.0.0.1", port=0, log_config=None, access_log=False
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()

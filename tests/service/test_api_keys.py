@@ -122,8 +122,10 @@ def test_scopes(
 def test_what_concerns_all_tenants_is_for_admins(api: httpx.Client, api_keys: ApiKeys) -> None:
     for scope, expected in (("write", 403), ("admin", 200)):
         with as_(api, api_keys.create("ada", (scope,))[1]) as client:  # type: ignore[arg-type]
-            assert client.get("/status").status_code == expected
-    problem(api.get("/status"), 401, "unauthorized")
+            for path in ("/status", "/metrics"):
+                assert client.get(path).status_code == expected
+    for path in ("/status", "/metrics"):
+        problem(api.get(path), 401, "unauthorized")
 
 
 def test_a_revoked_key_lets_nobody_in(api: httpx.Client, api_keys: ApiKeys) -> None:

@@ -100,6 +100,7 @@ def test_the_contract_is_published_whole(bare_api: httpx.Client) -> None:
         "/uploads",
         "/models",
         "/livez",
+        "/metrics",
         "/status",
         "/readyz",
     }

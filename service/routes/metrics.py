@@ -1,0 +1,68 @@
+"""What Prometheus scrapes."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Request, Response
+from prometheus_client.exposition import choose_encoder
+
+from core.jobs.failures import StoreUnavailable
+from service.auth import InCredentials, find_key, is_loopback, require
+from service.context import InContext
+from service.errors import RedisAway, ServiceError
+from service.openapi import refusals
+
+router = APIRouter(tags=["health"])
+
+
+class Scrapers:
+    """Who was let in the last time that Redis could tell: they see, too, that it is away."""
+
+    def __init__(self, host: str) -> None:
+        nobody_in_particular = {_digest("")}  # on loopback, as long as no key is known of
+        self._let_in = nobody_in_particular if is_loopback(host) else set()
+
+    def note(self, token: str, *, may: bool) -> None:
+        (self._let_in.add if may else self._let_in.discard)(_digest(token))
+
+    def had(self, token: str) -> bool:
+        return _digest(token) in self._let_in
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _scraper(request: Request, context: InContext, credentials: InCredentials) -> None:
+    scrapers: Scrapers = request.app.state.scrapers
+    token = credentials.credentials if credentials else ""
+    try:
+        key = find_key(context, credentials)
+        if key is not None:
+            require(key, "admin")
+    except StoreUnavailable:
+        if not scrapers.had(token):
+            raise
+    except ServiceError:
+        scrapers.note(token, may=False)
+        raise
+    else:
+        scrapers.note(token, may=True)
+
+
+@router.get(
+    "/metrics",
+    dependencies=[Depends(_scraper)],
+    response_class=Response,
+    responses={
+        200: {"description": "Prometheus's text format.", "content": {"text/plain": {}}},
+        **refusals(RedisAway),
+    },
+)
+def metrics(request: Request, accept: Annotated[str, Header()] = "") -> Response:
+    """For operators, with a key of scope `admin`. While Redis is away, whoever could read it
+    before still can: it says so."""
+    encode, media_type = choose_encoder(accept)
+    return Response(encode(request.app.state.registry), media_type=media_type)

@@ -1,0 +1,115 @@
+"""A panorama is a part of its caller's trace, from the POST to the upload."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanContext
+from redis import Redis
+
+from core.jobs import models
+from core.jobs.models import ModelState
+from core.jobs.record import Status
+from service import access
+from tests.service.conftest import serving
+from worker import tasks
+from worker.tasks import Workshop, take_turn
+
+TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
+SPAN_ID = "00f067aa0ba902b7"
+PROMPT = "a lake nobody may read of"
+
+
+@pytest.fixture
+def exporter(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
+    """As a process sets it up once; here for one test."""
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
+    return exporter
+
+
+def make_panorama(workshop: Workshop, redis: Redis) -> None:
+    """POST it as a client does, run what RQ then finds in its queue."""
+    state = ModelState(
+        model="embedded",
+        state="ready",
+        traits=workshop.maker.pipeline.traits,
+        perceptual="stlpips-alex",
+        worker="test-worker",
+    )
+    models.publish(redis, state)
+    body = {"prompt": PROMPT, "width": 128, "stride": 64, "steps": 2, "seed": 1}
+    headers = {"traceparent": f"00-{TRACE_ID}-{SPAN_ID}-01"}
+    with serving(workshop.settings) as api:
+        answer = api.post("/panoramas", json=body, headers=headers)
+    assert answer.status_code == 202, answer.text
+    assert workshop.queue.turns() == 1
+    tasks.install(workshop)
+    take_turn()
+    assert workshop.store.get(answer.json()["id"]).status is Status.SUCCEEDED
+
+
+def by_name(exporter: InMemorySpanExporter) -> dict[str, ReadableSpan]:
+    return {span.name: span for span in exporter.get_finished_spans()}
+
+
+def test_a_panorama_is_a_part_of_its_callers_trace(
+    workshop: Workshop, redis: Redis, exporter: InMemorySpanExporter
+) -> None:
+    make_panorama(workshop, redis)
+    spans = by_name(exporter)
+    stages = ["encode", "denoise", "decode", "measure", "upload"]
+    assert set(spans) == {"POST /panoramas", "panorama", *stages}
+    for span in spans.values():
+        assert f"{context_of(span).trace_id:032x}" == TRACE_ID
+    request, panorama = spans["POST /panoramas"], spans["panorama"]
+    assert f"{parent_of(request).span_id:016x}" == SPAN_ID
+    assert parent_of(panorama).span_id == context_of(request).span_id
+    times = [panorama.start_time]
+    for stage in stages:
+        assert parent_of(spans[stage]).span_id == context_of(panorama).span_id
+        times += [spans[stage].start_time, spans[stage].end_time]
+    times.append(panorama.end_time)
+    assert times == sorted(times, key=lambda time: time or 0)
+    assert PROMPT not in "".join(span.to_json() for span in spans.values())
+
+
+def test_an_api_without_a_tracer_passes_the_clients_on(
+    workshop: Workshop,
+    redis: Redis,
+    exporter: InMemorySpanExporter,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(access.TELEMETRY, "tracing", False)
+    make_panorama(workshop, redis)
+    assert f"{parent_of(by_name(exporter)['panorama']).span_id:016x}" == SPAN_ID
+
+
+def context_of(span: ReadableSpan) -> SpanContext:
+    assert isinstance(span.context, SpanContext)
+    return span.context
+
+
+def parent_of(span: ReadableSpan) -> SpanContext:
+    assert isinstance(span.parent, SpanContext)
+    return span.parent
+
+
+def test_without_the_extra_nothing_is_traced_and_all_is_well() -> None:
+    program = (
+        "import sys\n"
+        "sys.modules['opentelemetry'] = None\n"
+        "from tests.jobs.samples import new_record\n"
+        "from worker import tracing\n"
+        "assert tracing.trace is None\n"
+        "with tracing.panorama_span(new_record()), tracing.span('upload'):\n"
+        "    tracing.add_stages({'denoise': 1.0})\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
