@@ -38,6 +38,7 @@ def create_app(settings: Settings) -> FastAPI:
         "Refusals are `application/problem+json` with a stable `code`.",
         lifespan=lifespan,
         redirect_slashes=False,
+        generate_unique_id_function=openapi.operation_id,
     )
     app.add_middleware(JsonBody)
     app.add_middleware(SecurityHeaders, pages=frozenset({_DOCS}))

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -93,7 +93,7 @@ class ServiceError(Exception):
         self.errors = list(errors)
         self.headers = headers or {}
 
-    def response(self) -> JSONResponse:
+    def problem(self) -> dict[str, Any]:
         problem = Problem(
             type=f"urn:panoweave:problem:{self.code}",
             title=self.title,
@@ -102,8 +102,11 @@ class ServiceError(Exception):
             detail=self.detail,
             errors=self.errors or None,
         )
+        return problem.model_dump(exclude_none=True)
+
+    def response(self) -> JSONResponse:
         return JSONResponse(
-            problem.model_dump(exclude_none=True),
+            self.problem(),
             status_code=self.status,
             headers=self.headers,
             media_type=MEDIA_TYPE,

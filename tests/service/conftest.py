@@ -19,6 +19,7 @@ from core.jobs.settings import Settings
 from core.jobs.store import JobStore
 from service.app import create_app
 from tests.jobs.samples import TRAITS
+from tests.service import conformance
 
 
 @contextmanager
@@ -33,7 +34,8 @@ def serving(settings: Settings) -> Iterator[httpx.Client]:
             assert thread.is_alive(), "uvicorn did not start"
             time.sleep(0.01)
         port = server.servers[0].sockets[0].getsockname()[1]
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        origin, hooks = httpx.URL(f"http://127.0.0.1:{port}"), {"response": [conformance.check]}
+        with httpx.Client(base_url=origin, timeout=30, event_hooks=hooks) as client:
             yield client
     finally:
         server.should_exit = True
