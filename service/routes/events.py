@@ -25,7 +25,7 @@ router = APIRouter(prefix="/panoramas", tags=["panoramas"])
 LastEventId = Annotated[
     str | None,
     Header(
-        pattern=r"^[0-9]{1,20}-[0-9]{1,20}$",
+        pattern=r"^[0-9]{1,19}-[0-9]{1,19}$",  # Redis refuses more than 64 bits
         description="The id of the last event that was seen: those after it follow.",
         examples=["1795597242056-0"],
     ),
