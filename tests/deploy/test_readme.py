@@ -137,7 +137,9 @@ def test_every_path_of_the_tree_exists() -> None:
         assert (ROOT / line.split()[0]).exists(), line
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/README.md", "docs/deployment.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/README.md", "docs/clients.md", "docs/deployment.md"]
+)
 def test_links_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text()
     for target in re.findall(r"\]\(([^)#]+)", text):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from collections import defaultdict
@@ -20,6 +21,7 @@ from core.jobs.store import JobStore
 from core.params import PanoramaParams
 from service.examples import JOB_ID
 from tests.jobs.samples import TRAITS
+from tests.service.test_generated_client import documented
 from tests.service.test_panoramas import finish
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +30,7 @@ _LIMIT_S = 60
 
 
 class Walk(NamedTuple):
-    """What schemathesis did in one phase."""
+    """What schemathesis did in one of its phases."""
 
     operations: set[str]
     statuses: dict[str, set[int]]  # by operation
@@ -51,13 +53,13 @@ def _a_finished_panorama(store: JobStore, objects: ObjectStore, token: str) -> N
 
 @pytest.mark.usefixtures("_a_finished_panorama")
 def test_the_service_keeps_its_contract(api: httpx.Client, token: str, tmp_path: Path) -> None:
+    """Checked as docs/clients.md says; and the checks reached what they are there for."""
     report = tmp_path / "report.ndjson"
+    command = documented("sh", "schemathesis run").replace("$TOKEN", token)
+    _, *arguments = shlex.split(command.replace("http://127.0.0.1:8000", str(api.base_url)))
+    reported = ("--no-color", "--report-ndjson-path", str(report))
     done = subprocess.run(
-        [
-            *(sys.executable, "-m", "schemathesis.cli", "run", f"{api.base_url}/openapi.json"),
-            *("-H", f"Authorization: Bearer {token}", "--no-color"),
-            *("--report-ndjson-path", str(report)),
-        ],
+        [sys.executable, "-m", "schemathesis.cli", *arguments, *reported],
         cwd=ROOT,
         capture_output=True,
         text=True,
