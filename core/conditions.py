@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from core.sizes import MAX_SIDE_PX
 from core.traits import Params
@@ -21,7 +21,10 @@ def _says_something(prompt: str) -> str:
 
 
 Prompt = Annotated[
-    str, Field(min_length=1, max_length=MAX_PROMPT_CHARS), AfterValidator(_says_something)
+    str,
+    # The pattern says in the published schema what the validator says better.
+    Field(min_length=1, max_length=MAX_PROMPT_CHARS, json_schema_extra={"pattern": r"\S"}),
+    AfterValidator(_says_something),
 ]
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE_PX)]
 Place = Annotated[int, Field(ge=0, lt=MAX_SIDE_PX)]
@@ -31,10 +34,20 @@ ControlScale = Annotated[float, Field(ge=0, le=2)]
 class ImageInput(Params):
     """A picture: in the request itself, or an object in the caller's part of the bucket."""
 
+    # What _is_in_one_place says, for readers of the published schema.
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"properties": {"base64": {"type": "string"}}, "required": ["base64"]},
+            "then": {"properties": {"key": {"type": "null"}}},
+            "else": {"properties": {"key": {"type": "string"}}, "required": ["key"]},
+        }
+    )
+
     base64: str | None = Field(
         None,
         min_length=1,
         max_length=MAX_INLINE_CHARS,
+        json_schema_extra={"contentEncoding": "base64"},
         description="The file itself, PNG, JPEG or WebP, in base64.",
     )
     key: str | None = Field(
@@ -65,6 +78,25 @@ class Extend(Params):
 
 class Region(Params):
     """A box, or a mask, with a prompt of its own over the background that `prompt` describes."""
+
+    # What _is_a_box_or_a_mask says, for readers of the published schema.
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"properties": {"mask": {"type": "object"}}, "required": ["mask"]},
+            "then": {
+                "properties": {
+                    "x": {"type": "null"},
+                    "y": {"const": 0},
+                    "width": {"type": "null"},
+                    "height": {"type": "null"},
+                }
+            },
+            "else": {
+                "properties": {"x": {"type": "integer"}, "width": {"type": "integer"}},
+                "required": ["x", "width"],
+            },
+        }
+    )
 
     prompt: Prompt
     negative_prompt: str = Field("", max_length=MAX_PROMPT_CHARS)

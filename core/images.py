@@ -7,7 +7,6 @@ after its size is known.
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 from collections.abc import Mapping
 from typing import Final
@@ -62,7 +61,7 @@ def read_inline(field: str, encoded: str) -> Image.Image:
         return read_image(base64.b64decode(encoded, validate=True))
     except BadImage as error:
         raise InvalidParams(field, error.problem, error.legal) from error
-    except binascii.Error as error:
+    except ValueError as error:  # binascii.Error, or what is not even ASCII
         raise InvalidParams(f"{field}.base64", "no base64", "the file's bytes in base64") from error
 
 

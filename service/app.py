@@ -44,6 +44,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         telemetry=access.TELEMETRY,
         redirect_slashes=False,
+        generate_unique_id_function=openapi.operation_id,
     )
     app.state.registry, app.state.scrapers = registry, metrics.Scrapers(settings.host)
     app.add_middleware(JsonBody)

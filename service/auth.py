@@ -18,6 +18,7 @@ from service.errors import Forbidden, Unauthorized
 _READING: Final = frozenset({"GET", "HEAD"})
 _bearer = HTTPBearer(
     auto_error=False,
+    scheme_name="ApiKey",
     description="An API key, as `panoweave keys create` shows it. Not needed on loopback as long "
     "as there are no keys.",
 )

@@ -14,13 +14,18 @@ _WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?=[,;]|$)", re.I
 _TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 IfNoneMatch = Annotated[
-    str | None, Header(description="An `ETag`: 304 where the panorama is still the same.")
+    str | None,
+    Header(
+        description="An `ETag`: 304 where the panorama is still the same.",
+        examples=['"0b1c2d3e4f5a6b7c8d9e0f1a2b3c4d5e"'],
+    ),
 ]
 Prefer = Annotated[
     str | None,
     Header(
         description=f"`wait=N`: answer when the panorama has ended, or, with `If-None-Match`, when "
-        f"it has changed; after N seconds (up to {MAX_WAIT_S}) at the latest."
+        f"it has changed; after N seconds (up to {MAX_WAIT_S}) at the latest.",
+        examples=["wait=10"],
     ),
 ]
 

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from asgi_correlation_id import correlation_id
 from fastapi import FastAPI, Request, Response
@@ -51,6 +51,7 @@ from core.jobs.failures import (
 from core.jobs.idempotency import OtherRequest, StillInFlight
 from core.traits import InvalidParams
 from service.access import REQUEST_ID
+from service.headers import ON_EVERY_ANSWER
 from service.legal import field_problem
 
 log = logging.getLogger(__name__)
@@ -96,7 +97,7 @@ class ServiceError(Exception):
         self.errors = list(errors)
         self.headers = headers or {}
 
-    def response(self) -> JSONResponse:
+    def problem(self) -> dict[str, Any]:
         problem = Problem(
             type=f"urn:panoweave:problem:{self.code}",
             title=self.title,
@@ -105,8 +106,11 @@ class ServiceError(Exception):
             detail=self.detail,
             errors=self.errors or None,
         )
+        return problem.model_dump(exclude_none=True)
+
+    def response(self) -> JSONResponse:
         return JSONResponse(
-            problem.model_dump(exclude_none=True),
+            self.problem(),
             status_code=self.status,
             headers=self.headers,
             media_type=MEDIA_TYPE,
@@ -297,9 +301,9 @@ async def _respond(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _respond_to_fault(request: Request, error: Exception) -> JSONResponse:
-    """Outside all middleware, so the id that the log has it under is to be added here."""
+    """Outside all middleware, so what they add is to be added here."""
     response = await _respond(request, error)
-    response.headers[REQUEST_ID] = correlation_id.get() or ""
+    response.headers.update({**ON_EVERY_ANSWER, REQUEST_ID: correlation_id.get() or ""})
     return response
 
 

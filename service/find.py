@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import re
+from typing import Annotated
 
+from fastapi import Path
 from pydantic import ValidationError
 
 from core.jobs.failures import NotFound
 from core.jobs.objects import ObjectStore
 from core.jobs.record import JOB_ID_PATTERN, JobRecord
 from service.context import Context
+from service.examples import JOB_ID
+
+PanoramaId = Annotated[
+    str,
+    Path(
+        description="The `id` that the panorama was given.",
+        # Told, and not checked at the door: an id that cannot be is as absent as one that is not.
+        json_schema_extra={"pattern": JOB_ID_PATTERN},
+        examples=[JOB_ID],
+    ),
+]
 
 
 def find(context: Context, job_id: str, tenant: str) -> JobRecord:

@@ -31,6 +31,7 @@ IdempotencyKey = Annotated[
         pattern=r"^[\x21-\x7e]*$",
         description="Any text of the client's own, new for each new request: a UUID, say. Sent "
         "again with the same body within 24 hours, the request is not carried out again.",
+        examples=["1b0c7c5e-5f5e-4a5b-9c39-3f8f1d2a6e77"],
     ),
 ]
 

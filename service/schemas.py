@@ -162,6 +162,15 @@ class DeliveryList(_View):
     items: list[DeliveryView] = Field(description="Oldest first.")
 
 
+class EventView(_View):
+    """The data of one event; its name says what happened, its id where to go on."""
+
+    status: Status = Field(description="Of the panorama, once this had happened.")
+    attempt: int
+    progress: dict[str, Any] | None = Field(None, description="Of `progress` events.")
+    reason: str | None = Field(None, description="Of `requeued` events.")
+
+
 class UploadView(_View):
     key: str = Field(description="Names the object in requests, once it is there.")
     url: str = Field(description="Presigned: PUT the file here, PNG, JPEG or WebP.")

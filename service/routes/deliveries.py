@@ -11,18 +11,24 @@ from core.traits import InvalidParams
 from service.auth import Tenant
 from service.context import InContext
 from service.errors import InvalidRequest, NoSuchPanorama, ObjectsAway, RedisAway
-from service.find import find
-from service.openapi import refusals
+from service.find import PanoramaId, find
+from service.openapi import answer, refusals
 from service.schemas import DeliveryList
 from service.webhooks import delivery_list
 
 router = APIRouter(prefix="/panoramas", tags=["webhooks"])
 
-_MAX_IDS: Final = 1_000
+_MAX_IDS: Final = 100
 
 
-@router.get("/{job_id}/deliveries", responses=refusals(NoSuchPanorama, RedisAway, ObjectsAway))
-def list_deliveries(job_id: str, context: InContext, tenant: Tenant) -> DeliveryList:
+@router.get(
+    "/{job_id}/deliveries",
+    responses={
+        200: answer("All of them, oldest first.", shows=("deliveries", "no_deliveries")),
+        **refusals(NoSuchPanorama, RedisAway, ObjectsAway),
+    },
+)
+def list_deliveries(job_id: PanoramaId, context: InContext, tenant: Tenant) -> DeliveryList:
     """Every event that was to be told, with each try: when, what was answered, when the next is."""
     record = find(context, job_id, tenant)
     return delivery_list(record, context.deliveries.of(record.id))
@@ -31,10 +37,13 @@ def list_deliveries(job_id: str, context: InContext, tenant: Tenant) -> Delivery
 @router.post(
     "/{job_id}/deliveries/redeliver",
     status_code=status.HTTP_202_ACCEPTED,
-    responses=refusals(NoSuchPanorama, InvalidRequest, RedisAway, ObjectsAway),
+    responses={
+        202: answer("All of them, as they are now.", shows=("deliveries", "no_deliveries")),
+        **refusals(NoSuchPanorama, InvalidRequest, RedisAway, ObjectsAway),
+    },
 )
-def redeliver(
-    job_id: str,
+def redeliver_deliveries(
+    job_id: PanoramaId,
     context: InContext,
     tenant: Tenant,
     ids: Annotated[

@@ -3,44 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header
 from fastapi.sse import EventSourceResponse, ServerSentEvent
-from pydantic import BaseModel, Field
 
 from core.jobs import events
 from core.jobs.events import FIRST
 from core.jobs.failures import StoreUnavailable
-from core.jobs.record import TERMINAL, Status
+from core.jobs.record import TERMINAL
 from service.auth import Tenant
 from service.context import InContext, InWatch
 from service.errors import InvalidRequest, NoSuchPanorama, NothingFollows, RedisAway
-from service.openapi import refusals
+from service.find import PanoramaId
+from service.openapi import EVENT_STREAM, answer, refusals
+from service.schemas import EventView
 
 router = APIRouter(prefix="/panoramas", tags=["panoramas"])
-
-
-class EventView(BaseModel):
-    """The data of one event; its name says what happened, its id where to go on."""
-
-    status: Status = Field(description="Of the panorama, once this had happened.")
-    attempt: int
-    progress: dict[str, Any] | None = Field(None, description="Of `progress` events.")
-    reason: str | None = Field(None, description="Of `requeued` events.")
 
 
 LastEventId = Annotated[
     str | None,
     Header(
-        pattern=r"^[0-9]{1,20}-[0-9]{1,20}$",
+        pattern=r"^[0-9]{1,19}-[0-9]{1,19}$",  # Redis refuses more than 64 bits
         description="The id of the last event that was seen: those after it follow.",
+        examples=["1795597242056-0"],
     ),
 ]
 
 
 def _existing(
-    job_id: str, context: InContext, tenant: Tenant, last_event_id: LastEventId = None
+    job_id: PanoramaId, context: InContext, tenant: Tenant, last_event_id: LastEventId = None
 ) -> str:
     """Before the stream begins, so that another tenant's is a plain 404."""
     record = context.store.get(job_id, tenant)
@@ -55,11 +48,13 @@ def _existing(
     "/{job_id}/events",
     response_class=EventSourceResponse,
     responses={
-        204: {"description": "The stream has ended, with the event that was seen last."},
+        200: answer("The events, from the first or the one after `Last-Event-ID`.")
+        | {"content": {"text/event-stream": EVENT_STREAM}},
+        204: answer("The stream has ended, with the event that was seen last."),
         **refusals(NoSuchPanorama, InvalidRequest, RedisAway),
     },
 )
-async def follow(
+async def follow_events(
     job_id: Annotated[str, Depends(_existing)],
     watch: InWatch,
     last_event_id: LastEventId = None,

@@ -12,21 +12,28 @@ from core.jobs.failures import ObjectStoreError
 from service.auth import ForOperators
 from service.context import InContext
 from service.errors import RedisAway
-from service.openapi import refusals
+from service.openapi import answer, refusals
 from service.schemas import Health, StatusView, WorkerView
 from service.views import model_views
 
 router = APIRouter(tags=["health"])
 
 
-@router.get("/livez")
-async def live() -> Health:
+@router.get("/livez", responses={200: answer("It lives.", shows=("alive",))})
+async def get_livez() -> Health:
     """Depends on nothing: a restart would not bring Redis back."""
     return Health(status="alive")
 
 
-@router.get("/status", responses=refusals(RedisAway), dependencies=[ForOperators])
-def status(context: InContext) -> StatusView:
+@router.get(
+    "/status",
+    responses={
+        200: answer("How things are.", shows=("status",)),
+        **refusals(RedisAway),
+    },
+    dependencies=[ForOperators],
+)
+def get_status(context: InContext) -> StatusView:
     """What waits, what runs, who works, and whether the bucket can be reached. For operators: of
     all tenants, with a key of scope `admin`."""
     try:
@@ -48,8 +55,15 @@ def status(context: InContext) -> StatusView:
     )
 
 
-@router.get("/readyz", responses=refusals(RedisAway, needs_key=False))
-def ready(context: InContext) -> Health:
+@router.get(
+    "/readyz",
+    responses={
+        200: answer("It can take work.", shows=("ready",)),
+        **refusals(RedisAway, needs_key=False),
+    },
+)
+def get_readyz(context: InContext) -> Health:
+    """Whether Redis answers: without it no work is taken."""
     with redis_away_is_store_unavailable():
         context.redis.ping()
     return Health(status="ready")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 from prometheus_client.exposition import choose_encoder
@@ -12,9 +12,19 @@ from core.jobs.failures import StoreUnavailable
 from service.auth import InCredentials, find_key, is_loopback, require
 from service.context import InContext
 from service.errors import RedisAway, ServiceError
-from service.openapi import refusals
+from service.openapi import answer, refusals
 
 router = APIRouter(tags=["health"])
+
+
+Accept = Annotated[str, Header(description="Which of the text formats is wanted.")]
+
+_EXAMPLES: Final = {
+    "queued": {
+        "value": "# HELP panoweave_jobs_queued Panoramas that wait.\n"
+        "# TYPE panoweave_jobs_queued gauge\npanoweave_jobs_queued 3.0\n"
+    }
+}
 
 
 class Scrapers:
@@ -57,11 +67,12 @@ def _scraper(request: Request, context: InContext, credentials: InCredentials) -
     dependencies=[Depends(_scraper)],
     response_class=Response,
     responses={
-        200: {"description": "Prometheus's text format.", "content": {"text/plain": {}}},
+        200: answer("Prometheus's text format.")
+        | {"content": {"text/plain": {"schema": {"type": "string"}, "examples": _EXAMPLES}}},
         **refusals(RedisAway),
     },
 )
-def metrics(request: Request, accept: Annotated[str, Header()] = "") -> Response:
+def get_metrics(request: Request, accept: Accept = "") -> Response:
     """For operators, with a key of scope `admin`. While Redis is away, whoever could read it
     before still can: it says so."""
     encode, media_type = choose_encoder(accept)

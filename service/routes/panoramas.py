@@ -6,20 +6,18 @@ import json
 import time
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response, status
+from fastapi import APIRouter, Body, Query, Response, status
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 
 from core.jobs.record import JOB_ID_PATTERN, TERMINAL, JobRecord, Status, file_name
-from service import conditional, submit
+from service import conditional, examples, submit
 from service.auth import InCaller, Tenant
 from service.conditional import IfNoneMatch, Prefer
 from service.context import Context, InContext, InWatch
 from service.errors import (
-    BodyTooLarge,
     InvalidRequest,
     KeyReused,
-    MalformedJson,
     NoSuchPanorama,
     NotEnded,
     NotFailed,
@@ -31,11 +29,20 @@ from service.errors import (
     StillBusy,
     TooMany,
     TooManyOfYours,
-    UnsupportedMediaType,
 )
-from service.find import find
+from service.find import PanoramaId, find
 from service.once import IdempotencyKey, once
-from service.openapi import refusals
+from service.openapi import answer, refusals
+from service.response_headers import (
+    CACHE_CONTROL,
+    ETAG,
+    IDEMPOTENCY_REPLAYED,
+    LOCATION,
+    PREFERENCE_APPLIED,
+    RETRY_AFTER,
+    SIGNED_LOCATION,
+    VARY,
+)
 from service.schemas import PanoramaPage, PanoramaRequest, PanoramaView
 from service.trace import InTrace
 from service.views import panorama_views, preview_name
@@ -49,23 +56,28 @@ _MAX_PAGE = 100
 @router.post(
     "",
     status_code=status.HTTP_202_ACCEPTED,
-    responses=refusals(
-        MalformedJson,
-        BodyTooLarge,
-        UnsupportedMediaType,
-        StillBusy,
-        InvalidRequest,
-        KeyReused,
-        TooMany,
-        TooManyOfYours,
-        NotReady,
-        RedisAway,
-        ObjectsAway,
-    ),
+    responses={
+        202: answer(
+            "Taken in. Poll its `Location`, or follow its events.",
+            shows=("queued",),
+            always=(LOCATION, RETRY_AFTER),
+            sometimes=(IDEMPOTENCY_REPLAYED,),
+        ),
+        **refusals(
+            StillBusy,
+            InvalidRequest,
+            KeyReused,
+            TooMany,
+            TooManyOfYours,
+            NotReady,
+            RedisAway,
+            ObjectsAway,
+        ),
+    },
     response_model=PanoramaView,
 )
-def create(
-    request: PanoramaRequest,
+def create_panorama(
+    request: Annotated[PanoramaRequest, Body(openapi_examples=examples.REQUESTS)],
     context: InContext,
     caller: InCaller,
     trace: InTrace,
@@ -76,22 +88,28 @@ def create(
     def carry_out(job_id: str) -> PanoramaView:
         return _view(context, submit.submit(context, caller.tenant, request, job_id, trace))
 
-    answer = once(context, caller.owner, idempotency_key, request, carry_out)
-    job_id = json.loads(answer.body)["id"]
+    answered = once(context, caller.owner, idempotency_key, request, carry_out)
+    job_id = json.loads(answered.body)["id"]
     headers = {"Location": f"/panoramas/{job_id}", "Retry-After": _POLL_AFTER_S}
-    if answer.is_replayed:
+    if answered.is_replayed:
         headers["Idempotency-Replayed"] = "true"
     return Response(
-        answer.body, status.HTTP_202_ACCEPTED, headers=headers, media_type="application/json"
+        answered.body, status.HTTP_202_ACCEPTED, headers=headers, media_type="application/json"
     )
 
 
-@router.get("", responses=refusals(InvalidRequest, RedisAway, ObjectsAway))
+@router.get(
+    "",
+    responses={
+        200: answer("A page of them.", shows=("first_page", "last_page")),
+        **refusals(InvalidRequest, RedisAway, ObjectsAway),
+    },
+)
 def list_panoramas(
     context: InContext,
     tenant: Tenant,
     status: Annotated[Status | None, Query(description="Only those.")] = None,
-    limit: Annotated[int, Query(ge=1, le=_MAX_PAGE)] = 20,
+    limit: Annotated[int, Query(ge=1, le=_MAX_PAGE, description="As many at most.")] = 20,
     cursor: Annotated[
         str | None, Query(pattern=JOB_ID_PATTERN, description="`next_cursor` of the page before.")
     ] = None,
@@ -105,12 +123,22 @@ def list_panoramas(
     "/{job_id}",
     response_model=PanoramaView,
     responses={
-        304: {"description": "It is as it was: `If-None-Match` names it."},
+        200: answer(
+            "The panorama as it is now; with `Prefer: wait`, as it is after the wait.",
+            shows=("queued", "running", "succeeded", "failed"),
+            always=(ETAG, CACHE_CONTROL, VARY),
+            sometimes=(RETRY_AFTER, PREFERENCE_APPLIED),
+        ),
+        304: answer(
+            "It is as it was: `If-None-Match` names it.",
+            always=(ETAG, CACHE_CONTROL, VARY),
+            sometimes=(RETRY_AFTER, PREFERENCE_APPLIED),
+        ),
         **refusals(NoSuchPanorama, RedisAway, ObjectsAway),
     },
 )
-async def read(
-    job_id: str,
+async def get_panorama(
+    job_id: PanoramaId,
     context: InContext,
     tenant: Tenant,
     watch: InWatch,
@@ -141,16 +169,25 @@ async def read(
 @router.delete(
     "/{job_id}",
     status_code=status.HTTP_204_NO_CONTENT,
-    responses=refusals(NoSuchPanorama, NotEnded, RedisAway, ObjectsAway),
+    responses={
+        204: answer("It is forgotten."),
+        **refusals(NoSuchPanorama, NotEnded, RedisAway, ObjectsAway),
+    },
 )
-def delete(job_id: str, context: InContext, tenant: Tenant) -> None:
+def delete_panorama(job_id: PanoramaId, context: InContext, tenant: Tenant) -> None:
     """Forget it: the record, the picture, and what came with the request. One that has not ended
     is to be cancelled first."""
     submit.delete(context, tenant, job_id)
 
 
-@router.post("/{job_id}/cancel", responses=refusals(NoSuchPanorama, RedisAway, ObjectsAway))
-def cancel(job_id: str, context: InContext, tenant: Tenant) -> PanoramaView:
+@router.post(
+    "/{job_id}/cancel",
+    responses={
+        200: answer("As it is now.", shows=("cancelled", "to_be_cancelled")),
+        **refusals(NoSuchPanorama, RedisAway, ObjectsAway),
+    },
+)
+def cancel_panorama(job_id: PanoramaId, context: InContext, tenant: Tenant) -> PanoramaView:
     """Call it off: at once while it waits, at its next step while it runs. Once this has answered,
     it never becomes `succeeded`. A panorama that has ended stays as it is."""
     return _view(context, submit.cancel(context, tenant, job_id))
@@ -159,9 +196,12 @@ def cancel(job_id: str, context: InContext, tenant: Tenant) -> PanoramaView:
 @router.post(
     "/{job_id}/retry",
     status_code=status.HTTP_202_ACCEPTED,
-    responses=refusals(NoSuchPanorama, NotFailed, TooMany, TooManyOfYours, RedisAway, ObjectsAway),
+    responses={
+        202: answer("As it is now.", shows=("queued", "running")),
+        **refusals(NoSuchPanorama, NotFailed, TooMany, TooManyOfYours, RedisAway, ObjectsAway),
+    },
 )
-def retry(job_id: str, context: InContext, tenant: Tenant) -> PanoramaView:
+def retry_panorama(job_id: PanoramaId, context: InContext, tenant: Tenant) -> PanoramaView:
     """Make a failed one after all, from where it stood. One that waits or runs stays as it is."""
     return _view(context, submit.retry(context, tenant, job_id))
 
@@ -170,9 +210,12 @@ def retry(job_id: str, context: InContext, tenant: Tenant) -> PanoramaView:
     "/{job_id}/image",
     status_code=status.HTTP_307_TEMPORARY_REDIRECT,
     response_class=RedirectResponse,
-    responses=refusals(NoSuchPanorama, NotSucceeded, RedisAway, ObjectsAway),
+    responses={
+        307: answer("Where the picture is.", always=(SIGNED_LOCATION, CACHE_CONTROL)),
+        **refusals(NoSuchPanorama, NotSucceeded, RedisAway, ObjectsAway),
+    },
 )
-def image(job_id: str, context: InContext, tenant: Tenant) -> RedirectResponse:
+def get_image(job_id: PanoramaId, context: InContext, tenant: Tenant) -> RedirectResponse:
     """The finished picture, at a URL signed just now."""
     record = find(context, job_id, tenant)
     if record.result is None:
@@ -185,9 +228,12 @@ def image(job_id: str, context: InContext, tenant: Tenant) -> RedirectResponse:
     "/{job_id}/preview",
     status_code=status.HTTP_307_TEMPORARY_REDIRECT,
     response_class=RedirectResponse,
-    responses=refusals(NoSuchPanorama, NothingToSee, RedisAway, ObjectsAway),
+    responses={
+        307: answer("Where the preview is.", always=(SIGNED_LOCATION, CACHE_CONTROL)),
+        **refusals(NoSuchPanorama, NothingToSee, RedisAway, ObjectsAway),
+    },
 )
-def preview(job_id: str, context: InContext, tenant: Tenant) -> RedirectResponse:
+def get_preview(job_id: PanoramaId, context: InContext, tenant: Tenant) -> RedirectResponse:
     """A small JPEG: while it is made, of the panorama as it is foreseen, anew every few seconds."""
     record = find(context, job_id, tenant)
     if record.result:

@@ -101,7 +101,16 @@ def test_every_path_of_the_tree_exists() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "docs/README.md", "docs/deployment.md", "docs/operations.md"]
+    "page",
+    [
+        "README.md",
+        "docs/README.md",
+        "docs/api.md",
+        "docs/clients.md",
+        "docs/deployment.md",
+        "docs/operations.md",
+        "docs/reliability.md",
+    ],
 )
 def test_links_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text()

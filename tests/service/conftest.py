@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from core.jobs.settings import Settings
 from core.jobs.store import JobStore
 from service.app import create_app
 from tests.jobs.samples import TRAITS
+from tests.service import conformance
 
 
 @contextmanager
@@ -27,6 +29,8 @@ def serving(settings: Settings) -> Iterator[httpx.Client]:
     config = uvicorn.Config(
         create_app(settings), host="127.0.0.1", port=0, log_config=None, access_log=False
     )
+    # As `access_log=False` does, until pytest puts its handlers on every logger.
+    logging.getLogger("uvicorn.access").disabled = True
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -35,7 +39,8 @@ def serving(settings: Settings) -> Iterator[httpx.Client]:
             assert thread.is_alive(), "uvicorn did not start"
             time.sleep(0.01)
         port = server.servers[0].sockets[0].getsockname()[1]
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        origin, hooks = httpx.URL(f"http://127.0.0.1:{port}"), {"response": [conformance.check]}
+        with httpx.Client(base_url=origin, timeout=30, event_hooks=hooks) as client:
             yield client
     finally:
         server.should_exit = True

@@ -117,7 +117,7 @@ def test_a_deleted_panorama_ends_its_streams(api: httpx.Client, store: JobStore)
     problem(api.get(f"/panoramas/{job_id}/events"), 404, "not_found")
 
 
-@pytest.mark.parametrize("last", ["x", "1", "-1", "1-1-1"])
+@pytest.mark.parametrize("last", ["x", "1", "-1", "1-1-1", f"1-{2**64}"])
 def test_an_id_that_is_none_is_refused(api: httpx.Client, store: JobStore, last: str) -> None:
     job_id, _ = running(store)
     answer = api.get(f"/panoramas/{job_id}/events", headers={"Last-Event-ID": last})

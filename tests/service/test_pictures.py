@@ -78,6 +78,7 @@ def test_an_upload_url_writes_its_own_object_only(api: httpx.Client) -> None:
         ({"key": "default/../x/picture.png"}, "anchor_image.key", "begin with default/"),
         ({"key": "default/nothing.png"}, "anchor_image.key", "the key of a finished upload"),
         ({"base64": "no base64!"}, "anchor_image.base64", "the file's bytes in base64"),
+        ({"base64": "né"}, "anchor_image.base64", "the file's bytes in base64"),
         (inline(b"no picture"), "anchor_image", "PNG or JPEG or WEBP"),
         (inline(png()[:60]), "anchor_image", "a whole file"),
         ({}, "anchor_image", "base64"),

@@ -1,0 +1,133 @@
+"""The published contract against the service: schemathesis, with all of its checks."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+from redis import Redis
+
+from core.jobs.api_keys import ApiKeys
+from core.jobs.objects import ObjectStore
+from core.jobs.record import JobRecord
+from core.jobs.store import JobStore
+from core.jobs.webhook_secrets import WebhookSecrets
+from core.params import PanoramaParams
+from service.examples import JOB_ID
+from tests.jobs.samples import TRAITS
+from tests.service.test_generated_client import documented
+from tests.service.test_panoramas import finish
+
+ROOT = Path(__file__).parents[2]
+TENANT = "ada"
+_LIMIT_S = 60
+
+
+class Walk(NamedTuple):
+    """What schemathesis did in one of its phases."""
+
+    operations: set[str]
+    statuses: dict[str, set[int]]  # by operation
+    links: set[tuple[str, str]]  # from an operation's answer to a request of another
+
+
+@pytest.fixture
+def token(api: httpx.Client, redis: Redis) -> str:  # noqa: ARG001
+    """An operator's API key: with keys, that one is needed is put to the test as well. And what
+    webhooks are signed with."""
+    WebhookSecrets(redis).create(TENANT)
+    return ApiKeys(redis).create(TENANT, ("admin",))[1]
+
+
+@pytest.fixture
+def _a_finished_panorama(store: JobStore, objects: ObjectStore, token: str) -> None:  # noqa: ARG001
+    """That of the contract's examples, so that they meet one."""
+    params = PanoramaParams(prompt="a mountain lake at dawn").resolve(TRAITS)
+    store.create(JobRecord.new(params, "embedded", TENANT, {"order": 7}, JOB_ID))
+    finish(store, objects, JOB_ID)
+
+
+@pytest.mark.usefixtures("_a_finished_panorama")
+def test_the_service_keeps_its_contract(api: httpx.Client, token: str, tmp_path: Path) -> None:
+    """Checked as docs/clients.md says; and the checks reached what they are there for."""
+    report = tmp_path / "report.ndjson"
+    command = documented("sh", "schemathesis run").replace("$TOKEN", token)
+    _, *arguments = shlex.split(command.replace("http://127.0.0.1:8000", str(api.base_url)))
+    reported = ("--no-color", "--report-ndjson-path", str(report))
+    done = subprocess.run(
+        [sys.executable, "-m", "schemathesis.cli", *arguments, *reported],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=2 * _LIMIT_S,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    walks = read(report)
+    published = {
+        f"{method.upper()} {path}"
+        for path, operations in api.get("/openapi.json").json()["paths"].items()
+        for method in operations
+    }
+    for phase in ("coverage", "fuzzing"):
+        assert walks[phase].operations >= published
+    assert 307 in walks["examples"].statuses["GET /panoramas/{job_id}/image"]
+    walked = walks["stateful"]
+    assert walked.statuses["DELETE /panoramas/{job_id}"] >= {204, 409}
+    assert walked.links >= {
+        ("POST /panoramas", "GET /panoramas/{job_id}"),
+        ("POST /panoramas", "POST /panoramas/{job_id}/cancel"),
+    }
+
+
+def test_its_links_lead_through_a_panoramas_life(api: httpx.Client) -> None:
+    """Each request is made of nothing but what the answer before it links to."""
+    operations = {
+        described["operationId"]: (method, path, described["responses"])
+        for path, methods in api.get("/openapi.json").json()["paths"].items()
+        for method, described in methods.items()
+    }
+    answer = api.post("/panoramas", json={"prompt": "a hill"})
+    _, _, responses = operations["create_panorama"]
+    known = {"$response.body#/id": answer.json()["id"]}
+    known["$request.path.job_id"] = known["$response.body#/id"]
+    for name, status in (
+        ("get_panorama", 200),
+        ("cancel_panorama", 200),
+        ("delete_panorama", 204),
+        ("get_panorama", 404),
+    ):
+        link = responses[str(answer.status_code)]["links"][name]
+        told = {parameter: known[source] for parameter, source in link["parameters"].items()}
+        method, path, responses = operations[link["operationId"]]
+        answer = api.request(method, path.format(**told))
+        assert answer.status_code == status
+
+
+def read(report: Path) -> dict[str, Walk]:
+    walks: defaultdict[str, Walk] = defaultdict(lambda: Walk(set(), defaultdict(set), set()))
+    for line in report.read_text().splitlines():
+        scenario = json.loads(line).get("ScenarioFinished")
+        if scenario:
+            _note(walks[scenario["phase"]], scenario["recorder"])
+    return walks
+
+
+def _note(walk: Walk, recorder: dict[str, Any]) -> None:
+    cases = recorder.get("cases", {})
+    operations = {
+        id_: f"{case['value']['method']} {case['value']['path']}" for id_, case in cases.items()
+    }
+    for id_, operation in operations.items():
+        walk.operations.add(operation)
+        response = recorder["interactions"].get(id_, {}).get("response")
+        if response:
+            walk.statuses[operation].add(response["status_code"])
+        if cases[id_]["is_transition_applied"]:
+            walk.links.add((operations[cases[id_]["parent_id"]], operation))
