@@ -21,6 +21,7 @@ from tests.processes import process, wait_until
 
 PROMPT = "a lighthouse nobody may read of"
 NEGATIVE_PROMPT = "fog that stays private"
+QUERY = "query-that-stays-private"
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 PARTS = ("api", "worker", "janitor")
 
@@ -94,7 +95,7 @@ def seen(settings: Settings, tiny_model: Path, tmp_path_factory: pytest.TempPath
                 "traceparent": TRACEPARENT,
             },
         ).json()
-        path = f"/panoramas/{job['id']}"
+        path = f"/panoramas/{job['id']}?of={QUERY}"
 
         def ended() -> bool:
             answer = get("api", path)
@@ -132,6 +133,7 @@ def test_no_prompt_and_no_secret_is_in_any_log(seen: Seen, part: str) -> None:
     for secret in (
         PROMPT,
         NEGATIVE_PROMPT,
+        QUERY,
         seen.token,
         seen.token[-43:],
         here.s3_secret_access_key.get_secret_value(),
