@@ -39,7 +39,7 @@ def submit(
     bind_contextvars(job_id=record.id)
     log.info("%s: taken in", record.id)
     try:
-        context.queue.add_turn()
+        context.queue.top_up()
     except StoreUnavailable:
         # Accepted all the same: the record is the truth, and the janitor sees that a turn comes
         # for it. A 503 here would make the client post it twice.
@@ -60,7 +60,7 @@ def retry(context: Context, tenant: str, job_id: str) -> JobRecord:
         raise NotFailed(f"This panorama is {record.status}.")
     record = context.store.retry(record)
     with suppress(StoreUnavailable):  # the janitor sees that a turn comes for it
-        context.queue.add_turn()
+        context.queue.top_up()
     return record
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import NamedTuple
 
 from core.jobs import models
 from core.jobs.failures import StoreUnavailable
 from core.jobs.models import ModelState
+from core.jobs.queue import Outlook
 from core.jobs.record import JobRecord, Result, Status, file_name
 from service.context import Context
 from service.schemas import (
@@ -19,38 +19,29 @@ from service.schemas import (
     ResultView,
 )
 
-
-class Pace(NamedTuple):
-    run_s: float  # how long a panorama takes
-    workers: int  # how many are made at once
-
-
 _BEST_FIRST = ("ready", "loading", "failed")
+_NO_OUTLOOK = Outlook({}, None, 0)
 
 
 def panorama_views(context: Context, records: Sequence[JobRecord]) -> list[PanoramaView]:
     waiting = [record for record in records if record.status is Status.QUEUED]
-    positions: Mapping[str, int | None] = {}
-    pace = None
-    # Places and paces are a courtesy: a job that was taken in must not be answered with a 503
-    # because Redis went away since.
+    outlook = _NO_OUTLOOK
+    # A courtesy: a job that was taken in must not be answered with a 503 because Redis went away
+    # since.
     with suppress(StoreUnavailable):
-        positions = context.queue.positions(waiting)
-        pace = _pace(context) if waiting else None
-    return [_panorama_view(context, record, positions.get(record.id), pace) for record in records]
+        outlook = context.queue.outlook(waiting) if waiting else _NO_OUTLOOK
+    return [_panorama_view(context, record, outlook) for record in records]
 
 
-def _panorama_view(
-    context: Context, record: JobRecord, position: int | None, pace: Pace | None
-) -> PanoramaView:
+def _panorama_view(context: Context, record: JobRecord, outlook: Outlook) -> PanoramaView:
     return PanoramaView(
         id=record.id,
         status=record.status,
         created_at=record.created_at,
         started_at=record.started_at,
         finished_at=record.finished_at,
-        queue_position=position,
-        progress=_progress_view(record, position, pace),
+        queue_position=outlook.places.get(record.id),
+        progress=_progress_view(record, outlook),
         params=record.params,
         attempts=record.attempts,
         cancel_requested=record.cancel_requested,
@@ -60,15 +51,15 @@ def _panorama_view(
     )
 
 
-def _progress_view(
-    record: JobRecord, position: int | None, pace: Pace | None
-) -> ProgressView | None:
+def _progress_view(record: JobRecord, outlook: Outlook) -> ProgressView | None:
     if record.status is Status.QUEUED:
-        eta_s = None
-        if pace is not None and position is not None:
-            eta_s = round(pace.run_s * (1 + position / pace.workers), 1)
+        eta_s = outlook.eta_s(record.id)
         return ProgressView(
-            phase="queued", step=0, total_steps=record.params.steps, fraction=0, eta_s=eta_s
+            phase="queued",
+            step=0,
+            total_steps=record.params.steps,
+            fraction=0,
+            eta_s=None if eta_s is None else round(eta_s, 1),
         )
     if record.status is Status.SUCCEEDED:
         steps = record.params.steps
@@ -77,15 +68,6 @@ def _progress_view(
         return None
     view = ProgressView(**record.progress.model_dump())
     return view if record.status is Status.RUNNING else view.model_copy(update={"eta_s": None})
-
-
-def _pace(context: Context) -> Pace | None:
-    """None where nothing has been finished yet, or nobody works."""
-    run_s = context.store.typical_run_s()
-    if run_s is None:
-        return None
-    workers = sum(state.state == "ready" for state in models.live_workers(context.redis))
-    return Pace(run_s, workers) if workers else None
 
 
 def _result_view(context: Context, job_id: str, result: Result) -> ResultView:

@@ -7,9 +7,10 @@ many does no harm, and any turn makes up for one that was lost.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import statistics
+from collections.abc import Mapping, Sequence
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
 import rq
 from redis import Redis
@@ -27,12 +28,27 @@ _RESULT_TTL_S = 60
 _FAILURE_TTL_S = 3_600
 
 
+class Outlook(NamedTuple):
+    """What jobs that wait can expect."""
+
+    places: Mapping[str, int]  # how many will be taken before each; only of those that wait
+    run_s: float | None  # how long a panorama takes; None before the first success
+    workers: int  # how many are made at once
+
+    def eta_s(self, job_id: str) -> float | None:
+        """Until it has ended; None where that cannot be told."""
+        place = self.places.get(job_id)
+        if place is None or self.run_s is None or not self.workers:
+            return None
+        return self.run_s * (1 + place / self.workers)
+
+
 class Queue:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self.rq = rq.Queue(QUEUE_NAME, connection=redis, serializer=JSONSerializer)
-        source = resources.files(__package__).joinpath("positions.lua").read_text()
-        self._positions = redis.register_script(source)
+        source = resources.files(__package__).joinpath("outlook.lua").read_text()
+        self._outlook = redis.register_script(source)
 
     def add_turn(self) -> None:
         """After each job that was queued."""
@@ -61,18 +77,18 @@ class Queue:
         with redis_away_is_store_unavailable():
             return self.rq.count
 
-    def position(self, record: JobRecord) -> int | None:
-        """How many jobs will be taken before this one; None when it does not wait."""
-        return self.positions([record])[record.id]
-
-    def positions(self, records: Sequence[JobRecord]) -> dict[str, int | None]:
-        """As things stand: a tenant that comes later may be served before its second job."""
-        if not records:
-            return {}
+    def outlook(self, records: Sequence[JobRecord]) -> Outlook:
+        """As things stand: a tenant that comes later may be served before another's second job."""
         told = [text for record in records for text in (record.tenant, record.id)]
         with redis_away_is_store_unavailable():
-            places: Any = self._positions(args=told)
-        return {
-            record.id: None if place < 0 else place
-            for record, place in zip(records, places, strict=True)
-        }
+            answer: Any = self._outlook(args=told)
+        places, run_times_ms, workers = answer
+        return Outlook(
+            places={
+                record.id: place
+                for record, place in zip(records, places, strict=True)
+                if place >= 0
+            },
+            run_s=statistics.median(map(int, run_times_ms)) / 1_000 if run_times_ms else None,
+            workers=workers,
+        )

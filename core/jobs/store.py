@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import statistics
 from collections.abc import Sequence
 from importlib import resources
 from typing import Any, NamedTuple
@@ -186,12 +185,6 @@ class JobStore:
             pipeline.zcard(keys.LEASES)
             queued, running = pipeline.execute()
         return Counts(queued, running)
-
-    def typical_run_s(self) -> float | None:
-        """Median run time of the last successful jobs; None before the first."""
-        with redis_away_is_store_unavailable():
-            times_ms: Any = self._redis.lrange(keys.RUN_TIMES, 0, -1)
-        return statistics.median(int(ms) for ms in times_ms) / 1_000 if times_ms else None
 
     def _limits(self, record: JobRecord) -> str:
         return f"{self._max_queued} {self._tenant_max_queued} {record.tenant}"

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from core.jobs import models
+from core.jobs.models import ModelState
 from core.jobs.queue import QUEUE_NAME, TASK, Queue
 from core.jobs.record import JobRecord, Status
 from core.jobs.settings import Settings
@@ -31,6 +33,10 @@ def store(redis: Redis, settings: Settings) -> JobStore:
 def post(store: JobStore, tenant: str = "default") -> JobRecord:
     time.sleep(0.001)  # ids of one millisecond have no order
     return store.create(new_record(tenant=tenant))
+
+
+def place(queue: Queue, record: JobRecord) -> int:
+    return queue.outlook([record]).places[record.id]
 
 
 def claim(store: JobStore) -> JobRecord:
@@ -69,8 +75,8 @@ def test_a_tenant_with_many_jobs_keeps_nobody_waiting(store: JobStore, queue: Qu
     crowd = [post(store, "crowd") for _ in range(200)]
     assert claim(store).id == crowd[0].id
     single, second = post(store, "single"), post(store, "single")
-    assert (queue.position(single), queue.position(second)) == (0, 2)
-    assert queue.position(crowd[1]) == 1
+    assert (place(queue, single), place(queue, second)) == (0, 2)
+    assert place(queue, crowd[1]) == 1
     order = [claim(store).id for _ in range(5)]
     assert order == [single.id, crowd[1].id, second.id, crowd[2].id, crowd[3].id]
 
@@ -95,10 +101,8 @@ def test_places_are_those_in_which_jobs_are_taken(store: JobStore, queue: Queue)
             for number in range(5)
             for record in store.list(f"tenant-{number}", Status.QUEUED, 100).records
         ]
-        places = queue.positions(waiting)
-        assert sorted(place for place in places.values() if place is not None) == list(
-            range(len(waiting))
-        )
+        places = queue.outlook(waiting).places
+        assert sorted(places.values()) == list(range(len(waiting)))
         for taken in range(min(len(waiting), chance.randrange(9))):
             assert places[claim(store).id] == taken
 
@@ -107,7 +111,7 @@ def test_a_job_that_does_not_wait_has_no_place(store: JobStore, queue: Queue) ->
     running, waiting = post(store), post(store)
     claim(store)
     store.request_cancel(waiting.id)
-    assert queue.positions([running, waiting]) == {running.id: None, waiting.id: None}
+    assert queue.outlook([running, waiting]).places == {}
 
 
 def test_a_job_that_was_given_back_is_its_tenants_next(store: JobStore) -> None:
@@ -152,3 +156,27 @@ def test_turns_are_topped_up_to_what_there_are_workers_for(
     queue.top_up()
     queue.top_up()
     assert queue.turns() == 3
+
+
+def test_the_pace_is_that_of_the_last_successes_and_of_workers_that_are_ready(
+    store: JobStore, queue: Queue, redis: Redis
+) -> None:
+    assert queue.outlook([]) == ({}, None, 0)
+    post(store)
+    record = claim(store)
+    time.sleep(0.05)
+    succeed(store, record)
+    for name, state in (("a", "ready"), ("b", "ready"), ("c", "loading")):
+        told = ModelState(
+            model="embedded", state=state, perceptual="stlpips-alex", worker=f"worker-{name}"
+        )
+        models.publish(redis, told)
+    waiting = [post(store) for _ in range(3)]
+    outlook = queue.outlook(waiting)
+    assert outlook.workers == 2
+    assert outlook.run_s is not None
+    assert 0.05 <= outlook.run_s < 1
+    assert [outlook.eta_s(each.id) for each in waiting] == [
+        outlook.run_s * factor for factor in (1, 1.5, 2)
+    ]
+    assert outlook.eta_s(record.id) is None

@@ -38,7 +38,7 @@ def test_redis_goes_and_comes_back(tmp_path: Path) -> None:
             lambda: queue.add_turn(),
             lambda: queue.top_up(),
             lambda: queue.turns(),
-            lambda: queue.position(new_record()),
+            lambda: queue.outlook([new_record()]),
             lambda: events.read(redis, job_id),
             lambda: models.get(redis, "embedded"),
         ):

@@ -391,13 +391,3 @@ def test_a_finished_job_is_forgotten_in_time_and_leaves_nothing(
     left: Any = redis.zrange(keys.index("default"), 0, -1)
     assert left == [other.encode()]
     assert redis.exists(keys.job(job_id), keys.events(job_id)) == 0
-
-
-def test_the_typical_run_time_is_that_of_successes(store: JobStore) -> None:
-    assert store.typical_run_s() is None
-    record, token = running(store)
-    time.sleep(0.05)
-    store.succeed(record.id, token, result_of(record))
-    typical_s = store.typical_run_s()
-    assert typical_s is not None
-    assert 0.05 <= typical_s < 1

@@ -200,7 +200,7 @@ def test_asked_to_leave_gives_a_long_job_back(
     ended = run(workshop, post())
     assert ended is not None
     assert ended.status is Status.QUEUED
-    assert workshop.queue.position(ended) == 0
+    assert workshop.queue.outlook([ended]).places == {ended.id: 0}
 
 
 def test_asked_to_leave_ends_a_nearly_done_job(
