@@ -53,7 +53,7 @@ def once(
 ) -> Answer:
     """`carry_out` makes a job of the id it is given; a second time with that id changes nothing.
 
-    Raises what it raises, OtherRequest or StillInFlight.
+    Raises what it raises, OtherRequest, StillInFlight, or NotFound where the job was deleted since.
     """
     if key is None:
         return Answer(carry_out(new_job_id()).model_dump_json(), False)

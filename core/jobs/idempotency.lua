@@ -5,7 +5,8 @@
 --   finish: answer, ttl in s
 --   release, forget: (nothing)
 -- 'begin' answers {outcome, text}; outcome: begin (text: the job's id) | answered (text: the
--- answer) | in_flight | mismatch. A begun request whose process died is begun again, with the id
+-- answer) | deleted (text: the job's id) | in_flight | mismatch. transition.lua empties the answer
+-- of a job that is deleted: it holds the prompt. A begun request whose process died is begun again, with the id
 -- of the job that it may have made, once its lease has passed.
 
 local key, move = KEYS[1], ARGV[1]
@@ -34,6 +35,7 @@ local fingerprint, id, lease_ms, ttl_s = ARGV[2], ARGV[3], tonumber(ARGV[4]), AR
 local known = redis.call('HGET', key, 'fingerprint')
 if known and known ~= fingerprint then return {'mismatch', ''} end
 local answer = redis.call('HGET', key, 'answer')
+if answer == '' then return {'deleted', redis.call('HGET', key, 'job')} end
 if answer then return {'answered', answer} end
 if known and tonumber(redis.call('HGET', key, 'leased_until')) > now then
   return {'in_flight', ''}
@@ -41,4 +43,6 @@ end
 redis.call('HSET', key, 'fingerprint', fingerprint, 'leased_until', now + lease_ms)
 redis.call('HSETNX', key, 'job', id)
 redis.call('EXPIRE', key, ttl_s)
-return {'begin', redis.call('HGET', key, 'job')}
+local job = redis.call('HGET', key, 'job')
+redis.call('SET', 'panoweave:idempotency_of:' .. job, key, 'EX', ttl_s)
+return {'begin', job}

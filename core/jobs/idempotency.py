@@ -10,7 +10,7 @@ from redis import Redis
 
 from core.jobs import keys
 from core.jobs.connection import redis_away_is_store_unavailable
-from core.jobs.failures import JobsError
+from core.jobs.failures import JobsError, NotFound
 
 _TTL_S: Final = 24 * 3_600
 # After this a request whose process died is carried out again. One that merely takes longer would
@@ -42,7 +42,7 @@ class Idempotency:
         self._script = redis.register_script(source)
 
     def begin(self, owner: str, key: str, fingerprint: str, job_id: str) -> Begun:
-        """Raises OtherRequest or StillInFlight.
+        """Raises OtherRequest, StillInFlight, or NotFound where its job was deleted since.
 
         `owner`: whose key it is. `job_id`: for the job that the request makes, unless an earlier
         try, cut short, has named one.
@@ -53,6 +53,8 @@ class Idempotency:
                 raise OtherRequest
             case "in_flight":
                 raise StillInFlight
+            case "deleted":
+                raise NotFound(text)
             case "answered":
                 return Begun(job_id, text)
         return Begun(text, None)

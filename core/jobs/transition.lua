@@ -241,6 +241,10 @@ if move == 'delete' then
     redis.call('ZREM', P .. 'outbox', delivery)
     redis.call('DEL', P .. 'delivery:' .. delivery, P .. 'delivery_attempts:' .. delivery)
   end
+  local asked_by = redis.call('GET', P .. 'idempotency_of:' .. id)
+  if asked_by and redis.call('EXISTS', asked_by) == 1 then
+    redis.call('HSET', asked_by, 'answer', '') -- it holds the prompt
+  end
   redis.call('DEL', job_key, events_key, P .. 'deliveries:' .. id, P .. 'savepoint:' .. id)
   redis.call('PUBLISH', P .. 'wakes', id)
   return last

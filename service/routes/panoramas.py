@@ -64,6 +64,7 @@ _MAX_PAGE = 100
             sometimes=(IDEMPOTENCY_REPLAYED,),
         ),
         **refusals(
+            NoSuchPanorama,
             StillBusy,
             InvalidRequest,
             KeyReused,

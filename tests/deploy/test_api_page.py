@@ -18,8 +18,6 @@ PAGE = Page(ROOT / "docs" / "api.md")
 @pytest.fixture(scope="module")
 def outputs(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("api")
-    (receiver,) = PAGE.texts("python")
-    (folder / "receiver.py").write_text(receiver)
     env = with_panoweave(environment(), folder, stack.home.root)
     return PAGE.run(stack.state().api_url, folder, env, steps=2)
 

@@ -134,3 +134,16 @@ def test_keys_belong_to_their_owners_and_are_kept_for_a_day(redis: Redis) -> Non
         assert 86_390 < redis.ttl(key) <= 86_400
     known.forget("ada", "order-7")
     assert known.begin("ada", "order-7", "two", "pano_4").job_id == "pano_4"
+
+
+def test_nothing_of_a_deleted_panorama_is_left_to_be_repeated(
+    api: httpx.Client, redis: Redis
+) -> None:
+    """Nor is it made again."""
+    job_id = post(api, "order-7", prompt="a secret garden").json()["id"]
+    api.post(f"/panoramas/{job_id}/cancel")
+    assert api.delete(f"/panoramas/{job_id}").status_code == 204
+    problem(post(api, "order-7", prompt="a secret garden"), 404, "not_found")
+    hashes = list(redis.scan_iter(_type="hash"))
+    assert hashes
+    assert "secret garden" not in str([redis.hgetall(key) for key in hashes])
