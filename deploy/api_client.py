@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,8 +22,14 @@ _PATIENCE_S = 60.0  # the API may be down for a moment: its supervisor starts it
 class ApiClient:
     """Use it in `with`: it keeps connections open."""
 
-    def __init__(self, api_url: str) -> None:
-        self._http = httpx.Client(base_url=api_url, timeout=30, follow_redirects=True)
+    def __init__(self, api_url: str, token: str | None = None) -> None:
+        """`token`: an API key, where the API asks for one."""
+        self._http = httpx.Client(
+            base_url=api_url,
+            timeout=30,
+            follow_redirects=True,  # httpx takes the key no further than to the API
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -75,7 +82,11 @@ def _body(answer: httpx.Response) -> Job:
     except ValueError:
         body = {"detail": answer.text[:200]}
     if answer.is_error:
-        raise ServerRefused(f"the API refused: {_explain(body, answer.status_code)}")
+        remedy = "set PANOWEAVE_API_KEY: `panoweave keys create --tenant NAME` makes one"
+        raise ServerRefused(
+            f"the API refused: {_explain(body, answer.status_code)}",
+            remedy if answer.status_code == HTTPStatus.UNAUTHORIZED else "",
+        )
     return body
 
 

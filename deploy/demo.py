@@ -6,6 +6,7 @@ A client of the real thing: it starts `panoweave up` as a person would, then spe
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ def run_demo(
         terminal.print(f"the stack answers at {api_url} (started in {started_s:.1f} s)")
         request = {"prompt": prompt, "seed": _SEED, **(asked or {})}
         terminal.print(f"POST {api_url}/panoramas  {escape(json.dumps(request))}")
-        with ApiClient(api_url) as client:
+        with ApiClient(api_url, os.environ.get("PANOWEAVE_API_KEY")) as client:
             sync = _make(client, "SyncDiffusion", request, out / "panorama.png")
             multidiffusion = {"preset": "paper", "sync": {"weight": 0}}
             plain = _make(

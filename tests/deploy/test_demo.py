@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from core.jobs.api_keys import ApiKeys
 from deploy.demo import run_demo
 from deploy.errors import ServerRefused
+from deploy.tenants import redis_of
 from tests.deploy.conftest import Cli, RunningStack, is_alive
 
 
@@ -31,6 +33,26 @@ def test_on_a_stack_that_runs_it_leaves_it_running(
 def test_what_the_server_refuses_is_passed_on(stack: RunningStack, tmp_path: Path) -> None:
     with pytest.raises(ServerRefused, match="width"):
         run_demo("hills", data=stack.home.root, out=tmp_path, port=None, asked={"width": 1})
+
+
+def test_where_there_are_keys_it_takes_one(
+    stack: RunningStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with redis_of(stack.home.root) as redis:
+        keys = ApiKeys(redis)
+        key, token = keys.create("default", ("write",))
+        try:
+            with pytest.raises(ServerRefused) as refused:
+                run_demo("hills", data=stack.home.root, out=tmp_path, port=None)
+            assert "PANOWEAVE_API_KEY" in refused.value.remedy
+            monkeypatch.setenv("PANOWEAVE_API_KEY", token)
+            asked = {"steps": 2, "width": 192}
+            assert (
+                run_demo("hills", data=stack.home.root, out=tmp_path, port=None, asked=asked) == 0
+            )
+        finally:
+            keys.revoke(key.id)
+    assert (tmp_path / "panorama.png").exists()
 
 
 @pytest.mark.slow
