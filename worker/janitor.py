@@ -9,14 +9,16 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from types import FrameType
 
+from redis import Redis
 from structlog.contextvars import bound_contextvars
 
 from core.jobs.connection import connect
-from core.jobs.failures import NotFound, StoreUnavailable
+from core.jobs.failures import NotFound, ObjectStoreError, StoreUnavailable
 from core.jobs.objects import ObjectStore
 from core.jobs.queue import Queue
 from core.jobs.settings import Settings
 from core.jobs.store import JobStore
+from core.jobs.tidiness import tidy
 from worker import metrics
 from worker.probes import Condition, probes
 from worker.webhooks import Courier
@@ -36,6 +38,7 @@ def run_janitor(settings: Settings) -> int:
     condition = Condition("loading")
     with (
         connect(settings) as redis,
+        closing(ObjectStore(settings)) as objects,
         probes(settings, metrics.JANITOR, lambda: condition),
         delivering(settings, stopping),
     ):
@@ -44,6 +47,7 @@ def run_janitor(settings: Settings) -> int:
         while not stopping.wait(pause_s):
             try:
                 sweep(store, queue)
+                _tidy(redis, store, objects)
                 condition = Condition("ready")
                 pause_s = settings.janitor_interval_s
             except StoreUnavailable:
@@ -52,6 +56,14 @@ def run_janitor(settings: Settings) -> int:
                 # Leases ran out while nobody could renew them: let the living beat first.
                 pause_s = settings.lease_s
     return 0
+
+
+def _tidy(redis: Redis, store: JobStore, objects: ObjectStore) -> None:
+    try:
+        if removed := tidy(redis, store, objects):
+            log.info("removed %d objects of attempts that did not end their panorama", removed)
+    except ObjectStoreError as error:
+        log.warning("not tidied: %s", error)
 
 
 @contextmanager

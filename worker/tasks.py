@@ -123,7 +123,7 @@ def run_attempt(workshop: Workshop, record: JobRecord) -> JobRecord | None:
             else:
                 log.warning("%s: %s: %s", job_id, failure.code, error)
             ended = commit(attempt, lambda: store.fail(job_id, token, failure))
-    if ended and ended.status is Status.CANCELLED:
+    if ended is None or ended.status is Status.CANCELLED:
         _forget_objects(workshop.objects, record)
     return ended
 
@@ -175,7 +175,10 @@ def explain(error: Exception) -> Failure:
 
 
 def _forget_objects(objects: ObjectStore, record: JobRecord) -> None:
-    """A cancelled attempt may have stored its picture already; nobody will ask for it."""
+    """An attempt that came to nothing may have stored its picture already: nobody will ask for it.
+
+    Its own folder alone: a successor has another.
+    """
     folder = record.keys.image.rpartition("/")[0]
     try:
         objects.delete_prefix(f"{folder}/")

@@ -75,7 +75,11 @@ local function tell_webhook(kind, event_id)
     if job.progress_told_at and now - job.progress_told_at < PROGRESS_TOLD_EVERY_MS then return end
     set('progress_told_at', now)
   end
-  local delivery = 'whk_' .. string.sub(id, 6) .. '_' .. event_id
+  -- The same for the same end, also where Redis lost its last second and it is reached again.
+  local which = job.retries or 0
+  if kind == 'started' then which = job.attempts end
+  if kind == 'progress' then which = event_id end
+  local delivery = 'whk_' .. string.sub(id, 6) .. '_' .. kind .. '_' .. which
   local key, list = P .. 'delivery:' .. delivery, P .. 'deliveries:' .. id
   redis.call('HSET', key, 'id', delivery, 'job_id', id, 'tenant', job.tenant, 'type', type,
     'url', webhook.url, 'attempt', job.attempts, 'happened_at', now, 'state', 'pending', 'tries', 0)
@@ -142,6 +146,11 @@ local function finish(status, data)
   enter(status)
   count('ended', status == 'failed' and 'failed:' .. cjson.decode(data).code or status)
   set('finished_at', now)
+  -- Attempts that did not end it may have left objects that nobody will ask for.
+  if job.attempts + 0 > (status == 'succeeded' and 1 or 0) then
+    -- Two leases later: by then a worker that was taken for dead has noticed, or is dead.
+    redis.call('ZADD', P .. 'untidy', now + 2 * lease_ms, id .. ':' .. job.tenant)
+  end
   -- What was saved of it is kept where a retry may go on from there, and expires by itself.
   local may_go_on = status == 'failed' and cjson.decode(data).retryable
   if not may_go_on then redis.call('DEL', P .. 'savepoint:' .. id) end
@@ -226,6 +235,7 @@ if move == 'retry' then
   redis.call('PERSIST', events_key)
   redis.call('HDEL', job_key, 'error', 'finished_at', 'progress')
   set('losses', 0)
+  set('retries', (job.retries or 0) + 1)
   enter('queued')
   append_event('retried', '{}')
   return answer('moved')

@@ -1,0 +1,196 @@
+"""A whole panoweave of real processes, any of which may be killed, frozen or cut off."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+from pydantic import SecretStr
+
+from core.jobs import models
+from core.jobs.connection import connect
+from core.jobs.objects import ObjectStore
+from core.jobs.settings import Settings
+from core.jobs.webhook_secrets import WebhookSecrets
+from deploy.local.ports import free_port
+from deploy.local.servers import RedisServer, S3Server
+from tests.processes import environment_of
+from tests.receivers import Receiver, receiving
+
+TENANT = "default"
+_MARK = "PANOWEAVE_TEST_ARENA"
+
+
+class Arena:
+    """Servers are started from the thread that made it: they live no longer than that thread."""
+
+    def __init__(
+        self, folder: Path, redis: RedisServer, s3: S3Server, receiver: Receiver, settings: Settings
+    ) -> None:
+        with connect(settings) as client:
+            self.secret = WebhookSecrets(client).create(TENANT).secret.get_secret_value()
+        self.redis_server, self.s3_server, self.receiver = redis, s3, receiver
+        self.settings = settings
+        self.api_url = f"http://127.0.0.1:{settings.port}"
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._folder = folder
+        self._mark = uuid.uuid4().hex
+
+    def start(self, name: str) -> None:
+        """`worker-1` runs `panoweave worker`."""
+        with (self._folder / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, "-P", "-m", "deploy.cli", name.partition("-")[0]],
+                env={**environment_of(self.settings), _MARK: self._mark},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def send(self, name: str, number: signal.Signals) -> None:
+        self.processes[name].send_signal(number)
+
+    def tend(self) -> None:
+        """Start again who has died, as a supervisor would."""
+        for name, process in list(self.processes.items()):
+            if process.poll() is not None:
+                self.start(name)
+
+    def restart_redis(self, away_s: float) -> None:
+        """As after a crash: what the append-only file had not got yet is lost."""
+        self.redis_server.child.kill()
+        time.sleep(away_s)
+        self.redis_server.start()
+
+    def stop(self) -> None:
+        """As an operator would; who is frozen is woken first."""
+        for process in self.processes.values():
+            process.send_signal(signal.SIGCONT)
+            process.terminate()
+        deadline = time.monotonic() + 30
+        for process in self.processes.values():
+            try:
+                process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def left_running(self) -> list[str]:
+        """Processes of this arena that should be gone."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # another user's, or gone meanwhile
+                if self._mark.encode() in (folder / "environ").read_bytes():
+                    found.append((folder / "cmdline").read_text().replace("\0", " "))
+        return found
+
+    def ready_workers(self) -> int:
+        with connect(self.settings) as redis:
+            live = models.live_workers(redis)
+        return sum(state.state == "ready" for state in live)
+
+    def log(self, name: str) -> str:
+        return (self._folder / f"{name}.log").read_text(errors="replace")
+
+    def post(self, key: str, **fields: Any) -> str:
+        """The job's id, however often it takes: as a client with an idempotency key does."""
+        body = {"prompt": "a lake", "width": 128, "stride": 64, "seed": 1, **fields}
+        answer = self.ask("POST", "/panoramas", json=body, headers={"Idempotency-Key": key})
+        assert answer.status_code == 202, answer.text
+        job_id: str = answer.json()["id"]
+        return job_id
+
+    def view(self, job_id: str) -> dict[str, Any]:
+        body: dict[str, Any] = self.ask("GET", f"/panoramas/{job_id}").json()
+        return body
+
+    def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
+        """Again and again, while the API or what it needs is away."""
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                answer = httpx.request(method, self.api_url + path, timeout=10, **more)
+                if answer.status_code < 500 and answer.status_code != 409:
+                    return answer
+                told = answer.text
+            except httpx.TransportError as error:
+                told = repr(error)
+            assert time.monotonic() < deadline, f"{method} {path}: {told}"
+            time.sleep(0.2)
+
+
+@contextmanager
+def arena(
+    folder: Path, checkpoint: Path, names: Sequence[str], **changes: object
+) -> Iterator[Arena]:
+    """With these processes, and leases short enough for a test's patience."""
+    with ExitStack() as stack:
+        redis = stack.enter_context(RedisServer(folder / "redis", folder / "logs"))
+        s3 = stack.enter_context(
+            S3Server(
+                folder / "s3",
+                folder / "logs",
+                bucket="panoweave",
+                access_key_id="arena-key",
+                secret_access_key="arena-secret",
+            )
+        )
+        receiver = stack.enter_context(receiving())
+        told: dict[str, object] = {
+            "redis_url": SecretStr(redis.url),
+            "s3_endpoint": s3.endpoint,
+            "s3_access_key_id": SecretStr("arena-key"),
+            "s3_secret_access_key": SecretStr("arena-secret"),
+            "model": str(checkpoint),
+            "device": "cpu",
+            "port": free_port(),
+            "lease_s": 3.0,
+            "heartbeat_s": 1.0,
+            "janitor_interval_s": 0.5,
+            "savepoint_every_s": 0.5,
+            "webhook_test_targets": True,
+            **changes,
+        }
+        made = Arena(folder, redis, s3, receiver, Settings().model_copy(update=told))
+        try:
+            for name in names:
+                made.start(name)
+            yield made
+        finally:
+            os.kill(_pid(s3), signal.SIGCONT)
+            made.stop()
+
+
+def _pid(server: RedisServer | S3Server) -> int:
+    pid = server.child.pid
+    assert pid is not None
+    return pid
+
+
+def freeze_s3(arena: Arena, away_s: float, meanwhile: Callable[[], None] = lambda: None) -> None:
+    """It takes connections and answers nothing."""
+    os.kill(_pid(arena.s3_server), signal.SIGSTOP)
+    try:
+        until = time.monotonic() + away_s
+        while time.monotonic() < until:
+            meanwhile()
+            time.sleep(0.1)
+    finally:
+        os.kill(_pid(arena.s3_server), signal.SIGCONT)
+
+
+def objects_of(arena: Arena) -> list[str]:
+    store = ObjectStore(arena.settings)
+    try:
+        return store.list("")
+    finally:
+        store.close()

@@ -1,0 +1,315 @@
+"""Many panoramas while everything dies: what may happen, and what must be true afterwards.
+
+    python -m tests.faults.chaos [--jobs 500] [--seed N] [--report docs/reliability.md]
+
+Workers, API and janitor are killed and frozen, Redis is killed and comes back, S3 answers nothing
+for a while, all at random. Afterwards everything is looked at from outside: over HTTP, in S3, in
+what the webhooks' receiver was told.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import random
+import signal
+import statistics
+import tempfile
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+from redis import Redis
+
+from bench.sections import publish, table
+from core.jobs import events, keys
+from core.jobs.connection import connect
+from core.jobs.events import Event
+from core.jobs.record import TERMINAL
+from tests.core import tiny
+from tests.faults.arena import TENANT, Arena, arena, freeze_s3, objects_of
+
+NAMES: Final = ("worker-1", "worker-2", "api-1", "janitor-1", "janitor-2")
+STEPS: Final = 40
+_CLIENTS: Final = 4
+_LOST_WITH_REDIS_S: Final = 1.5  # its append-only file is written every second
+_PATIENCE_S: Final = 240.0
+_FORGOTTEN: Final = "forgotten"
+_FILES: Final = ("panorama.png", "preview.jpg", "metadata.json")
+_ENDS: Final = {status.value for status in TERMINAL}
+# What stays in Redis by design, each with its own time to live or bounded by its nature.
+_KEPT_KEYS: Final = (
+    *("job", "events", "index", "expiry", "served", "turn", "models", "workers", "worker"),
+    *("run_times", "ended", "requeued", "delivery", "deliveries", "delivery_attempts"),
+    *("idempotency", "idempotency_of", "webhook_secrets", "claim"),
+)
+
+
+@dataclass
+class Report:
+    seed: int
+    jobs: int
+    faults: Counter[str] = field(default_factory=Counter)
+    ends: Counter[str] = field(default_factory=Counter)
+    forgotten: int = 0  # taken in less than a second before Redis died
+    recoveries_s: list[float] = field(default_factory=list)
+    steps: int = 0
+    steps_again: int = 0
+    took_s: float = 0
+
+    def rows(self) -> list[list[str]]:
+        lost = sorted(self.recoveries_s) or [0.0]
+        named = ", ".join(f"{kind} {count}" for kind, count in sorted(self.faults.items()))
+        return [
+            ["seed", str(self.seed)],
+            [
+                "panoramas",
+                f"{self.jobs}: " + ", ".join(f"{n} {end}" for end, n in self.ends.items()),
+            ],
+            ["faults", f"{self.faults.total()}: {named}"],
+            ["forgotten with Redis's last second", str(self.forgotten)],
+            [
+                "from the last sign of a lost worker to the next attempt",
+                f"median {statistics.median(lost):.1f} s, longest {lost[-1]:.1f} s, "
+                f"{len(self.recoveries_s)} times",
+            ],
+            [
+                "steps done again",
+                f"{self.steps_again} of {self.steps} ({self.steps_again / max(self.steps, 1):.1%})",
+            ],
+            ["the whole run", f"{self.took_s:.0f} s"],
+        ]
+
+
+def run(folder: Path, jobs: int, seed: int) -> Report:
+    """Raises AssertionError where something was lost."""
+    begun = time.monotonic()
+    report, chance = Report(seed, jobs), random.Random(seed)
+    checkpoint = folder / "model"
+    tiny.pipeline(folder / "words").save_pretrained(checkpoint)
+    with arena(folder, checkpoint, NAMES, max_attempts=5) as here:
+        _wait(lambda: here.ready_workers() == 2, here, "two workers")
+        clients = Clients(here, jobs, seed)
+        redis_deaths = _make_trouble(here, clients, chance, report)
+        ids = clients.ids()
+        _wait(lambda: _all_ended(here, ids), here, "every end")
+        _wait(lambda: _all_told(here, ids), here, "every webhook")
+        time.sleep(2 * here.settings.lease_s + 3)  # until what nobody needs has been removed
+        _check(here, clients, redis_deaths, report)
+        here.stop()
+        assert here.left_running() == []
+    report.took_s = time.monotonic() - begun
+    return report
+
+
+class Clients:
+    """Ask for panoramas, one after the other, and call one in ten off again."""
+
+    def __init__(self, here: Arena, jobs: int, seed: int) -> None:
+        self._here = here
+        self.taken_in: dict[str, tuple[str, float]] = {}  # key -> id, when
+        self._chance = random.Random(seed + 1)
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(_CLIENTS)
+        self._all: list[Future[None]] = [
+            self._pool.submit(self._one, f"chaos-{number}", self._chance.random() < 0.1)
+            for number in range(jobs)
+        ]
+
+    def _one(self, key: str, is_called_off: bool) -> None:
+        webhook = {"url": self._here.receiver.url}
+        job_id = self._here.post(key, steps=STEPS, webhook=webhook)
+        with self._lock:
+            self.taken_in[key] = job_id, time.time()
+        if is_called_off:
+            time.sleep(self._chance.random())
+            self._here.ask("POST", f"/panoramas/{job_id}/cancel")
+
+    def are_done(self) -> bool:
+        return all(each.done() for each in self._all)
+
+    def ids(self) -> list[str]:
+        for each in self._all:
+            each.result()
+        self._pool.shutdown()
+        return [job_id for job_id, _ in self.taken_in.values()]
+
+
+def _make_trouble(
+    here: Arena, clients: Clients, chance: random.Random, report: Report
+) -> list[float]:
+    """Until four fifths have ended; when Redis died."""
+    redis_deaths: list[float] = []
+    frozen_until: dict[str, float] = {}
+
+    def tend() -> None:
+        for name, until in list(frozen_until.items()):
+            if time.monotonic() > until:
+                here.send(name, signal.SIGCONT)
+                del frozen_until[name]
+        here.tend()
+
+    def freeze(name: str) -> None:
+        here.send(name, signal.SIGSTOP)
+        frozen_until[name] = time.monotonic() + here.settings.lease_s + chance.uniform(1, 3)
+
+    def kill_redis() -> None:
+        redis_deaths.append(time.time())
+        here.restart_redis(chance.uniform(0.2, 2))
+
+    def any_worker() -> str:
+        return chance.choice([name for name in NAMES if name.startswith("worker")])
+
+    def any_other() -> str:
+        return chance.choice([name for name in NAMES if not name.startswith("worker")])
+
+    kinds: dict[str, tuple[int, Callable[[], None]]] = {
+        "worker killed": (3, lambda: here.send(any_worker(), signal.SIGKILL)),
+        "worker frozen": (2, lambda: freeze(any_worker())),
+        "worker asked to leave": (2, lambda: here.send(any_worker(), signal.SIGTERM)),
+        "API or janitor killed": (3, lambda: here.send(any_other(), signal.SIGKILL)),
+        "Redis killed": (1, kill_redis),
+        "S3 silent": (2, lambda: freeze_s3(here, chance.uniform(0.5, 4), tend)),
+    }
+    needs_worker = {kind for kind in kinds if kind.startswith("worker")}
+    deadline = time.monotonic() + _PATIENCE_S + 4 * report.jobs
+    while not (clients.are_done() and _ended_share(here, clients) > 0.8):
+        assert time.monotonic() < deadline, "the panoramas are not made"
+        tend()
+        time.sleep(chance.uniform(0.3, 1.5))
+        weights = [weight for weight, _ in kinds.values()]
+        kind = chance.choices(list(kinds), weights)[0]
+        # Workers take seconds to load: those that live are to get something done in between.
+        if kind in needs_worker and (frozen_until or here.ready_workers() < 2):
+            continue
+        report.faults[kind] += 1
+        kinds[kind][1]()
+    for name in frozen_until:
+        here.send(name, signal.SIGCONT)
+    return redis_deaths
+
+
+def _ended_share(here: Arena, clients: Clients) -> float:
+    with connect(here.settings) as redis:
+        counts: list[Any] = [redis.zcard(keys.index(TENANT, end)) for end in TERMINAL]
+    return float(sum(counts)) / max(len(clients.taken_in), 1)
+
+
+def _wait(is_true: Callable[[], bool], here: Arena, what: str) -> None:
+    deadline = time.monotonic() + _PATIENCE_S
+    while not is_true():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        here.tend()
+        time.sleep(0.3)
+
+
+def _all_ended(here: Arena, ids: list[str]) -> bool:
+    over = {*_ENDS, _FORGOTTEN}
+    return all(here.view(job_id).get("status", _FORGOTTEN) in over for job_id in ids)
+
+
+def _all_told(here: Arena, ids: list[str]) -> bool:
+    told = {each["data"]["id"] for each in _told(here)}
+    gone = {job_id for job_id in ids if "status" not in here.view(job_id)}
+    return told >= set(ids) - gone
+
+
+def _told(here: Arena) -> list[dict[str, Any]]:
+    return [each.verified(here.secret) for each in list(here.receiver.received)]
+
+
+def _check(here: Arena, clients: Clients, redis_deaths: list[float], report: Report) -> None:
+    views: dict[str, dict[str, Any]] = {}
+    for job_id, at in clients.taken_in.values():
+        view = here.view(job_id)
+        if "status" in view:
+            views[job_id] = view
+            continue
+        assert any(0 <= death - at < _LOST_WITH_REDIS_S for death in redis_deaths), job_id
+        report.forgotten += 1
+    report.ends = Counter(view["status"] for view in views.values())
+    assert set(report.ends) <= _ENDS
+    with connect(here.settings) as redis:
+        for view in views.values():
+            _check_history(redis, view, here.settings.max_attempts, report)
+        _check_keys(redis)
+    _check_pictures(here, views)
+    _check_webhooks(here, views, redis_deaths)
+    assert report.steps_again <= 0.1 * report.steps, report.rows()
+
+
+def _check_history(redis: Redis, view: dict[str, Any], max_attempts: int, report: Report) -> None:
+    told = events.read(redis, view["id"], limit=1_000)
+    assert [event.type for event in told if event.type in _ENDS] == [view["status"]], told
+    losses = [event for event in told if event.data.get("reason") == "worker_lost"]
+    assert len(losses) <= max_attempts
+    steps = [event.data["step"] for event in told if event.data.get("phase") == "denoising"]
+    report.steps += len(steps)
+    report.steps_again += len(steps) - len(set(steps))
+    for loss in losses:
+        place = told.index(loss)
+        following = [event for event in told[place:] if event.type == "started"]
+        if following:
+            report.recoveries_s.append(_at_s(following[0]) - _at_s(told[place - 1]))
+
+
+def _at_s(event: Event) -> float:
+    return int(event.id.partition("-")[0]) / 1_000
+
+
+def _check_keys(redis: Redis) -> None:
+    found = {key.decode().split(":")[1] for key in redis.scan_iter("panoweave:*")}
+    assert found <= set(_KEPT_KEYS), found - set(_KEPT_KEYS)
+
+
+def _check_pictures(here: Arena, views: dict[str, dict[str, Any]]) -> None:
+    """Every picture is the one in its record, and nothing else lies in the bucket."""
+    expected: set[str] = set()
+    for job_id, view in views.items():
+        if view["status"] != "succeeded":
+            continue
+        answer = here.ask("GET", f"/panoramas/{job_id}/image")
+        picture = httpx.get(answer.headers["location"], timeout=20).content
+        assert hashlib.sha256(picture).hexdigest() == view["result"]["sha256"], job_id
+        key = answer.headers["location"].partition("/panoweave/")[2].partition("?")[0]
+        expected |= {f"{key.rpartition('/')[0]}/{name}" for name in _FILES}
+    stored = {key for key in objects_of(here) if key.split("/")[1] in views}
+    assert stored == expected, stored ^ expected
+
+
+def _check_webhooks(
+    here: Arena, views: dict[str, dict[str, Any]], redis_deaths: list[float]
+) -> None:
+    by_job: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
+    for received in list(here.receiver.received):
+        told = received.verified(here.secret)
+        by_job[told["data"]["id"]].add((told["type"], received.headers["webhook-id"]))
+    assert set(by_job) >= set(views)
+    for job_id, view in views.items():
+        ids = {id_ for kind, id_ in by_job[job_id] if kind == f"panorama.{view['status']}"}
+        assert len(ids) == 1, (job_id, by_job[job_id])
+        if len(by_job[job_id]) > 1:  # another end was told, which Redis then lost with its second
+            assert redis_deaths, (job_id, by_job[job_id])
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    options.add_argument("--jobs", type=int, default=500)
+    options.add_argument("--seed", type=int, default=int(time.time()))
+    options.add_argument("--report", type=Path)
+    asked = options.parse_args()
+    print(f"seed {asked.seed}", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        report = run(Path(folder), asked.jobs, asked.seed)
+    text = f"`make chaos` ({asked.jobs} panoramas, two workers on two cores):\n\n"
+    publish("chaos", text + table(["", ""], report.rows()), asked.report)
+
+
+if __name__ == "__main__":
+    main()

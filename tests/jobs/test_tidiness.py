@@ -1,0 +1,97 @@
+"""What attempts that did not end their job left in the bucket."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from core.jobs import keys
+from core.jobs.objects import ObjectStore
+from core.jobs.record import JobRecord
+from core.jobs.settings import Settings
+from core.jobs.store import JobStore
+from core.jobs.tidiness import tidy
+from tests.jobs.samples import FAILURE, new_record, result_of
+
+
+@pytest.fixture
+def store(redis: Redis, settings: Settings) -> JobStore:
+    return JobStore(redis, settings)
+
+
+def attempt(store: JobStore, objects: ObjectStore, record: JobRecord) -> tuple[JobRecord, str]:
+    """One that stores its picture, and the job's own."""
+    started = store.start(record.id, "worker-1")
+    for key in (started.keys.image, f"{record.tenant}/{record.id}/inputs/anchor_image.png"):
+        objects.put(key, b"x", "image/png", hashlib.sha256(b"x").hexdigest())
+    assert started.token is not None
+    return started, started.token
+
+
+def names(objects: ObjectStore, record: JobRecord) -> list[str]:
+    folder = f"{record.tenant}/{record.id}/"
+    return [key.removeprefix(folder) for key in objects.list(folder)]
+
+
+def as_if_later(redis: Redis) -> None:
+    due: Any = redis.zrange(keys.UNTIDY, 0, -1)
+    redis.zadd(keys.UNTIDY, dict.fromkeys(due, 0))
+
+
+def test_of_several_attempts_the_one_that_ended_it_keeps_its_objects(
+    store: JobStore, objects: ObjectStore, redis: Redis
+) -> None:
+    record = store.create(new_record())
+    _, token = attempt(store, objects, record)
+    store.requeue(record.id, token, "preempted")
+    second, token = attempt(store, objects, record)
+    store.succeed(record.id, token, result_of(second))
+    assert tidy(redis, store, objects) == 0  # a worker that was taken for dead may be at it yet
+    as_if_later(redis)
+    assert tidy(redis, store, objects) == 1
+    assert names(objects, record) == ["2/panorama.png", "inputs/anchor_image.png"]
+    assert redis.zcard(keys.UNTIDY) == 0
+
+
+def test_one_attempt_that_succeeds_leaves_nothing_to_tidy(
+    store: JobStore, objects: ObjectStore, redis: Redis
+) -> None:
+    record, token = attempt(store, objects, store.create(new_record()))
+    store.succeed(record.id, token, result_of(record))
+    assert redis.zcard(keys.UNTIDY) == 0
+
+
+def test_of_one_that_failed_what_came_with_the_request_is_kept_for_a_retry(
+    store: JobStore, objects: ObjectStore, redis: Redis
+) -> None:
+    record, token = attempt(store, objects, store.create(new_record()))
+    store.fail(record.id, token, FAILURE)
+    as_if_later(redis)
+    tidy(redis, store, objects)
+    assert names(objects, record) == ["inputs/anchor_image.png"]
+
+
+def test_one_that_is_tried_again_is_left_alone(
+    store: JobStore, objects: ObjectStore, redis: Redis
+) -> None:
+    record, token = attempt(store, objects, store.create(new_record()))
+    failed = store.fail(record.id, token, FAILURE)
+    store.retry(failed)
+    attempt(store, objects, record)
+    as_if_later(redis)
+    assert tidy(redis, store, objects) == 0
+    assert "2/panorama.png" in names(objects, record)
+
+
+def test_of_a_deleted_one_nothing_is_left(
+    store: JobStore, objects: ObjectStore, redis: Redis
+) -> None:
+    record, token = attempt(store, objects, store.create(new_record()))
+    store.fail(record.id, token, FAILURE)
+    store.delete(record.id)
+    as_if_later(redis)
+    assert tidy(redis, store, objects) == 2
+    assert names(objects, record) == []
