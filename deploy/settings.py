@@ -21,10 +21,13 @@ def read_settings(defaults: Mapping[str, str] | None = None) -> Settings:
     """Settings from the environment. `defaults` are variables that the environment overrules."""
     from core.jobs.settings import Settings
 
-    for name, value in (defaults or {}).items():
-        os.environ.setdefault(name, value)
+    left_open = {
+        name.removeprefix(ENV_PREFIX).lower(): value
+        for name, value in (defaults or {}).items()
+        if not os.environ.get(name)
+    }
     try:
-        return Settings()
+        return Settings.model_validate(left_open)
     except ValidationError as error:
         problems = [
             f"{ENV_PREFIX}{'_'.join(str(part) for part in one['loc']).upper()}: {one['msg']}"

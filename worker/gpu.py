@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import signal
 import socket
 import threading
 from contextlib import suppress
@@ -65,9 +66,13 @@ def run_worker(settings: Settings) -> int:
                 return 1
             if pipeline.device.type == "cuda":
                 metrics.WORKER.register(GpuMemory(pipeline.device))
+            stopping = threading.Event()
+            # Until RQ's loop listens by itself, and between two of its loops.
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: stopping.set())
             presence.tell("ready", pipeline=pipeline)
             log.info("ready: model %s on %s", settings.model, pipeline.device)
-            take_jobs(settings, name, maker)
+            take_jobs(settings, name, maker, stopping)
         presence.leave()
     return 0
 
@@ -85,8 +90,7 @@ def warm_up(maker: Maker) -> None:
     )
 
 
-def take_jobs(settings: Settings, name: str, maker: Maker) -> None:
-    stopping = threading.Event()
+def take_jobs(settings: Settings, name: str, maker: Maker, stopping: threading.Event) -> None:
     with connect(settings) as redis:
         workshop = tasks.Workshop(
             name=name,
