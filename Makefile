@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 REQUIREMENTS := pyproject.toml constraints.txt Makefile
 
-.PHONY: demo test test-slow check lint
+.PHONY: demo test test-slow chaos check lint
 
 demo: $(VENV)/.installed-embedded
 	@$(BIN)/panoweave demo
@@ -19,6 +19,9 @@ test: $(VENV)/.installed-dev
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/pytest -m slow
+
+chaos: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.faults.chaos --report docs/reliability.md
 
 check: lint test
 

@@ -36,7 +36,7 @@ from tests.core import tiny
 from tests.faults.arena import TENANT, Arena, arena, freeze_s3, objects_of
 
 NAMES: Final = ("worker-1", "worker-2", "api-1", "janitor-1", "janitor-2")
-STEPS: Final = 40
+STEPS: Final = 30
 _CLIENTS: Final = 4
 _LOST_WITH_REDIS_S: Final = 1.5  # its append-only file is written every second
 _PATIENCE_S: Final = 240.0
@@ -182,7 +182,7 @@ def _make_trouble(
     while not (clients.are_done() and _ended_share(here, clients) > 0.8):
         assert time.monotonic() < deadline, "the panoramas are not made"
         tend()
-        time.sleep(chance.uniform(0.3, 1.5))
+        time.sleep(chance.uniform(1, 3))
         weights = [weight for weight, _ in kinds.values()]
         kind = chance.choices(list(kinds), weights)[0]
         # Workers take seconds to load: those that live are to get something done in between.
