@@ -1,4 +1,4 @@
-"""Receivers of webhooks: real HTTP servers, some of which behave badly."""
+"""Receivers of webhooks and other uploads: real HTTP servers, some of which behave badly."""
 
 from __future__ import annotations
 
@@ -79,10 +79,15 @@ def receiving(
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
+            if self.headers.get("Expect") == "100-continue":
+                self.send_response_only(100)
+                self.end_headers()
             body = self.rfile.read(int(self.headers["Content-Length"]))
             receiver.received.append(Received(self.path, dict(self.headers), body))
             with suppress(OSError):  # cut off by the sender
                 receiver.next_behaviour()(self)
+
+        do_PUT = do_POST
 
         def log_message(self, *_: object) -> None:
             pass

@@ -176,13 +176,12 @@ def _pid(server: RedisServer | S3Server) -> int:
     return pid
 
 
-def freeze_s3(arena: Arena, away_s: float, meanwhile: Callable[[], None] = lambda: None) -> None:
-    """It takes connections and answers nothing."""
+def freeze_s3(arena: Arena, away_s: float, until: Callable[[], bool] = lambda: False) -> None:
+    """It takes connections and answers nothing, so long or until something is true."""
     os.kill(_pid(arena.s3_server), signal.SIGSTOP)
     try:
-        until = time.monotonic() + away_s
-        while time.monotonic() < until:
-            meanwhile()
+        deadline = time.monotonic() + away_s
+        while time.monotonic() < deadline and not until():
             time.sleep(0.1)
     finally:
         os.kill(_pid(arena.s3_server), signal.SIGCONT)

@@ -148,12 +148,13 @@ def _make_trouble(
     redis_deaths: list[float] = []
     frozen_until: dict[str, float] = {}
 
-    def tend() -> None:
+    def tend() -> bool:
         for name, until in list(frozen_until.items()):
             if time.monotonic() > until:
                 here.send(name, signal.SIGCONT)
                 del frozen_until[name]
         here.tend()
+        return False
 
     def freeze(name: str) -> None:
         here.send(name, signal.SIGSTOP)

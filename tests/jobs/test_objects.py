@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from contextlib import closing
 from urllib.parse import urlsplit
 
 import httpx
@@ -12,6 +13,7 @@ from core.jobs.objects import ObjectStore
 from core.jobs.settings import Settings
 from deploy.local.ports import free_port
 from deploy.local.servers import S3Server
+from tests.receivers import answer, receiving
 
 BODY = b"\x89PNG not really" * 1_000
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -99,3 +101,15 @@ def test_errors_hold_no_secret(settings: Settings, objects: ObjectStore) -> None
         objects.get("absent")
     assert secret not in str(failed.value)
     assert secret not in repr(settings)
+
+
+def test_a_server_that_fails_is_asked_a_few_times_and_no_more(settings: Settings) -> None:
+    """With 500, as one whose disk is full, or with nothing but silence."""
+    with receiving(answer(500)) as failing:
+        begun = time.monotonic()
+        endpoint = failing.url.removesuffix("/hook")
+        store = ObjectStore(settings.model_copy(update={"s3_endpoint": endpoint}))
+        with closing(store), pytest.raises(ObjectStoreError, match="500"):
+            store.put("default/a", b"x", "image/png", hashlib.sha256(b"x").hexdigest())
+    assert len(failing.received) == 3
+    assert time.monotonic() - begun < 10
