@@ -123,7 +123,9 @@ def run_attempt(workshop: Workshop, record: JobRecord) -> JobRecord | None:
             else:
                 log.warning("%s: %s: %s", job_id, failure.code, error)
             ended = commit(attempt, lambda: store.fail(job_id, token, failure))
-    if ended is None or ended.status is Status.CANCELLED:
+    if ended is None and not _has_a_namesake(store, record):
+        _forget_objects(workshop.objects, record)
+    if ended and ended.status is Status.CANCELLED:
         _forget_objects(workshop.objects, record)
     return ended
 
@@ -172,6 +174,19 @@ def explain(error: Exception) -> Failure:
             return Failure.of(FailureCode.GENERATION_FAILED)
         case _:
             return Failure.of(FailureCode.INTERNAL_ERROR)
+
+
+def _has_a_namesake(store: JobStore, record: JobRecord) -> bool:
+    """Whether another attempt may have the same number, and with it the same folder.
+
+    So it is where Redis lost its last second and this attempt's beginning with it.
+    """
+    try:
+        return store.get(record.id).attempts == record.attempts
+    except NotFound:
+        return False
+    except StoreUnavailable:
+        return True
 
 
 def _forget_objects(objects: ObjectStore, record: JobRecord) -> None:

@@ -20,6 +20,7 @@ from redis import Redis
 
 from core.diffusion.errors import NonFiniteGradientError
 from core.diffusion.pipeline import StepReport
+from core.jobs import keys
 from core.jobs.connection import connect
 from core.jobs.failures import FailureCode
 from core.jobs.objects import ObjectStore
@@ -190,6 +191,28 @@ def test_a_superseded_attempt_commits_nothing(
     assert (now.status, now.attempts, now.worker) == (Status.RUNNING, 2, "successor")
     assert now.token == successor[0].token
     assert now.result is None
+
+
+@pytest.mark.parametrize(("attempts", "is_left"), [(2, False), (1, True)])
+def test_a_superseded_attempt_leaves_no_object_but_its_namesakes(
+    workshop: Workshop,
+    redis: Redis,
+    post: Post,
+    monkeypatch: pytest.MonkeyPatch,
+    attempts: int,
+    is_left: bool,
+) -> None:
+    """Another attempt has the same number where Redis lost the beginning of this one."""
+    record = post()
+
+    def supersede() -> None:
+        redis.hset(keys.job(record.id), mapping={"token": "another", "attempts": attempts})
+
+    at_step(3, supersede, monkeypatch)
+    first = workshop.store.start(record.id, "first")
+    workshop.objects.put(first.keys.preview, b"x", "image/jpeg", hashlib.sha256(b"x").hexdigest())
+    assert run_attempt(workshop, first) is None
+    assert workshop.objects.exists(first.keys.preview) is is_left
 
 
 def test_asked_to_leave_gives_a_long_job_back(
