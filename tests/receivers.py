@@ -17,9 +17,9 @@ from standardwebhooks import Webhook
 
 @dataclass(frozen=True)
 class Received:
-    path: str
     headers: dict[str, str]
     body: bytes
+    told: Any = None  # what it says, where the receiver has a secret; unsigned, it was not taken
 
     def verified(self, secret: str) -> Any:
         """What it says, as a receiver finds out; raises where it isn't signed with this secret."""
@@ -63,6 +63,7 @@ def be_silent(handler: BaseHTTPRequestHandler) -> None:  # noqa: ARG001
 class Receiver:
     url: str
     received: list[Received] = field(default_factory=list)
+    secret: str | None = None
     behaviours: list[Behaviour] = field(default_factory=list)  # one a request; the last one stays
 
     def next_behaviour(self) -> Behaviour:
@@ -83,7 +84,10 @@ def receiving(
                 self.send_response_only(100)
                 self.end_headers()
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            receiver.received.append(Received(self.path, dict(self.headers), body))
+            headers = dict(self.headers)
+            # At once: a signature is good for five minutes.
+            told = Webhook(receiver.secret).verify(body, headers) if receiver.secret else None
+            receiver.received.append(Received(headers, body, told))
             with suppress(OSError):  # cut off by the sender
                 receiver.next_behaviour()(self)
 

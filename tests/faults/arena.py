@@ -37,7 +37,7 @@ class Arena:
         self, folder: Path, redis: RedisServer, s3: S3Server, receiver: Receiver, settings: Settings
     ) -> None:
         with connect(settings) as client:
-            self.secret = WebhookSecrets(client).create(TENANT).secret.get_secret_value()
+            receiver.secret = WebhookSecrets(client).create(TENANT).secret.get_secret_value()
         self.redis_server, self.s3_server, self.receiver = redis, s3, receiver
         self.settings = settings
         self.api_url = f"http://127.0.0.1:{settings.port}"
