@@ -55,7 +55,7 @@ def column_steps(pixels: np.ndarray) -> tuple[float, np.ndarray]:
     return float(around[-1]), around[:-1]
 
 
-@pytest.mark.parametrize("preset", ["paper", "balanced"])
+@pytest.mark.parametrize("preset", [pytest.param("paper", marks=pytest.mark.slow), "balanced"])
 def test_nobody_sees_where_the_ring_was_cut(preset: PresetName) -> None:
     pipeline = load_pipeline(str(WEIGHTS), perceptual="stlpips-alex", device="cpu")
 

@@ -114,6 +114,7 @@ def test_a_prompt_becomes_a_picture(service: Service, redis: Redis) -> None:
     assert httpx.get(redirect.headers["location"]).content == picture.content
 
 
+@pytest.mark.slow
 def test_kill_9_mid_job_and_another_worker_takes_over(service: Service, redis: Redis) -> None:
     doomed = service.processes.enter_context(process("worker", service.settings, service.log))
     wait_until(lambda: model_is_ready(redis), 90, service.log)
