@@ -32,19 +32,18 @@ from core.jobs import models
 from core.jobs.connection import connect
 from core.jobs.models import ModelState
 from core.jobs.queue import Queue
-from core.jobs.record import DEFAULT_TENANT, JobRecord, Result
+from core.jobs.record import DEFAULT_TENANT, JobRecord
 from core.jobs.settings import Settings
 from core.jobs.store import JobStore
 from core.params import PanoramaParams
-from core.traits import CheckpointTraits
 from deploy.local.ports import LOOPBACK, free_port
 from deploy.local.servers import RedisServer
+from tests.jobs.samples import TRAITS, result_of
 
 RATE: Final = 300  # POSTs a second
 QUEUES: Final = (0, 10_000)
 POLLERS: Final = 16
 CONNECTIONS: Final = 64
-_TRAITS: Final = CheckpointTraits(window_px=128, px_per_latent=4)
 _ANY_NUMBER: Final = 10_000_000
 _PREPARING_S: Final = 0.5  # before the first is due
 
@@ -94,7 +93,7 @@ def measure(queued: int, seconds: float) -> Figures:
 
 @contextmanager
 def serving(folder: Path, queued: int) -> Iterator[tuple[str, int]]:
-    """The API on a Redis with so many jobs queued; a worker, where there are to be none."""
+    """The API on a Redis with so many jobs queued; with a worker where none is to wait."""
     with RedisServer(folder / "redis", folder / "logs") as server:
         settings = Settings(
             redis_url=SecretStr(server.url),
@@ -131,13 +130,13 @@ def _fill(settings: Settings, queued: int) -> None:
         state = ModelState(
             model=settings.model,
             state="ready",
-            traits=_TRAITS,
+            traits=TRAITS,
             perceptual=settings.perceptual,
             worker="bench",
         )
         models.publish(redis, state)
         store, queue = JobStore(redis, settings), Queue(redis)
-        params = PanoramaParams(prompt="a lake").resolve(_TRAITS)
+        params = PanoramaParams(prompt="a lake").resolve(TRAITS)
         for _ in range(queued):
             store.create(JobRecord.new(params, settings.model, DEFAULT_TENANT, {}))
             queue.add_turn()
@@ -154,21 +153,8 @@ def _work(settings: Settings) -> None:
                 time.sleep(0.005)
                 continue
             assert record.token is not None
-            store.succeed(record.id, record.token, _result(record))
+            store.succeed(record.id, record.token, result_of(record))
             redis.lpop(queue.rq.key)
-
-
-def _result(record: JobRecord) -> Result:
-    return Result(
-        keys=record.keys,
-        width=record.params.width,
-        height=record.params.height,
-        format="png",
-        bytes=1,
-        sha256="00" * 32,
-        coherence={},
-        timings_s={},
-    )
 
 
 def _wait_until_ready(port: int) -> None:

@@ -40,7 +40,7 @@ def run_janitor(settings: Settings) -> int:
         connect(settings) as redis,
         closing(ObjectStore(settings)) as objects,
         probes(settings, metrics.JANITOR, lambda: condition),
-        delivering(settings, stopping),
+        delivering(settings, objects, stopping),
     ):
         store, queue = JobStore(redis, settings), Queue(redis)
         pause_s = settings.janitor_interval_s
@@ -67,9 +67,11 @@ def _tidy(redis: Redis, store: JobStore, objects: ObjectStore) -> None:
 
 
 @contextmanager
-def delivering(settings: Settings, stopping: threading.Event) -> Iterator[None]:
+def delivering(
+    settings: Settings, objects: ObjectStore, stopping: threading.Event
+) -> Iterator[None]:
     """Webhooks are delivered while the block runs, from threads of their own."""
-    with connect(settings) as redis, closing(ObjectStore(settings)) as objects:
+    with connect(settings) as redis:
         courier = Courier(redis, objects, settings)
         thread = threading.Thread(target=courier.run, args=(stopping,), name="courier")
         thread.start()

@@ -6,7 +6,7 @@ from __future__ import annotations
 import socket
 import threading
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import requests
 from AntiSSRF import AntiSSRFError, AntiSSRFPolicy
@@ -26,10 +26,9 @@ class NotSent(Exception):
         self.error = error
 
 
-class Answered:
-    def __init__(self, status: int, retry_after: str | None) -> None:
-        self.status = status
-        self.retry_after = retry_after
+class Answered(NamedTuple):
+    status: int
+    retry_after: str | None
 
 
 def post(

@@ -51,7 +51,7 @@ class Queue:
         self._outlook = redis.register_script(source)
 
     def add_turn(self) -> None:
-        """After each job that was queued."""
+        """One more, whether or not it is needed: `top_up` knows."""
         with redis_away_is_store_unavailable():
             self.rq.enqueue_call(
                 TASK,

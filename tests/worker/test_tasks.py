@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image
 from pydantic import SecretStr
 from redis import Redis
@@ -32,7 +31,6 @@ from core.params import PanoramaParams
 from core.traits import InvalidParams
 from deploy.local.servers import RedisServer
 from worker import artifacts, attempt, tasks
-from worker.maker import Maker
 from worker.tasks import Workshop, explain, run_attempt, take_turn
 
 Post = Callable[..., JobRecord]
@@ -353,52 +351,6 @@ def test_a_picture_is_stored_in_the_format_asked_for(
     stored = objects.get(ended.result.keys.image)
     assert hashlib.sha256(stored).hexdigest() == ended.result.sha256
     assert Image.open(io.BytesIO(stored)).format == name.upper()
-
-
-def test_where_memory_runs_out_less_is_used_for_the_same_picture(
-    workshop: Workshop, post: Post
-) -> None:
-    """Fewer windows at once; then nothing kept for the gradient; then the job fails."""
-    tried: list[tuple[int, bool]] = []
-    pipeline = workshop.maker.pipeline
-
-    @dataclasses.dataclass
-    class Cramped:
-        room: int
-        traits = pipeline.traits
-        is_sparing = False
-
-        def spare_memory(self) -> None:
-            self.is_sparing = True
-
-        def __call__(self, params: PanoramaParams, *, window_batch: int, **rest: object) -> object:
-            tried.append((window_batch, self.is_sparing))
-            if window_batch * (1 if self.is_sparing else 2) > self.room:
-                raise torch.OutOfMemoryError
-            return pipeline(params, window_batch=window_batch, **rest)  # type: ignore[arg-type]
-
-    def ended(room: int) -> JobRecord:
-        tried.clear()
-        maker = Maker(Cramped(room), 8)  # type: ignore[arg-type]
-        cramped = dataclasses.replace(workshop, maker=maker)
-        record = run(cramped, post())
-        assert record is not None
-        return record
-
-    assert ended(4).status is Status.SUCCEEDED
-    assert tried == [(8, False), (4, False), (2, False)]
-    assert ended(1).status is Status.SUCCEEDED
-    assert tried == [(8, False), (4, False), (2, False), (1, False), (1, True)]
-    failed = ended(0)
-    assert failed.error is not None
-    assert failed.error.code is FailureCode.OUT_OF_MEMORY
-    assert tried[-1] == (1, True)
-
-    frugal = Maker(Cramped(4), 8)  # type: ignore[arg-type]
-    tried.clear()
-    for _ in range(2):
-        frugal.make(post().params)
-    assert tried == [(8, False), (4, False), (2, False), (2, False)]  # what was enough is kept
 
 
 def test_failures_tell_no_secrets() -> None:
