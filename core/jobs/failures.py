@@ -77,7 +77,6 @@ class FailureCode(StrEnum):
     WORKER_LOST = "worker_lost"
     OUT_OF_MEMORY = "out_of_memory"
     STORAGE_UNAVAILABLE = "storage_unavailable"
-    MODEL_FAILED = "model_failed"
     GENERATION_FAILED = "generation_failed"
     INVALID_PARAMS = "invalid_params"
     STEP_TIMEOUT = "step_timeout"
@@ -95,7 +94,6 @@ MEANINGS: dict[FailureCode, Meaning] = {
         "The GPU ran out of memory, with the smallest window batch too.", False
     ),
     FailureCode.STORAGE_UNAVAILABLE: Meaning("The panorama could not be stored.", True),
-    FailureCode.MODEL_FAILED: Meaning("The model could not be loaded.", True),
     FailureCode.GENERATION_FAILED: Meaning("The model did not produce a usable picture.", False),
     FailureCode.INVALID_PARAMS: Meaning("{field}: {problem}; legal: {legal}.", False),
     FailureCode.STEP_TIMEOUT: Meaning("A step took longer than {timeout_s:g} s.", True),
