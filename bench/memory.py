@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 
-from bench.sections import machine, parser, publish, table
+from bench.sections import finish_kernels, machine, parser, publish, table
 from core.diffusion.checkpoints import load_pipeline
 from core.params import PanoramaParams
 
@@ -73,8 +73,7 @@ def measure(checkpoint: Path, windows: int, sparing: bool) -> tuple[float, float
         rest_mib = _held_mib()
         begun = time.perf_counter()
         pipeline.denoise(noise, resolved, embeddings, None, windows)
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
+        finish_kernels()
     return _peak_mib(), rest_mib, time.perf_counter() - begun
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from core.diffusion.pipeline import SyncDiffusionPipeline
+
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
@@ -23,6 +25,19 @@ def machine() -> str:
     return f"CPU {platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
+def of(pipeline: SyncDiffusionPipeline) -> str:
+    """What the figures are of."""
+    parameters = sum(parameter.numel() for parameter in pipeline.unet.parameters()) / 1e6
+    dtype = str(pipeline.unet.dtype).removeprefix("torch.")
+    return f"a UNet of {parameters:.0f} M parameters in {dtype}"
+
+
+def finish_kernels() -> None:
+    """A GPU's run on after the call that asked for them returns."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
 def parser(doc: str | None) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
     made.add_argument(
@@ -32,8 +47,10 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
 
 
 def publish(name: str, text: str, page: Path | None) -> None:
-    """Print a section, and put it between its two marks in the page."""
+    """Print a section, and put it between its two marks in the page; a GPU's has its own."""
     print(text)
+    if torch.cuda.is_available():
+        name += " on a GPU"
     if page is None:
         return
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"

@@ -1,6 +1,7 @@
 """How fast panoweave is against what there was, on the same weights: pairs, interleaved.
 
-    python -m bench.speed [--report docs/benchmarks.md] [--pairs N] [--checkpoint FOLDER]
+    python -m bench.speed [--report docs/benchmarks.md] [--pairs N]
+                          [--checkpoint FOLDER [--random]]
 
 Each pair runs one after the other, and in the other order next time; a row's ratio is the median
 of its pairs'. Panoramas of 6 windows by 1, "a lake"; by default on the embedded model. In float16
@@ -23,13 +24,14 @@ from diffusers import StableDiffusionPanoramaPipeline
 from PIL import Image
 from torch import Tensor, nn
 
-from bench.sections import machine, parser, publish, table
+from bench.sections import finish_kernels, machine, of, parser, publish, table
 from core.diffusion.checkpoints import load_pipeline
 from core.diffusion.decode import to_pil
 from core.diffusion.perceptual_weights import load_perceptual
 from core.diffusion.pipeline import SyncDiffusionPipeline
 from core.embedded import WEIGHTS
 from core.params import PanoramaParams, ResolvedParams, SyncParams
+from core.presets import PRESETS
 from tests.core.transcription import run_algorithm_1
 
 _EXACT_STEPS = 5  # every step costs the same, so five of five stand for fifty of fifty
@@ -59,8 +61,13 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--pairs", type=int, default=3)
     options.add_argument("--checkpoint", default=str(WEIGHTS))
+    options.add_argument(
+        "--random", action="store_true", help="the checkpoint's weights are: measure no picture"
+    )
     asked = options.parse_args()
     pipeline = load_pipeline(asked.checkpoint, perceptual="stlpips-alex")
+    if asked.random:
+        pipeline.meter = None
     plain = load_plain(asked.checkpoint, pipeline)
     multidiffusion = partial(make, pipeline, preset="paper", sync=SyncParams(weight=0))
     baseline = partial(run_diffusers, plain)
@@ -85,11 +92,14 @@ def main() -> None:
             0.35,
         ),
     ]
+    for preset in PRESETS:
+        make(pipeline, preset=preset, steps=1)  # what is made once is made here
     lines = [compare(pipeline, row, asked.pairs) for row in rows]
     lines.append(memory_line(asked.checkpoint))
     head = ["ours / other", "ratio", "goal", "seconds: ours", "other", "Intra-LPIPS: ours", "other"]
     text = (
-        f"`python -m bench.speed` on {machine()}: medians of {asked.pairs} interleaved pairs.\n\n"
+        f"`python -m bench.speed` on {machine()}, {of(pipeline)}: medians of {asked.pairs} "
+        "interleaved pairs.\n\n"
         f"{table(head, lines)}"
     )
     publish("speed", text, asked.report)
@@ -149,6 +159,7 @@ def run_transcription(plain: SyncDiffusionPipeline) -> Run:
     noise, embeddings = _start(plain, params)
     begun = time.perf_counter()
     run_algorithm_1(plain, params, noise, embeddings)
+    finish_kernels()
     return Run(time.perf_counter() - begun, None)
 
 
@@ -178,6 +189,7 @@ def run_diffusers(plain: SyncDiffusionPipeline) -> Run:
         latents=noise,
         output_type="pt",
     ).images
+    finish_kernels()
     return Run(time.perf_counter() - begun, to_pil(images[0] * 2 - 1))
 
 

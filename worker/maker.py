@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class Maker:
-    """Where memory runs out, goes on in less of it, for more time: the same picture.
+    """Where memory runs out, goes on in less of it: the same picture, but for rounding on a GPU.
 
     First with half as many windows at once, down to one, then without keeping what the gradient
     needs. What was enough is what the next panorama begins with.

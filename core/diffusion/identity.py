@@ -21,7 +21,7 @@ def identify(pipeline: SyncDiffusionPipeline) -> str:
     none of them as they were, and whole files would take seconds to read.
     """
     digest = hashlib.sha256()
-    told = [torch.__version__, diffusers.__version__, pipeline.device.type]
+    told = [torch.__version__, diffusers.__version__, *_hardware(pipeline.device)]
     told.append(json.dumps(dict(pipeline.scheduler.config), sort_keys=True, default=str))
     for network in (
         pipeline.unet,
@@ -39,3 +39,12 @@ def identify(pipeline: SyncDiffusionPipeline) -> str:
             digest.update(torch.cat(samples).cpu().numpy().tobytes())
     digest.update("\n".join(told).encode())
     return digest.hexdigest()
+
+
+def _hardware(device: torch.device) -> list[str]:
+    """Kernels differ between kinds of GPUs and of CPUs, and so does the order of their sums."""
+    if device.type == "cuda":
+        cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+        return [torch.cuda.get_device_name(device), f"cuDNN {cudnn}"]
+    threads = f"{torch.get_num_threads()} threads"
+    return [device.type, torch.backends.cpu.get_cpu_capability(), threads]

@@ -27,6 +27,7 @@ from core.diffusion.decode import (
     to_pil,
 )
 from core.diffusion.denoise import Denoiser
+from core.diffusion.equal_bits import equal_bits
 from core.diffusion.errors import CheckpointError
 from core.diffusion.extend import keep
 from core.diffusion.formats import (
@@ -237,14 +238,15 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         """Make one panorama.
 
         `images`: the pictures that the request holds by key, by field (`anchor_image`).
-        `window_batch` windows go through the networks at once: memory and speed, not the result.
+        `window_batch` windows go through the networks at once: memory and speed, not the result,
+        but for rounding on a GPU. On one device the same request gives the same bits each time.
         `resume`: where this same panorama stood once; what comes out is as if it had never stopped.
         Raises InvalidParams where the checkpoint cannot make this size, and what `on_step` raises.
         """
         resolved = params.resolve(self.traits)
         pictures = self._pictures(resolved, images)
         timings: dict[str, float] = {}
-        with torch.no_grad():
+        with torch.no_grad(), equal_bits(self.device):
             with _clock(timings, "encode"):
                 embeddings = self.encode_prompt(resolved.prompt, resolved.negative_prompt)
             with _clock(timings, "denoise"):

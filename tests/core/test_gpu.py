@@ -10,16 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.diffusion.checkpoints import DtypeName, load_pipeline
+from core.diffusion.checkpoints import DtypeName
 from core.diffusion.pipeline import SyncDiffusionPipeline
-from core.embedded import WEIGHTS
 from core.params import PanoramaParams
 from core.presets import PRESETS, PresetName
+from tests.core.cuda import NEEDS_CUDA, load
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
-]
+pytestmark = NEEDS_CUDA
 
 
 @pytest.fixture
@@ -29,10 +26,6 @@ def exact_arithmetic() -> Iterator[None]:
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     yield
     torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
-
-
-def load(device: str, dtype: DtypeName) -> SyncDiffusionPipeline:
-    return load_pipeline(str(WEIGHTS), perceptual="stlpips-alex", device=device, dtype=dtype)
 
 
 def latents(pipeline: SyncDiffusionPipeline, **changes: Any) -> Tensor:

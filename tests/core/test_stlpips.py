@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from core.diffusion.stlpips import BlurPool, BlurredConv
+from core.diffusion.stlpips import BlurPool, BlurredConv, reflect
 
 
 @pytest.mark.parametrize("height", [14, 15, 16, 17, 64, 65])
@@ -23,3 +23,21 @@ def test_a_blurred_convolution_is_the_two_layers_in_turn(height: int, width: int
 
     torch.testing.assert_close(ours, expected, rtol=0, atol=1e-12)
     torch.testing.assert_close(our_gradient, expected_gradient, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [(3, 3), (3, 8), (9, 5)])
+def test_reflecting_is_the_same_where_bits_must_be_equal(size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    pictures = torch.randn(2, 3, *size, dtype=torch.float64, requires_grad=True)
+    reflected: list[Tensor] = []
+    gradients: list[Tensor] = []
+    for strict in (False, True):
+        torch.use_deterministic_algorithms(strict)
+        try:
+            reflected.append(reflect(pictures))
+        finally:
+            torch.use_deterministic_algorithms(False)
+        cotangent = torch.arange(reflected[-1].numel()).view_as(reflected[-1]).double().sin()
+        gradients += torch.autograd.grad(reflected[-1], pictures, cotangent)
+    assert torch.equal(*reflected)
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)

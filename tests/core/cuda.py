@@ -1,0 +1,22 @@
+"""What tests on a CUDA device share."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pytest
+import torch
+
+from core.diffusion.checkpoints import DtypeName, load_pipeline
+from core.diffusion.pipeline import SyncDiffusionPipeline
+from core.embedded import WEIGHTS
+
+NEEDS_CUDA: Final = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+
+
+def load(device: str = "cuda", dtype: DtypeName = "auto") -> SyncDiffusionPipeline:
+    """The embedded model."""
+    return load_pipeline(str(WEIGHTS), perceptual="stlpips-alex", device=device, dtype=dtype)

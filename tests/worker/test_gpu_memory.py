@@ -1,0 +1,78 @@
+"""Where a GPU's memory really runs out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from prometheus_client import CollectorRegistry
+
+from core.params import PanoramaParams
+from tests.core.cuda import NEEDS_CUDA, load
+from worker.gpu_memory import GpuMemory
+from worker.maker import Maker
+
+pytestmark = NEEDS_CUDA
+
+PARAMS = PanoramaParams(prompt="a lake", seed=1, width=1_536, preset="paper", steps=2)
+MANY = 32  # windows at once
+
+
+@pytest.fixture
+def unlimited() -> Iterator[None]:
+    yield
+    torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+def limit(held_bytes: float) -> None:
+    torch.cuda.empty_cache()
+    every = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(held_bytes / every)
+
+
+def peak_of(windows: int) -> int:
+    maker = Maker(load(), windows)
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    maker.make(PARAMS)
+    return torch.cuda.max_memory_reserved()
+
+
+@pytest.mark.usefixtures("unlimited")
+def test_fewer_windows_go_through_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    least, most = peak_of(4), peak_of(MANY)
+    assert most > 1.5 * least
+    whole = Maker(load(), MANY).make(PARAMS)
+    maker = Maker(load(), MANY)
+    limit((least + most) / 2)
+    spared = maker.make(PARAMS)
+    assert "out of memory: from now on" in caplog.text
+    apart = np.abs(np.asarray(spared.image, float) - np.asarray(whole.image, float))
+    assert apart.mean() < 1  # of 255: sums of fewer windows are rounded otherwise
+
+    caplog.clear()
+    maker.make(PARAMS)
+    assert not caplog.text  # what was enough is what the next one begins with
+
+
+@pytest.mark.usefixtures("unlimited")
+def test_what_does_not_fit_at_all_is_an_error_and_the_next_one_is_made() -> None:
+    maker = Maker(load(), MANY)
+    limit(torch.cuda.memory_reserved() + 2**20)
+    with pytest.raises(torch.OutOfMemoryError):
+        maker.make(PARAMS)
+    torch.cuda.set_per_process_memory_fraction(1.0)
+    maker.make(PARAMS)
+
+
+def test_gauges_show_what_tensors_hold() -> None:
+    held = load()
+    registry = CollectorRegistry()
+    registry.register(GpuMemory(held.device))
+    used = registry.get_sample_value("panoweave_gpu_memory_used_bytes")
+    peak = registry.get_sample_value("panoweave_gpu_memory_peak_bytes")
+    assert used == torch.cuda.memory_allocated()
+    assert peak is not None
+    assert peak >= used > 20 * 2**20  # the networks alone
