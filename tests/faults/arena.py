@@ -34,7 +34,13 @@ class Arena:
     """Servers are started from the thread that made it: they live no longer than that thread."""
 
     def __init__(
-        self, folder: Path, redis: RedisServer, s3: S3Server, receiver: Receiver, settings: Settings
+        self,
+        folder: Path,
+        redis: RedisServer,
+        s3: S3Server,
+        receiver: Receiver,
+        settings: Settings,
+        log: Path | None,
     ) -> None:
         with connect(settings) as client:
             receiver.secret = WebhookSecrets(client).create(TENANT).secret.get_secret_value()
@@ -43,11 +49,12 @@ class Arena:
         self.api_url = f"http://127.0.0.1:{settings.port}"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._folder = folder
+        self._log = log
         self._mark = uuid.uuid4().hex
 
     def start(self, name: str) -> None:
         """`worker-1` runs `panoweave worker`."""
-        with (self._folder / f"{name}.log").open("ab") as log:
+        with (self._log or self._folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-P", "-m", "deploy.cli", name.partition("-")[0]],
                 env={**environment_of(self.settings), _MARK: self._mark},
@@ -130,9 +137,16 @@ class Arena:
 
 @contextmanager
 def arena(
-    folder: Path, checkpoint: Path, names: Sequence[str], **changes: object
+    folder: Path,
+    checkpoint: Path,
+    names: Sequence[str],
+    log: Path | None = None,
+    **changes: object,
 ) -> Iterator[Arena]:
-    """With these processes, and leases short enough for a test's patience."""
+    """With these processes, and leases short enough for a test's patience.
+
+    `log`: where all processes write to; None: a file each, in the folder.
+    """
     with ExitStack() as stack:
         redis = stack.enter_context(RedisServer(folder / "redis", folder / "logs"))
         s3 = stack.enter_context(
@@ -160,7 +174,7 @@ def arena(
             "webhook_test_targets": True,
             **changes,
         }
-        made = Arena(folder, redis, s3, receiver, Settings().model_copy(update=told))
+        made = Arena(folder, redis, s3, receiver, Settings().model_copy(update=told), log)
         try:
             for name in names:
                 made.start(name)
