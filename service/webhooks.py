@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.jobs.deliveries import Told
 from core.jobs.record import JobRecord, Webhook
-from core.jobs.targets import BadTarget, check_url
+from core.jobs.targets import BadTarget
 from core.traits import InvalidParams
 from service.context import Context
 from service.schemas import DeliveryList, DeliveryView, TryView, WebhookRequest
@@ -14,14 +14,8 @@ def checked(context: Context, tenant: str, asked: WebhookRequest | None) -> Webh
     """Raises InvalidParams where nothing could ever be delivered."""
     if asked is None:
         return None
-    settings = context.settings
     try:
-        check_url(
-            asked.url,
-            settings.webhook_networks,
-            http=settings.webhook_http,
-            test_targets=settings.webhook_test_targets,
-        )
+        context.settings.webhook_rules.check(asked.url)
     except BadTarget as error:
         raise InvalidParams("webhook.url", error.problem, error.legal) from error
     if not context.webhook_secrets.of(tenant):

@@ -4,6 +4,7 @@ it redirects to, for no longer than a deadline, and without reading what comes b
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
@@ -37,9 +38,15 @@ def post(
     headers: dict[str, str],
     policy: AntiSSRFPolicy,
     deadline_s: float,
+    tls: ssl.SSLContext | None = None,
 ) -> Answered:
-    """Raises NotSent where there was no answer in time."""
+    """Raises NotSent where there was no answer in time.
+
+    `tls`: which authorities are trusted beside requests' own list.
+    """
     with policy.get_antissrf_session() as session, _Deadline(session, deadline_s) as deadline:
+        for adapter in session.adapters.values():
+            adapter.poolmanager.connection_pool_kw["ssl_context"] = tls
         session.trust_env = False  # a proxy would connect in our place, to whatever it likes
         try:
             with session.post(

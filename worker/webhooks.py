@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import email.utils
 import logging
+import ssl
 import threading
 import time
 from collections import Counter
@@ -22,7 +23,6 @@ from core.jobs.failures import NotFound, StoreUnavailable
 from core.jobs.objects import ObjectStore
 from core.jobs.settings import Settings
 from core.jobs.store import JobStore
-from core.jobs.targets import policy_of
 from core.jobs.webhook_secrets import WebhookSecrets
 from worker import metrics
 from worker.webhook_http import DEADLINE_S, Answered, NotSent, post
@@ -60,11 +60,9 @@ class Courier:
         self._deliveries = Deliveries(redis, settings)
         self._secrets = WebhookSecrets(redis)
         self._objects = objects
-        self._policy = policy_of(
-            settings.webhook_networks,
-            http=settings.webhook_http,
-            test_targets=settings.webhook_test_targets,
-        )
+        self._policy = settings.webhook_rules.policy()
+        # The machine's authorities, or SSL_CERT_FILE's: an operator's own are among them.
+        self._tls = ssl.create_default_context()
         self._busy: Counter[str] = Counter()  # senders by host
         self._silent: set[str] = set()  # hosts whose last try had no answer
         self._lock = threading.Lock()
@@ -156,7 +154,7 @@ class Courier:
             "webhook-signature": signatures,
         }
         try:
-            return post(delivery.url, body, headers, self._policy, DEADLINE_S), None
+            return post(delivery.url, body, headers, self._policy, DEADLINE_S, self._tls), None
         except NotSent as reason:
             return None, reason.error
 

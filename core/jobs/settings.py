@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from core.jobs.targets import check_networks
+from core.jobs.targets import TargetRules, check_networks
 from core.params import DEFAULT_WINDOW_BATCH
 
 Perceptual = Literal[
@@ -95,6 +95,10 @@ class Settings(BaseSettings):
     webhook_test_targets: bool = Field(
         False, description="For tests: webhooks to any address, loopback too, and over http."
     )
+
+    @property
+    def webhook_rules(self) -> TargetRules:
+        return TargetRules(self.webhook_networks, self.webhook_http, self.webhook_test_targets)
 
     @field_validator("webhook_networks")
     @classmethod

@@ -8,6 +8,7 @@ What is checked when a job is posted is a courtesy to its caller. What counts is
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -44,43 +45,50 @@ def check_networks(networks: str | None) -> None:
             raise ValueError(f"{network} holds {metadata}, a metadata service")
 
 
-def policy_of(networks: str | None, *, http: bool, test_targets: bool) -> AntiSSRFPolicy:
-    kind = PolicyConfigOptions.NONE if test_targets else PolicyConfigOptions.EXTERNAL_ONLY_LATEST
-    policy = AntiSSRFPolicy(kind)
-    policy.add_xff_header = False
-    policy.allow_plain_text_http = http or test_targets
-    if networks and not test_targets:
-        policy.add_allowed_addresses([str(network) for network in _networks(networks)])
-    return policy
+@dataclass(frozen=True)
+class TargetRules:
+    """What an operator allows beside public hosts over https."""
 
+    networks: str | None = None  # private ones, with commas
+    http: bool = False
+    test_targets: bool = False  # any address, over http too
 
-def check_url(url: str, networks: str | None, *, http: bool, test_targets: bool) -> None:
-    """Raises BadTarget where it can be seen from the URL alone that nothing is ever sent there."""
-    schemes = ("https", "http") if http or test_targets else ("https",)
-    legal = f"{schemes[0]}://host/path, without user, password or fragment"
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise BadTarget("is no URL", legal) from error
-    if not url.isascii() or any(each.isspace() for each in url):
-        raise BadTarget("holds characters that a URL does not", legal)
-    if parts.scheme not in schemes:
-        raise BadTarget(f"is not {' or '.join(schemes)}", legal)
-    if not host or parts.username is not None or parts.password is not None or parts.fragment:
-        raise BadTarget("is not a plain host and path", legal)
-    if not test_targets and not _may_be(host, networks):
-        raise BadTarget("is an address that webhooks are never sent to", "a public host")
+    def policy(self) -> AntiSSRFPolicy:
+        """What is enforced at each try."""
+        none, external = PolicyConfigOptions.NONE, PolicyConfigOptions.EXTERNAL_ONLY_LATEST
+        policy = AntiSSRFPolicy(none if self.test_targets else external)
+        policy.add_xff_header = False
+        policy.allow_plain_text_http = self.http or self.test_targets
+        if self.networks and not self.test_targets:
+            policy.add_allowed_addresses([str(network) for network in _networks(self.networks)])
+        return policy
 
+    def check(self, url: str) -> None:
+        """Raises BadTarget where the URL alone shows that nothing is ever sent there."""
+        schemes = ("https", "http") if self.http or self.test_targets else ("https",)
+        legal = f"{schemes[0]}://host/path, without user, password or fragment"
+        try:
+            parts = urlsplit(url)
+            host, _ = parts.hostname, parts.port
+        except ValueError as error:
+            raise BadTarget("is no URL", legal) from error
+        if not url.isascii() or any(each.isspace() for each in url):
+            raise BadTarget("holds characters that a URL does not", legal)
+        if parts.scheme not in schemes:
+            raise BadTarget(f"is not {' or '.join(schemes)}", legal)
+        if not host or parts.username is not None or parts.password is not None or parts.fragment:
+            raise BadTarget("is not a plain host and path", legal)
+        if not self.test_targets and not self._may_be(host):
+            raise BadTarget("is an address that webhooks are never sent to", "a public host")
 
-def _may_be(host: str, networks: str | None) -> bool:
-    """True for names: what they lead to is looked at when it is sent."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return not (host == "localhost" or host.endswith(".localhost"))
-    allowed = any(address in network for network in _networks(networks))
-    return allowed or (address.is_global and not address.is_multicast)
+    def _may_be(self, host: str) -> bool:
+        """True for names: what they lead to is looked at when it is sent."""
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return not (host == "localhost" or host.endswith(".localhost"))
+        allowed = any(address in network for network in _networks(self.networks))
+        return allowed or (address.is_global and not address.is_multicast)
 
 
 def _networks(text: str | None) -> list[_Network]:

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from core.jobs.settings import Settings
-from core.jobs.targets import BadTarget, check_networks, check_url, policy_of
+from core.jobs.targets import BadTarget, TargetRules, check_networks
 from tests.receivers import receiving
 from worker.webhook_http import NotSent, post
 
-PUBLIC = policy_of(None, http=True, test_targets=False)
+PUBLIC = TargetRules(http=True).policy()
 
 LOOPBACK = [
     "127.0.0.1",
@@ -139,7 +139,7 @@ def test_a_name_that_leads_elsewhere_at_the_second_look(
         # The first answer is of a range for documentation, in a policy that lets it pass.
         return resolve("203.0.113.7" if len(looked_up) == 1 else "127.0.0.1", *rest, **options)
 
-    policy = policy_of(None, http=True, test_targets=False)
+    policy = TargetRules(http=True).policy()
     policy.add_allowed_addresses(["203.0.113.0/24"])
     monkeypatch.setattr(socket, "getaddrinfo", rebind)
     url = f"http://rebinding.example:{canary.port}/"
@@ -178,7 +178,7 @@ def test_a_proxy_of_the_environment_is_not_asked(
 
 
 def test_plain_http_is_refused_unless_it_was_allowed() -> None:
-    policy = policy_of(None, http=False, test_targets=False)
+    policy = TargetRules().policy()
     with pytest.raises(NotSent, match="target_refused"):
         post("http://example.com/", b"{}", {}, policy, 5)
 
@@ -200,7 +200,7 @@ def test_a_private_network_that_was_named_is_reached() -> None:
     if own is None:
         pytest.skip("this machine has no private address")
     with receiving(host=own) as receiver:
-        allowed = policy_of(own, http=True, test_targets=False)
+        allowed = TargetRules(own, http=True).policy()
         assert post(receiver.url, b"{}", {}, allowed, 5).status == 200
         with pytest.raises(NotSent, match="target_refused"):
             post(receiver.url, b"{}", {}, PUBLIC, 5)
@@ -250,10 +250,10 @@ def test_networks_that_cannot_be_allowed(networks: str, said: str) -> None:
 )
 def test_a_url_that_can_never_be_told_is_refused_at_once(url: str) -> None:
     with pytest.raises(BadTarget):
-        check_url(url, None, http=False, test_targets=False)
+        TargetRules().check(url)
 
 
 def test_a_url_that_may_be_told_is_taken() -> None:
     for url in ("https://example.com/hook?a=b", "https://example.com:8443", "https://1.1.1.1/"):
-        check_url(url, None, http=False, test_targets=False)
-    check_url("https://10.1.2.3/", "10.1.0.0/16", http=False, test_targets=False)
+        TargetRules().check(url)
+    TargetRules("10.1.0.0/16").check("https://10.1.2.3/")

@@ -246,20 +246,46 @@ def test_why_there_was_no_answer_is_remembered(
     assert told.delivery.state is State.PENDING
 
 
+@pytest.mark.parametrize(
+    ("named", "is_trusted", "error"),
+    [
+        ("IP:127.0.0.1", True, None),
+        ("IP:127.0.0.1", False, "tls_failed"),
+        ("DNS:another.example", True, "tls_failed"),
+    ],
+    ids=["of an operator's authority", "of nobody known", "of somebody else"],
+)
 def test_a_receiver_must_be_who_its_certificate_says(
-    courier: Courier, store: JobStore, deliveries: Deliveries, tmp_path: Path
+    redis: Redis,
+    object_store: ObjectStore,
+    here: Settings,
+    secret: str,
+    store: JobStore,
+    deliveries: Deliveries,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    named: str,
+    is_trusted: bool,
+    error: str | None,
 ) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.1"]
-    made += ["-keyout", str(key), "-out", str(certificate)]
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=receiver"]
+    made += ["-addext", f"subjectAltName={named}", "-keyout", str(key), "-out", str(certificate)]
     subprocess.run(made, check=True, capture_output=True)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate, key)
+    if is_trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    courier = Courier(redis, object_store, here)
     with receiving(tls=tls) as receiver:
+        receiver.secret = secret
         record = succeed(store, post(store, receiver.url))
         deliver_all(courier, deliveries)
-    assert receiver.received == []
-    assert only(deliveries, record).tries[0].error == "tls_failed"
+    told = only(deliveries, record)
+    assert told.tries[0].error == error
+    assert [each.told["type"] for each in receiver.received if each.told] == (
+        [] if error else ["panorama.succeeded"]
+    )
 
 
 def test_nothing_is_sent_unsigned(
