@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import threading
 import time
@@ -41,6 +42,7 @@ from worker.savepoint import Savepoint
 log = logging.getLogger(__name__)
 
 _COMMIT_WAIT_S = 1.0
+_STORAGE_WAIT_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,28 @@ def take_turn() -> None:
         if ended:
             ending.status = ended.status
             log.info("%s: %s", ended.id, ended.status)
+    if ended and ended.error and ended.error.code is FailureCode.STORAGE_UNAVAILABLE:
+        wait_for_storage(_workshop, ended)
     with suppress(StoreUnavailable):  # the janitor does the same
         _workshop.queue.top_up()
+
+
+def wait_for_storage(workshop: Workshop, failed: JobRecord) -> None:
+    """Take nothing on until something can be stored again, or this worker is asked to leave.
+
+    What is made meanwhile would fail as this one did. Those that wait lose nothing by waiting.
+    """
+    # Where it stays behind, it goes with what the attempt has left there.
+    key = f"{failed.keys.image.rpartition('/')[0]}/probe"
+    log.warning("S3 is away: no panorama is begun until it is back")
+    while not workshop.stopping.wait(_STORAGE_WAIT_S):
+        try:
+            workshop.objects.put(key, b"", "text/plain", hashlib.sha256(b"").hexdigest())
+            workshop.objects.delete(key)
+        except ObjectStoreError:
+            continue
+        log.info("S3 is back")
+        return
 
 
 def run_attempt(workshop: Workshop, record: JobRecord) -> JobRecord | None:

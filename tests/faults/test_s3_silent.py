@@ -23,10 +23,13 @@ def test_what_could_not_be_stored_is_stored_later_and_not_made_again(
         wait_until(lambda: here.ready_workers() == 1, 90)
         job_id = here.post("unstored", width=192, stride=32, steps=60)
         wait_until(lambda: here.view(job_id)["status"] == "running", 30)
+        waiting = here.post("waiting", steps=3)
         freeze_s3(here, 150, until=lambda: here.view(job_id)["status"] == "failed")
         failed = here.view(job_id)
         assert (failed["status"], failed["error"]["code"]) == ("failed", "storage_unavailable")
         assert failed["error"]["retryable"]
+        wait_until(lambda: here.view(waiting)["status"] == "succeeded", 60)
+        assert here.view(waiting)["attempts"] == 1
         answer = here.ask("POST", f"/panoramas/{job_id}/retry")
         assert answer.status_code == 202
         wait_until(lambda: here.view(job_id)["status"] == "succeeded", 60)
