@@ -16,6 +16,8 @@ from tests.faults.small_disk import small_disk
 from tests.faults.test_recovery import AS_INSTALLED, LONG, is_under_way
 from tests.processes import wait_until
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("worker-1", "api-1", "janitor-1")
 
 
@@ -25,7 +27,6 @@ def has_succeeded(here: Arena, job_id: str) -> bool:
     return bool(view["status"] == "succeeded")
 
 
-@pytest.mark.slow
 def test_what_s3_has_no_room_for_waits_and_is_not_made_again(
     tmp_path: Path, checkpoint: Path
 ) -> None:
@@ -60,9 +61,10 @@ def test_what_s3_has_no_room_for_waits_and_is_not_made_again(
 def test_a_redis_without_room_takes_nothing_in_and_loses_nothing(
     tmp_path: Path, checkpoint: Path
 ) -> None:
+    """Nor is there any for what the processes have to say: that stops none of them."""
     with (
         small_disk(tmp_path / "redis", mib=8) as disk,
-        arena(tmp_path, checkpoint, NAMES, **AS_INSTALLED) as here,
+        arena(tmp_path, checkpoint, NAMES, log=Path("/dev/full"), **AS_INSTALLED) as here,
     ):
         wait_until(lambda: here.ready_workers() == 1, 90)
         accepted = [here.post("before", **LONG)]
@@ -103,11 +105,3 @@ def _post_until_refused(here: Arena, accepted: list[str]) -> int:
         accepted.append(answer.json()["id"])
         time.sleep(0.1)
     raise AssertionError("a full disk refused nothing")
-
-
-def test_logs_that_nobody_can_write_stop_no_work(tmp_path: Path, checkpoint: Path) -> None:
-    with arena(tmp_path, checkpoint, NAMES, log=Path("/dev/full")) as here:
-        wait_until(lambda: here.ready_workers() == 1, 90)
-        job_id = here.post("unlogged", steps=3)
-        wait_until(lambda: has_succeeded(here, job_id), 60)
-        assert {process.poll() for process in here.processes.values()} == {None}
