@@ -22,6 +22,7 @@ from core.images import (
     with_image_inputs,
 )
 from core.jobs.record import JobRecord
+from core.jobs.tidiness import expect
 from core.traits import CheckpointTraits, InvalidParams
 from service.context import Context
 
@@ -32,12 +33,14 @@ _unpacking = threading.BoundedSemaphore(2)
 def take_in(context: Context, record: JobRecord, traits: CheckpointTraits) -> JobRecord:
     """The record with its pictures stored as the job's own.
 
-    Raises InvalidParams naming the field, or ObjectStoreError.
+    Raises InvalidParams naming the field, ObjectStoreError or StoreUnavailable.
     """
     asked = image_inputs(record.params)
     images = {field: _read(context, record.tenant, field, image) for field, image in asked.items()}
     sizes = {field: image.size for field, image in images.items()}
     check_image_sizes(record.params, sizes, traits)
+    if images:
+        expect(context.redis, record.id, record.tenant)
     stored = {field: _store(context, record, field, image) for field, image in images.items()}
     return record.model_copy(update={"params": with_image_inputs(record.params, stored)})
 

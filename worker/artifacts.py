@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 
 from core.diffusion.pipeline import Panorama
 from core.diffusion.prompts import Unread
-from core.jobs.failures import ObjectStoreError
 from core.jobs.objects import ObjectStore
 from core.jobs.record import JobRecord, Result, ResultWarning, Status
 from core.output import MEDIA_TYPES
 from worker.files import encode, encode_preview, holds_parameters
-
-log = logging.getLogger(__name__)
-
-PATIENCE_S = 60.0  # how long a finished picture waits for S3 to come back
-_WAIT_S = 2.0
+from worker.patience import Patience
 
 
 def upload(
@@ -29,10 +23,10 @@ def upload(
 ) -> Result:
     """Store picture, preview and metadata under this attempt's keys.
 
-    Tries again for `PATIENCE_S` without computing anything again; `check` runs between tries and
-    may raise. Raises ObjectStoreError in the end.
+    As patient as `Patience` is, without computing anything again; `check` as there. Raises
+    ObjectStoreError in the end.
     """
-    deadline = time.monotonic() + PATIENCE_S
+    patience = Patience(check)
     picture, output = encode(panorama), panorama.params.output
     keys = record.keys
     result = Result(
@@ -51,7 +45,8 @@ def upload(
         (keys.preview, encode_preview(panorama.image), "image/jpeg"),
         (keys.metadata, describe(record, result), "application/json"),
     ):
-        _put_patiently(objects, key, body, content_type, check, deadline)
+        digest = hashlib.sha256(body).hexdigest()
+        patience.ask(partial(objects.put, key, body, content_type, digest))
     return result
 
 
@@ -81,23 +76,3 @@ def describe(record: JobRecord, result: Result) -> bytes:
     )
     passing = {"token", "progress", "cancel_requested", "webhook"}
     return json.dumps(final.model_dump(mode="json", exclude=passing), indent=2).encode()
-
-
-def _put_patiently(
-    objects: ObjectStore,
-    key: str,
-    body: bytes,
-    content_type: str,
-    check: Callable[[], None],
-    deadline: float,
-) -> None:
-    digest = hashlib.sha256(body).hexdigest()
-    while True:
-        check()
-        try:
-            return objects.put(key, body, content_type, digest)
-        except ObjectStoreError as error:
-            if time.monotonic() + _WAIT_S > deadline:
-                raise
-            log.warning("%s; trying again", error)
-            time.sleep(_WAIT_S)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from types import FrameType
 
-from redis import Redis
 from structlog.contextvars import bound_contextvars
 
 from core.jobs.connection import connect
@@ -25,6 +24,8 @@ from worker.webhooks import Courier
 
 log = logging.getLogger(__name__)
 
+_SLOW_BEAT_S = 5.0  # a beat takes this where Redis is slow to come back
+
 
 def run_janitor(settings: Settings) -> int:
     """Sweep until SIGTERM or SIGINT. Several may run: every sweep's moves are compare-and-set."""
@@ -36,34 +37,75 @@ def run_janitor(settings: Settings) -> int:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     condition = Condition("loading")
+
+    def tell(told: Condition) -> None:
+        nonlocal condition
+        condition = told
+
     with (
         connect(settings) as redis,
         closing(ObjectStore(settings)) as objects,
         probes(settings, metrics.JANITOR, lambda: condition),
         delivering(settings, objects, stopping),
+        tidying(settings, objects, stopping),
     ):
-        store, queue = JobStore(redis, settings), Queue(redis)
-        pause_s = settings.janitor_interval_s
-        while not stopping.wait(pause_s):
-            try:
-                sweep(store, queue)
-                _tidy(redis, store, objects)
-                condition = Condition("ready")
-                pause_s = settings.janitor_interval_s
-            except StoreUnavailable:
-                log.warning("Redis is away")
-                condition = Condition("failed", "Redis is away")
-                # Leases ran out while nobody could renew them: let the living beat first.
-                pause_s = settings.lease_s
+        watch(JobStore(redis, settings), Queue(redis), settings, stopping, tell)
     return 0
 
 
-def _tidy(redis: Redis, store: JobStore, objects: ObjectStore) -> None:
-    try:
-        if removed := tidy(redis, store, objects):
-            log.info("removed %d objects of attempts that did not end their panorama", removed)
-    except ObjectStoreError as error:
-        log.warning("not tidied: %s", error)
+def watch(
+    store: JobStore,
+    queue: Queue,
+    settings: Settings,
+    stopping: threading.Event,
+    tell: Callable[[Condition], None],
+) -> None:
+    """Sweep until asked to stop.
+
+    Leases run out too while nobody can renew them: whenever Redis is there, or takes something in,
+    for the first time, the living have time to beat before anybody is taken for lost.
+    """
+    settle_s = min(settings.lease_s, settings.heartbeat_s + _SLOW_BEAT_S)
+    is_settled, was_there, pause_s = False, True, settings.janitor_interval_s
+    while not stopping.wait(pause_s):
+        try:
+            if is_settled:
+                sweep(store, queue)
+                pause_s = settings.janitor_interval_s
+            else:
+                store.check()
+                is_settled, pause_s = True, settle_s
+            was_there = True
+            tell(Condition("ready"))
+        except StoreUnavailable:
+            if was_there:
+                log.warning("Redis is away")
+            tell(Condition("failed", "Redis is away"))
+            is_settled, was_there, pause_s = False, False, settings.janitor_interval_s
+
+
+@contextmanager
+def tidying(settings: Settings, objects: ObjectStore, stopping: threading.Event) -> Iterator[None]:
+    """Objects are removed while the block runs, from a thread of its own.
+
+    An S3 that does not answer holds up no sweep, and nobody who asks this process to leave.
+    """
+
+    def run() -> None:
+        with connect(settings) as redis:
+            while not stopping.wait(settings.janitor_interval_s):
+                try:
+                    if removed := tidy(redis, objects):
+                        log.info("removed %d objects that no record names", removed)
+                except StoreUnavailable:
+                    pass  # `watch` says so
+                except ObjectStoreError as error:
+                    log.warning("not tidied: %s", error)
+                except Exception:
+                    log.exception("not tidied")
+
+    threading.Thread(target=run, name="tidy", daemon=True).start()
+    yield
 
 
 @contextmanager

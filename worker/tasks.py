@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from PIL import Image
@@ -34,8 +36,10 @@ from core.traits import InvalidParams
 from worker import metrics, tracing
 from worker.artifacts import upload
 from worker.attempt import UPLOADING, Attempt, Cancelled, Preempted, Superseded
+from worker.device import end_if_broken
 from worker.maker import Maker
 from worker.observe import observed
+from worker.patience import Patience
 from worker.preview import Previews
 from worker.savepoint import Savepoint
 
@@ -43,6 +47,7 @@ log = logging.getLogger(__name__)
 
 _COMMIT_WAIT_S = 1.0
 _STORAGE_WAIT_S = 2.0
+_PROBE_BYTES = 2**20  # as a picture: an empty object takes no room
 
 
 @dataclass(frozen=True)
@@ -95,14 +100,15 @@ def wait_for_storage(workshop: Workshop, failed: JobRecord) -> None:
     # Where it stays behind, it goes with what the attempt has left there.
     key = f"{failed.keys.image.rpartition('/')[0]}/probe"
     log.warning("S3 is away: no panorama is begun until it is back")
+    body = os.urandom(_PROBE_BYTES)
+    digest = hashlib.sha256(body).hexdigest()
     while not workshop.stopping.wait(_STORAGE_WAIT_S):
-        try:
-            workshop.objects.put(key, b"", "text/plain", hashlib.sha256(b"").hexdigest())
-            workshop.objects.delete(key)
-        except ObjectStoreError:
-            continue
-        log.info("S3 is back")
-        return
+        with suppress(ObjectStoreError):
+            workshop.objects.put(key, body, "application/octet-stream", digest)
+            log.info("S3 is back")
+            break
+    with suppress(ObjectStoreError):
+        workshop.objects.delete(key)
 
 
 def run_attempt(workshop: Workshop, record: JobRecord) -> JobRecord | None:
@@ -111,7 +117,7 @@ def run_attempt(workshop: Workshop, record: JobRecord) -> JobRecord | None:
     with Attempt(record, store, workshop.settings, workshop.stopping) as attempt:
         token = attempt.token
         try:
-            images = fetch_images(workshop.objects, record.params)
+            images = fetch_images(workshop.objects, record.params, attempt.check)
             savepoint = Savepoint(
                 workshop.savepoints, record, workshop.identity, images, workshop.settings
             )
@@ -142,6 +148,7 @@ def run_attempt(workshop: Workshop, record: JobRecord) -> JobRecord | None:
             failure = explain(error)
             if failure.code is FailureCode.INTERNAL_ERROR:
                 log.exception("%s: unexpected", job_id)
+                end_if_broken(workshop.maker.pipeline.device)
             else:
                 log.warning("%s: %s: %s", job_id, failure.code, error)
             ended = commit(attempt, lambda: store.fail(job_id, token, failure))
@@ -152,10 +159,13 @@ def run_attempt(workshop: Workshop, record: JobRecord) -> JobRecord | None:
     return ended
 
 
-def fetch_images(objects: ObjectStore, params: ResolvedParams) -> dict[str, Image.Image]:
-    """The request's pictures, by field, from where the API put them."""
+def fetch_images(
+    objects: ObjectStore, params: ResolvedParams, check: Callable[[], None]
+) -> dict[str, Image.Image]:
+    """The request's pictures, by field, from where the API put them; as patient as an upload."""
+    patience = Patience(check)
     return {
-        field: read_image(objects.get(image.key))
+        field: read_image(patience.ask(partial(objects.get, image.key)))
         for field, image in image_inputs(params).items()
         if image.key is not None
     }
@@ -201,10 +211,12 @@ def explain(error: Exception) -> Failure:
 def _has_a_namesake(store: JobStore, record: JobRecord) -> bool:
     """Whether another attempt may have the same number, and with it the same folder.
 
-    So it is where Redis lost its last second and this attempt's beginning with it.
+    So it is where Redis lost its last second and this attempt's beginning with it. An attempt that
+    was given up for lost has no token any more, and is none.
     """
     try:
-        return store.get(record.id).attempts == record.attempts
+        now = store.get(record.id)
+        return now.attempts == record.attempts and now.token is not None
     except NotFound:
         return False
     except StoreUnavailable:

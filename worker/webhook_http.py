@@ -106,6 +106,8 @@ class _Deadline:
     def _watch(self, opened: socket.socket) -> None:
         # A duplicate: TLS takes the socket itself over.
         self._sockets.append(opened.dup())
+        if self.has_passed:  # while the name was being resolved
+            self._cut()
 
     def _cut(self) -> None:
         self.has_passed = True

@@ -181,7 +181,7 @@ def outcome(delivery: Delivery, answered: Answered | None) -> tuple[State, float
 
 def _seconds(retry_after: str) -> float:
     """Both forms of `Retry-After`; 0 for neither."""
-    if retry_after.strip().isdigit():
+    if retry_after.strip().isdecimal():
         return float(retry_after)
     try:
         at = email.utils.parsedate_to_datetime(retry_after)

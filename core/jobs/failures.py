@@ -73,6 +73,10 @@ class ObjectStoreError(JobsError):
     """The object store did not do what was asked, after bounded retries."""
 
 
+class NoSuchObject(ObjectStoreError):
+    """It answered that this one is not there: asking again gets no other answer."""
+
+
 class FailureCode(StrEnum):
     WORKER_LOST = "worker_lost"
     OUT_OF_MEMORY = "out_of_memory"

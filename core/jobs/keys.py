@@ -13,10 +13,11 @@ TURNS = PREFIX + "turns"  # zset: tenant with queued jobs -> when it was last se
 RUN_TIMES = PREFIX + "run_times"  # list: ms that the last successful jobs ran
 ENDED = PREFIX + "ended"  # hash: how jobs ended, a failed one's code with it -> how many so far
 REQUEUED = PREFIX + "requeued"  # hash: reason -> attempts that went back to the queue so far
-UNTIDY = PREFIX + "untidy"  # zset: job that ended:tenant -> when to look after its objects (ms)
+UNTIDY = PREFIX + "untidy"  # zset: which objects nobody will ask for -> from when on (ms)
 MODELS = PREFIX + "models"  # hash: model -> what was last published of it
 API_KEYS = PREFIX + "api_keys"  # hash: id -> who it lets in, and a digest of its secret
 WAKES = PREFIX + "wakes"  # channel: ids of jobs to which something has just happened
+CHECK = PREFIX + "check"  # string: nothing; gone at once
 WORKERS = PREFIX + "workers"  # set: names of workers that may live
 
 

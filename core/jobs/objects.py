@@ -13,7 +13,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from core.jobs.failures import ObjectStoreError
+from core.jobs.failures import NoSuchObject, ObjectStoreError
 from core.jobs.settings import Settings
 
 _CONNECT_TIMEOUT_S = 3
@@ -155,7 +155,9 @@ def _errors_name(what: str) -> Iterator[None]:
     try:
         yield
     except (BotoCoreError, ClientError) as error:
-        raise ObjectStoreError(f"object store: {what}: {error}") from error
+        is_missing = isinstance(error, ClientError) and _status(error) == 404
+        kind = NoSuchObject if is_missing else ObjectStoreError
+        raise kind(f"object store: {what}: {error}") from error
 
 
 def _status(error: ClientError) -> int:

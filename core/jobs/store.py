@@ -177,6 +177,11 @@ class JobStore:
         failure = Failure.of(FailureCode.WORKER_LOST, attempts=self._max_attempts)
         return self._move("expire", lost.id, lost.token, failure)
 
+    def check(self) -> None:
+        """Raises StoreUnavailable where Redis takes nothing in: a full one answers what reads."""
+        with redis_away_is_store_unavailable():
+            self._redis.set(keys.CHECK, b"", px=1)
+
     def counts(self) -> Counts:
         """Of all tenants."""
         with redis_away_is_store_unavailable():

@@ -1,56 +1,79 @@
-"""Objects that no record names: of attempts that did not end their job."""
+"""Objects that no record names: of attempts that did not end their job, of jobs that are no more.
+
+An entry says all that must be known, so that what happens to the record meanwhile, a retry or its
+end of life, makes no difference: `what:job:attempt:tenant`, with `what` of
+
+- `others`: the job succeeded with this attempt; all others' objects
+- `earlier`: the job ended without a picture; those of this attempt and all before it
+- `all`: the job was deleted, or has expired without a picture
+- `begun`: pictures that came with a request; all, unless the job was taken in after all
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 from redis import Redis
 
 from core.jobs import keys
 from core.jobs.connection import redis_away_is_store_unavailable
-from core.jobs.failures import NotFound
 from core.jobs.objects import ObjectStore
-from core.jobs.record import TERMINAL
-from core.jobs.store import JobStore
 
-_A_SWEEP = 100
-_OF_ATTEMPT = re.compile(r"\d+/")
+_A_SWEEP: Final = 100
+_OF_ATTEMPT: Final = re.compile(r"(\d+)/")
+# Long after `JobStore.create` should have taken a job in.
+_NEVER_TAKEN_IN_MS: Final = 600_000
+
+_IS_LEFT: Final[dict[str, Callable[[int | None, int], bool]]] = {
+    "others": lambda number, attempt: number is not None and number != attempt,
+    "earlier": lambda number, attempt: number is not None and number <= attempt,
+    "all": lambda _number, _attempt: True,
+    "begun": lambda _number, _attempt: True,
+}
 
 
-def tidy(redis: Redis, store: JobStore, objects: ObjectStore) -> int:
-    """Remove what is due, from all jobs that ended a while ago; how many objects that were.
+def expect(redis: Redis, job_id: str, tenant: str) -> None:
+    """Objects of this job are about to be stored. Where `create` does not follow, they go again."""
+    with redis_away_is_store_unavailable():
+        due_ms = _now_ms(redis) + _NEVER_TAKEN_IN_MS
+        redis.zadd(keys.UNTIDY, {f"begun:{job_id}:0:{tenant}": due_ms})
+
+
+def tidy(redis: Redis, objects: ObjectStore) -> int:
+    """Remove what is due; how many objects that were.
 
     Raises ObjectStoreError, StoreUnavailable: what was not looked after is looked after next time.
     """
     with redis_away_is_store_unavailable():
-        clock: Any = redis.time()
-        now_ms = clock[0] * 1_000 + clock[1] // 1_000
-        due: Any = redis.zrangebyscore(keys.UNTIDY, "-inf", now_ms, start=0, num=_A_SWEEP)
+        due: Any = redis.zrangebyscore(keys.UNTIDY, "-inf", _now_ms(redis), start=0, num=_A_SWEEP)
     removed = 0
     for raw in due:
-        job_id, _, tenant = raw.decode().partition(":")
-        removed += _tidy_one(store, objects, job_id, tenant)
+        what, job_id, attempt, tenant = raw.decode().split(":", 3)
+        with redis_away_is_store_unavailable():
+            # Its record was made by another request with the same key, or by a repeated one.
+            is_wanted = what == "begun" and redis.exists(keys.job(job_id))
+        if not is_wanted:
+            removed += _remove(objects, f"{tenant}/{job_id}/", _IS_LEFT[what], int(attempt))
         with redis_away_is_store_unavailable():
             redis.zrem(keys.UNTIDY, raw)
     return removed
 
 
-def _tidy_one(store: JobStore, objects: ObjectStore, job_id: str, tenant: str) -> int:
-    folder = f"{tenant}/{job_id}/"
-    try:
-        record = store.get(job_id)
-    except NotFound:  # deleted
-        left = objects.list(folder)
-    else:
-        if record.status not in TERMINAL:
-            return 0  # retried: its next end comes here again
-        kept = record.result.keys.image.rpartition("/")[0] if record.result else None
-        left = [
-            key
-            for key in objects.list(folder)
-            if _OF_ATTEMPT.match(key.removeprefix(folder)) and key.rpartition("/")[0] != kept
-        ]
+def _remove(
+    objects: ObjectStore, folder: str, is_left: Callable[[int | None, int], bool], attempt: int
+) -> int:
+    left = []
+    for key in objects.list(folder):
+        numbered = _OF_ATTEMPT.match(key.removeprefix(folder))
+        if is_left(int(numbered[1]) if numbered else None, attempt):
+            left.append(key)
     for key in left:
         objects.delete(key)
     return len(left)
+
+
+def _now_ms(redis: Redis) -> int:
+    clock: Any = redis.time()
+    return int(clock[0]) * 1_000 + int(clock[1]) // 1_000

@@ -96,6 +96,12 @@ local function append_event(kind, data)
   redis.call('PUBLISH', P .. 'wakes', id) -- for those who wait; the stream is what they read
 end
 
+-- Objects that nobody will ask for from then on: core/jobs/tidiness.py says which.
+local function look_after(what, at)
+  local entry = what .. ':' .. id .. ':' .. job.attempts .. ':' .. job.tenant
+  redis.call('ZADD', P .. 'untidy', at, entry)
+end
+
 local function index(status)
   return P .. 'index:' .. status .. ':' .. job.tenant
 end
@@ -109,6 +115,10 @@ local function forget_expired()
     redis.call('ZREM', P .. 'index:all:' .. tenant, old_id)
     redis.call('ZREM', P .. 'index:' .. status .. ':' .. tenant, old_id)
     redis.call('ZREM', P .. 'expiry', entry)
+    -- What came with the request: a success's stay beside the picture, which outlives the record.
+    if status ~= 'succeeded' then
+      redis.call('ZADD', P .. 'untidy', now, 'all:' .. old_id .. ':0:' .. tenant)
+    end
   end
 end
 
@@ -149,7 +159,7 @@ local function finish(status, data)
   -- Attempts that did not end it may have left objects that nobody will ask for.
   if job.attempts + 0 > (status == 'succeeded' and 1 or 0) then
     -- Two leases later: by then a worker that was taken for dead has noticed, or is dead.
-    redis.call('ZADD', P .. 'untidy', now + 2 * lease_ms, id .. ':' .. job.tenant)
+    look_after(status == 'succeeded' and 'others' or 'earlier', now + 2 * lease_ms)
   end
   -- What was saved of it is kept where a retry may go on from there, and expires by itself.
   local may_go_on = status == 'failed' and cjson.decode(data).retryable
@@ -192,8 +202,10 @@ if move == 'create' then
   if redis.call('EXISTS', job_key) == 1 then return answer('unchanged') end
   local full = too_many_wait()
   if full then return {full, {}} end
+  -- First of all writes: a full Redis refuses this one, and none behind another in the same step.
   redis.call('HSET', job_key, unpack(ARGV, 8))
   load_job()
+  redis.call('ZREM', P .. 'untidy', 'begun:' .. id .. ':0:' .. job.tenant)
   set('created_at', now)
   redis.call('ZADD', index('all'), 0, id)
   enter('queued')
@@ -256,6 +268,7 @@ if move == 'delete' then
     redis.call('HSET', asked_by, 'answer', '') -- it holds the prompt
   end
   redis.call('DEL', job_key, events_key, P .. 'deliveries:' .. id, P .. 'savepoint:' .. id)
+  look_after('all', now + 2 * lease_ms)
   redis.call('PUBLISH', P .. 'wakes', id)
   return last
 end

@@ -13,8 +13,10 @@ from core.jobs.objects import ObjectStore
 from core.jobs.record import JobRecord
 from core.jobs.settings import Settings
 from core.jobs.store import JobStore
-from core.jobs.tidiness import tidy
+from core.jobs.tidiness import expect, tidy
 from tests.jobs.samples import FAILURE, new_record, result_of
+
+EXPIRY = keys.PREFIX + "expiry"
 
 
 @pytest.fixture
@@ -49,9 +51,9 @@ def test_of_several_attempts_the_one_that_ended_it_keeps_its_objects(
     store.requeue(record.id, token, "preempted")
     second, token = attempt(store, objects, record)
     store.succeed(record.id, token, result_of(second))
-    assert tidy(redis, store, objects) == 0  # a worker that was taken for dead may be at it yet
+    assert tidy(redis, objects) == 0  # a worker that was taken for dead may be at it yet
     as_if_later(redis)
-    assert tidy(redis, store, objects) == 1
+    assert tidy(redis, objects) == 1
     assert names(objects, record) == ["2/panorama.png", "inputs/anchor_image.png"]
     assert redis.zcard(keys.UNTIDY) == 0
 
@@ -70,11 +72,11 @@ def test_of_one_that_failed_what_came_with_the_request_is_kept_for_a_retry(
     record, token = attempt(store, objects, store.create(new_record()))
     store.fail(record.id, token, FAILURE)
     as_if_later(redis)
-    tidy(redis, store, objects)
+    tidy(redis, objects)
     assert names(objects, record) == ["inputs/anchor_image.png"]
 
 
-def test_one_that_is_tried_again_is_left_alone(
+def test_one_that_is_tried_again_keeps_what_it_has_stored_since(
     store: JobStore, objects: ObjectStore, redis: Redis
 ) -> None:
     record, token = attempt(store, objects, store.create(new_record()))
@@ -82,8 +84,8 @@ def test_one_that_is_tried_again_is_left_alone(
     store.retry(failed)
     attempt(store, objects, record)
     as_if_later(redis)
-    assert tidy(redis, store, objects) == 0
-    assert "2/panorama.png" in names(objects, record)
+    assert tidy(redis, objects) == 1
+    assert names(objects, record) == ["2/panorama.png", "inputs/anchor_image.png"]
 
 
 def test_of_a_deleted_one_nothing_is_left(
@@ -93,5 +95,51 @@ def test_of_a_deleted_one_nothing_is_left(
     store.fail(record.id, token, FAILURE)
     store.delete(record.id)
     as_if_later(redis)
-    assert tidy(redis, store, objects) == 2
+    assert tidy(redis, objects) == 2
     assert names(objects, record) == []
+
+
+def test_a_picture_outlives_its_record(store: JobStore, objects: ObjectStore, redis: Redis) -> None:
+    """However late somebody looks after the other attempts' objects."""
+    record = store.create(new_record())
+    _, token = attempt(store, objects, record)
+    store.requeue(record.id, token, "preempted")
+    second, token = attempt(store, objects, record)
+    store.succeed(record.id, token, result_of(second))
+    redis.delete(keys.job(record.id))  # as if it had expired
+    as_if_later(redis)
+    assert tidy(redis, objects) == 1
+    assert names(objects, record) == ["2/panorama.png", "inputs/anchor_image.png"]
+
+
+def test_where_the_record_expires_without_a_picture_nothing_is_left(
+    store: JobStore, objects: ObjectStore, redis: Redis
+) -> None:
+    failed, token = attempt(store, objects, store.create(new_record()))
+    store.fail(failed.id, token, FAILURE)
+    made, token = attempt(store, objects, store.create(new_record()))
+    store.succeed(made.id, token, result_of(made))
+    redis.delete(keys.job(failed.id), keys.job(made.id))
+    expiring: Any = redis.zrange(EXPIRY, 0, -1)
+    redis.zadd(EXPIRY, dict.fromkeys(expiring, 0))
+    store.request_cancel(store.create(new_record()).id)  # each end looks for what has expired
+    tidy(redis, objects)
+    assert names(objects, failed) == []
+    assert names(objects, made) == ["1/panorama.png", "inputs/anchor_image.png"]
+
+
+def test_what_was_stored_for_a_job_that_was_never_taken_in_goes_again(
+    store: JobStore, objects: ObjectStore, redis: Redis
+) -> None:
+    taken_in, repeated, forgotten = (new_record() for _ in range(3))
+    store.create(repeated)
+    for record in (taken_in, repeated, forgotten):
+        expect(redis, record.id, record.tenant)
+        key = f"{record.tenant}/{record.id}/inputs/anchor_image.png"
+        objects.put(key, b"x", "image/png", hashlib.sha256(b"x").hexdigest())
+    store.create(taken_in)
+    assert tidy(redis, objects) == 0  # its request may be under way
+    as_if_later(redis)
+    assert tidy(redis, objects) == 1
+    for record in (taken_in, repeated):
+        assert names(objects, record) == ["inputs/anchor_image.png"]

@@ -11,13 +11,16 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
+from core.jobs import keys
 from core.jobs.connection import connect
+from core.jobs.objects import ObjectStore
 from core.jobs.queue import Queue
 from core.jobs.settings import Settings
 from core.jobs.store import JobStore
 from deploy.local.servers import RedisServer
 from tests.service.checks import problem
 from tests.service.conftest import publish_model, serving
+from tests.service.test_pictures import inline, png
 
 
 @pytest.fixture
@@ -92,6 +95,22 @@ def test_a_full_redis_takes_no_half_made_job(own_redis: RedisServer, settings: S
         redis.config_set("maxmemory", 0)
         assert api.get("/panoramas").json()["items"] == []
         assert api.post("/panoramas", json={"prompt": "x"}).status_code == 202
+
+
+def test_a_full_redis_keeps_no_picture_of_what_it_refused(
+    own_redis: RedisServer, settings: Settings, objects: ObjectStore
+) -> None:
+    publish_in(own_redis)
+    here = settings.model_copy(update={"redis_url": SecretStr(own_redis.url)})
+    asked = {"prompt": "x", "anchor_image": inline(png())}
+    with serving(here) as api, Redis.from_url(own_redis.url) as redis:
+        redis.config_set("maxmemory", 1)
+        problem(api.post("/panoramas", json=asked), 503, "store_unavailable")
+        assert objects.list("") == []
+        redis.config_set("maxmemory", 0)
+        assert api.post("/panoramas", json=asked).status_code == 202
+        assert len(objects.list("")) == 1
+        assert redis.zcard(keys.UNTIDY) == 0
 
 
 def test_a_job_that_was_recorded_but_got_no_turn_is_accepted_and_made(

@@ -24,7 +24,7 @@ from core.jobs.record import JobRecord, Status
 from core.jobs.savepoints import Savepoints
 from core.jobs.settings import Settings
 from tests.core import tiny
-from worker import artifacts, attempt
+from worker import attempt, patience
 from worker.attempt import Attempt
 from worker.maker import Maker
 from worker.savepoint import Savepoint
@@ -145,7 +145,7 @@ def test_what_cannot_be_stored_is_stored_later_without_computing_again(
     steps: list[int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(artifacts, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(patience, "PATIENCE_S", 0.1)
     away = ObjectStore(workshop.settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:9"}))
     failed = run(dataclasses.replace(workshop, objects=away), post())
     away.close()

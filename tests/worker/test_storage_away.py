@@ -1,23 +1,28 @@
-"""While nothing can be stored, nothing is begun that would have to be."""
+"""S3 is away: what is in hand waits for it, and nothing is begun that would have to."""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import io
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from core.jobs.failures import FailureCode
+from core.jobs.failures import FailureCode, NoSuchObject, ObjectStoreError
 from core.jobs.objects import ObjectStore
 from core.jobs.record import JobRecord, Status
+from core.params import PanoramaParams, ResolvedParams
 from deploy.local.servers import S3Server
 from tests.conftest import S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY
 from tests.processes import wait_until
-from worker import artifacts, tasks
-from worker.tasks import Workshop, take_turn
+from tests.worker.test_tasks import at_step, run
+from worker import patience, tasks
+from worker.tasks import Workshop, fetch_images, take_turn
 
 Post = Callable[..., JobRecord]
 
@@ -39,7 +44,7 @@ def here(
     workshop: Workshop, own_s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Workshop]:
     """On a server of its own, with less patience."""
-    monkeypatch.setattr(artifacts, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(patience, "PATIENCE_S", 0.1)
     monkeypatch.setattr(tasks, "_STORAGE_WAIT_S", 0.1)
     settings = workshop.settings.model_copy(update={"s3_endpoint": own_s3.endpoint})
     objects = ObjectStore(settings)
@@ -76,6 +81,16 @@ def test_those_that_wait_go_on_waiting(here: Workshop, post: Post, own_s3: S3Ser
     assert here.store.get(second.id).status is Status.SUCCEEDED
 
 
+def test_who_may_write_but_not_delete_goes_on(
+    here: Workshop, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(key: str) -> None:
+        raise ObjectStoreError(f"{key}: AccessDenied")
+
+    monkeypatch.setattr(here.objects, "delete", refuse)
+    tasks.wait_for_storage(here, post())
+
+
 def test_whoever_is_asked_to_leave_waits_no_longer(
     here: Workshop, post: Post, own_s3: S3Server
 ) -> None:
@@ -88,3 +103,77 @@ def test_whoever_is_asked_to_leave_waits_no_longer(
         finally:
             here.stopping.set()
         turn.result(30)
+
+
+def test_s3_away_for_good_fails_with_a_code(
+    workshop: Workshop, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "PATIENCE_S", 0.5)
+    nowhere = workshop.settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:9"})
+    ended = run(dataclasses.replace(workshop, objects=ObjectStore(nowhere)), post())
+    assert ended is not None
+    assert ended.status is Status.FAILED
+    assert ended.error is not None
+    assert ended.error.code is FailureCode.STORAGE_UNAVAILABLE
+    assert ended.error.retryable
+
+
+def test_s3_away_for_a_while_costs_no_step(
+    workshop: Workshop, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The finished picture waits for S3; nothing is computed again."""
+    monkeypatch.setattr(patience, "WAIT_S", 0.1)
+    steps: list[int] = []
+    at_step(1, lambda: steps.append(1), monkeypatch)
+    nowhere = ObjectStore(
+        workshop.settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:9"})
+    )
+    real_put = workshop.objects.put
+    refused: list[tuple[str, ...]] = []
+
+    def put(*arguments: str) -> None:
+        if len(refused) < 2:
+            refused.append(arguments)
+            nowhere.put(*arguments)  # type: ignore[arg-type]
+        real_put(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(workshop.objects, "put", put)
+    ended = run(workshop, post())
+    assert ended is not None
+    assert ended.status is Status.SUCCEEDED
+    assert len(refused) == 2
+    assert steps == [1]
+
+
+def test_a_picture_that_comes_with_the_request_is_waited_for(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as S3 says nothing; that it is not there is an answer."""
+    monkeypatch.setattr(patience, "WAIT_S", 0.05)
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64), "teal").save(buffer, "PNG")
+    body, key = buffer.getvalue(), "default/somewhere/inputs/anchor_image.png"
+    workshop.objects.put(key, body, "image/png", hashlib.sha256(body).hexdigest())
+    nowhere = ObjectStore(
+        workshop.settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:9"})
+    )
+    real_get, tries = workshop.objects.get, []
+
+    def get(asked: str) -> bytes:
+        tries.append(asked)
+        return real_get(asked) if len(tries) > 1 else nowhere.get(asked)
+
+    monkeypatch.setattr(workshop.objects, "get", get)
+
+    def params(anchor: str) -> ResolvedParams:
+        asked = PanoramaParams.model_validate(
+            {"prompt": "a lake", "width": 128, "anchor_image": {"key": anchor}}
+        )
+        return asked.resolve(workshop.maker.pipeline.traits)
+
+    images = fetch_images(workshop.objects, params(key), lambda: None)
+    assert images["anchor_image"].size == (64, 64)
+    assert tries == [key, key]
+    with pytest.raises(NoSuchObject):
+        fetch_images(workshop.objects, params("default/gone.png"), lambda: None)
+    assert len(tries) == 3

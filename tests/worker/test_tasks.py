@@ -25,7 +25,7 @@ from core.jobs.failures import FailureCode
 from core.jobs.objects import ObjectStore
 from core.jobs.queue import Queue
 from core.jobs.record import JobRecord, Status
-from core.jobs.store import JobStore
+from core.jobs.store import JobStore, LostJob
 from core.output import DEFAULT_QUALITY
 from core.params import PanoramaParams
 from core.traits import InvalidParams
@@ -213,6 +213,22 @@ def test_a_superseded_attempt_leaves_no_object_but_its_namesakes(
     assert workshop.objects.exists(first.keys.preview) is is_left
 
 
+def test_an_attempt_that_was_given_up_for_the_last_time_leaves_no_object(
+    workshop: Workshop, redis: Redis, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However late it comes back: its number is still the record's."""
+    once = workshop.settings.model_copy(update={"lease_s": 0, "max_attempts": 1})
+    lender = JobStore(redis, once)
+    record = post()
+    first = lender.start(record.id, "first")
+    at_step(3, lambda: lender.expire_lost(LostJob(record.id, first.token or "")), monkeypatch)
+    workshop.objects.put(first.keys.preview, b"x", "image/jpeg", hashlib.sha256(b"x").hexdigest())
+    assert run_attempt(dataclasses.replace(workshop, store=lender), first) is None
+    now = workshop.store.get(record.id)
+    assert (now.status, now.attempts) == (Status.FAILED, 1)
+    assert not workshop.objects.exists(first.keys.preview)
+
+
 def test_asked_to_leave_gives_a_long_job_back(
     workshop: Workshop, post: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,46 +247,6 @@ def test_asked_to_leave_ends_a_nearly_done_job(
     ended = run(workshop, post())
     assert ended is not None
     assert ended.status is Status.SUCCEEDED
-
-
-def test_s3_away_for_good_fails_with_a_code(
-    workshop: Workshop, post: Post, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(artifacts, "PATIENCE_S", 0.5)
-    nowhere = workshop.settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:9"})
-    ended = run(dataclasses.replace(workshop, objects=ObjectStore(nowhere)), post())
-    assert ended is not None
-    assert ended.status is Status.FAILED
-    assert ended.error is not None
-    assert ended.error.code is FailureCode.STORAGE_UNAVAILABLE
-    assert ended.error.retryable
-
-
-def test_s3_away_for_a_while_costs_no_step(
-    workshop: Workshop, post: Post, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The finished picture waits for S3; nothing is computed again."""
-    monkeypatch.setattr(artifacts, "_WAIT_S", 0.1)
-    steps: list[int] = []
-    at_step(1, lambda: steps.append(1), monkeypatch)
-    nowhere = ObjectStore(
-        workshop.settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:9"})
-    )
-    real_put = workshop.objects.put
-    refused: list[tuple[str, ...]] = []
-
-    def put(*arguments: str) -> None:
-        if len(refused) < 2:
-            refused.append(arguments)
-            nowhere.put(*arguments)  # type: ignore[arg-type]
-        real_put(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(workshop.objects, "put", put)
-    ended = run(workshop, post())
-    assert ended is not None
-    assert ended.status is Status.SUCCEEDED
-    assert len(refused) == 2
-    assert steps == [1]
 
 
 def test_redis_away_keeps_the_work(

@@ -343,7 +343,8 @@ def test_retry_after_may_be_a_date(deliveries: Deliveries, store: JobStore) -> N
     assert pause_s == pytest.approx(900, abs=2)
     far = email.utils.formatdate(time.time() + 10**7, usegmt=True)
     assert outcome(delivery, Answered(503, far))[1] == webhooks.MAX_RETRY_AFTER_S
-    assert outcome(delivery, Answered(503, "0"))[1] == PAUSES_S[0]
+    for neither_later in ("0", "\u00b2", "soon"):
+        assert outcome(delivery, Answered(503, neither_later))[1] == PAUSES_S[0]
 
 
 @contextmanager

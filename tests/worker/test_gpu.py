@@ -1,7 +1,9 @@
-"""Where a GPU's memory really runs out."""
+"""Where a GPU's memory really runs out, and where it breaks."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -76,3 +78,21 @@ def test_gauges_show_what_tensors_hold() -> None:
     assert used == torch.cuda.memory_allocated()
     assert peak is not None
     assert peak >= used > 20 * 2**20  # the networks alone
+
+
+_BREAK = """
+import torch
+from worker.device import answers
+device = torch.device("cuda")
+print(answers(device))
+try:
+    torch.zeros(1, device=device)[torch.tensor([7], device=device)].item()
+except RuntimeError:
+    print(answers(device))
+"""
+
+
+def test_a_broken_gpu_answers_no_more() -> None:
+    """In a process of its own, which it breaks."""
+    told = subprocess.run([sys.executable, "-c", _BREAK], capture_output=True, text=True)
+    assert told.stdout.split() == ["True", "False"]

@@ -1,0 +1,85 @@
+"""When the janitor takes a worker for lost, and when it had better wait."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from redis import Redis
+
+from core.jobs import keys
+from core.jobs.queue import Queue
+from core.jobs.record import JobRecord, Status
+from core.jobs.settings import Settings
+from core.jobs.store import JobStore
+from tests.jobs.samples import new_record
+from tests.processes import wait_until
+from worker import janitor
+from worker.probes import Condition
+
+AWAY = Condition("failed", "Redis is away")
+
+
+@pytest.fixture
+def here(settings: Settings) -> Settings:
+    brief = {"lease_s": 2.0, "heartbeat_s": 1.0, "janitor_interval_s": 0.1}
+    return settings.model_copy(update=brief)
+
+
+@pytest.fixture
+def store(redis: Redis, here: Settings) -> JobStore:
+    return JobStore(redis, here)
+
+
+@contextmanager
+def watching(store: JobStore, redis: Redis, settings: Settings) -> Iterator[list[Condition]]:
+    stopping, told = threading.Event(), list[Condition]()
+    arguments = (store, Queue(redis), settings, stopping, told.append)
+    thread = threading.Thread(target=janitor.watch, args=arguments, daemon=True)
+    thread.start()
+    try:
+        yield told
+    finally:
+        stopping.set()
+        thread.join(10)
+
+
+def silent(store: JobStore, redis: Redis) -> JobRecord:
+    """A job whose lease has passed."""
+    record = store.start(store.create(new_record()).id, "worker-1")
+    redis.zadd(keys.LEASES, {record.id: 0})
+    return record
+
+
+def test_who_could_not_beat_has_time_to(store: JobStore, redis: Redis, here: Settings) -> None:
+    """So it is where Redis comes back after a while, or a janitor starts right then."""
+    living, dead = silent(store, redis), silent(store, redis)
+    assert living.token is not None
+    with watching(store, redis, here):
+        time.sleep(1)
+        store.heartbeat(living.id, living.token)
+        wait_until(lambda: store.get(dead.id).status is Status.QUEUED, 10)
+        now = store.get(living.id)
+    assert (now.status, now.token) == (Status.RUNNING, living.token)
+
+
+def test_a_redis_that_takes_nothing_in_is_away(
+    store: JobStore, redis: Redis, here: Settings
+) -> None:
+    """It answers what reads, and no lease can be renewed."""
+    with watching(store, redis, here) as told:
+        time.sleep(here.lease_s + 0.5)  # by now it sweeps
+        record = store.start(store.create(new_record()).id, "worker-1")
+        try:
+            redis.config_set("maxmemory", 1)
+            wait_until(lambda: told[-1] == AWAY, 10)  # the lease has passed
+        finally:
+            redis.config_set("maxmemory", 0)
+        wait_until(lambda: told[-1] == Condition("ready"), 10)
+        assert record.token is not None
+        store.heartbeat(record.id, record.token)
+        time.sleep(1)
+        assert store.get(record.id).token == record.token
