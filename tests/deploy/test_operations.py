@@ -21,6 +21,7 @@ from tests.processes import process, wait_until
 
 PROMPT = "a lighthouse nobody may read of"
 NEGATIVE_PROMPT = "fog that stays private"
+SWEPT = "panoweave_janitor_last_sweep_timestamp_seconds 1."
 QUERY = "query-that-stays-private"
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 PARTS = ("api", "worker", "janitor")
@@ -101,7 +102,12 @@ def seen(settings: Settings, tiny_model: Path, tmp_path_factory: pytest.TempPath
             answer = get("api", path)
             return answer is not None and answer.json()["status"] == "succeeded"
 
+        def has_swept() -> bool:
+            answer = get("janitor", "/metrics")
+            return answer is not None and SWEPT in answer.text
+
         wait_until(ended, 60, logs["worker"])
+        wait_until(has_swept, 30, logs["janitor"])
         wait_until(lambda: f"{job['id']}: succeeded" in logs["worker"].read_text(), 10)
         answers = {part: (get(part, "/metrics"), get(part, "/readyz")) for part in PARTS}
         assert models.live_workers(redis)
@@ -173,7 +179,7 @@ def test_each_process_shows_what_it_did(seen: Seen) -> None:
     assert "panoweave_step_seconds_count 3.0" in worker  # between four steps
     assert "panoweave_upload_seconds_count 1.0" in worker
     assert "panoweave_worker_busy 0.0" in worker
-    assert "panoweave_janitor_last_sweep_timestamp_seconds 1." in janitor
+    assert SWEPT in janitor
     assert "panoweave_wait_seconds" not in janitor
     assert 'panoweave_jobs_ended_total{code="",status="succeeded"} 1.0' in api
     for text in (worker, janitor, api):

@@ -15,10 +15,8 @@ from tests.processes import wait_until
 NAMES = ("worker-1", "api-1", "janitor-1")
 
 
-@pytest.mark.parametrize(
-    "away_s",
-    [1, pytest.param(15, marks=pytest.mark.slow), pytest.param(60, marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("away_s", [1, 15, 60])
 def test_what_was_taken_in_survives_and_the_work_in_hand_is_kept(
     tmp_path: Path, checkpoint: Path, away_s: float
 ) -> None:

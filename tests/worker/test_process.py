@@ -74,6 +74,7 @@ def steps_done(store: JobStore, record: JobRecord) -> int:
     return progress.step if progress else 0
 
 
+@pytest.mark.slow
 def test_a_killed_worker_job_goes_on_with_another(
     here: Settings, redis: Redis, post: Callable[..., JobRecord], tmp_path: Path
 ) -> None:
@@ -107,6 +108,7 @@ def test_a_killed_worker_job_goes_on_with_another(
     assert ended.result.sha256 == uninterrupted.result.sha256
 
 
+@pytest.mark.slow
 def test_a_frozen_worker_cannot_disturb_its_successor(
     here: Settings, redis: Redis, post: Callable[..., JobRecord], tmp_path: Path
 ) -> None:
@@ -124,6 +126,7 @@ def test_a_frozen_worker_cannot_disturb_its_successor(
     assert store.get(record.id).attempts == 2
 
 
+@pytest.mark.slow
 def test_sigterm_while_redis_is_away_loses_no_job(here: Settings, tmp_path: Path) -> None:
     """The worker gives its job back, or ends it, once Redis has returned; it never fails it."""
     log = tmp_path / "log"
