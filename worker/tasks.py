@@ -103,12 +103,14 @@ def wait_for_storage(workshop: Workshop, failed: JobRecord) -> None:
     body = os.urandom(_PROBE_BYTES)
     digest = hashlib.sha256(body).hexdigest()
     while not workshop.stopping.wait(_STORAGE_WAIT_S):
-        with suppress(ObjectStoreError):
+        try:
             workshop.objects.put(key, body, "application/octet-stream", digest)
-            log.info("S3 is back")
-            break
-    with suppress(ObjectStoreError):
-        workshop.objects.delete(key)
+        except ObjectStoreError:
+            continue
+        log.info("S3 is back")
+        with suppress(ObjectStoreError):
+            workshop.objects.delete(key)
+        return
 
 
 def run_attempt(workshop: Workshop, record: JobRecord) -> JobRecord | None:
