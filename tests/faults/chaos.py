@@ -193,6 +193,7 @@ def _make_trouble(
         kinds[kind][1]()
     for name in frozen_until:
         here.send(name, signal.SIGCONT)
+    time.sleep(0.5)  # whoever was killed last is dead by then, and started again
     return redis_deaths
 
 
@@ -204,9 +205,11 @@ def _ended_share(here: Arena, clients: Clients) -> float:
 
 def _wait(is_true: Callable[[], bool], here: Arena, what: str) -> None:
     deadline = time.monotonic() + _PATIENCE_S
-    while not is_true():
+    while True:
+        here.tend()  # first: what is asked may need the API
+        if is_true():
+            return
         assert time.monotonic() < deadline, f"waited in vain for {what}"
-        here.tend()
         time.sleep(0.3)
 
 
