@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import socket
 import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 from standardwebhooks import Webhook
@@ -70,6 +72,17 @@ class Receiver:
         if len(self.behaviours) > 1:
             return self.behaviours.pop(0)
         return self.behaviours[0] if self.behaviours else answer(200)
+
+
+def self_signed(folder: Path, named: str) -> tuple[ssl.SSLContext, Path]:
+    """A receiver's side of TLS, and its certificate, which is its own authority."""
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=receiver"]
+    made += ["-addext", f"subjectAltName={named}", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(made, check=True, capture_output=True)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    return tls, certificate
 
 
 @contextmanager

@@ -20,6 +20,7 @@ _CONNECT_TIMEOUT_S = 3
 _READ_TIMEOUT_S = 20
 _TRIES = 3
 _REMEMBERED_URLS = 4_096
+_NO_KEY = "NoSuchKey"
 
 
 class ObjectStore:
@@ -155,7 +156,8 @@ def _errors_name(what: str) -> Iterator[None]:
     try:
         yield
     except (BotoCoreError, ClientError) as error:
-        is_missing = isinstance(error, ClientError) and _status(error) == 404
+        # A bucket that is missing is another 404: a server that starts says so for a moment.
+        is_missing = isinstance(error, ClientError) and error.response["Error"]["Code"] == _NO_KEY
         kind = NoSuchObject if is_missing else ObjectStoreError
         raise kind(f"object store: {what}: {error}") from error
 

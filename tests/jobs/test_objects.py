@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from core.jobs.failures import ObjectStoreError
+from core.jobs.failures import NoSuchObject, ObjectStoreError
 from core.jobs.objects import ObjectStore
 from core.jobs.settings import Settings
 from deploy.local.ports import free_port
@@ -17,6 +17,7 @@ from tests.receivers import answer, receiving
 
 BODY = b"\x89PNG not really" * 1_000
 SHA256 = hashlib.sha256(BODY).hexdigest()
+EMPTY = hashlib.sha256(b"").hexdigest()
 
 
 def test_what_was_put_is_there_until_its_prefix_goes(objects: ObjectStore) -> None:
@@ -82,6 +83,18 @@ def test_an_absent_server_fails_in_bounded_time(settings: Settings) -> None:
         store.check()
     store.close()
     assert time.monotonic() - began < 15
+
+
+def test_that_an_object_is_missing_is_an_answer_and_a_missing_bucket_is_trouble(
+    objects: ObjectStore, settings: Settings
+) -> None:
+    with pytest.raises(NoSuchObject):
+        objects.get("nobody/has/stored/this")
+    with closing(ObjectStore(settings.model_copy(update={"s3_bucket": "no-such-bucket"}))) as other:
+        for call in (lambda: other.get("x"), lambda: other.put("x", b"", "text/plain", EMPTY)):
+            with pytest.raises(ObjectStoreError) as trouble:
+                call()
+            assert not isinstance(trouble.value, NoSuchObject)
 
 
 def test_a_missing_bucket_is_told_and_can_be_made(settings: Settings) -> None:

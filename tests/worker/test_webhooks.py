@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import email.utils
-import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -25,7 +23,16 @@ from core.jobs.settings import Settings
 from core.jobs.store import JobStore
 from core.jobs.webhook_secrets import WebhookSecrets
 from tests.jobs.samples import WEBHOOK, new_record, progress, result_of
-from tests.receivers import Behaviour, Receiver, answer, be_silent, drip, never_end, receiving
+from tests.receivers import (
+    Behaviour,
+    Receiver,
+    answer,
+    be_silent,
+    drip,
+    never_end,
+    receiving,
+    self_signed,
+)
 from worker import webhooks
 from worker.webhook_http import Answered
 from worker.webhooks import PAUSES_S, Courier, outcome
@@ -268,12 +275,7 @@ def test_a_receiver_must_be_who_its_certificate_says(
     is_trusted: bool,
     error: str | None,
 ) -> None:
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=receiver"]
-    made += ["-addext", f"subjectAltName={named}", "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(made, check=True, capture_output=True)
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(certificate, key)
+    tls, certificate = self_signed(tmp_path, named)
     if is_trusted:
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     courier = Courier(redis, object_store, here)
