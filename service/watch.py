@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 _AT_LEAST_EVERY_S: Final = 5.0
 _LISTEN_FOR_S: Final = 1.0
 _AGAIN_AFTER_S: Final = 0.5
+_CANCEL_AGAIN_AFTER_S: Final = 0.1
 
 
 class Bell:
@@ -91,6 +92,7 @@ async def open_watch(settings: Settings) -> AsyncIterator[Watch]:
         try:
             yield watch
         finally:
-            listening.cancel()
-            with suppress(asyncio.CancelledError):
-                await listening
+            # Again where it is lost: redis-py may swallow a cancellation while it connects.
+            while not listening.done():
+                listening.cancel()
+                await asyncio.wait([listening], timeout=_CANCEL_AGAIN_AFTER_S)

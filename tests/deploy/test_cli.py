@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from core.jobs.settings import Settings
 from core.presets import DEFAULT_PRESET
 from tests.deploy.conftest import Cli, environment
 
@@ -57,3 +59,16 @@ def test_settings_that_do_not_parse_are_named(cli: Cli, tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "PANOWEAVE_PORT" in done.stderr
     assert not (tmp_path / "var").exists()
+
+
+def test_an_api_whose_port_is_taken_ends(cli: Cli, settings: Settings) -> None:
+    """So that whoever supervises it hears of it: it does not hang between up and down."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        done = cli(
+            "api",
+            timeout_s=30,
+            PANOWEAVE_PORT=str(other.getsockname()[1]),
+            PANOWEAVE_REDIS_URL=settings.redis_url.get_secret_value(),
+        )
+    assert done.returncode != 0
+    assert "address already in use" in done.stderr
