@@ -1,0 +1,40 @@
+"""Trains the embedded model's second version: `python -m core.embedded.training --work DIR`.
+
+Every stage leaves its state in the work directory and goes on from there when it is run again;
+stages can also run one by one, beside one another.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from core.embedded.training.runs import Stop
+from core.embedded.training.stages import Recipe, Training
+
+STAGES = ("latents", "decoder", "tiny")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the stages asked for, all of them by default."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--work", type=Path, required=True, help="data and states")
+    parser.add_argument("--stage", choices=STAGES, nargs="+", default=STAGES)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--minutes", type=float, help="save and end after so many minutes")
+    parser.add_argument("--threads", type=int, default=1)
+    asked = parser.parse_args(arguments)
+    torch.set_num_threads(asked.threads)
+    stop = Stop(asked.minutes)
+    stop.catch_signals()
+    training = Training(Recipe(), asked.work, torch.device(asked.device), stop)
+    for stage in STAGES:
+        if stage in asked.stage:
+            getattr(training, stage)()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""Windows of rendered panoramas, wherever they begin, and what they show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from core.embedded.training.shards import Scene, Shard, count_shards, read_shard
+
+Attributes = dict[str, Any]
+DescribeWindow = Callable[[Scene, int, int], Attributes]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One window: which panorama, from which column on, and whether it is mirrored."""
+
+    panorama: int
+    left: int
+    mirrored: bool
+
+
+class DataSet:
+    """All panoramas of the shards read so far, by number; it can grow while training runs."""
+
+    def __init__(self, folder: Path, device: torch.device) -> None:
+        self.folder = folder
+        self.device = device
+        self.shards: list[Shard] = []
+        self._tensors: list[Tensor] = []
+        self._starts = [0]
+
+    def read(self, shards: int) -> None:
+        """Makes the first `shards` shards available."""
+        for index in range(len(self.shards), shards):
+            shard = read_shard(self.folder, index)
+            self.shards.append(shard)
+            self._tensors.append(torch.from_numpy(shard.pictures).to(self.device))
+            self._starts.append(self._starts[-1] + len(shard.scenes))
+
+    def available(self) -> int:
+        """How many shards lie in the folder, read or not."""
+        return count_shards(self.folder)
+
+    def panoramas(self, shards: int) -> int:
+        """How many panoramas the first `shards` shards hold."""
+        return self._starts[shards]
+
+    @property
+    def columns(self) -> int:
+        """How wide the panoramas are, in pixels."""
+        return int(self._tensors[0].shape[-1])
+
+    def scene(self, panorama: int) -> Scene:
+        """A panorama's scene, with what its columns show."""
+        shard, row = self._place(panorama)
+        return self.shards[shard].scenes[row]
+
+    def pictures(self, cuts: Sequence[Cut], width: int) -> Tensor:
+        """Windows (N, 3, H, width), bytes."""
+        return torch.stack([self._window(cut, width) for cut in cuts])
+
+    def _window(self, cut: Cut, width: int) -> Tensor:
+        shard, row = self._place(cut.panorama)
+        picture = self._tensors[shard][row]
+        right = cut.left + width
+        around = right - picture.shape[-1]
+        window = picture[..., cut.left : right]
+        if around > 0:
+            window = torch.cat([window, picture[..., :around]], dim=-1)
+        return window.flip(-1) if cut.mirrored else window
+
+    def _place(self, panorama: int) -> tuple[int, int]:
+        low, high = 0, len(self._starts) - 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self._starts[middle] <= panorama else (low, middle)
+        return low, panorama - self._starts[low]
+
+
+def draw_cuts(panoramas: int, columns: int, count: int, generator: torch.Generator) -> list[Cut]:
+    """Windows anywhere, half of them mirrored."""
+    numbers = torch.randint(panoramas, (count,), generator=generator).tolist()
+    lefts = torch.randint(columns, (count,), generator=generator).tolist()
+    mirrored = torch.randint(2, (count,), generator=generator).tolist()
+    return [
+        Cut(number, left, bool(flip))
+        for number, left, flip in zip(numbers, lefts, mirrored, strict=True)
+    ]
