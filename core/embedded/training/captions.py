@@ -1,4 +1,4 @@
-"""Captions from a grammar: synonyms, facts left out at random, orders, fillers to ignore."""
+"""Captions from a grammar: synonyms, claims left out at random, orders, fillers to ignore."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from core.embedded.training import phrases as p
-from core.embedded.training.facts import Facts
+from core.embedded.training.claims import Claims
 
 EMPTY = 0.10
 GENERIC = 0.07
@@ -21,7 +21,7 @@ KEEP_STYLE = 1.0
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789-'"
 
 
-def caption(rng: np.random.Generator, facts: Facts, style: str | None = None) -> str:
+def caption(rng: np.random.Generator, claims: Claims, style: str | None = None) -> str:
     """One way to say, or half say, what a window shows. Empty for guidance one time in ten."""
     draw = rng.random()
     if draw < EMPTY:
@@ -30,12 +30,12 @@ def caption(rng: np.random.Generator, facts: Facts, style: str | None = None) ->
     if draw < EMPTY + GENERIC:
         text = said.one_of(p.GENERIC)
         if said.chance(0.25):
-            text = f"{text} {said.one_of(p.TIMES[facts.time])}"
+            text = f"{text} {said.one_of(p.TIMES[claims.time])}"
         parts = [text]
     elif draw < EMPTY + GENERIC + TAGS:
-        parts = _tags(said, facts)
+        parts = _tags(said, claims)
     else:
-        parts = [_sentence(said, facts, style)]
+        parts = [_sentence(said, claims, style)]
         style = None
     if style and said.chance(KEEP_STYLE):
         parts.insert(0 if said.chance(0.4) else len(parts), said.one_of(p.STYLE_TAGS[style]))
@@ -74,41 +74,41 @@ class _Draw:
         return [parts[int(i)] for i in self.rng.permutation(len(parts))]
 
 
-def _subject(said: _Draw, facts: Facts) -> str:
+def _subject(said: _Draw, claims: Claims) -> str:
     """Mostly what the window is first of all, sometimes what else it is."""
-    key = facts.subjects[0] if said.chance(0.65) else said.one_of(facts.subjects)
+    key = claims.subjects[0] if said.chance(0.65) else said.one_of(claims.subjects)
     return said.one_of(p.SUBJECTS[key])
 
 
-def _sentence(said: _Draw, facts: Facts, style: str | None) -> str:
-    place = _subject(said, facts)
+def _sentence(said: _Draw, claims: Claims, style: str | None) -> str:
+    place = _subject(said, claims)
     has_time = said.chance(KEEP_TIME)
-    has_weather = facts.weather is not None and said.chance(KEEP_WEATHER)
+    has_weather = claims.weather is not None and said.chance(KEEP_WEATHER)
     after: list[str] = []
     adjectives: list[str] = []
     if has_time:
-        if facts.time in p.TIME_ADJECTIVES and said.chance(0.12):
-            adjectives.append(said.one_of(p.TIME_ADJECTIVES[facts.time]))
+        if claims.time in p.TIME_ADJECTIVES and said.chance(0.12):
+            adjectives.append(said.one_of(p.TIME_ADJECTIVES[claims.time]))
         else:
-            after.append(said.one_of(p.TIMES[facts.time]))
+            after.append(said.one_of(p.TIMES[claims.time]))
     if has_weather:
-        assert facts.weather is not None
-        if facts.weather in p.WEATHER_ADJECTIVES and said.chance(0.25):
-            adjectives.append(said.one_of(p.WEATHER_ADJECTIVES[facts.weather]))
+        assert claims.weather is not None
+        if claims.weather in p.WEATHER_ADJECTIVES and said.chance(0.25):
+            adjectives.append(said.one_of(p.WEATHER_ADJECTIVES[claims.weather]))
         else:
-            after.append(said.one_of(p.WEATHERS[facts.weather]))
-    if facts.skies and said.chance(0.3):
-        after.append(said.one_of(p.SKIES[said.one_of(facts.skies)]))
-    if facts.season and said.chance(0.15):
-        after.append(said.one_of(p.SEASONS[facts.season]))
-    if facts.moods and said.chance(0.15):
-        adjectives.append(said.one_of(p.MOODS[said.one_of(facts.moods)]))
+            after.append(said.one_of(p.WEATHERS[claims.weather]))
+    if claims.skies and said.chance(0.3):
+        after.append(said.one_of(p.SKIES[said.one_of(claims.skies)]))
+    if claims.season and said.chance(0.15):
+        after.append(said.one_of(p.SEASONS[claims.season]))
+    if claims.moods and said.chance(0.15):
+        adjectives.append(said.one_of(p.MOODS[said.one_of(claims.moods)]))
     if said.chance(0.06):
         adjectives.insert(0, said.one_of(p.PRAISE))
     place = with_adjectives(place, adjectives[:2])
     after = said.order(after)
-    if facts.details and said.chance(0.35):
-        detail = p.DETAILS[said.one_of(facts.details)]
+    if claims.details and said.chance(0.35):
+        detail = p.DETAILS[said.one_of(claims.details)]
         after.insert(0 if said.chance(0.8) else len(after), said.one_of(detail))
     if after and said.chance(0.1):
         # "at dawn, a lake with reflections"
@@ -123,17 +123,17 @@ def _sentence(said: _Draw, facts: Facts, style: str | None) -> str:
     return f"{text}, {said.one_of(p.STYLE_TAGS[style])}" if style else text
 
 
-def _tags(said: _Draw, facts: Facts) -> list[str]:
-    parts = [_without_article(_subject(said, facts))]
+def _tags(said: _Draw, claims: Claims) -> list[str]:
+    parts = [_without_article(_subject(said, claims))]
     if said.chance(KEEP_TIME):
-        parts.append(said.one_of(p.TIME_TAGS[facts.time]))
-    if facts.weather is not None and said.chance(KEEP_WEATHER):
-        parts.append(said.one_of(p.WEATHER_TAGS[facts.weather]))
-    if facts.moods and said.chance(0.2):
-        parts.append(said.one_of(p.MOODS[said.one_of(facts.moods)]))
-    if facts.season and said.chance(0.15):
-        parts.append(facts.season)
-    others = [subject for subject in facts.subjects[1:] if subject != "open land"]
+        parts.append(said.one_of(p.TIME_TAGS[claims.time]))
+    if claims.weather is not None and said.chance(KEEP_WEATHER):
+        parts.append(said.one_of(p.WEATHER_TAGS[claims.weather]))
+    if claims.moods and said.chance(0.2):
+        parts.append(said.one_of(p.MOODS[said.one_of(claims.moods)]))
+    if claims.season and said.chance(0.15):
+        parts.append(claims.season)
+    others = [subject for subject in claims.subjects[1:] if subject != "open land"]
     if others and said.chance(0.4):
         parts.append(_without_article(said.one_of(p.SUBJECTS[said.one_of(others)])))
     return said.order(parts) if said.chance(0.35) else parts

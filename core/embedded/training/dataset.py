@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from core.embedded.training.shards import Scene, Shard, count_shards, read_shard
-
-Attributes = dict[str, Any]
-DescribeWindow = Callable[[Scene, int, int], Attributes]
+from core.embedded.training.shards import Shard, Subject, count_shards, read_shard
 
 
 @dataclass(frozen=True)
@@ -41,7 +37,7 @@ class DataSet:
             shard = read_shard(self.folder, index)
             self.shards.append(shard)
             self._tensors.append(torch.from_numpy(shard.pictures).to(self.device))
-            self._starts.append(self._starts[-1] + len(shard.scenes))
+            self._starts.append(self._starts[-1] + len(shard.subjects))
 
     def available(self) -> int:
         """How many shards lie in the folder, read or not."""
@@ -56,10 +52,10 @@ class DataSet:
         """How wide the panoramas are, in pixels."""
         return int(self._tensors[0].shape[-1])
 
-    def scene(self, panorama: int) -> Scene:
-        """A panorama's scene, with what its columns show."""
+    def subject(self, panorama: int) -> Subject:
+        """What a panorama shows."""
         shard, row = self._place(panorama)
-        return self.shards[shard].scenes[row]
+        return self.shards[shard].subjects[row]
 
     def pictures(self, cuts: Sequence[Cut], width: int) -> Tensor:
         """Windows (N, 3, H, width), bytes."""

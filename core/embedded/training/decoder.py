@@ -32,7 +32,7 @@ _GROW_EVERY = 200
 class DecoderRecipe:
     """What the decoder's run depends on."""
 
-    steps: int = 14_000
+    steps: int = 10_000
     widths: tuple[int, ...] = (3, 48, 96, 112, 128)
     layers: int = 3
     picture_factor: int = 1
@@ -41,12 +41,12 @@ class DecoderRecipe:
     crop_width: int = 96
     peak_rate: float = 1e-3
     decay: float = 0.4
-    perceptual_from: int = 1_000
+    perceptual_from: int = 600
     perceptual_weight: float = 0.4
-    critic_from: int = 7_000
+    critic_from: int = 5_000
     critic_weight: float = 0.02
     # Sampled latents are not as exact as encoded ones.
-    latent_noise: float = 0.2
+    latent_noise: float = 0.1
     ema_decay: float = 0.998
     save_every_s: float = 180.0
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from core.diffusion.patch_autoencoder import PatchAutoencoder
+from core.embedded.training.captions import vocabulary
 from core.embedded.training.dataset import Cut, DataSet
 from core.embedded.training.decoder import (
     TINY_RECIPE,
@@ -15,6 +16,8 @@ from core.embedded.training.decoder import (
     build_autoencoder,
     train_decoder,
 )
+from core.embedded.training.denoiser import DenoiserRecipe, Networks, train_denoiser
+from core.embedded.training.export import export, fill_decoder, fill_from_averages
 from core.embedded.training.latents import (
     LATENT_CHANNELS,
     WINDOW_PX,
@@ -22,7 +25,10 @@ from core.embedded.training.latents import (
     fit_pca,
     to_unit,
 )
+from core.embedded.training.networks import build_scheduler, build_text_encoder, build_unet
+from core.embedded.training.rendering import ensure_shards
 from core.embedded.training.runs import Stop, replace_file
+from core.embedded.training.tokenizer import build_tokenizer
 
 _COMPONENTS = 64  # as many as are kept on file; the latents are the strongest of them
 
@@ -32,12 +38,14 @@ class Recipe:
     """The whole training. The defaults made the committed weights."""
 
     seed: int = 0
+    shards: int = 250
     scenes_per_shard: int = 8
     latent_channels: int = LATENT_CHANNELS
     # The latent space is fixed by the first shards, before anything is trained.
     latent_shards: int = 16
     decoder: DecoderRecipe = field(default_factory=DecoderRecipe)
     tiny: DecoderRecipe = TINY_RECIPE
+    denoiser: DenoiserRecipe = field(default_factory=DenoiserRecipe)
 
 
 class Training:
@@ -49,6 +57,18 @@ class Training:
         self.device = device
         self.stop = stop
         self.set = DataSet(work / "shards", device)
+
+    def data(self) -> None:
+        """Renders panoramas. The other stages take what is there, and what comes as they run."""
+        recipe = self.recipe
+        ensure_shards(
+            self.set.folder,
+            recipe.seed,
+            recipe.shards,
+            recipe.scenes_per_shard,
+            self.device,
+            self.stop,
+        )
 
     def latents(self) -> None:
         """Fits the latent space."""
@@ -62,29 +82,83 @@ class Training:
         """Latents to small pictures, for the gradient of SyncDiffusion."""
         self._train_decoder(self.recipe.tiny, "tiny")
 
-    def _train_decoder(self, recipe: DecoderRecipe, name: str) -> None:
-        pca = self._pca()
-        model = self._autoencoder(recipe, pca)
-        train_decoder(model, pca, self.set, recipe, self.work / f"{name}.pt", self.stop)
+    def denoiser(self) -> None:
+        """Noise to latents, as the words say."""
+        train_denoiser(
+            self._networks(),
+            self._pca(),
+            self.set,
+            self.recipe.denoiser,
+            self._state("denoiser"),
+            self.stop,
+        )
 
-    def _autoencoder(self, recipe: DecoderRecipe, pca: PatchPca) -> PatchAutoencoder:
+    def export(self, target: Path) -> None:
+        """What the runs have reached so far, as a Stable Diffusion directory."""
+        export(target, self.trained_networks(), self.trained_decoder(), self.trained_tiny())
+
+    def trained_networks(self) -> Networks:
+        """UNet and text encoder, as far as their run has come."""
+        networks = self._networks()
+        fill_from_averages(networks, self._state("denoiser"))
+        return networks
+
+    def trained_decoder(self) -> PatchAutoencoder:
+        """The autoencoder, its decoder as far as its run has come."""
+        return self._trained(self.recipe.decoder, "decoder")
+
+    def trained_tiny(self) -> PatchAutoencoder:
+        """The same for the tiny decoder."""
+        return self._trained(self.recipe.tiny, "tiny")
+
+    def _trained(self, recipe: DecoderRecipe, name: str) -> PatchAutoencoder:
+        model = self._autoencoder(recipe)
+        if self._state(name).exists():  # before that it is the linear one
+            fill_decoder(model, self._state(name))
+        return model
+
+    def _networks(self) -> Networks:
+        """UNet and text encoder as they begin."""
+        shape = self.recipe.denoiser.shape
+        tokenizer = build_tokenizer(vocabulary())
         torch.manual_seed(self.recipe.seed)
-        return build_autoencoder(recipe, pca)
+        return Networks(
+            build_unet(shape, self.recipe.latent_channels),
+            build_text_encoder(
+                shape, len(tokenizer), tokenizer.eos_token_id, tokenizer.bos_token_id
+            ),
+            tokenizer,
+            build_scheduler(),
+        )
+
+    def _train_decoder(self, recipe: DecoderRecipe, name: str) -> None:
+        model = self._autoencoder(recipe)
+        train_decoder(model, self._pca(), self.set, recipe, self._state(name), self.stop)
+
+    def _autoencoder(self, recipe: DecoderRecipe) -> PatchAutoencoder:
+        torch.manual_seed(self.recipe.seed)
+        return build_autoencoder(recipe, self._pca())
 
     def _pca(self) -> PatchPca:
         file = self.work / "pca.pt"
         if not file.exists():
-            self.set.read(self.recipe.latent_shards)
-            count = self.set.panoramas(self.recipe.latent_shards)
-            width = self.set.columns
-            cuts = [
-                Cut(number, left, mirrored=bool(quarter % 2))
-                for number in range(count)
-                for quarter, left in enumerate(range(0, width, width // 4))
-            ]
-            pictures = to_unit(self.set.pictures(cuts, WINDOW_PX)).cpu()
-            pca = fit_pca(pictures, _COMPONENTS)
+            pca = fit_pca(self._patches(), _COMPONENTS)
             state = {"kernel": pca.kernel, "inverse": pca.inverse, "mean": pca.mean}
             replace_file(file, lambda beside: torch.save(state, beside))
         pca = PatchPca(**torch.load(file, weights_only=True))
         return pca.nested(self.recipe.latent_channels)
+
+    def _patches(self) -> torch.Tensor:
+        """Half of the columns of the first panoramas, as windows."""
+        shards = self.recipe.latent_shards
+        self.set.read(shards)
+        step = self.set.columns // 4
+        cuts = [
+            Cut(number, quarter * step, mirrored=bool(quarter % 2))
+            for number in range(self.set.panoramas(shards))
+            for quarter in range(4)
+        ]
+        return to_unit(self.set.pictures(cuts, WINDOW_PX)).cpu()
+
+    def _state(self, name: str) -> Path:
+        return self.work / f"{name}.pt"

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from core.embedded.training.shards import Scene
+from core.embedded.training.renderer import TIMES, WindowAttributes
 
-Attributes = dict[str, Any]
+Numbers = Mapping[str, float]
 
 # Shares of the land (all but the sky) above which a thing may be named.
 _MUCH = 0.33
 _SOME = 0.06
-_TIMES = {"morning", "noon", "sunset", "twilight", "night"}
 
 
 @dataclass(frozen=True)
-class Facts:
+class Claims:
     """Keys of `phrases`: each is true of the window, and any may be left out of a caption."""
 
     subjects: tuple[str, ...]  # what the picture can be said to be of; the main one first
@@ -28,36 +27,36 @@ class Facts:
     moods: tuple[str, ...] = field(default=())
 
 
-def facts_of(scene: Scene, attributes: Attributes) -> Facts:
-    """The facts of a window of a scene, from the renderer's `window_attributes`."""
-    assert scene["time"] in _TIMES
-    weather = _weather(scene, attributes)
-    subjects = _subjects(scene, attributes)
-    return Facts(
+def claims_of(w: WindowAttributes, numbers: Numbers) -> Claims:
+    """What may be said of a window, by what the renderer says of it."""
+    assert w.time in TIMES
+    weather = _weather(w)
+    subjects = _subjects(w, numbers)
+    return Claims(
         subjects=subjects,
-        details=_details(scene, attributes, subjects),
-        skies=_skies(scene, attributes, weather),
-        time=scene["time"],
+        details=_details(w, numbers, subjects),
+        skies=_skies(w, numbers, weather),
+        time=w.time,
         weather=weather,
-        season=_season(scene, attributes),
-        moods=_moods(scene, attributes, weather, subjects),
+        season=_season(w),
+        moods=_moods(w, weather, subjects),
     )
 
 
-def _share(attributes: Attributes, name: str) -> float:
+def _share(w: WindowAttributes, name: str) -> float:
     """A class's share of the window's land."""
-    land = max(1.0 - float(attributes["sky"]), 1e-6)
-    return float(attributes.get(name, 0.0)) / land
+    land = max(w.land, 1e-6)
+    return w.shares[name] / land
 
 
-def _subjects(scene: Scene, attributes: Attributes) -> tuple[str, ...]:
-    biome = scene["biome"]
+def _subjects(w: WindowAttributes, numbers: Numbers) -> tuple[str, ...]:
+    biome = w.biome
     share = {
-        name: _share(attributes, name)
+        name: _share(w, name)
         for name in ("water", "trees", "snow", "rock", "sand", "ground", "flowers", "pool")
     }
-    peaks = bool(attributes["peak_visible"])
-    conifers = float(scene["params"].get("tree_kind", 0.0)) == 0.0
+    peaks = w.peak_visible
+    conifers = numbers["tree_kind"] == 0.0
     found: list[str] = []
     if biome == "coast" and share["water"] > 0.15:
         found.append("sea")
@@ -69,7 +68,7 @@ def _subjects(scene: Scene, attributes: Attributes) -> tuple[str, ...]:
         found.append("mountain lake" if peaks else "lake")
         if share["trees"] > 0.12:
             found.append("forest lake")
-    if attributes["volcano_visible"]:
+    if w.volcano_visible:
         found.append("volcano")
     if biome == "snow" and share["snow"] > 0.3:
         found.append("snowy forest" if share["trees"] > _MUCH else "snow")
@@ -84,10 +83,10 @@ def _subjects(scene: Scene, attributes: Attributes) -> tuple[str, ...]:
     if biome == "terraces" and share["trees"] < 0.6:
         found.append("flooded terraces" if share["pool"] > 0.03 else "terraces")
     if biome == "canyon" and share["trees"] < 0.5:
-        found.append("mesas" if attributes["peak_height"] > 0.04 else "canyon")
+        found.append("mesas" if w.peak_height > 0.04 else "canyon")
     if biome == "desert" and share["sand"] > 0.4:
         found.append("dunes")
-    if biome == "volcano" and not attributes["volcano_visible"] and share["trees"] < _MUCH:
+    if biome == "volcano" and not w.volcano_visible and share["trees"] < _MUCH:
         found.append("lava field")
     if peaks and biome not in ("snow", "canyon", "desert", "terraces", "savanna", "coast"):
         snowy = share["snow"] > 0.03
@@ -102,58 +101,58 @@ def _subjects(scene: Scene, attributes: Attributes) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _details(scene: Scene, attributes: Attributes, subjects: tuple[str, ...]) -> tuple[str, ...]:
-    biome, extras = scene["biome"], " ".join(scene.get("extras", ()))
+def _details(w: WindowAttributes, numbers: Numbers, subjects: tuple[str, ...]) -> tuple[str, ...]:
+    biome, extras = w.biome, " ".join(w.extras)
     named = " ".join(subjects)
     found = []
-    if _share(attributes, "path") > 0.008:
+    if _share(w, "path") > 0.008:
         for words in ("footpath", "dirt road", "stream", "tracks in the snow"):
             if words in extras:
                 found.append(words)
-    if _share(attributes, "stones") > 0.012:
+    if _share(w, "stones") > 0.012:
         found.append("stones")
-    trees = _share(attributes, "trees")
+    trees = _share(w, "trees")
     if trees > 0.05 and "forest" not in named and "trees" not in named:
-        kind = float(scene["params"].get("tree_kind", 0.0))
+        kind = numbers["tree_kind"]
         found.append({0.0: "firs", 2.0: "acacias"}.get(kind, "trees"))
     if biome == "autumn" and trees > 0.05 and "autumn" not in named:
         found.append("autumn colours")
-    if _share(attributes, "bushes") > _SOME:
+    if _share(w, "bushes") > _SOME:
         found.append("bushes")
-    if _share(attributes, "flowers") > 0.01:
+    if _share(w, "flowers") > 0.01:
         found.append("flowers")
-    water = _share(attributes, "water")
+    water = _share(w, "water")
     if 0.04 < water <= 0.24 and biome not in ("coast", "terraces"):
         found.append("distant lake")
     peaks_named = "mountain" in named or "peaks" in named or biome in ("volcano", "canyon")
-    if attributes["peak_visible"] and not peaks_named:
+    if w.peak_visible and not peaks_named:
         found.append("distant mountains")
-    if biome not in ("snow", "desert") and _share(attributes, "snow") > 0.03:
+    if biome not in ("snow", "desert") and _share(w, "snow") > 0.03:
         found.append("snow patches")
-    if water > 0.24 and float(scene["params"].get("wave", 0.3)) < 0.12:
+    if water > 0.24 and numbers["wave"] < 0.12:
         found.append("reflections")
     return tuple(found)
 
 
-def _weather(scene: Scene, attributes: Attributes) -> str | None:
+def _weather(w: WindowAttributes) -> str | None:
     """The scene's weather, where this window bears it out."""
-    weather, clouded = str(scene["weather"]), float(attributes["clouded"])
+    weather, clouded = w.weather, w.clouded
     if weather == "clear" and clouded > 0.3:
         return None
-    if weather == "cloudy" and (clouded < 0.2 or attributes["sky"] < 0.08):
+    if weather == "cloudy" and (clouded < 0.2 or w.sky < 0.08):
         return None
     return weather
 
 
-def _skies(scene: Scene, attributes: Attributes, weather: str | None) -> tuple[str, ...]:
+def _skies(w: WindowAttributes, numbers: Numbers, weather: str | None) -> tuple[str, ...]:
     found = []
-    time, kind = scene["time"], scene.get("clouds")
-    if attributes["sky"] > 0.15:
-        if attributes["clouded"] > 0.2 and weather == "cloudy":
+    time, kind = w.time, w.clouds
+    if w.sky > 0.15:
+        if w.clouded > 0.2 and weather == "cloudy":
             named = {"cumulus": "cumulus", "stratus": "overcast", "cirrus": "wisps"}
             if kind in named:
                 found.append(named[kind])
-        if weather == "clear" and time in ("morning", "noon") and attributes["clouded"] < 0.15:
+        if weather == "clear" and time in ("morning", "noon") and w.clouded < 0.15:
             found.append("blue sky")
         if weather == "clear" and time == "night":
             found.append("stars")
@@ -161,28 +160,26 @@ def _skies(scene: Scene, attributes: Attributes, weather: str | None) -> tuple[s
             found.append("afterglow")
         if time == "sunset" and weather in ("clear", "cloudy"):
             found.append("red sky")
-    if attributes["sun_visible"]:
+    if w.sun_visible:
         found.append("low sun" if time in ("sunset", "morning") else "sun")
-    if attributes["moon_visible"]:
+    if w.moon_visible:
         found.append("moon")
-    if weather == "stormy" and float(scene["params"].get("rain", 0.0)) > 0:
+    if weather == "stormy" and numbers["rain"] > 0:
         found.append("rain")
     return tuple(found)
 
 
-def _season(scene: Scene, attributes: Attributes) -> str | None:
-    season = str(scene.get("season", ""))
+def _season(w: WindowAttributes) -> str | None:
+    season = w.season
     if season in ("autumn", "winter", "dry season"):
         return season
-    green = _share(attributes, "ground") + _share(attributes, "trees") > 0.4
-    return season if green and scene["biome"] in ("meadow", "forest", "terraces") else None
+    green = _share(w, "ground") + _share(w, "trees") > 0.4
+    return season if green and w.biome in ("meadow", "forest", "terraces") else None
 
 
-def _moods(
-    scene: Scene, attributes: Attributes, weather: str | None, subjects: tuple[str, ...]
-) -> tuple[str, ...]:
+def _moods(w: WindowAttributes, weather: str | None, subjects: tuple[str, ...]) -> tuple[str, ...]:
     found = []
-    time = scene["time"]
+    time = w.time
     if weather == "stormy":
         found += ["dramatic", "gloomy"]
     if weather == "foggy":
@@ -193,8 +190,8 @@ def _moods(
         found.append("sunny")
     if time == "sunset" and weather in ("clear", "cloudy"):
         found.append("golden")
-    if attributes["peak_height"] > 0.15 and any("mountain" in s or "peak" in s for s in subjects):
+    if w.peak_height > 0.15 and any("mountain" in s or "peak" in s for s in subjects):
         found.append("majestic")
-    if scene["biome"] == "snow":
+    if w.biome == "snow":
         found.append("cold")
     return tuple(found)
