@@ -1,1 +1,1 @@
-"""How the embedded checkpoint is made: scenes, captions, and the training of its networks."""
+"""How the embedded model is made: rendered landscapes, their captions, and training on them."""

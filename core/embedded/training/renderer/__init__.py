@@ -1,0 +1,28 @@
+"""Renders landscapes as panoramas, and says what any window of them shows.
+
+rng = numpy.random.default_rng(0)
+scenes = [sample_scene(rng) for _ in range(4)]
+pictures, facts = render_with_facts(scenes, device="cuda")  # uint8 (B, 3, 256, 2048)
+window_attributes(facts[0], x0=512, width=256).dominant     # "mountains"
+"""
+
+from core.embedded.training.renderer.attributes import WindowAttributes, window_attributes
+from core.embedded.training.renderer.classes import CLASSES
+from core.embedded.training.renderer.facts import Facts
+from core.embedded.training.renderer.render import render, render_with_facts
+from core.embedded.training.renderer.sampling import sample_scene
+from core.embedded.training.renderer.scene import BIOMES, TIMES, WEATHERS, Scene
+
+__all__ = [
+    "BIOMES",
+    "CLASSES",
+    "TIMES",
+    "WEATHERS",
+    "Facts",
+    "Scene",
+    "WindowAttributes",
+    "render",
+    "render_with_facts",
+    "sample_scene",
+    "window_attributes",
+]

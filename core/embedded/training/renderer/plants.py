@@ -1,0 +1,239 @@
+"""Plants near the camera: sprites put into the picture ring by ring, far to near."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from core.embedded.training.renderer import classes
+from core.embedded.training.renderer import terrain as maps
+from core.embedded.training.renderer.cover import path_of
+from core.embedded.training.renderer.frame import Frame
+from core.embedded.training.renderer.haze import Haze
+from core.embedded.training.renderer.maths import TAU, channel, lerp, smooth
+from core.embedded.training.renderer.scene import Batch
+from core.embedded.training.renderer.sky import Light
+from core.embedded.training.renderer.sprite_light import light_sprite
+from core.embedded.training.renderer.sprites import (
+    BLOOM,
+    LEVELS,
+    SPRITE_H,
+    SPRITE_W,
+    SPRITES,
+    STONE,
+    VARIANTS,
+    atlas,
+)
+from core.embedded.training.renderer.stands import TYPICAL_HEIGHT, Cells, Stand
+from core.embedded.training.renderer.terrain import Terrain
+
+_CODES = {"tree": classes.TREES, "bush": classes.BUSHES, "tuft": classes.GROUND}
+
+
+@dataclass(frozen=True)
+class Ring:
+    """One plant per column, (B, W, 1) each, that stands at `here`."""
+
+    cells: Cells
+    ground: Tensor  # metres
+    shadow: Tensor
+    here: Tensor
+    foot: Tensor  # tangent of the elevation of its foot
+
+    def cut(self, part: slice) -> Ring:
+        """Some columns of it."""
+        cells = self.cells
+        cells = Cells(
+            cells.azimuth[:, part],
+            cells.distance[:, part],
+            cells.tall[:, part],
+            cells.chance[:, part],
+            cells.sprite[:, part],
+            cells.tone[:, part],
+        )
+        return Ring(
+            cells,
+            self.ground[:, part],
+            self.shadow[:, part],
+            self.here[:, part],
+            self.foot[:, part],
+        )
+
+
+class Planter:
+    """Draws the stands of a batch into `image` (B, 3, W, H) and `kind` (B, W, H), in place."""
+
+    def __init__(
+        self,
+        batch: Batch,
+        terrain: Terrain,
+        frame: Frame,
+        camera: Tensor,
+        light: Light,
+        haze: Haze,
+    ):
+        self.batch, self.p, self.terrain, self.frame = batch, batch.numbers, terrain, frame
+        self.camera, self.light, self.haze = camera, light, haze
+        self.atlas = atlas(batch.device)
+        # Small pieces of the picture spare work on a CPU, few large ones are quicker on a GPU.
+        self.chunks = 1 if batch.device.type == "cuda" else 16
+
+    def draw(self, image: Tensor, kind: Tensor, wet: Tensor, depth: Tensor) -> None:
+        """`depth` is the distance of what each pixel sees, `wet` where it sees water."""
+        rings = sorted(
+            (
+                (radius, i, ring)
+                for i, stand in enumerate(self.terrain.stands)
+                for ring, radius in enumerate(stand.radii)
+            ),
+            reverse=True,
+        )
+        for radius, i, ring in rings:
+            stand = self.terrain.stands[i]
+            for side in (1, 0):
+                plants = self._ring(stand, ring, side)
+                if not bool(plants.here.any()):
+                    continue
+                if stand.name == "tree" and self.batch.has("water"):
+                    self._put(stand, radius, self._mirrored(plants), image, kind, wet, True)
+                self._put(stand, radius, plants, image, kind, depth, False)
+
+    def _ring(self, stand: Stand, ring: int, side: int) -> Ring:
+        p = self.p
+        cells = stand.cells(p, ring, self.frame.theta, side)
+        m = self.terrain.at(cells.azimuth, cells.distance)
+        off = self._off_path(cells)
+        if stand.name == "tuft":
+            cells, density = self._undergrowth(cells, m, off)
+        else:
+            cover = m[:, maps.NEAR_FOREST if stand.name == "tree" else maps.SCRUB]
+            density = p[stand.name + "_dense"] * cover * (off > 1.3)
+        ground = m[:, maps.HEIGHT]
+        here = (cells.chance < density) & (ground > 0.6 - 1e5 * (p["water"] <= 0))
+        foot = (ground - 0.02 * cells.tall - self.camera) / cells.distance
+        return Ring(cells, ground, m[:, maps.SHADOW], here, foot)
+
+    def _off_path(self, cells: Cells) -> Tensor:
+        """Distance from the path in half widths; 9 where there is none."""
+        p, far = self.p, torch.full_like(cells.distance, 9.0)
+        if not self.batch.has("path"):
+            return far
+        x, y = cells.distance * cells.azimuth.cos(), cells.distance * cells.azimuth.sin()
+        across, _ = path_of(p, x, y)
+        return torch.where(p["path"] > 0, across.abs() / p["path_w"], far)
+
+    def _undergrowth(self, cells: Cells, m: Tensor, off: Tensor) -> tuple[Cells, Tensor]:
+        """Grass, flowers or stones, and how dense they stand."""
+        p, tone = self.p, cells.tone
+        scrub = m[:, maps.SCRUB]
+        brook = (p["path"] == 3) & (off < 2.2)
+        bare = p["stone"] * (0.3 + 1.4 * smooth(0.7, 0.2, scrub))
+        stony = tone < torch.where(brook, 0.5, bare)
+        drift = p["flowers"] * smooth(-0.3, 0.7, m[:, maps.DRIFTS])
+        bloom = (tone > 1 - 0.75 * drift) & (p["flowers"] > 0)
+        variant = torch.remainder(cells.sprite, VARIANTS)
+        sprite = torch.where(bloom, BLOOM * VARIANTS + variant, cells.sprite)
+        sprite = torch.where(stony, STONE * VARIANTS + variant, sprite)
+        size = torch.where(stony, 0.55 + 2.2 * cells.chance**4, torch.where(bloom, 0.72, 1.0))
+        other = stony | bloom
+        density = torch.where(other, 0.75, p["tuft_dense"] * (0.50 + 0.50 * scrub))
+        density = density * torch.where(stony & brook, off > 0.6, off > 1.15)
+        tone = torch.where(other, (tone * 17.3) % 1.0, tone)
+        return replace(cells, sprite=sprite, tall=cells.tall * size, tone=tone), density
+
+    def _mirrored(self, plants: Ring) -> Ring:
+        """The plants as the water shows them, upside down."""
+        cells = plants.cells
+        foot = (0.02 * cells.tall - plants.ground - self.camera) / cells.distance
+        return replace(plants, foot=foot, here=plants.here & (self.p["water"] > 0))
+
+    def _put(
+        self,
+        stand: Stand,
+        radius: float,
+        plants: Ring,
+        image: Tensor,
+        kind: Tensor,
+        behind: Tensor,
+        mirror: bool,
+    ) -> None:
+        """Puts a ring into the picture, piece by piece, in the rows that its plants reach."""
+        count, _, columns, rows = image.shape
+        height = 1.04 * plants.cells.tall / plants.cells.distance
+        low = plants.foot - height if mirror else plants.foot
+        high = low + height
+        high = torch.where(plants.here, high, -9.0).amax(-1).view(count, self.chunks, -1).amax(-1)
+        low = torch.where(plants.here, low, 9.0).amin(-1).view(count, self.chunks, -1).amin(-1)
+        tan = self.frame.tan
+        top = tan[:, :, 0]
+        step = (top - tan[:, :, -1]) / (rows - 1)
+        first = ((top - high) / step).floor().amin(0).clamp(0, rows).int().tolist()
+        last = ((top - low) / step).ceil().amax(0).clamp(-1, rows - 1).int().tolist()
+        for q, (j0, j1) in enumerate(zip(first, last, strict=True)):
+            if j1 >= j0:
+                part = slice(q * columns // self.chunks, (q + 1) * columns // self.chunks)
+                piece = slice(j0, j1 + 1)
+                self._patch(
+                    stand, radius, plants.cut(part), image, kind, behind, mirror, part, piece
+                )
+
+    def _patch(
+        self,
+        stand: Stand,
+        radius: float,
+        plants: Ring,
+        image: Tensor,
+        kind: Tensor,
+        behind: Tensor,
+        mirror: bool,
+        part: slice,
+        piece: slice,
+    ) -> None:
+        cells, p = plants.cells, self.p
+        theta, tan = self.frame.theta[:, part], self.frame.tan[..., piece]
+        up = plants.foot - tan if mirror else tan - plants.foot
+        v = up * cells.distance / (1.04 * cells.tall)
+        turned = torch.remainder(theta - cells.azimuth + math.pi, TAU) - math.pi
+        u = turned * cells.distance / cells.tall
+        side = torch.where(cells.tone > 0.5, 1.0, -1.0)
+        gx = (u * side / (SPRITE_W / SPRITE_H * 1.04 / 2)).expand_as(v)
+        if mirror:
+            gx = gx + p["wave"] * 0.5 * torch.sin(tan * 620 + theta * 90) * v
+        ok = (v > 0.0) & (v < 1.0) & plants.here & (gx.abs() < 1)
+        there = behind[:, part, piece]
+        ok = ok & (there if mirror else cells.distance < there)
+        gy = ((cells.sprite + 1 - v.clamp(0.004, 0.996)) / SPRITES) * 2 - 1
+        picture = self.atlas[self._level(stand, radius)].expand(len(self.batch), -1, -1, -1)
+        sprite = F.grid_sample(picture, torch.stack([gx, gy], -1), align_corners=False)
+        alpha = sprite[:, :1] * channel(ok)
+        colour = light_sprite(
+            self.batch, self.light, stand, cells, plants.shadow, sprite, side, theta - p["sun_az"]
+        )
+        passes = self.haze.to(cells.distance, plants.ground + 0.5 * cells.tall)
+        colour = colour * passes + self.haze.colour[:, :, part] * (1 - passes)
+        if mirror:
+            alpha = alpha * 0.62 * (1 - 0.6 * p["wave"].unsqueeze(1)).clamp(min=0.1)
+            colour = colour * 0.85
+        image[:, :, part, piece] = lerp(image[:, :, part, piece], colour, alpha)
+        if not mirror:
+            code = _code(stand, cells)
+            kind[:, part, piece] = torch.where(alpha[:, 0] > 0.5, code, kind[:, part, piece])
+
+    def _level(self, stand: Stand, radius: float) -> int:
+        """Which size of the sprites suits plants at a distance."""
+        pixels = self.frame.focal * self.frame.supersample * TYPICAL_HEIGHT[stand.name] / radius
+        return min(max(int(math.log2(max(SPRITE_H / pixels, 1.0)) + 0.3), 0), LEVELS - 1)
+
+
+def _code(stand: Stand, cells: Cells) -> Tensor:
+    """The class of each plant's pixels."""
+    code = torch.full_like(cells.sprite, float(_CODES[stand.name]))
+    if stand.name == "tree":
+        return code
+    family = (cells.sprite / VARIANTS).floor()
+    code = torch.where(family == BLOOM, float(classes.FLOWERS), code)
+    return torch.where(family == STONE, float(classes.STONES), code)
