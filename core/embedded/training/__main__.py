@@ -16,7 +16,7 @@ import torch
 from core.embedded.training.runs import Stop
 from core.embedded.training.stages import Recipe, Training
 
-STAGES = ("data", "latents", "decoder", "tiny", "denoiser", "export")
+STAGES = ("data", "latents", "decoder", "tiny", "denoiser", "controlnet", "export")
 
 
 def main(arguments: Sequence[str] | None = None, recipe: Recipe | None = None) -> None:
@@ -30,13 +30,16 @@ def main(arguments: Sequence[str] | None = None, recipe: Recipe | None = None) -
     parser.add_argument("--minutes", type=float, help="save and end after so many minutes")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--shards", type=int, default=recipe.shards, help="how many to render")
+    parser.add_argument("--first-shard", type=int, default=0, help="the denoiser's first shard")
     parser.add_argument("--batch", type=int, default=recipe.denoiser.batch, help="of the denoiser")
     parser.add_argument("--steps", type=int, default=recipe.denoiser.steps, help="of the denoiser")
     asked = parser.parse_args(arguments)
     torch.set_num_threads(asked.threads)
     stop = Stop(asked.minutes)
     stop.catch_signals()
-    denoiser = replace(recipe.denoiser, batch=asked.batch, steps=asked.steps)
+    denoiser = replace(
+        recipe.denoiser, batch=asked.batch, steps=asked.steps, first_shard=asked.first_shard
+    )
     recipe = replace(recipe, shards=asked.shards, denoiser=denoiser)
     training = Training(recipe, asked.work, torch.device(asked.device), stop)
     for stage in STAGES:

@@ -43,9 +43,9 @@ class DataSet:
         """How many shards lie in the folder, read or not."""
         return count_shards(self.folder)
 
-    def panoramas(self, shards: int) -> int:
-        """How many panoramas the first `shards` shards hold."""
-        return self._starts[shards]
+    def panoramas(self, first: int, shards: int) -> range:
+        """The numbers of the panoramas in shards `first` up to `shards`."""
+        return range(self._starts[first], self._starts[shards])
 
     @property
     def columns(self) -> int:
@@ -79,9 +79,9 @@ class DataSet:
         return low, panorama - self._starts[low]
 
 
-def draw_cuts(panoramas: int, columns: int, count: int, generator: torch.Generator) -> list[Cut]:
+def draw_cuts(panoramas: range, columns: int, count: int, generator: torch.Generator) -> list[Cut]:
     """Windows anywhere, half of them mirrored."""
-    numbers = torch.randint(panoramas, (count,), generator=generator).tolist()
+    numbers = torch.randint(panoramas.start, panoramas.stop, (count,), generator=generator).tolist()
     lefts = torch.randint(columns, (count,), generator=generator).tolist()
     mirrored = torch.randint(2, (count,), generator=generator).tolist()
     return [

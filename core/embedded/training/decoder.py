@@ -37,6 +37,7 @@ class DecoderRecipe:
     layers: int = 3
     picture_factor: int = 1
     batch: int = 8
+    first_shard: int = 0
     # Crops are as high as a window, so that the decoder learns the picture's upper and lower edge.
     crop_width: int = 96
     peak_rate: float = 1e-3
@@ -107,7 +108,7 @@ def train_decoder(
 
     def train_step(step: int) -> dict[str, Tensor]:
         if step % _GROW_EVERY == 0 or not data.shards:
-            phases.extend(Phase(step, data.available(), recipe.batch))
+            phases.extend(Phase(step, recipe.first_shard, data.available(), recipe.batch))
         phase = phases.at(step)
         data.read(phase.shards)
         rate = schedule.rate(step)
@@ -145,7 +146,9 @@ def _batch(
 ) -> tuple[Tensor, Tensor]:
     """Pictures in [-1, 1] of the decoder's size, and latents with some noise."""
     generator = step_generator(_SEED, step)
-    cuts = draw_cuts(data.panoramas(phase.shards), data.columns, phase.batch, generator)
+    cuts = draw_cuts(
+        data.panoramas(phase.first, phase.shards), data.columns, phase.batch, generator
+    )
     pictures = to_unit(data.pictures(cuts, recipe.crop_width))
     pictures = pictures.contiguous(memory_format=torch.channels_last)
     latents = pca.encode(pictures)

@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -76,9 +76,10 @@ class Stop:
 
 @dataclass(frozen=True)
 class Phase:
-    """From a step on, a run uses so many shards and batches of this size."""
+    """From a step on, a run uses shards `first` up to `shards`, and batches of this size."""
 
     step: int
+    first: int
     shards: int
     batch: int
 
@@ -104,7 +105,7 @@ class Phases:
         if last:
             if phase.step <= last.step:
                 return
-            if (phase.shards, phase.batch) == (last.shards, last.batch):
+            if replace(phase, step=last.step) == last:
                 return
         self._phases.append(phase)
         self._file.parent.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ import torch
 
 from core.diffusion.patch_autoencoder import PatchAutoencoder
 from core.embedded.training.captions import vocabulary
+from core.embedded.training.control import ControlRecipe, train_controlnet
 from core.embedded.training.dataset import Cut, DataSet
 from core.embedded.training.decoder import (
     TINY_RECIPE,
@@ -17,7 +18,7 @@ from core.embedded.training.decoder import (
     train_decoder,
 )
 from core.embedded.training.denoiser import DenoiserRecipe, Networks, train_denoiser
-from core.embedded.training.export import export, fill_decoder, fill_from_averages
+from core.embedded.training.export import export, fill
 from core.embedded.training.latents import (
     LATENT_CHANNELS,
     WINDOW_PX,
@@ -25,7 +26,12 @@ from core.embedded.training.latents import (
     fit_pca,
     to_unit,
 )
-from core.embedded.training.networks import build_scheduler, build_text_encoder, build_unet
+from core.embedded.training.networks import (
+    build_controlnet,
+    build_scheduler,
+    build_text_encoder,
+    build_unet,
+)
 from core.embedded.training.rendering import ensure_shards
 from core.embedded.training.runs import Stop, replace_file
 from core.embedded.training.tokenizer import build_tokenizer
@@ -46,6 +52,7 @@ class Recipe:
     decoder: DecoderRecipe = field(default_factory=DecoderRecipe)
     tiny: DecoderRecipe = TINY_RECIPE
     denoiser: DenoiserRecipe = field(default_factory=DenoiserRecipe)
+    controlnet: ControlRecipe = field(default_factory=ControlRecipe)
 
 
 class Training:
@@ -93,14 +100,30 @@ class Training:
             self.stop,
         )
 
+    def controlnet(self) -> None:
+        """Edges to latents; last, for it is trained on the finished UNet."""
+        train_controlnet(
+            self.trained_networks(),
+            self._pca(),
+            self.set,
+            self.recipe.controlnet,
+            self._state("controlnet"),
+            self.stop,
+        )
+
     def export(self, target: Path) -> None:
         """What the runs have reached so far, as a Stable Diffusion directory."""
-        export(target, self.trained_networks(), self.trained_decoder(), self.trained_tiny())
+        networks = self.trained_networks()
+        controlnet = None
+        if self._state("controlnet").exists():
+            controlnet = build_controlnet(networks.unet, self.recipe.controlnet.hint_widths)
+            fill(controlnet.parameters(), self._state("controlnet"))
+        export(target, networks, self.trained_decoder(), self.trained_tiny(), controlnet)
 
     def trained_networks(self) -> Networks:
         """UNet and text encoder, as far as their run has come."""
         networks = self._networks()
-        fill_from_averages(networks, self._state("denoiser"))
+        fill(networks.parameters(), self._state("denoiser"))
         return networks
 
     def trained_decoder(self) -> PatchAutoencoder:
@@ -114,7 +137,7 @@ class Training:
     def _trained(self, recipe: DecoderRecipe, name: str) -> PatchAutoencoder:
         model = self._autoencoder(recipe)
         if self._state(name).exists():  # before that it is the linear one
-            fill_decoder(model, self._state(name))
+            fill(model.decoder.parameters(), self._state(name))
         return model
 
     def _networks(self) -> Networks:
@@ -155,7 +178,7 @@ class Training:
         step = self.set.columns // 4
         cuts = [
             Cut(number, quarter * step, mirrored=bool(quarter % 2))
-            for number in range(self.set.panoramas(shards))
+            for number in self.set.panoramas(0, shards)
             for quarter in range(4)
         ]
         return to_unit(self.set.pictures(cuts, WINDOW_PX)).cpu()
