@@ -23,7 +23,6 @@ from core.embedded.training.latents import WINDOW_PX, PatchPca, to_unit
 from core.embedded.training.networks import build_controlnet
 from core.embedded.training.runs import (
     Ema,
-    Phase,
     Phases,
     Run,
     Schedule,
@@ -33,7 +32,6 @@ from core.embedded.training.runs import (
 )
 
 _SEED = 23
-_GROW_EVERY = 250
 
 
 @dataclass(frozen=True)
@@ -82,11 +80,9 @@ def train_controlnet(
     phases = Phases(file.with_suffix(".phases.json"))
 
     def train_step(step: int) -> dict[str, Tensor]:
-        if step % _GROW_EVERY == 0 or not data.shards:
-            phases.extend(Phase(step, recipe.first_shard, data.available(), recipe.batch))
-        phase = phases.at(step)
+        phase = phases.look(step, lambda: (recipe.first_shard, data.available(), recipe.batch))
         data.read(phase.shards)
-        optimiser.param_groups[0]["lr"] = schedule.rate(step)
+        optimiser.param_groups[0]["lr"] = schedule.rate(step) * run.warmth(step)
         cuts, prompts = draw_windows(data, phase, step, seed=_SEED)
         pictures = to_unit(data.pictures(cuts, WINDOW_PX))
         hints = torch.cat([canny_edges(picture[None].cpu()) for picture in pictures]).to(device)

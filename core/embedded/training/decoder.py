@@ -25,7 +25,6 @@ from core.embedded.training.runs import (
 )
 
 _SEED = 11
-_GROW_EVERY = 200
 
 
 @dataclass(frozen=True)
@@ -107,11 +106,9 @@ def train_decoder(
     phases = Phases(file.with_suffix(".phases.json"))
 
     def train_step(step: int) -> dict[str, Tensor]:
-        if step % _GROW_EVERY == 0 or not data.shards:
-            phases.extend(Phase(step, recipe.first_shard, data.available(), recipe.batch))
-        phase = phases.at(step)
+        phase = phases.look(step, lambda: (recipe.first_shard, data.available(), recipe.batch))
         data.read(phase.shards)
-        rate = schedule.rate(step)
+        rate = schedule.rate(step) * run.warmth(step)
         optimiser.param_groups[0]["lr"] = rate
         pictures, latents = _batch(data, pca, phase, recipe, step)
         with torch.autocast(device.type, torch.bfloat16):

@@ -31,7 +31,6 @@ from core.embedded.training.runs import (
 )
 
 _SEED = 17
-_GROW_EVERY = 250
 
 # A v-loss weighs x0 errors by SNR + 1. The weak components of the latents become visible at high
 # SNR only, so the weight levels off late (after min-SNR, arXiv 2303.09556).
@@ -92,11 +91,9 @@ def train_denoiser(
     phases = Phases(file.with_suffix(".phases.json"))
 
     def train_step(step: int) -> dict[str, Tensor]:
-        if step % _GROW_EVERY == 0 or not data.shards:
-            phases.extend(Phase(step, recipe.first_shard, data.available(), recipe.batch))
-        phase = phases.at(step)
+        phase = phases.look(step, lambda: (recipe.first_shard, data.available(), recipe.batch))
         data.read(phase.shards)
-        optimiser.param_groups[0]["lr"] = schedule.rate(step)
+        optimiser.param_groups[0]["lr"] = schedule.rate(step) * run.warmth(step)
         cuts, prompts = draw_windows(data, phase, step)
         latents = pca.encode(to_unit(data.pictures(cuts, WINDOW_PX)))
         tokens = tokenise(networks.tokenizer, prompts).to(device)

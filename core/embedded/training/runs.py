@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 State = dict[str, Any]
 _REPORT_EVERY = 100
+_REWARM_STEPS = 100
+_LOOK_EVERY = 200
 
 
 class Stateful(Protocol):
@@ -89,9 +91,18 @@ class Phases:
 
     def __init__(self, file: Path) -> None:
         self._file = file
+        self._looked = False
         self._phases: list[Phase] = []
         if file.exists():
             self._phases = [Phase(**phase) for phase in json.loads(file.read_text())]
+
+    def look(self, step: int, latest: Callable[[], tuple[int, int, int]]) -> Phase:
+        """The phase of a step. Now and then, and when a process begins, it asks for the `latest`
+        first shard, shards and batch."""
+        if step % _LOOK_EVERY == 0 or not self._looked:
+            self.extend(Phase(step, *latest()))
+            self._looked = True
+        return self.at(step)
 
     def at(self, step: int) -> Phase:
         """The phase of a step."""
@@ -129,18 +140,32 @@ class Run:
         self.parts = parts
         self.save_every_s = save_every_s
         self.step = 0
+        self.packed_at: int | None = None
         if file.exists():
             state: State = torch.load(file, weights_only=True, map_location=device or "cpu")
-            self.step = state.pop("step")
-            for name, part in parts.items():
-                if name in state:  # a packed state leaves optimisers out
+            self.step = state["step"]
+            self.packed_at = state.get("packed_at")
+            if self.step == self.packed_at:  # a parcel, of averages alone
+                ema = parts["ema"]
+                assert isinstance(ema, Ema)
+                ema.load_state_dict(state["ema"])
+                ema.write()
+            else:
+                for name, part in parts.items():
                     part.load_state_dict(state[name])
+
+    def warmth(self, step: int) -> float:
+        """Below 1 for a while after a parcel was unpacked: its optimiser begins anew."""
+        if self.packed_at is None:
+            return 1.0
+        return min(1.0, (step - self.packed_at + 1) / _REWARM_STEPS)
 
     def save(self) -> None:
         """Written beside and renamed, so that a kill leaves the old state or the new one."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
         state: State = {name: part.state_dict() for name, part in self.parts.items()}
-        replace_file(self.file, lambda beside: torch.save({"step": self.step, **state}, beside))
+        state |= {"step": self.step, "packed_at": self.packed_at}
+        replace_file(self.file, lambda beside: torch.save(state, beside))
 
     def until(
         self, steps: int, train_step: Callable[[int], Mapping[str, Tensor]], stop: Stop
