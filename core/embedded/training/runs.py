@@ -233,7 +233,8 @@ def descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
     """One step down, of no more than length 1 in the gradient."""
     optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(optimiser.param_groups[0]["params"], 1.0)
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    torch.nn.utils.clip_grad_norm_(parameters, 1.0)
     optimiser.step()
 
 
