@@ -41,10 +41,9 @@ class Grid:
         gy = gy / m.shape[2] * 2 - 1
         gx = (r.clamp(R_NEAR, R_FAR) / R_NEAR).log() / self.log_step
         gx = (gx + 0.5) / self.radii * 2 - 1
-        shape = torch.broadcast_shapes(gx.shape, gy.shape)
         return F.grid_sample(
             m,
-            torch.stack([gx.expand(shape), gy.expand(shape)], -1),
+            torch.stack([gx, gy.expand_as(gx)], -1),
             align_corners=False,
             padding_mode="border",
         )
