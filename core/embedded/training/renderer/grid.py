@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import torch
@@ -24,6 +25,14 @@ class Grid:
         self.cos, self.sin = theta.cos()[None, :, None], theta.sin()[None, :, None]
         self.rr = self.r[None, None, :]  # (1, 1, R)
         self.x, self.y = self.rr * self.cos, self.rr * self.sin  # (1, W, R)
+
+    def beyond(self, skip: int) -> Grid:
+        """The map without its `skip` nearest radii."""
+        grid = copy.copy(self)
+        grid.radii = self.radii - skip
+        grid.r, grid.rr = self.r[skip:], self.rr[..., skip:]
+        grid.x, grid.y = self.x[..., skip:], self.y[..., skip:]
+        return grid
 
     def gradient(self, h: Tensor) -> tuple[Tensor, Tensor]:
         """Slope of a map (B, W, R) along x and y."""

@@ -19,6 +19,8 @@ from core.embedded.training.renderer.shadows import land_shadow, occlusion
 from core.embedded.training.renderer.stands import Stand, stands_of
 
 RADII = 384
+# Between these distances the crowns of the far forest show one by one; metres.
+_CROWNS_FROM, _CROWNS_TO = 120.0, 2600.0
 # Channels of `Terrain.maps`.
 SLOPE_X, SLOPE_Y, OCCLUSION, SHADOW, FAR_FOREST, HEIGHT, NEAR_FOREST, SCRUB, DRIFTS = range(9)
 
@@ -85,9 +87,7 @@ def fine_surface(batch: Batch, nz: Noise, frame: Frame, terrain: Terrain) -> Sur
     top = ground
     if batch.has("forest"):
         forest = upsample(terrain.maps[:, FAR_FOREST], frame.columns, count, "bilinear")
-        crown, _, _, _ = canopy(p, x, y)
-        share = lerp(torch.full_like(crown, 0.55), crown, smooth(2600, 1200, radii))
-        top = top + p["tree_tall"] * share * (forest > 0.35) * smooth(0.3, 0.7, forest)
+        top = top + _tree_heights(p, x, y, radii, forest)
     with_plants = top
     fine = 0.30 * nz.one(x, y, 38.0, 0.4, ROUGH) * smooth(700, 80, radii)
     fine = fine + 0.9 * nz.one(x, y, 310.0, 1.3, ROUGH) * smooth(5000, 600, radii)
@@ -100,6 +100,19 @@ def fine_surface(batch: Batch, nz: Noise, frame: Frame, terrain: Terrain) -> Sur
     top = torch.where(wet, top.clamp(min=0), top)
     camera = _camera_height(p, terrain)
     return Surface(ground, top, with_plants, (top - camera) / radii, radii, log_step, camera)
+
+
+def _tree_heights(
+    p: dict[str, Tensor], x: Tensor, y: Tensor, radii: Tensor, forest: Tensor
+) -> Tensor:
+    """Distant trees: single crowns as far as they show, then a level cover; (B, W, R) metres."""
+    r = radii.view(-1)
+    near, far = (int(torch.searchsorted(r, limit)) for limit in (_CROWNS_FROM, _CROWNS_TO))
+    share = torch.full_like(forest, 0.55)
+    cut = slice(near, far)
+    crown, _, _, _ = canopy(p, x[..., cut], y[..., cut])
+    share[..., cut] = lerp(0.55, crown, smooth(_CROWNS_TO, 1200, r[cut]))
+    return p["tree_tall"] * share * (forest > 0.35) * smooth(0.3, 0.7, forest)
 
 
 def _camera_height(p: dict[str, Tensor], terrain: Terrain) -> Tensor:
