@@ -37,7 +37,7 @@ class Haze:
         c = lerp(c, light.dull * 1.1, light.overcast * 0.92)
         dusk = 0.55 * smooth(0.03, -0.06, p["sun_el"]).unsqueeze(1) * (1 - p["night"].unsqueeze(1))
         c = lerp(c, c.mean(1, keepdim=True) * rgb(0.80, 0.95, 1.3, c), dusk)
-        foggy = 0.65 * (self.fog > 0)
+        foggy = 0.65 * smooth(0.0, 4e-4, self.fog)
         return lerp(c, c.mean(1, keepdim=True) * rgb(0.97, 1.0, 1.04, c), foggy)
 
     def through(self, nz: Noise, hits: Hits) -> Tensor:

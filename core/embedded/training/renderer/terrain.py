@@ -68,7 +68,7 @@ def _cover(
     near = p["tree_near"]
     forest = forest * smooth(near * 0.8, near * 1.2, r * (1 + 0.3 * fm))
     forest = forest * (p["forest"] > 0) * smooth(0.8, 2.5, height + dry) * smooth(1.1, 0.7, slope)
-    clumps = 0.06 + 0.94 * smooth(-0.35, 0.25, nz.fbm(x / 45, y / 45, 2, 330))
+    clumps = 0.05 + 0.95 * smooth(-0.40, 0.35, nz.fbm(x / 38, y / 38, 3, 330, gain=0.7))
     near_forest = forest * (r < 700) * clumps
     far_forest = forest * smooth(p["tree_far"] * 0.8, p["tree_far"], r * (1 + 0.15 * fm))
     scrub = smooth(-0.5, 0.6, nz.fbm(x / 60, y / 60, 3, 320) + 0.6 * (fm - 0.1))
@@ -132,8 +132,8 @@ def _plant_heights(
     shape = (len(terrain.maps), theta.shape[1], len(r))
     out = torch.zeros(shape, device=r.device)
     for ring, radius in enumerate(stand.radii):
-        low = int(torch.searchsorted(r, radius / stand.growth))
-        high = int(torch.searchsorted(r, radius * stand.growth)) + 1
+        low = int(torch.searchsorted(r, radius / stand.growth**1.2))
+        high = int(torch.searchsorted(r, radius * stand.growth**1.2)) + 1
         rr = r[low:high].view(1, 1, -1)
         for side in (0, 1):
             cells = stand.cells(p, ring, theta, side)
