@@ -115,12 +115,9 @@ class CloudPainter:
         depth = (tall - yy) / lump + 0.36 * puff + 0.10 * soft - 0.2
         edge = 1.4 / 326 * distance / 150.0
         mask = smooth(0.0, 0.30 + edge, depth) * smooth(20, 160, tall)
-        # Nothing hangs above a gap: no detached puffs.
-        solid = torch.where(yy < 0.25 * tall, torch.ones_like(mask), mask)
-        solid = solid.flip(-1).cummin(-1).values.flip(-1)
-        mask = torch.minimum(mask, solid)
+        mask = mask * _rooted(mask, yy < 0.25 * tall)
         mask = mask * smooth(-30 - 90 * edge, 60 + 60 * edge, yy + 22 * soft)
-        ndl, ny = self._facing(depth.clamp(0, 2.2).sqrt() * 1.1 + 0.20 * puff, yy, row)
+        ndl, ny = self._facing(depth.clamp(0, 2.2).sqrt() * 1.1 + 0.17 * puff, yy, row)
         high = smooth(-0.1, 1.0, yy / (tall + 150))
         near_sun = (0.5 + 0.5 * self.cos_sun).clamp(min=0)
         lit = ndl * (0.18 + 0.82 * high) * 0.36 + 0.05 + 0.10 * near_sun**12
@@ -146,13 +143,23 @@ class CloudPainter:
         fx = (torch.roll(form, -1, 1) - torch.roll(form, 1, 1)) / (2 * across)
         rise = F.pad(yy[..., 2:] - yy[..., :-2], (1, 1), mode="replicate").clamp(max=-1e-3)
         fy = F.pad(form[..., 2:] - form[..., :-2], (1, 1), mode="replicate") / rise
-        relief = 330.0 if row > 3 else 230.0
+        relief = 210.0 if row > 3 else 160.0
         nx, ny = -fx * relief, -fy * relief
         inv = (1 + nx * nx + ny * ny).rsqrt()
         lx, ly = (-self.dphi).sin() * sun_el.cos(), sun_el.clamp(min=0.08).sin()
         lz = -(self.dphi.cos()) * sun_el.cos()
         ndl = (nx * lx + ny * ly + lz) * inv
         return ((ndl + 0.45) / 1.45).clamp(min=0), ny * inv
+
+
+def _rooted(mask: Tensor, foot: Tensor) -> Tensor:
+    """0 for puffs that hang detached above a gap, 1 for what rises from the foot (B, W, H)."""
+    soft = torch.where(foot, torch.ones_like(mask), mask)[:, None]
+    for _ in range(2):
+        soft = F.pad(F.pad(soft, (0, 0, 4, 4), mode="circular"), (4, 4, 0, 0), mode="replicate")
+        soft = F.avg_pool2d(soft, 9, stride=1)
+    rooted = soft[:, 0].flip(-1).cummin(-1).values.flip(-1)
+    return smooth(0.02, 0.30, rooted)
 
 
 def paint_clouds(batch: Batch, nz: Noise, light: Light, view: SkyView) -> tuple[Tensor, Tensor]:
