@@ -12,15 +12,18 @@ from core.embedded.training.renderer.facts import Facts
 from core.embedded.training.renderer.render import render, render_with_facts
 from core.embedded.training.renderer.sampling import sample_scene
 from core.embedded.training.renderer.scene import BIOMES, TIMES, WEATHERS, Scene
+from core.embedded.training.renderer.styles import STYLES, apply_style
 
 __all__ = [
     "BIOMES",
     "CLASSES",
+    "STYLES",
     "TIMES",
     "WEATHERS",
     "Facts",
     "Scene",
     "WindowAttributes",
+    "apply_style",
     "render",
     "render_with_facts",
     "sample_scene",

@@ -12,8 +12,8 @@ def mountains(draft: Draft) -> str:
         mountain=draft.between(1700, 2800),
         mountain_size=draft.between(2600, 4200),
         mountain_near=draft.between(900, 1700),
-        skyline=draft.between(0.24, 0.35),
-        lift=4.0,
+        skyline=draft.between(0.30, 0.42),
+        lift=9.0,
         snow_steep=draft.between(1.3, 2.2),
         sand=(0.27, 0.25, 0.22),
         hill=draft.between(22, 60),
@@ -57,10 +57,10 @@ def lake(draft: Draft) -> str:
         mountain=draft.between(1000, 1800),
         mountain_size=draft.between(3200, 5000),
         mountain_near=draft.between(2400, 3600),
-        lift=1.8,
+        lift=4.0,
         snow_steep=draft.between(1.2, 1.8),
         sand=(0.33, 0.29, 0.23),
-        skyline=draft.between(0.14, 0.24),
+        skyline=draft.between(0.20, 0.33),
         lake=1.0,
         water=1.0,
         lake_r=draft.between(600, 1500),
@@ -109,6 +109,19 @@ def coast(draft: Draft) -> str:
         tree_tall=9.0,
         tree_kind=1.0,
     )
+    view = draft.pick(("sea", "beach", "cliff"))
+    if view == "beach":
+        draft.set(ashore=1.0, shore=draft.between(18, 60), cliff=draft.between(0, 14))
+        draft.set(
+            beach=draft.between(2.0, 4.0), eye=draft.between(3, 8), wave=draft.between(0.2, 0.6)
+        )
+        draft.set(
+            forest=draft.pick((0.0, draft.between(0.35, 0.6))), tree_near=draft.between(40, 90)
+        )
+        draft.set(sand=draft.vary((0.60, 0.50, 0.36)), tuft_dense=0.5, bush_dense=0.4)
+    elif view == "cliff":
+        draft.set(ashore=1.0, shore=draft.between(40, 110), cliff=draft.between(30, 80))
+        draft.set(eye=draft.between(3, 9), tuft_dense=0.7, stone=0.2, bush_dense=0.3)
     return "summer"
 
 

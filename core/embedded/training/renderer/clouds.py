@@ -101,26 +101,23 @@ class CloudPainter:
         angle = self.theta + p["drift"] * (0.001 + 0.0007 * row)
         px, py = distance / 3400.0 * angle.cos(), distance / 3400.0 * angle.sin()
         wide = nz(px * 0.33, py * 0.33, 480 + row)
-        profile = nz.fbm(px, py, 4, 400 + 7 * row, gain=0.42) + 0.8 * wide
+        # Far rows have no detail that is smaller than a few pixels.
+        octaves = 4 if distance < 9000 else 3 if distance < 20000 else 2
+        profile = nz.fbm(px, py, octaves, 400 + 7 * row, gain=0.42) + 0.8 * wide
         profile = (profile + 2.1 * p["cumulus"] - 1.12).clamp(min=0)
         tall = p["cloud_thick"] * (profile / 0.7).clamp(max=1.5) ** 0.62 * (p["cumulus"] > 0)
         foot = p["cloud_base"] / distance + 0.006 * nz(px * 0.5, py * 0.5, 470 + row)
         yy = (self.tan - foot) * distance  # metres above the feet
-        repeats = round(TAU * distance / 3000.0)
-        q = nz.tex(
-            self.theta * distance + 0 * yy,
-            yy + 777.0 * row + 0 * self.theta,
-            TAU * distance / repeats,
-            0.0,
-            slice(0, 3),
-        )
-        puff, soft = q[:, PUFF] + 0.25 * q[:, ROUGH], q[:, SOFT]
-        lump = (0.30 * tall + 60.0).clamp(min=40)
-        depth = (tall - yy) / lump + 0.32 * puff + 0.16 * soft - 0.2
+        q = self._texture(distance, max(2600.0, 0.42 * distance), yy, row)
+        lobes = self._texture(distance, 2.6 * max(2600.0, 0.42 * distance), yy, row + 6)
+        puff, soft = 0.8 * lobes[:, PUFF] + 0.42 * q[:, PUFF] + 0.12 * q[:, ROUGH], q[:, SOFT]
+        lump = 0.34 * tall + 60.0
+        depth = (tall - yy) / lump + 0.36 * puff + 0.10 * soft - 0.2
         edge = 1.4 / 326 * distance / 150.0
-        mask = smooth(0.0, 0.22 + edge, depth) * smooth(20, 120, tall)
+        mask = smooth(0.0, 0.30 + edge, depth) * smooth(20, 160, tall)
+        mask = mask * _rooted(mask, yy < 0.25 * tall)
         mask = mask * smooth(-30 - 90 * edge, 60 + 60 * edge, yy + 22 * soft)
-        ndl, ny = self._facing(depth.clamp(0, 2.2).sqrt() * 1.1 + 0.26 * puff, yy, row)
+        ndl, ny = self._facing(depth.clamp(0, 2.2).sqrt() * 1.1 + 0.17 * puff, yy, row)
         high = smooth(-0.1, 1.0, yy / (tall + 150))
         near_sun = (0.5 + 0.5 * self.cos_sun).clamp(min=0)
         lit = ndl * (0.18 + 0.82 * high) * 0.36 + 0.05 + 0.10 * near_sun**12
@@ -131,6 +128,13 @@ class CloudPainter:
         far = 1 - math.exp(-distance / 55000.0)
         layers.put(lerp(colour, self.horizon, far), channel(mask * (1 - 0.5 * far)))
 
+    def _texture(self, distance: float, period: float, yy: Tensor, row: int) -> Tensor:
+        """Textures on a row of clouds that repeat a whole number of times around."""
+        repeats = round(TAU * distance / period)
+        across = self.theta * distance + 0 * yy
+        up = yy + 777.0 * row + 0 * self.theta
+        return self.nz.tex(across, up, TAU * distance / repeats, 0.0, slice(0, 3))
+
     def _facing(self, form: Tensor, yy: Tensor, row: int) -> tuple[Tensor, Tensor]:
         """How far a relief faces the sun, in [0, 1], and how far it faces up."""
         p = self.p
@@ -139,13 +143,23 @@ class CloudPainter:
         fx = (torch.roll(form, -1, 1) - torch.roll(form, 1, 1)) / (2 * across)
         rise = F.pad(yy[..., 2:] - yy[..., :-2], (1, 1), mode="replicate").clamp(max=-1e-3)
         fy = F.pad(form[..., 2:] - form[..., :-2], (1, 1), mode="replicate") / rise
-        relief = 330.0 if row > 3 else 230.0
+        relief = 210.0 if row > 3 else 160.0
         nx, ny = -fx * relief, -fy * relief
         inv = (1 + nx * nx + ny * ny).rsqrt()
         lx, ly = (-self.dphi).sin() * sun_el.cos(), sun_el.clamp(min=0.08).sin()
         lz = -(self.dphi.cos()) * sun_el.cos()
         ndl = (nx * lx + ny * ly + lz) * inv
         return ((ndl + 0.45) / 1.45).clamp(min=0), ny * inv
+
+
+def _rooted(mask: Tensor, foot: Tensor) -> Tensor:
+    """0 for puffs that hang detached above a gap, 1 for what rises from the foot (B, W, H)."""
+    soft = torch.where(foot, torch.ones_like(mask), mask)[:, None]
+    for _ in range(2):
+        soft = F.pad(F.pad(soft, (0, 0, 4, 4), mode="circular"), (4, 4, 0, 0), mode="replicate")
+        soft = F.avg_pool2d(soft, 9, stride=1)
+    rooted = soft[:, 0].flip(-1).cummin(-1).values.flip(-1)
+    return smooth(0.02, 0.30, rooted)
 
 
 def paint_clouds(batch: Batch, nz: Noise, light: Light, view: SkyView) -> tuple[Tensor, Tensor]:

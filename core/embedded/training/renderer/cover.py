@@ -25,7 +25,7 @@ def canopy(p: Numbers, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Te
     """Crowns on a jittered lattice of `tree_gap` metres.
 
     Returns height as a share of the tallest, the vector from the stem in crown radii, and a random
-    tone per tree; (B, W, R) each.
+    tone per tree, each of the shape of `x`.
     """
     gx, gy = x / p["tree_gap"], y / p["tree_gap"]
     ix, iy = gx.floor(), gy.floor()

@@ -107,6 +107,9 @@ NUMBERS: dict[str, float] = {
     "wave": 0.3,  # steepness of the water, 0 to 1
     "clarity": 6.0,  # depth at which water turns deep, m
     "night": 0.0,  # 1 where the light is the moon
+    "night_level": 0.0,  # mean of the picture that nights are raised to, 0 to 1
+    "shore": 60.0,  # of coasts seen from the land: distance to the water, m
+    "ashore": 0.0,  # of coasts: 0 the camera is at sea, 1 on land
     "key": 0.3,  # exposure: mean of the log of light before the film curve
     "sky_cap": 0.8,  # brightest mean of the upper sky
     "local": 0.28,  # strength of local contrast compression

@@ -43,7 +43,18 @@ def develop(batch: Batch, image: Tensor) -> Tensor:
     image = lerp(image, lum, 0.30 * lime) * (1 - 0.05 * lime)
     image = 0.42 + (image - 0.42) * number["contrast"]
     lum = lum.clamp(0, 1)
-    return image + palette["tone_dark"] * (1 - lum) ** 2 + palette["tone_light"] * lum**2
+    image = image + palette["tone_dark"] * (1 - lum) ** 2 + palette["tone_light"] * lum**2
+    return _raise_nights(number["night_level"], image) if batch.has("night_level") else image
+
+
+def _raise_nights(level: Tensor, image: Tensor) -> Tensor:
+    """Brightens a picture whose mean is below `level` (B, 1, 1, 1) by a gamma curve."""
+    image = image.clamp(0, 1)
+    target = level.clamp(min=1e-3)
+    for _ in range(4):
+        mean = image.mean((1, 2, 3), keepdim=True).clamp(1e-3, 0.98)
+        image = image ** (target.log() / mean.log()).clamp(0.6, 1.0)
+    return image
 
 
 def _expose(number: dict[str, Tensor], image: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import torch
@@ -25,6 +26,14 @@ class Grid:
         self.rr = self.r[None, None, :]  # (1, 1, R)
         self.x, self.y = self.rr * self.cos, self.rr * self.sin  # (1, W, R)
 
+    def beyond(self, skip: int) -> Grid:
+        """The map without its `skip` nearest radii."""
+        grid = copy.copy(self)
+        grid.radii = self.radii - skip
+        grid.r, grid.rr = self.r[skip:], self.rr[..., skip:]
+        grid.x, grid.y = self.x[..., skip:], self.y[..., skip:]
+        return grid
+
     def gradient(self, h: Tensor) -> tuple[Tensor, Tensor]:
         """Slope of a map (B, W, R) along x and y."""
         around = torch.roll(h, -1, 1) - torch.roll(h, 1, 1)
@@ -41,10 +50,9 @@ class Grid:
         gy = gy / m.shape[2] * 2 - 1
         gx = (r.clamp(R_NEAR, R_FAR) / R_NEAR).log() / self.log_step
         gx = (gx + 0.5) / self.radii * 2 - 1
-        shape = torch.broadcast_shapes(gx.shape, gy.shape)
         return F.grid_sample(
             m,
-            torch.stack([gx.expand(shape), gy.expand(shape)], -1),
+            torch.stack([gx, gy.expand_as(gx)], -1),
             align_corners=False,
             padding_mode="border",
         )

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from core.embedded.training.renderer import terrain as maps
 from core.embedded.training.renderer.cover import path_of
-from core.embedded.training.renderer.maths import channel, lerp, smooth
+from core.embedded.training.renderer.maths import channel, lerp, rgb, smooth
 from core.embedded.training.renderer.noise import PUFF, ROUGH, SOFT, WHITE
 from core.embedded.training.renderer.site import Site, hash_cells
 
@@ -71,6 +71,14 @@ class Ground:
         s, p, palette = self.site, self.site.p, self.site.palette
         patch = 0.5 + 0.30 * s.far[:, SOFT] + 0.30 * s.mid[:, SOFT] * s.k_mid
         grass = lerp(palette["grass_a"], palette["grass_b"], channel(patch.clamp(0, 1)))
+        # Sedge stands dark in some places, straw light in others.
+        spots = s.patch[:, SOFT] + 0.45 * s.patch[:, ROUGH] + 0.25 * s.near[:, ROUGH] * s.k_near
+        shown = smooth(2500, 400, s.r) * (1 - p["sandy"])
+        sedge = smooth(0.25, 1.3, spots + 0.4 * s.mid[:, SOFT]) * shown
+        straw = smooth(0.35, 1.5, 0.5 * s.mid[:, ROUGH] - spots) * shown
+        grass = lerp(grass, grass * rgb(0.46, 0.58, 0.50, grass), channel(sedge * 0.85))
+        pale = lerp(palette["grass_b"] * rgb(1.25, 1.12, 1.05, grass), palette["soil"], 0.18)
+        grass = lerp(grass, pale, channel(straw * 0.6))
         tone = 1 + 0.08 * s.near[:, ROUGH] * s.k_near + 0.12 * s.mid[:, ROUGH] * s.k_mid
         tone = tone + 0.10 * s.fine + 0.20 * s.blade
         grass = grass * 0.8 * channel(tone.clamp(0.35, 1.9))

@@ -37,7 +37,7 @@ class Haze:
         c = lerp(c, light.dull * 1.1, light.overcast * 0.92)
         dusk = 0.55 * smooth(0.03, -0.06, p["sun_el"]).unsqueeze(1) * (1 - p["night"].unsqueeze(1))
         c = lerp(c, c.mean(1, keepdim=True) * rgb(0.80, 0.95, 1.3, c), dusk)
-        foggy = 0.65 * (self.fog > 0)
+        foggy = 0.65 * smooth(0.0, 4e-4, self.fog)
         return lerp(c, c.mean(1, keepdim=True) * rgb(0.97, 1.0, 1.04, c), foggy)
 
     def through(self, nz: Noise, hits: Hits) -> Tensor:
@@ -55,11 +55,13 @@ class Haze:
             fog = fog * (1 + 0.5 * nz.one(hits.x, hits.y, 3500.0, 0.5)).clamp(min=0.1).unsqueeze(1)
         return (-self.density * path - fog * self.fog_beta).exp()
 
-    def to(self, distance: Tensor, height: Tensor) -> Tensor:
-        """The same for points at a distance and a height, (B, W, 1) -> (B, 3, W, 1)."""
-        d, z = distance.unsqueeze(1), height.unsqueeze(1)
-        below = (self.fog_top - torch.minimum(self.camera, z)) / (z - self.camera).abs().clamp(1)
-        return (-self.density * d - self.fog * below.clamp(0, 1) * d * self.fog_beta).exp()
+    def to(self, scene: Tensor, distance: Tensor, height: Tensor) -> Tensor:
+        """The same for points of scenes (N,) at distances and heights (N, 1): (3, N, 1)."""
+        camera, top = self.camera[scene, 0, 0], self.fog_top[scene, 0, 0]
+        below = (top - torch.minimum(camera, height)) / (height - camera).abs().clamp(1)
+        fog = self.fog[scene, 0, 0] * below.clamp(0, 1)
+        density = self.density[scene, :, 0].transpose(0, 1)
+        return (-(density + fog * self.fog_beta[0]) * distance).exp()
 
     def over_sky(self, sky: Tensor) -> Tensor:
         """Fog also veils the low sky (B, 3, W, H)."""

@@ -32,25 +32,29 @@ def height_map(batch: Batch, nz: Noise, grid: Grid) -> Tensor:
         h = shores.coast(p, nz, grid, h)
     if batch.has("terrace"):
         h = relief.terraced(p, nz, grid, h)
-    return _fit_skyline(p, grid, h)
+    return _fit_skyline(p, nz, grid, h)
 
 
-def _fit_skyline(p: dict[str, Tensor], grid: Grid, h: Tensor) -> Tensor:
+def _fit_skyline(p: dict[str, Tensor], nz: Noise, grid: Grid, h: Tensor) -> Tensor:
     """Scales what stands above eye level so that the skyline is about `skyline` (a tangent) high.
 
-    `lift` bounds how much far summits may grow. Nothing rises above about 17 degrees.
+    `lift` bounds how much far summits may grow. Nothing rises above about 23 degrees.
     """
     r = grid.rr
     feet = h[:, :, :1].amax(1, keepdim=True)
-    eye = torch.where(p["water"] > 0, torch.zeros_like(feet), feet) + p["eye"]
+    eye = torch.where(p["water"] > 0, feet.clamp(min=0), feet) + p["eye"]
+    # Some directions rise higher than others.
+    zero = 0 * r[..., :1]
+    around = nz.fbm(grid.cos * 1.6 + zero, grid.sin * 1.6 + zero, 3, 260)
+    skyline = p["skyline"] * (0.97 + 0.30 * around).clamp(0.7, 1.15)
     e = (h - eye) / r
-    peak = widest(e[..., grid.r > 120.0].amax(2), grid.columns // 16)[..., None]
-    scale = (p["skyline"] / peak.clamp(min=1e-3)).clamp(max=1.0)
+    peak = widest(e[..., grid.r > 120.0].amax(2), grid.columns // 22)[..., None]
+    scale = (skyline / peak.clamp(min=1e-3)).clamp(max=1.0)
     tops = torch.where(r > 2200, e, torch.full_like(e, -1.0)).amax(2).clamp(min=0.02)
-    tops = widest(tops, grid.columns // 24)[..., None]
-    lift = torch.minimum(p["skyline"] / tops, p["lift"]).clamp(min=1.0)
+    tops = widest(tops, grid.columns // 34)[..., None]
+    lift = torch.minimum(skyline / tops, p["lift"]).clamp(min=1.0)
     scale = scale * lerp(torch.ones_like(lift), lift, smooth(1200, 3500, r))
     e = torch.where(e > 0, e * scale, e)
-    knee, room = 0.28, 0.08
+    knee, room = 0.35, 0.07
     soft = knee + room * (1 - (-(e - knee) / room).exp())
     return eye + r * torch.where(e > knee, soft, e)

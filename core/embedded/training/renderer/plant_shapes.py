@@ -64,23 +64,32 @@ def _grass(heap: Heap, bloom: bool) -> None:
 
 
 def _pine(heap: Heap, dead: bool) -> None:
+    """A long stem with rounded heads of needles on rising boughs; or a bare one."""
     rng = heap.rng
     bend = rng.normal(0, 0.03)
-    heap.limb((0, 0), (bend, rng.uniform(0.8, 0.97)), (0.017, 0.006), -0.2)
-    for _ in range(22 if dead else 15):
-        h, phi = rng.uniform(0.25 if dead else 0.48, 0.96), rng.uniform(0, TAU)
-        reach = (0.05 + 0.16 * rng.random()) * (1.15 - 0.75 * h) * (1.0 if dead else 2.1)
+    heap.limb((0, 0), (bend, 0.93), (0.017, 0.006), -0.2)
+    for _ in range(22 if dead else 17):
+        h, phi = rng.uniform(0.25 if dead else 0.42, 0.92), rng.uniform(0, TAU)
+        reach = (0.05 + 0.16 * rng.random()) * (1.15 - 0.75 * h) * (1.0 if dead else 1.75)
         x1, depth = bend * h + reach * math.cos(phi), reach * math.sin(phi)
-        y1 = h + (-0.04 if dead else 0.03) + rng.normal(0, 0.02)
+        y1 = h + (-0.04 if dead else 0.05 * rng.random() + 0.35 * reach) + rng.normal(0, 0.02)
         heap.limb((bend * h, h), (x1, y1), (0.006, 0.002), depth * 0.5)
-        for _ in range(0 if dead else 4):
-            middle = (x1 * rng.uniform(0.45, 1.1), y1 + rng.normal(0, 0.02))
-            c = np.array([*middle, depth * rng.uniform(0.5, 1.1)])
-            for _ in range(42):
-                d = heap.direction()
-                q = c + d * np.array([0.075, 0.032, 0.075]) * rng.uniform(0.6, 1.1)
-                lit = float(np.clip(0.55 + 0.45 * d[1], 0.15, 1))
-                heap.add(q, (0.014, 0.007), d + np.array([0, 0.5, 0.1]), lit, rng.random())
+        for _ in range(0 if dead else 3):
+            middle = (x1 * rng.uniform(0.55, 1.1), y1 + rng.normal(0, 0.025))
+            _needles(heap, np.array([*middle, depth * rng.uniform(0.5, 1.1)]))
+    if not dead:
+        _needles(heap, np.array([bend, 0.95, 0.0]))
+
+
+def _needles(heap: Heap, middle: Array) -> None:
+    """A rounded head of needles, light above and dark below."""
+    rng = heap.rng
+    size = rng.uniform(0.045, 0.075)
+    for _ in range(60):
+        d = heap.direction()
+        q = middle + d * np.array([1.15, 0.72, 1.15]) * size * rng.uniform(0.5, 1.1)
+        lit = float(np.clip(0.50 + 0.42 * d[1] + 0.08 * d[2], 0.12, 1))
+        heap.add(q, (0.012, 0.009), d + np.array([0, 0.45, 0.1]), lit, rng.random())
 
 
 def _fir(heap: Heap, variant: int) -> None:

@@ -14,10 +14,10 @@ from core.embedded.training.renderer import terrain as maps
 from core.embedded.training.renderer.cover import path_of
 from core.embedded.training.renderer.frame import Frame
 from core.embedded.training.renderer.haze import Haze
-from core.embedded.training.renderer.maths import TAU, channel, lerp, smooth
+from core.embedded.training.renderer.maths import TAU, lerp, smooth
 from core.embedded.training.renderer.scene import Batch
 from core.embedded.training.renderer.sky import Light
-from core.embedded.training.renderer.sprite_light import light_sprite
+from core.embedded.training.renderer.sprite_light import SpriteLighter
 from core.embedded.training.renderer.sprites import (
     BLOOM,
     LEVELS,
@@ -44,24 +44,19 @@ class Ring:
     here: Tensor
     foot: Tensor  # tangent of the elevation of its foot
 
-    def cut(self, part: slice) -> Ring:
-        """Some columns of it."""
-        cells = self.cells
-        cells = Cells(
-            cells.azimuth[:, part],
-            cells.distance[:, part],
-            cells.tall[:, part],
-            cells.chance[:, part],
-            cells.sprite[:, part],
-            cells.tone[:, part],
-        )
-        return Ring(
-            cells,
-            self.ground[:, part],
-            self.shadow[:, part],
-            self.here[:, part],
-            self.foot[:, part],
-        )
+
+@dataclass(frozen=True)
+class Strips:
+    """The N columns of the picture that cross a plant, with K rows each; (N, 1) or (N, K)."""
+
+    scene: Tensor  # (N,)
+    column: Tensor  # (N,)
+    row: Tensor  # (N, K), from the top
+    across: Tensor  # place in the sprite, -1 to 1
+    cells: Cells
+    ground: Tensor
+    shadow: Tensor
+    foot: Tensor
 
 
 class Planter:
@@ -79,8 +74,7 @@ class Planter:
         self.batch, self.p, self.terrain, self.frame = batch, batch.numbers, terrain, frame
         self.camera, self.light, self.haze = camera, light, haze
         self.atlas = atlas(batch.device)
-        # Small pieces of the picture spare work on a CPU, few large ones are quicker on a GPU.
-        self.chunks = 1 if batch.device.type == "cuda" else 16
+        self.lighter = SpriteLighter(batch, light)
 
     def draw(self, image: Tensor, kind: Tensor, wet: Tensor, depth: Tensor) -> None:
         """`depth` is the distance of what each pixel sees, `wet` where it sees water."""
@@ -151,6 +145,42 @@ class Planter:
         foot = (0.02 * cells.tall - plants.ground - self.camera) / cells.distance
         return replace(plants, foot=foot, here=plants.here & (self.p["water"] > 0))
 
+    def _strips(self, plants: Ring, mirror: bool) -> Strips | None:
+        cells, frame = plants.cells, self.frame
+        turned = torch.remainder(frame.theta - cells.azimuth + math.pi, TAU) - math.pi
+        across = turned * cells.distance / cells.tall / (SPRITE_W / SPRITE_H * 1.04 / 2)
+        height = 1.04 * cells.tall / cells.distance
+        high = plants.foot if mirror else plants.foot + height
+        first = frame.row_of(high).floor().clamp(min=0)
+        last = frame.row_of(high - height).ceil().clamp(max=frame.rows - 1)
+        inside = plants.here & (across.abs() < 1) & (last >= first)
+        scene, column, _ = inside.nonzero(as_tuple=True)
+        if len(scene) == 0:
+            return None
+
+        def pick(x: Tensor) -> Tensor:
+            return x[scene, column]
+
+        count = min(int(pick(last - first).max()) + 1, frame.rows)
+        start = pick(first).long().clamp(max=frame.rows - count)
+        return Strips(
+            scene=scene,
+            column=column,
+            row=start + torch.arange(count, device=start.device),
+            across=pick(across * torch.where(cells.tone > 0.5, 1.0, -1.0)),
+            cells=Cells(
+                pick(cells.azimuth),
+                pick(cells.distance),
+                pick(cells.tall),
+                pick(cells.chance),
+                pick(cells.sprite),
+                pick(cells.tone),
+            ),
+            ground=pick(plants.ground),
+            shadow=pick(plants.shadow),
+            foot=pick(plants.foot),
+        )
+
     def _put(
         self,
         stand: Stand,
@@ -161,67 +191,42 @@ class Planter:
         behind: Tensor,
         mirror: bool,
     ) -> None:
-        """Puts a ring into the picture, piece by piece, in the rows that its plants reach."""
-        count, _, columns, rows = image.shape
-        height = 1.04 * plants.cells.tall / plants.cells.distance
-        low = plants.foot - height if mirror else plants.foot
-        high = low + height
-        high = torch.where(plants.here, high, -9.0).amax(-1).view(count, self.chunks, -1).amax(-1)
-        low = torch.where(plants.here, low, 9.0).amin(-1).view(count, self.chunks, -1).amin(-1)
-        tan = self.frame.tan
-        top = tan[:, :, 0]
-        step = (top - tan[:, :, -1]) / (rows - 1)
-        first = ((top - high) / step).floor().amin(0).clamp(0, rows).int().tolist()
-        last = ((top - low) / step).ceil().amax(0).clamp(-1, rows - 1).int().tolist()
-        for q, (j0, j1) in enumerate(zip(first, last, strict=True)):
-            if j1 >= j0:
-                part = slice(q * columns // self.chunks, (q + 1) * columns // self.chunks)
-                piece = slice(j0, j1 + 1)
-                self._patch(
-                    stand, radius, plants.cut(part), image, kind, behind, mirror, part, piece
-                )
-
-    def _patch(
-        self,
-        stand: Stand,
-        radius: float,
-        plants: Ring,
-        image: Tensor,
-        kind: Tensor,
-        behind: Tensor,
-        mirror: bool,
-        part: slice,
-        piece: slice,
-    ) -> None:
-        cells, p = plants.cells, self.p
-        theta, tan = self.frame.theta[:, part], self.frame.tan[..., piece]
-        up = plants.foot - tan if mirror else tan - plants.foot
+        """Puts a ring into the picture: only the columns that cross a plant, and its rows there."""
+        strips = self._strips(plants, mirror)
+        if strips is None:
+            return
+        cells, scene, column = strips.cells, strips.scene, strips.column
+        tan = self.frame.tan[:, 0][scene[:, None], strips.row]  # (N, K)
+        up = strips.foot - tan if mirror else tan - strips.foot
         v = up * cells.distance / (1.04 * cells.tall)
-        turned = torch.remainder(theta - cells.azimuth + math.pi, TAU) - math.pi
-        u = turned * cells.distance / cells.tall
-        side = torch.where(cells.tone > 0.5, 1.0, -1.0)
-        gx = (u * side / (SPRITE_W / SPRITE_H * 1.04 / 2)).expand_as(v)
+        gx = strips.across.expand_as(v)
+        theta = self.frame.theta[0][column]  # (N, 1)
+        wave = self.p["wave"][scene, 0]
         if mirror:
-            gx = gx + p["wave"] * 0.5 * torch.sin(tan * 620 + theta * 90) * v
-        ok = (v > 0.0) & (v < 1.0) & plants.here & (gx.abs() < 1)
-        there = behind[:, part, piece]
+            gx = gx + wave * 0.5 * torch.sin(tan * 620 + theta * 90) * v
+        there = behind[scene[:, None], column[:, None], strips.row]
+        ok = (v > 0.0) & (v < 1.0) & (gx.abs() < 1)
         ok = ok & (there if mirror else cells.distance < there)
         gy = ((cells.sprite + 1 - v.clamp(0.004, 0.996)) / SPRITES) * 2 - 1
-        picture = self.atlas[self._level(stand, radius)].expand(len(self.batch), -1, -1, -1)
-        sprite = F.grid_sample(picture, torch.stack([gx, gy], -1), align_corners=False)
-        alpha = sprite[:, :1] * channel(ok)
-        colour = light_sprite(
-            self.batch, self.light, stand, cells, plants.shadow, sprite, side, theta - p["sun_az"]
+        picture = self.atlas[self._level(stand, radius)]
+        grid = torch.stack([gx, gy], -1)[None]
+        sprite = F.grid_sample(picture, grid, align_corners=False)[0]  # (8, N, K)
+        alpha = sprite[0] * ok
+        from_sun = theta - self.p["sun_az"][scene, 0]
+        colour = self.lighter.light(stand, scene, cells, strips.shadow, sprite, from_sun)
+        passes = self.haze.to(scene, cells.distance, strips.ground + 0.5 * cells.tall)
+        colour = colour * passes + self.haze.colour[scene, :, column].permute(1, 0, 2) * (
+            1 - passes
         )
-        passes = self.haze.to(cells.distance, plants.ground + 0.5 * cells.tall)
-        colour = colour * passes + self.haze.colour[:, :, part] * (1 - passes)
         if mirror:
-            alpha = alpha * 0.62 * (1 - 0.6 * p["wave"].unsqueeze(1)).clamp(min=0.1)
+            alpha = alpha * 0.62 * (1 - 0.6 * wave).clamp(min=0.1)
             colour = colour * 0.85
-        image[:, :, part, piece] = lerp(image[:, :, part, piece], colour, alpha)
+        place = (scene[:, None], slice(None), column[:, None], strips.row)
+        under = image[place].permute(2, 0, 1)
+        image[place] = lerp(under, colour, alpha).permute(1, 2, 0)
         if not mirror:
-            code = _code(stand, cells)
-            kind[:, part, piece] = torch.where(alpha[:, 0] > 0.5, code, kind[:, part, piece])
+            place2 = (scene[:, None], column[:, None], strips.row)
+            kind[place2] = torch.where(alpha > 0.5, _code(stand, cells), kind[place2])
 
     def _level(self, stand: Stand, radius: float) -> int:
         """Which size of the sprites suits plants at a distance."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from core.embedded.training.renderer.erosion import erosion
@@ -14,6 +15,7 @@ from core.embedded.training.renderer.noise import Noise
 
 Numbers = dict[str, Tensor]
 
+_RISE = 0.35  # share of `mountain_near`
 # Turn from the first cone in radians, share of its size, share of its distance.
 _CONES = ((0.0, 1.0, 1.0), (1.45, 0.72, 1.35), (2.9, 0.9, 1.1), (4.5, 0.6, 0.8))
 
@@ -33,7 +35,13 @@ def rim(p: Numbers, nz: Noise, grid: Grid) -> Tensor:
 
 
 def mountains(p: Numbers, nz: Noise, grid: Grid) -> Tensor:
-    """Ridges of folded noise on massifs, with gullies."""
+    """Ridges of folded noise on massifs, with gullies; nothing rises nearer than `_RISE`."""
+    skip = int((grid.r < _RISE * float(p["mountain_near"].min())).sum())
+    outer = grid.beyond(skip)
+    return F.pad(_ridges(p, nz, outer), (skip, 0))
+
+
+def _ridges(p: Numbers, nz: Noise, grid: Grid) -> Tensor:
     x, y, r, size = grid.x, grid.y, grid.rr, p["mountain_size"]
     qx, qy = x / size, y / size
     wx, wy = nz.fbm(qx * 0.7, qy * 0.7, 3, 120), nz.fbm(qx * 0.7, qy * 0.7, 3, 130)
@@ -43,7 +51,7 @@ def mountains(p: Numbers, nz: Noise, grid: Grid) -> Tensor:
     r2 = _fold(nz(qx * 4.3, qy * 4.3, 142))
     massif = smooth(-1.3, 0.15, nz.fbm(x / (2.3 * size), y / (2.3 * size), 2, 145))
     m = 0.25 * massif + ridge * (0.45 + 0.35 * r1) * massif + 0.12 * r1 * ridge + 0.06 * r2 * ridge
-    rise = smooth(0.0, 1.0, (r / p["mountain_near"] - 0.35) / 1.4)
+    rise = smooth(0.0, 1.0, (r / p["mountain_near"] - _RISE) / 1.4)
     m = m * (rise * (1 - 0.5 * smooth(12000, 40000, r)))
     h = p["mountain"] * m
     gullies = erosion(grid, h, 1100.0, 4, 150, 1.0)

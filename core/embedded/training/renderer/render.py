@@ -96,16 +96,17 @@ def _render(
         water = paint_water(batch, nz, light, frame, surface, hits, shadow, seen, sky)
         land = torch.where(hits.is_water.unsqueeze(1), water, land)
     image = _compose(frame, haze, hits, land * passes + haze.colour * (1 - passes), sky)
-    pool = shaded.pool * hits.hit * (~hits.is_water)
-    paint_pools(batch, nz, light, frame, hits, passes, pool, image)
-
     kind = class_map(hits, shaded.kind, clouds[1], frame)
+    pool = shaded.pool * hits.hit * (~hits.is_water)
     relief = relief_maps(batch, hits, surface.camera, passes)
     if terrain.stands:
         distance = torch.where(hits.hit, hits.r, torch.full_like(hits.r, 1e9))
         depth = F.pad(distance, (hits.first_row, 0), value=1e9)
         wet = F.pad(hits.is_water, (hits.first_row, 0))
+        before = kind[..., hits.first_row :].clone()
         Planter(batch, terrain, frame, surface.camera, light, haze).draw(image, kind, wet, depth)
+        pool = pool * (kind[..., hits.first_row :] == before)
+    paint_pools(batch, nz, light, frame, hits, passes, pool, image)
     facts = gather_facts(batch, frame, kind, relief)
     picture = develop(batch, average_samples(image, supersample)).clamp(0, 1)
     return (picture * 255 + 0.5).to(torch.uint8).transpose(2, 3).contiguous(), facts

@@ -12,7 +12,7 @@ from core.embedded.training.renderer.maths import TAU
 from core.embedded.training.renderer.scene import BIOMES, TIMES, WEATHERS, Colour, Scene
 from core.embedded.training.renderer.weather import set_light, set_weather
 
-_TIME_SHARES = (0.22, 0.28, 0.2, 0.12, 0.18)
+_TIME_SHARES = (0.15, 0.15, 0.23, 0.18, 0.12, 0.17)
 _WEATHER_SHARES = (0.38, 0.36, 0.14, 0.12)
 _GREENS: tuple[tuple[Colour, Colour], ...] = (
     ((0.060, 0.095, 0.026), (0.125, 0.150, 0.048)),
@@ -28,8 +28,8 @@ _ROCKS: tuple[tuple[Colour, Colour], ...] = (
 # Half width of each kind of path, metres.
 _PATH_WIDTHS = {1: (0.5, 0.9), 2: (1.4, 1.9), 3: (1.6, 3.6), 4: (0.5, 0.9)}
 _HORIZONS = {
-    "mountains": (0.56, 0.68),
-    "lake": (0.50, 0.60),
+    "mountains": (0.60, 0.70),
+    "lake": (0.52, 0.62),
     "coast": (0.50, 0.64),
     "desert": (0.48, 0.58),
     "terraces": (0.40, 0.50),

@@ -22,7 +22,7 @@ BIOMES = (
     "volcano",
     "terraces",
 )
-TIMES = ("morning", "noon", "sunset", "twilight", "night")
+TIMES = ("dawn", "morning", "noon", "sunset", "twilight", "night")
 WEATHERS = ("clear", "cloudy", "foggy", "stormy")
 
 Colour = tuple[float, float, float]

@@ -66,7 +66,12 @@ def shade(site: Site, frame: Frame, surface: Surface, light: Light) -> Shaded:
 def _trees(site: Site) -> Trees:
     p, r = site.p, site.r
     forest = smooth(0.35, 0.5, site.at[:, maps.FAR_FOREST])
-    _, ox, oy, tone = canopy(p, site.x, site.y)
+    zero = torch.zeros_like(r)
+    ox, oy, tone = zero, zero.clone(), zero.clone()
+    wood = (forest > 0).nonzero(as_tuple=True)
+    if len(wood[0]):
+        own = {name: p[name].view(-1)[wood[0]] for name in ("tree_gap", "crown", "conifer")}
+        _, ox[wood], oy[wood], tone[wood] = canopy(own, site.x[wood], site.y[wood])
     up = (site.z - site.at[:, maps.HEIGHT]) / p["tree_tall"]
     share = forest * smooth(0.10, 0.25, up) + forest * smooth(1200, 2600, r)
     share = share.clamp(0, 1) * (p["forest"] > 0)

@@ -30,12 +30,17 @@ def lake(p: Numbers, nz: Noise, grid: Grid, h: Tensor) -> Tensor:
 
 
 def coast(p: Numbers, nz: Noise, grid: Grid, h: Tensor) -> Tensor:
-    """Open sea on one side, and a shore with cliffs on the other."""
+    """Open sea on one side, a shore with cliffs on the other; the camera at sea or ashore."""
     x, y, r, size = grid.x, grid.y, grid.rr, p["coast_size"]
     w = nz.fbm(x / size, y / size, 6, 220, gain=0.5)
     side = (x * p["wind"].cos() + y * p["wind"].sin() - p["clear"]) / 2200
     inland = 0.55 * w + p["coast_bias"] + side.clamp(-0.8, 0.6)
-    inland = inland - 0.8 * smooth(0.8, 0.1, r / p["clear"]) - 0.4 * smooth(6000, 25000, r)
+    inland = inland - 0.8 * smooth(0.8, 0.1, r / p["clear"])
+    # From the land: the shore runs past the camera, straighter near it.
+    past = (x * p["wind"].cos() + y * p["wind"].sin() + p["shore"]) / (260.0 + 0.55 * r)
+    bays = 0.10 * nz.fbm(x / 90, y / 90, 4, 236) * smooth(15, 120, r)
+    ashore = past.clamp(-0.7, 0.6) + bays + 0.5 * w * smooth(150, 2500, r)
+    inland = torch.where(p["ashore"] > 0, ashore, inland) - 0.4 * smooth(6000, 25000, r)
     cliff = p["cliff"] * (0.55 + 0.6 * nz.fbm(x / 1800, y / 1800, 2, 230)).clamp(min=0.03)
     gully = 0.035 * nz.fbm(x / 70, y / 70, 4, 235, gain=0.6)
     wall = smooth(0.03, 0.075, inland + gully) * cliff + smooth(0.0, 0.9, inland) * cliff * 1.6

@@ -31,6 +31,7 @@ class Site:
     near: Tensor  # textures of period 38 m, (B, 4, W, H)
     mid: Tensor  # 310 m
     far: Tensor  # 2900 m
+    patch: Tensor  # 130 m, soft and rough, (B, 2, W, H)
     fine: Tensor  # 9 m, fading out by 170 m
     k_near: Tensor  # where the near textures show
     k_mid: Tensor  # where the middle ones do
@@ -72,6 +73,7 @@ def site_of(batch: Batch, nz: Noise, frame: Frame, camera: Tensor, hits: Hits, a
         near=near,
         mid=mid,
         far=far,
+        patch=nz.tex(x, y, 130.0, 0.9, slice(0, 2)),
         fine=nz.one(x, y, 9.0, 2.7, ROUGH) * smooth(170, 40, r),
         k_near=smooth(600, 60, r),
         k_mid=smooth(6000, 500, r),

@@ -61,8 +61,7 @@ class SkyDome:
         v = (el / (math.pi / 2)).abs().sqrt() * el.sign()
         gy = ((v + 0.25) / 1.25) * 2 - 1
         gx = (torch.remainder(dphi + math.pi, TAU) - math.pi).abs() / math.pi * 2 - 1
-        shape = torch.broadcast_shapes(gx.shape, gy.shape)
-        grid = torch.stack([gx.expand(shape), gy.expand(shape)], -1)
+        grid = torch.stack([gx, gy.expand_as(gx)], -1)
         return F.grid_sample(self.table, grid, align_corners=True, padding_mode="border")
 
     def ambient(self) -> Tensor:

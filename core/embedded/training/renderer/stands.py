@@ -49,9 +49,9 @@ class Stand:
             g < p[self.name + "_mix"], p[self.name + "_kind2"], p[self.name + "_kind"]
         )
         return Cells(
-            azimuth=(cell + 0.5 + (a - 0.5) * 0.7) / count * TAU,
-            distance=radius * self.growth ** (b - 0.5),
-            tall=p[self.name + "_tall"] * (0.42 + 0.85 * d**1.3),
+            azimuth=(cell + 0.5 + (a - 0.5) * 0.95) / count * TAU,
+            distance=radius * self.growth ** (1.9 * (b - 0.5)),
+            tall=p[self.name + "_tall"] * (0.34 + 0.95 * d**1.3),
             chance=(e * 13.7 + g * 3.1) % 1.0,
             # The last variant is rare (dead trees, odd ones).
             sprite=mixed * VARIANTS + (e * 4.25).floor(),
@@ -72,5 +72,5 @@ def stands_of(batch: Batch) -> list[Stand]:
     ):
         stands.append(Stand("tuft", 81, 10.5, 85.0, 1.085))
     if batch.has("bush_dense"):
-        stands.append(Stand("bush", 51, 22.0, 230.0, 1.13))
+        stands.append(Stand("bush", 51, 22.0, 420.0, 1.125))
     return stands

@@ -19,6 +19,8 @@ from core.embedded.training.renderer.shadows import land_shadow, occlusion
 from core.embedded.training.renderer.stands import Stand, stands_of
 
 RADII = 384
+# Between these distances the crowns of the far forest show one by one; metres.
+_CROWNS_FROM, _CROWNS_TO = 120.0, 2600.0
 # Channels of `Terrain.maps`.
 SLOPE_X, SLOPE_Y, OCCLUSION, SHADOW, FAR_FOREST, HEIGHT, NEAR_FOREST, SCRUB, DRIFTS = range(9)
 
@@ -66,7 +68,7 @@ def _cover(
     near = p["tree_near"]
     forest = forest * smooth(near * 0.8, near * 1.2, r * (1 + 0.3 * fm))
     forest = forest * (p["forest"] > 0) * smooth(0.8, 2.5, height + dry) * smooth(1.1, 0.7, slope)
-    clumps = 0.06 + 0.94 * smooth(-0.35, 0.25, nz.fbm(x / 45, y / 45, 2, 330))
+    clumps = 0.05 + 0.95 * smooth(-0.40, 0.35, nz.fbm(x / 38, y / 38, 3, 330, gain=0.7))
     near_forest = forest * (r < 700) * clumps
     far_forest = forest * smooth(p["tree_far"] * 0.8, p["tree_far"], r * (1 + 0.15 * fm))
     scrub = smooth(-0.5, 0.6, nz.fbm(x / 60, y / 60, 3, 320) + 0.6 * (fm - 0.1))
@@ -85,9 +87,7 @@ def fine_surface(batch: Batch, nz: Noise, frame: Frame, terrain: Terrain) -> Sur
     top = ground
     if batch.has("forest"):
         forest = upsample(terrain.maps[:, FAR_FOREST], frame.columns, count, "bilinear")
-        crown, _, _, _ = canopy(p, x, y)
-        share = lerp(torch.full_like(crown, 0.55), crown, smooth(2600, 1200, radii))
-        top = top + p["tree_tall"] * share * (forest > 0.35) * smooth(0.3, 0.7, forest)
+        top = top + _tree_heights(p, x, y, radii, forest)
     with_plants = top
     fine = 0.30 * nz.one(x, y, 38.0, 0.4, ROUGH) * smooth(700, 80, radii)
     fine = fine + 0.9 * nz.one(x, y, 310.0, 1.3, ROUGH) * smooth(5000, 600, radii)
@@ -100,6 +100,19 @@ def fine_surface(batch: Batch, nz: Noise, frame: Frame, terrain: Terrain) -> Sur
     top = torch.where(wet, top.clamp(min=0), top)
     camera = _camera_height(p, terrain)
     return Surface(ground, top, with_plants, (top - camera) / radii, radii, log_step, camera)
+
+
+def _tree_heights(
+    p: dict[str, Tensor], x: Tensor, y: Tensor, radii: Tensor, forest: Tensor
+) -> Tensor:
+    """Distant trees: single crowns as far as they show, then a level cover; (B, W, R) metres."""
+    r = radii.view(-1)
+    near, far = (int(torch.searchsorted(r, limit)) for limit in (_CROWNS_FROM, _CROWNS_TO))
+    share = torch.full_like(forest, 0.55)
+    cut = slice(near, far)
+    crown, _, _, _ = canopy(p, x[..., cut], y[..., cut])
+    share[..., cut] = lerp(0.55, crown, smooth(_CROWNS_TO, 1200, r[cut]))
+    return p["tree_tall"] * share * (forest > 0.35) * smooth(0.3, 0.7, forest)
 
 
 def _camera_height(p: dict[str, Tensor], terrain: Terrain) -> Tensor:
@@ -119,8 +132,8 @@ def _plant_heights(
     shape = (len(terrain.maps), theta.shape[1], len(r))
     out = torch.zeros(shape, device=r.device)
     for ring, radius in enumerate(stand.radii):
-        low = int(torch.searchsorted(r, radius / stand.growth))
-        high = int(torch.searchsorted(r, radius * stand.growth)) + 1
+        low = int(torch.searchsorted(r, radius / stand.growth**1.2))
+        high = int(torch.searchsorted(r, radius * stand.growth**1.2)) + 1
         rr = r[low:high].view(1, 1, -1)
         for side in (0, 1):
             cells = stand.cells(p, ring, theta, side)

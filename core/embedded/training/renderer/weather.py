@@ -8,6 +8,12 @@ from core.embedded.training.renderer.dice import Draft
 from core.embedded.training.renderer.maths import TAU
 from core.embedded.training.renderer.scene import Colour
 
+_DAWNS: tuple[tuple[Colour, Colour], ...] = (
+    ((1.18, 0.86, 0.78), (1.12, 0.88, 1.04)),
+    ((1.24, 0.84, 0.66), (1.12, 0.92, 1.00)),
+    ((1.10, 0.84, 0.92), (1.06, 0.88, 1.16)),
+    ((1.14, 0.92, 0.80), (1.04, 0.94, 1.06)),
+)
 # Gains of the sky near a low sun and of the band above it.
 _DUSKS: tuple[tuple[Colour, Colour], ...] = (
     ((1.35, 0.82, 0.50), (1.15, 0.90, 0.92)),
@@ -26,6 +32,12 @@ def set_light(draft: Draft, time: str, biome: str) -> None:
     mie = math.exp(between(-0.7, 1.0))
     if time == "noon":
         draft.set(sun_el=between(0.45, 0.9), key=between(0.21, 0.28))
+    elif time == "dawn":
+        # A clear, pale sky over a low sun, and mist on the ground.
+        draft.set(sun_el=between(0.015, 0.10), sky_cap=between(0.50, 0.64), local=0.52)
+        draft.set(key=between(0.21, 0.27), haze=between(3e-5, 6e-5))
+        draft.set(fog=between(2e-5, 1.2e-4), fog_top=between(12, 40))
+        mie *= 0.8
     elif time == "morning":
         draft.set(sun_el=between(0.12, 0.32), sky_cap=between(0.6, 0.75), key=between(0.19, 0.25))
         draft.set(haze=between(3e-5, 6e-5))
@@ -33,17 +45,16 @@ def set_light(draft: Draft, time: str, biome: str) -> None:
     elif time == "sunset":
         draft.set(sun_el=between(0.02, 0.11), sky_cap=between(0.42, 0.58), local=0.56)
         draft.set(key=between(0.20, 0.26), haze=between(2.5e-5, 6e-5))
-        between(0.2, 0.7)
         mie *= 1.5
     elif time == "twilight":
         draft.set(sun_el=between(-0.10, -0.05), sky_cap=between(0.30, 0.42), local=0.58)
         draft.set(key=between(0.19, 0.24), haze=between(2e-5, 5e-5))
-        between(0.2, 0.7)
     else:
         draft.set(sun_el=between(0.25, 0.7) if draft.chance(0.6) else between(0.14, 0.25))
-        draft.set(key=between(0.085, 0.12), sky_cap=between(0.10, 0.16), local=0.48, night=1.0)
+        draft.set(key=between(0.12, 0.17), sky_cap=between(0.15, 0.23), local=0.48, night=1.0)
+        draft.set(night_level=between(0.185, 0.27))
         mie *= 0.6
-    warm, belt = draft.pick(_DUSKS)
+    warm, belt = draft.pick(_DAWNS if time == "dawn" else _DUSKS)
     draft.set(mie=mie, dusk_warm=warm, dusk_belt=belt)
     if biome == "snow":
         draft.scale("key", 1.12)
@@ -57,7 +68,7 @@ def set_weather(draft: Draft, time: str, weather: str) -> str:
     if weather == "clear":
         return _clear(draft)
     if weather == "cloudy":
-        return _cloudy(draft, low_sun=time in ("sunset", "twilight"))
+        return _cloudy(draft, low_sun=time in ("dawn", "sunset", "twilight"))
     if weather == "foggy":
         return _foggy(draft)
     _stormy(draft)
