@@ -18,13 +18,13 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from core.diffusion.checkpoints import load_pipeline
-from core.diffusion.coherence import mean_pair_distance, whole_windows
-from core.diffusion.perceptual_weights import PerceptualName
-from core.diffusion.pipeline import Panorama, SyncDiffusionPipeline
-from core.embedded import WEIGHTS
-from core.params import PanoramaParams, SyncParams
-from core.presets import PRESETS
+from panoweave.core.diffusion.checkpoints import load_pipeline
+from panoweave.core.diffusion.coherence import mean_pair_distance, whole_windows
+from panoweave.core.diffusion.perceptual_weights import PerceptualName
+from panoweave.core.diffusion.pipeline import Panorama, SyncDiffusionPipeline
+from panoweave.core.embedded import WEIGHTS
+from panoweave.core.params import PanoramaParams, SyncParams
+from panoweave.core.presets import PRESETS
 
 # They leave time of day and weather open: the windows of plain MultiDiffusion choose alone.
 PROMPTS = (

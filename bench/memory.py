@@ -22,8 +22,8 @@ from pathlib import Path
 import torch
 
 from bench.sections import finish_kernels, machine, parser, publish, table
-from core.diffusion.checkpoints import load_pipeline
-from core.params import PanoramaParams
+from panoweave.core.diffusion.checkpoints import load_pipeline
+from panoweave.core.params import PanoramaParams
 
 ROWS = ((2, False), (1, False), (1, True))  # windows at once, sparing
 

@@ -7,8 +7,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from core.sizes import MAX_SIDE_PX
-from core.traits import Params
+from panoweave.core.checkpoint import Params
+from panoweave.core.sizes import MAX_SIDE_PX
 
 MAX_PROMPT_CHARS = 2_000
 MAX_INLINE_CHARS = 7_000_000  # base64 of 5 MiB

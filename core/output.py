@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from core.traits import InvalidParams, Params
+from panoweave.core.checkpoint import InvalidParams, Params
 
 FormatName = Literal["png", "jpeg", "webp", "avif"]
 Quality = Annotated[int, Field(ge=1, le=100)]

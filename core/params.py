@@ -14,7 +14,15 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import ConfigDict, Field
 
-from core.conditions import (
+from panoweave.core.checkpoint import (
+    MAX_STEPS,
+    CheckpointTraits,
+    GuidanceScale,
+    InvalidParams,
+    Params,
+    StepCount,
+)
+from panoweave.core.conditions import (
     MAX_PROMPT_CHARS,
     Control,
     Extend,
@@ -23,8 +31,8 @@ from core.conditions import (
     Region,
     Side,
 )
-from core.output import Output, resolve_output
-from core.presets import (
+from panoweave.core.output import Output, resolve_output
+from panoweave.core.presets import (
     DEFAULT_PRESET,
     MAX_LCM_STEPS,
     PRESETS,
@@ -33,7 +41,7 @@ from core.presets import (
     SchedulerName,
     Windows,
 )
-from core.sizes import (
+from panoweave.core.sizes import (
     DEFAULT_WINDOWS_HIGH,
     DEFAULT_WINDOWS_WIDE,
     MAX_WINDOWS,
@@ -41,14 +49,6 @@ from core.sizes import (
     resolve_circumference,
     resolve_side,
     resolve_stride,
-)
-from core.traits import (
-    MAX_STEPS,
-    CheckpointTraits,
-    GuidanceScale,
-    InvalidParams,
-    Params,
-    StepCount,
 )
 
 MAX_REGIONS = 16

@@ -1,4 +1,4 @@
-"""The presets: what a request gets where it says nothing else. Torch-free, as `core.params`."""
+"""The presets: what a request gets where it says nothing else. Torch-free."""
 
 from __future__ import annotations
 

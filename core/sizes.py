@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from core.traits import CheckpointTraits, InvalidParams
+from panoweave.core.checkpoint import CheckpointTraits, InvalidParams
 
 MAX_SIDE_PX = 32_768
 MAX_PIXELS = 2**26

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from core.jobs.settings import Settings
+    from panoweave.core.infra.settings import Settings
 
 _SUB_MODELS = ("scheduler", "text_encoder", "tokenizer", "unet", "vae")
 _NO_REDIS = "start the stack: panoweave up; or set PANOWEAVE_REDIS_URL to a Redis that runs"
@@ -44,7 +44,7 @@ def run_checks(settings: Settings) -> Iterator[Check]:
 def check_redis(settings: Settings) -> Iterator[Check]:
     import redis
 
-    from core.jobs.connection import connect
+    from panoweave.core.infra.redis import connect
 
     client = connect(settings)
     try:
@@ -84,8 +84,8 @@ def _check_redis_settings(client: Any) -> Iterator[Check]:
 
 def check_s3(settings: Settings) -> Check:
     """Write, read and delete a probe: the rights that a worker needs."""
-    from core.jobs.failures import ObjectStoreError
-    from core.jobs.objects import ObjectStore
+    from panoweave.core.infra.s3 import ObjectStore
+    from panoweave.core.jobs.failures import ObjectStoreError
 
     name = f"S3 bucket {settings.s3_bucket}"
     if not settings.model_fields_set & {"s3_bucket", "s3_endpoint"}:
@@ -113,7 +113,7 @@ def check_device(settings: Settings) -> Check:
     try:
         import torch
 
-        from core.diffusion.checkpoints import resolve_device
+        from panoweave.core.diffusion.checkpoints import resolve_device
     except ImportError as error:
         return Check("device", "warn", f"no {error.name} in this installation", _NO_WORKER_PART)
     try:
@@ -142,8 +142,8 @@ def check_lora(source: str) -> Check:
     """Looks without the network: `prefetch` is what downloads."""
     name = f"LoRA {source}"
     try:
-        from core.diffusion.errors import CheckpointError
-        from core.diffusion.lora_files import find_lora
+        from panoweave.core.diffusion.errors import CheckpointError
+        from panoweave.core.diffusion.lora_files import find_lora
     except ImportError as error:
         return Check(name, "warn", f"no {error.name} in this installation", _NO_WORKER_PART)
     try:
@@ -158,9 +158,9 @@ def _check_checkpoint(what: str, source: str, setting: str, parts: tuple[str, ..
     """Looks without loading, and without the network: `prefetch` is what downloads."""
     name = f"{what} {source}"
     try:
-        from core.diffusion.checkpoints import resolve_checkpoint
-        from core.diffusion.errors import CheckpointError
-        from core.embedded import checkpoint_of
+        from panoweave.core.diffusion.checkpoints import resolve_checkpoint
+        from panoweave.core.diffusion.errors import CheckpointError
+        from panoweave.core.embedded import checkpoint_of
     except ImportError as error:
         return Check(name, "warn", f"no {error.name} in this installation", _NO_WORKER_PART)
     try:
@@ -200,8 +200,8 @@ def _check_hub_cache(
 def check_perceptual(settings: Settings) -> Check:
     name = f"perceptual loss {settings.perceptual}"
     try:
-        from core.diffusion.errors import PerceptualWeightsError
-        from core.diffusion.perceptual_weights import load_perceptual
+        from panoweave.core.diffusion.errors import PerceptualWeightsError
+        from panoweave.core.diffusion.perceptual_weights import load_perceptual
     except ImportError as error:
         return Check(name, "warn", f"no {error.name} in this installation", _NO_WORKER_PART)
     try:

@@ -12,9 +12,9 @@ from typing import Annotated
 
 import typer
 
-from core.params import PanoramaParams, SyncParams
-from deploy.console import print_error
-from deploy.errors import DeployError
+from panoweave.core.params import PanoramaParams, SyncParams
+from panoweave.deploy.console import print_error
+from panoweave.deploy.errors import DeployError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -45,7 +45,7 @@ def up(
     ] = None,
 ) -> None:
     """Run the whole stack on this machine until Ctrl-C; its data stays in ./var."""
-    from deploy.local.up import run_up
+    from panoweave.deploy.local.up import run_up
 
     raise typer.Exit(run_up(data, port))
 
@@ -62,7 +62,7 @@ def demo(
     ] = None,
 ) -> None:
     """Make one panorama over HTTP, and the same one without SyncDiffusion to compare."""
-    from deploy.demo import run_demo
+    from panoweave.deploy.demo import run_demo
 
     raise typer.Exit(run_demo(prompt, data=data, out=out, port=port))
 
@@ -92,7 +92,7 @@ def render(
     ] = None,
 ) -> None:
     """Make one panorama here and now: no queue, no servers, the same core."""
-    from deploy.render import run_render
+    from panoweave.deploy.render import run_render
 
     asked = {
         "prompt": prompt,
@@ -114,7 +114,7 @@ def render(
 @app.command()
 def api() -> None:
     """Run the HTTP API, one process, as the settings say."""
-    from deploy.processes import run_api
+    from panoweave.deploy.serve import run_api
 
     raise typer.Exit(run_api())
 
@@ -122,7 +122,7 @@ def api() -> None:
 @app.command()
 def worker() -> None:
     """Run one worker: loads the model once, then makes panoramas until it is stopped."""
-    from deploy.processes import run_worker
+    from panoweave.deploy.serve import run_worker
 
     raise typer.Exit(run_worker())
 
@@ -130,7 +130,7 @@ def worker() -> None:
 @app.command()
 def janitor() -> None:
     """Run the janitor: it brings back the jobs of workers that died."""
-    from deploy.processes import run_janitor
+    from panoweave.deploy.serve import run_janitor
 
     raise typer.Exit(run_janitor())
 
@@ -138,7 +138,7 @@ def janitor() -> None:
 @app.command()
 def doctor(data: DataDir = Path("var")) -> None:
     """Check Redis, S3, model, perceptual weights and device; say what to do about each failure."""
-    from deploy.doctor import run_doctor
+    from panoweave.deploy.doctor import run_doctor
 
     raise typer.Exit(run_doctor(data))
 
@@ -146,7 +146,7 @@ def doctor(data: DataDir = Path("var")) -> None:
 @app.command()
 def prefetch() -> None:
     """Download the configured checkpoint and perceptual weights before they are needed."""
-    from deploy.prefetch import run_prefetch
+    from panoweave.deploy.prefetch import run_prefetch
 
     raise typer.Exit(run_prefetch())
 
@@ -164,7 +164,7 @@ def create_key(
     data: DataDir = Path("var"),
 ) -> None:
     """Make a key and show its token, this once."""
-    from deploy import keys as commands
+    from panoweave.deploy.admin import api_keys as commands
 
     raise typer.Exit(commands.create(tenant, scope, data))
 
@@ -172,7 +172,7 @@ def create_key(
 @keys.command("list")
 def list_keys(data: DataDir = Path("var")) -> None:
     """Show all keys; never their tokens."""
-    from deploy import keys as commands
+    from panoweave.deploy.admin import api_keys as commands
 
     raise typer.Exit(commands.show(data))
 
@@ -182,7 +182,7 @@ def revoke_key(
     key_id: Annotated[str, typer.Argument(metavar="ID")], data: DataDir = Path("var")
 ) -> None:
     """Let nobody in with it from now on."""
-    from deploy import keys as commands
+    from panoweave.deploy.admin import api_keys as commands
 
     raise typer.Exit(commands.revoke(key_id, data))
 
@@ -196,7 +196,7 @@ Tenant = Annotated[str, typer.Option(help="Whose webhooks it signs.")]
 @secrets.command("create")
 def create_secret(tenant: Tenant, data: DataDir = Path("var")) -> None:
     """Make a secret and show it, this once. Older ones sign too, until they are revoked."""
-    from deploy import webhook_secrets as commands
+    from panoweave.deploy.admin import webhook_secrets as commands
 
     raise typer.Exit(commands.create(tenant, data))
 
@@ -204,7 +204,7 @@ def create_secret(tenant: Tenant, data: DataDir = Path("var")) -> None:
 @secrets.command("list")
 def list_secrets(tenant: Tenant, data: DataDir = Path("var")) -> None:
     """Show a tenant's secrets by their ids, newest first; never the secrets."""
-    from deploy import webhook_secrets as commands
+    from panoweave.deploy.admin import webhook_secrets as commands
 
     raise typer.Exit(commands.show(tenant, data))
 
@@ -216,7 +216,7 @@ def revoke_secret(
     data: DataDir = Path("var"),
 ) -> None:
     """Sign no more with it."""
-    from deploy import webhook_secrets as commands
+    from panoweave.deploy.admin import webhook_secrets as commands
 
     raise typer.Exit(commands.revoke(tenant, secret_id, data))
 

@@ -16,7 +16,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from deploy.errors import DeployError
+from panoweave.deploy.errors import DeployError
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)

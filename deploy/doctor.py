@@ -7,10 +7,10 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from deploy.checks import Check, run_checks
-from deploy.console import out
-from deploy.local.data_dir import DataDir
-from deploy.settings import read_settings
+from panoweave.deploy.checks import Check, run_checks
+from panoweave.deploy.console import out
+from panoweave.deploy.local.data_dir import DataDir
+from panoweave.deploy.settings import read_settings
 
 _STYLE = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 

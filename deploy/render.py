@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import ValidationError
 from rich.markup import escape
 
-from core.conditions import ImageInput
-from core.output import FormatName
-from core.params import PanoramaParams
-from core.traits import InvalidParams
-from deploy.console import out, panorama_progress
-from deploy.errors import BadOption, DeployError
-from deploy.settings import read_settings
-from deploy.threads import wait_politely
+from panoweave.core.checkpoint import InvalidParams
+from panoweave.core.conditions import ImageInput
+from panoweave.core.output import FormatName
+from panoweave.core.params import PanoramaParams
+from panoweave.deploy.console import out, panorama_progress
+from panoweave.deploy.errors import BadOption, DeployError
+from panoweave.deploy.settings import read_settings
+from panoweave.deploy.threads import wait_politely
 
 if TYPE_CHECKING:
-    from core.diffusion.pipeline import Panorama, StepReport, SyncDiffusionPipeline
-    from core.jobs.settings import Settings
+    from panoweave.core.diffusion.pipeline import Panorama, StepReport, SyncDiffusionPipeline
+    from panoweave.core.infra.settings import Settings
 
 
 _FORMATS: Final[Mapping[str, FormatName]] = MappingProxyType(
@@ -38,7 +38,7 @@ def run_render(asked: Mapping[str, Any], output: Path, request: Path | None = No
     pipeline = _load(settings)
     begun = time.monotonic()
     panorama = _make(pipeline, params, settings.window_batch)
-    from worker.files import encode
+    from panoweave.core.diffusion.image_files import encode
 
     output.write_bytes(encode(panorama))
     _report(panorama, output, time.monotonic() - begun)
@@ -97,8 +97,8 @@ def _with_format(asked: dict[str, Any], output: Path) -> dict[str, Any]:
 def _load(settings: Settings) -> SyncDiffusionPipeline:
     wait_politely()
     with out.status(f"loading the model ({escape(settings.model)})"):
-        from core.diffusion.errors import DiffusionError
-        from worker.model import load_model
+        from panoweave.core.diffusion.errors import DiffusionError
+        from panoweave.worker.model import load_model
 
         try:
             return load_model(settings)
@@ -109,8 +109,8 @@ def _load(settings: Settings) -> SyncDiffusionPipeline:
 def _make(pipeline: SyncDiffusionPipeline, params: PanoramaParams, window_batch: int) -> Panorama:
     import torch
 
-    from core.diffusion.errors import DiffusionError
-    from worker.maker import Maker
+    from panoweave.core.diffusion.errors import DiffusionError
+    from panoweave.core.diffusion.oom_retry import Maker
 
     with panorama_progress() as progress:
         bar = progress.add_task("panorama", total=None, phase="denoising", eta_s=None)

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from deploy.errors import BadOption
+from panoweave.deploy.errors import BadOption
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from core.jobs.settings import Settings
+    from panoweave.core.infra.settings import Settings
 
 ENV_PREFIX = "PANOWEAVE_"
 
 
 def read_settings(defaults: Mapping[str, str] | None = None) -> Settings:
     """Settings from the environment. `defaults` are variables that the environment overrules."""
-    from core.jobs.settings import Settings
+    from panoweave.core.infra.settings import Settings
 
     left_open = {
         name.removeprefix(ENV_PREFIX).lower(): value

@@ -10,7 +10,7 @@ import os
 from importlib.metadata import entry_points
 from typing import Final
 
-from deploy.errors import BadOption
+from panoweave.deploy.errors import BadOption
 
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 # `otlp` in the specification; Python's packages are one a protocol, and this is its default.

@@ -10,14 +10,18 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from core.jobs.settings import Settings
-from service import access, errors, openapi
-from service.body import JsonBody
-from service.context import open_context
-from service.headers import SecurityHeaders
-from service.metrics import jobs_shown
-from service.routes import deliveries, events, health, metrics, models, panoramas, uploads
-from service.watch import open_watch
+from panoweave.core.infra.settings import Settings
+from panoweave.service import health, metrics, models, uploads
+from panoweave.service.dependencies import open_context
+from panoweave.service.http import access_log, errors
+from panoweave.service.http.body import JsonBody
+from panoweave.service.http.headers import SecurityHeaders
+from panoweave.service.job_metrics import jobs_shown
+from panoweave.service.openapi import document
+from panoweave.service.panoramas import events
+from panoweave.service.panoramas import routes as panoramas
+from panoweave.service.panoramas.subscriptions import open_watch
+from panoweave.service.webhooks import routes as deliveries
 
 _DOCS = "/docs"
 
@@ -42,16 +46,16 @@ def create_app(settings: Settings) -> FastAPI:
         description="Wide, coherent panoramas from text. "
         "Refusals are `application/problem+json` with a stable `code`.",
         lifespan=lifespan,
-        telemetry=access.TELEMETRY,
+        telemetry=access_log.TELEMETRY,
         redirect_slashes=False,
-        generate_unique_id_function=openapi.operation_id,
+        generate_unique_id_function=document.operation_id,
     )
     app.state.registry, app.state.scrapers = registry, metrics.Scrapers(settings.host)
     app.add_middleware(JsonBody)
     app.add_middleware(SecurityHeaders, pages=frozenset({_DOCS}))
-    access.install(app, registry)
+    access_log.install(app, registry)
     errors.install(app)
-    openapi.install(app)
+    document.install(app)
     for routes in (panoramas, events, deliveries, uploads, models, health, metrics):
         app.include_router(routes.router)
     return app

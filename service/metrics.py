@@ -1,89 +1,79 @@
-"""What the API shows of the jobs: read from Redis at each scrape.
-
-So it is right however many API processes there are, and each of them shows the same. What a
-process knows of its own requests is in service.access.
-"""
+"""What Prometheus scrapes."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import Final
+import hashlib
+from typing import Annotated, Final
 
-from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
+from fastapi import APIRouter, Depends, Header, Request, Response
+from prometheus_client.exposition import choose_encoder
 
-from core.jobs import models, tallies
-from core.jobs.failures import FailureCode, StoreUnavailable
-from core.jobs.record import Status
-from core.jobs.tallies import Ending
-from service.context import Context
+from panoweave.core.jobs.failures import StoreUnavailable
+from panoweave.service.dependencies import InContext
+from panoweave.service.http.auth import InCredentials, find_key, is_loopback, require
+from panoweave.service.http.errors import RedisAway, ServiceError
+from panoweave.service.openapi.document import answer, refusals
 
-_WORKER_STATES: Final = ("loading", "ready", "failed")
-# Shown from 0 on: no rate sees a rise from nothing to 1.
-_ENDINGS: Final = (
-    Ending(Status.SUCCEEDED, ""),
-    Ending(Status.CANCELLED, ""),
-    *(Ending(Status.FAILED, code) for code in FailureCode),
-)
-_REASONS: Final = ("preempted", "step_timeout", "worker_lost")
+router = APIRouter(tags=["health"])
 
 
-@contextmanager
-def jobs_shown(registry: CollectorRegistry, context: Context) -> Iterator[None]:
-    collector = JobsCollector(context)
-    registry.register(collector)
+Accept = Annotated[str, Header(description="Which of the text formats is wanted.")]
+
+_EXAMPLES: Final = {
+    "queued": {
+        "value": "# HELP panoweave_jobs_queued Panoramas that wait.\n"
+        "# TYPE panoweave_jobs_queued gauge\npanoweave_jobs_queued 3.0\n"
+    }
+}
+
+
+class Scrapers:
+    """Who was let in the last time that Redis could tell: they see, too, that it is away."""
+
+    def __init__(self, host: str) -> None:
+        nobody_in_particular = {_digest("")}  # on loopback, as long as no key is known of
+        self._let_in = nobody_in_particular if is_loopback(host) else set()
+
+    def note(self, token: str, *, may: bool) -> None:
+        (self._let_in.add if may else self._let_in.discard)(_digest(token))
+
+    def had(self, token: str) -> bool:
+        return _digest(token) in self._let_in
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _scraper(request: Request, context: InContext, credentials: InCredentials) -> None:
+    scrapers: Scrapers = request.app.state.scrapers
+    token = credentials.credentials if credentials else ""
     try:
-        yield
-    finally:
-        registry.unregister(collector)
+        key = find_key(context, credentials)
+        if key is not None:
+            require(key, "admin")
+    except StoreUnavailable:
+        if not scrapers.had(token):
+            raise
+    except ServiceError:
+        scrapers.note(token, may=False)
+        raise
+    else:
+        scrapers.note(token, may=True)
 
 
-class JobsCollector(Collector):
-    """All of it, or, while Redis is away, only that it is."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-
-    def collect(self) -> Iterable[Metric]:
-        try:
-            shown = self._jobs()
-            is_up = 1
-        except StoreUnavailable:
-            shown, is_up = [], 0
-        yield GaugeMetricFamily("panoweave_redis_up", "Whether Redis answers.", value=is_up)
-        yield from shown
-
-    def _jobs(self) -> list[Metric]:
-        counts = self._context.store.counts()
-        tally = tallies.read(self._context.redis)
-        live = Counter(state.state for state in models.live_workers(self._context.redis))
-        workers = GaugeMetricFamily("panoweave_workers", "Workers that live.", labels=["state"])
-        for state in _WORKER_STATES:
-            workers.add_metric([state], live[state])
-        ended = CounterMetricFamily(
-            "panoweave_jobs_ended", "Panoramas that ended.", labels=["status", "code"]
-        )
-        for ending, times in {**dict.fromkeys(_ENDINGS, 0), **tally.ended}.items():
-            ended.add_metric(ending, times)
-        requeued = CounterMetricFamily(
-            "panoweave_attempts_requeued",
-            "Attempts that ended with the panorama back in the queue.",
-            labels=["reason"],
-        )
-        for reason, times in {**dict.fromkeys(_REASONS, 0), **tally.requeued}.items():
-            requeued.add_metric([reason], times)
-        return [
-            GaugeMetricFamily("panoweave_jobs_queued", "Panoramas that wait.", counts.queued),
-            GaugeMetricFamily("panoweave_jobs_running", "Panoramas in the making.", counts.running),
-            GaugeMetricFamily(
-                "panoweave_queue_oldest_seconds",
-                "How long the panorama that waits longest has waited.",
-                tally.oldest_queued_s,
-            ),
-            workers,
-            ended,
-            requeued,
-        ]
+@router.get(
+    "/metrics",
+    dependencies=[Depends(_scraper)],
+    response_class=Response,
+    responses={
+        200: answer("Prometheus's text format.")
+        | {"content": {"text/plain": {"schema": {"type": "string"}, "examples": _EXAMPLES}}},
+        **refusals(RedisAway),
+    },
+)
+def get_metrics(request: Request, accept: Accept = "") -> Response:
+    """For operators, with a key of scope `admin`. While Redis is away, whoever could read it
+    before still can: it says so."""
+    encode, media_type = choose_encoder(accept)
+    return Response(encode(request.app.state.registry), media_type=media_type)

@@ -9,13 +9,13 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from core.jobs.deliveries import State, TryError
-from core.jobs.failures import FailureCode
-from core.jobs.record import Status, WebhookEvent
-from core.jobs.settings import Perceptual
-from core.jobs.targets import MAX_URL_CHARS
-from core.params import PanoramaParams, ResolvedParams
-from core.traits import CheckpointTraits, Params
+from panoweave.core.checkpoint import CheckpointTraits, Params
+from panoweave.core.infra.settings import Perceptual
+from panoweave.core.jobs.failures import FailureCode
+from panoweave.core.jobs.record import Status, WebhookEvent
+from panoweave.core.params import PanoramaParams, ResolvedParams
+from panoweave.core.webhooks.deliveries import State, TryError
+from panoweave.core.webhooks.targets import MAX_URL_CHARS
 
 MAX_METADATA_BYTES = 8_192  # of JSON: webhooks carry it, and are to stay below 20 kB
 

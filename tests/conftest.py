@@ -10,10 +10,10 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from core.jobs.connection import connect
-from core.jobs.objects import ObjectStore
-from core.jobs.settings import Settings
-from deploy.local.servers import RedisServer, S3Server
+from panoweave.core.infra.redis import connect
+from panoweave.core.infra.s3 import ObjectStore
+from panoweave.core.infra.settings import Settings
+from panoweave.deploy.local.servers import RedisServer, S3Server
 
 # A busy machine is no bug: an example may take as long as it takes.
 hypothesis.settings.register_profile("panoweave", deadline=None)

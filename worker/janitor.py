@@ -11,16 +11,16 @@ from types import FrameType
 
 from structlog.contextvars import bound_contextvars
 
-from core.jobs.connection import connect
-from core.jobs.failures import NotFound, ObjectStoreError, StoreUnavailable
-from core.jobs.objects import ObjectStore
-from core.jobs.queue import Queue
-from core.jobs.settings import Settings
-from core.jobs.store import JobStore
-from core.jobs.tidiness import tidy
-from worker import metrics
-from worker.probes import Condition, probes
-from worker.webhooks import Courier
+from panoweave.core.infra.redis import connect
+from panoweave.core.infra.s3 import ObjectStore
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs.cleanup import tidy
+from panoweave.core.jobs.failures import NotFound, ObjectStoreError, StoreUnavailable
+from panoweave.core.jobs.queue import Queue
+from panoweave.core.jobs.store import JobStore
+from panoweave.worker.health import Condition, probes
+from panoweave.worker.telemetry import metrics
+from panoweave.worker.webhook_sender import Courier
 
 log = logging.getLogger(__name__)
 

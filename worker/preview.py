@@ -12,11 +12,11 @@ from typing import Final
 
 from PIL import Image
 
-from core.diffusion.pipeline import StepReport, SyncDiffusionPipeline
-from core.jobs.failures import ObjectStoreError
-from core.jobs.objects import ObjectStore
-from core.jobs.record import JobRecord
-from worker.files import encode_preview
+from panoweave.core.diffusion.image_files import encode_preview
+from panoweave.core.diffusion.pipeline import StepReport, SyncDiffusionPipeline
+from panoweave.core.infra.s3 import ObjectStore
+from panoweave.core.jobs.failures import ObjectStoreError
+from panoweave.core.jobs.record import JobRecord
 
 log = logging.getLogger(__name__)
 

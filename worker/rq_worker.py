@@ -12,7 +12,7 @@ from rq.job import Job
 from rq.queue import Queue
 from rq.worker.base import WorkerStatus
 
-from worker.pulse import Pulse
+from panoweave.worker.pulse import Pulse
 
 
 class PanoramaWorker(SimpleWorker):

@@ -11,13 +11,13 @@ from typing import Self
 
 from PIL import Image
 
-from core.diffusion.errors import UnfitStandingError
-from core.diffusion.standing import Standing
-from core.jobs.failures import StoreUnavailable
-from core.jobs.record import JobRecord
-from core.jobs.savepoints import Savepoints
-from core.jobs.settings import Settings
-from worker.pulse import Pulse
+from panoweave.core.diffusion.errors import UnfitStandingError
+from panoweave.core.diffusion.standing import Standing
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs.failures import StoreUnavailable
+from panoweave.core.jobs.record import JobRecord
+from panoweave.core.jobs.savepoints import Savepoints
+from panoweave.worker.pulse import Pulse
 
 log = logging.getLogger(__name__)
 

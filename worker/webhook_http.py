@@ -16,7 +16,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
-from core.jobs.deliveries import TryError
+from panoweave.core.webhooks.deliveries import TryError
 
 DEADLINE_S: Final = 15.0
 

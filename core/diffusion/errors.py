@@ -16,7 +16,7 @@ from torch import Tensor
 
 
 class DiffusionError(Exception):
-    """Base of all errors of core.diffusion."""
+    """Base of all errors of panoweave.core.diffusion."""
 
 
 class UnsupportedSchedulerError(DiffusionError):

@@ -10,9 +10,9 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from core.diffusion.errors import PerceptualWeightsError
-from core.diffusion.perceptual import GramStyle, Lpips, PerceptualLoss
-from core.diffusion.stlpips import alex_stages, vgg_stages
+from panoweave.core.diffusion.errors import PerceptualWeightsError
+from panoweave.core.diffusion.perceptual import GramStyle, Lpips, PerceptualLoss
+from panoweave.core.diffusion.stlpips import alex_stages, vgg_stages
 
 PerceptualName = Literal[
     "stlpips-alex", "stlpips-vgg", "lpips-alex", "lpips-vgg", "lpips-squeeze", "style-vgg"

@@ -15,9 +15,9 @@ from diffusers import DDIMScheduler, DiffusionPipeline
 from PIL import Image
 from torch import Tensor
 
-from core.diffusion.coherence import Coherence, CoherenceMeter
-from core.diffusion.control import control_by
-from core.diffusion.decode import (
+from panoweave.core.diffusion.coherence import Coherence, CoherenceMeter
+from panoweave.core.diffusion.control import control_by
+from panoweave.core.diffusion.decode import (
     decode,
     decode_canvas,
     decode_ring,
@@ -26,11 +26,11 @@ from core.diffusion.decode import (
     tile_windows,
     to_pil,
 )
-from core.diffusion.denoise import Denoiser
-from core.diffusion.equal_bits import equal_bits
-from core.diffusion.errors import CheckpointError
-from core.diffusion.extend import keep
-from core.diffusion.formats import (
+from panoweave.core.diffusion.denoise import Denoiser
+from panoweave.core.diffusion.deterministic import equal_bits
+from panoweave.core.diffusion.errors import CheckpointError
+from panoweave.core.diffusion.extend import keep
+from panoweave.core.diffusion.formats import (
     check_controlnet,
     check_networks,
     distilled,
@@ -38,21 +38,21 @@ from core.diffusion.formats import (
     read_defaults,
     read_traits,
 )
-from core.diffusion.layout import lay_out
-from core.diffusion.perceptual import PerceptualLoss
-from core.diffusion.prompts import (
+from panoweave.core.diffusion.perceptual import PerceptualLoss
+from panoweave.core.diffusion.prompts import (
     PromptEmbeddings,
     PromptEncoder,
     TwoPromptEncoders,
     Unread,
     find_unread,
 )
-from core.diffusion.sampler import Sampler, check_scheduler
-from core.diffusion.standing import Standing
-from core.diffusion.synchronize import PictureAnchor, Synchronizer
-from core.diffusion.windows import WindowPlan
-from core.images import check_image_sizes, image_inputs, read_inline
-from core.params import (
+from panoweave.core.diffusion.regions import lay_out
+from panoweave.core.diffusion.schedulers import Sampler, check_scheduler
+from panoweave.core.diffusion.standing import Standing
+from panoweave.core.diffusion.sync import PictureAnchor, Synchronizer
+from panoweave.core.diffusion.views import WindowPlan
+from panoweave.core.images import check_image_sizes, image_inputs, read_inline
+from panoweave.core.params import (
     DEFAULT_WINDOW_BATCH,
     PanoramaParams,
     ResolvedParams,

@@ -9,7 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from core.params import ResolvedParams
+from panoweave.core.params import ResolvedParams
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from core.diffusion.errors import UnfitStandingError
+from panoweave.core.diffusion.errors import UnfitStandingError
 
 # To be raised with every change after which a panorama that was begun before would come out
 # otherwise.

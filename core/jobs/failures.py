@@ -21,7 +21,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from core.jobs.record import JobRecord
+    from panoweave.core.jobs.record import JobRecord
 
 
 class JobsError(Exception):

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from redis import Redis
 
-from core.jobs import keys
-from core.jobs.connection import redis_away_is_store_unavailable
-from core.jobs.failures import JobsError, NotFound
+from panoweave.core.infra import redis_keys
+from panoweave.core.infra.redis import redis_away_is_store_unavailable
+from panoweave.core.jobs.failures import JobsError, NotFound
 
 _TTL_S: Final = 24 * 3_600
 # After this a request whose process died is carried out again. One that merely takes longer would
@@ -75,6 +75,6 @@ class Idempotency:
         # A client's key may be long, and hold anything.
         digest = hashlib.sha256(key.encode()).hexdigest()
         with redis_away_is_store_unavailable():
-            answer: Any = self._script(keys=[keys.idempotency(owner, digest)], args=arguments)
+            answer: Any = self._script(keys=[redis_keys.idempotency(owner, digest)], args=arguments)
         outcome, text = answer
         return outcome.decode(), text.decode()

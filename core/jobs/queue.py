@@ -16,12 +16,12 @@ import rq
 from redis import Redis
 from rq.serializers import JSONSerializer
 
-from core.jobs import keys
-from core.jobs.connection import redis_away_is_store_unavailable
-from core.jobs.record import JobRecord
+from panoweave.core.infra import redis_keys
+from panoweave.core.infra.redis import redis_away_is_store_unavailable
+from panoweave.core.jobs.record import JobRecord
 
 QUEUE_NAME = "panoweave"
-TASK = "worker.tasks.take_turn"  # core.jobs knows no more of workers
+TASK = "panoweave.worker.job.take_turn"  # panoweave.core.jobs knows no more of workers
 
 _NO_TIMEOUT = -1  # the worker's own watchdog ends a hung step
 _RESULT_TTL_S = 60
@@ -65,8 +65,8 @@ class Queue:
         """See that no worker idles for want of a turn while jobs wait."""
         with redis_away_is_store_unavailable():
             pipeline = self._redis.pipeline(transaction=False)
-            pipeline.zcard(keys.QUEUED)
-            pipeline.scard(keys.WORKERS)
+            pipeline.zcard(redis_keys.QUEUED)
+            pipeline.scard(redis_keys.WORKERS)
             pipeline.llen(self.rq.key)
             queued, workers, turns = pipeline.execute()
         # Not one a job: jobs of tenants with as many running as they may would draw them in vain.

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from deploy.local import tether
+from panoweave.deploy.local import tether
 
 _LOG_KEPT_BYTES = 5_000_000
 _TAIL_LINES = 15

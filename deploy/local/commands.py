@@ -8,4 +8,4 @@ import sys
 def panoweave(*arguments: str) -> list[str]:
     """This installation's `panoweave`, wherever the caller stands (-P: not a folder named `deploy`
     in the current directory)."""
-    return [sys.executable, "-P", "-m", "deploy.cli", *arguments]
+    return [sys.executable, "-P", "-m", "panoweave.deploy.cli", *arguments]

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from deploy.errors import StackAlreadyRunning
+from panoweave.deploy.errors import StackAlreadyRunning
 
 _OWNER_ONLY = 0o600
 

@@ -30,9 +30,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from deploy.errors import StackFailed
-from deploy.local.child import Child
-from deploy.local.ports import LOOPBACK, free_port
+from panoweave.deploy.errors import StackFailed
+from panoweave.deploy.local.child import Child
+from panoweave.deploy.local.ports import LOOPBACK, free_port
 
 _START_TIMEOUT_S = 30.0
 _STOP_GRACE_S = 15.0

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 import httpx
 from pydantic import SecretStr
 
-from deploy.errors import StackFailed
-from deploy.local.child import Child
-from deploy.local.commands import panoweave
-from deploy.local.data_dir import DataDir, StackState
-from deploy.local.ports import LOOPBACK, free_port, require_free
-from deploy.local.servers import RedisServer, S3Server
-from deploy.local.supervisor import Say, Supervisor
+from panoweave.deploy.errors import StackFailed
+from panoweave.deploy.local.child import Child
+from panoweave.deploy.local.commands import panoweave
+from panoweave.deploy.local.data_dir import DataDir, StackState
+from panoweave.deploy.local.ports import LOOPBACK, free_port, require_free
+from panoweave.deploy.local.servers import RedisServer, S3Server
+from panoweave.deploy.local.supervisor import Say, Supervisor
 
 if TYPE_CHECKING:
-    from core.jobs.settings import Settings
+    from panoweave.core.infra.settings import Settings
 
 _WORKER_GRACE_S = 120.0  # it hands back a panorama under way after the step in hand
 _GRACE_S = 20.0
@@ -122,9 +122,9 @@ class Stack:
         return None if ready else "the API"
 
     def _worker_wants(self) -> str | None:
-        from core.jobs import models
-        from core.jobs.connection import connect
-        from core.jobs.failures import StoreUnavailable
+        from panoweave.core.infra.redis import connect
+        from panoweave.core.jobs import models
+        from panoweave.core.jobs.failures import StoreUnavailable
 
         try:
             with connect(self._settings) as redis:

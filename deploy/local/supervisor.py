@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from deploy.local.child import Child
+from panoweave.deploy.local.child import Child
 
 Say = Callable[[str], None]
 

@@ -7,7 +7,7 @@ import os
 import pytest
 import torch
 
-from core.diffusion.equal_bits import equal_bits
+from panoweave.core.diffusion.deterministic import equal_bits
 
 
 def switches() -> tuple[bool, bool, bool, bool]:

@@ -19,11 +19,11 @@ from torch import nn
 from torchvision import models
 
 from bench import sd2_random
-from core.diffusion.checkpoints import DtypeName, load_pipeline
-from core.diffusion.perceptual_weights import PerceptualName, load_perceptual
-from core.diffusion.pipeline import SyncDiffusionPipeline
-from core.params import PanoramaParams
-from core.presets import PRESETS, PresetName, SchedulerName
+from panoweave.core.diffusion.checkpoints import DtypeName, load_pipeline
+from panoweave.core.diffusion.perceptual_weights import PerceptualName, load_perceptual
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.params import PanoramaParams
+from panoweave.core.presets import PRESETS, PresetName, SchedulerName
 from tests.core.cuda import NEEDS_CUDA, load
 from tests.core.test_resume import check_resumes, picture
 
@@ -32,8 +32,8 @@ pytestmark = NEEDS_CUDA
 _ELSEWHERE = """
 import hashlib, sys
 from pathlib import Path
-from core.diffusion.standing import Standing
-from core.params import PanoramaParams
+from panoweave.core.diffusion.standing import Standing
+from panoweave.core.params import PanoramaParams
 from tests.core.cuda import load
 standing = Standing.from_bytes(Path(sys.argv[1]).read_bytes(), {})
 params = PanoramaParams.model_validate_json(sys.argv[2])

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from core.conditions import MAX_PROMPT_CHARS
-from core.params import (
+from panoweave.core.checkpoint import CheckpointTraits, InvalidParams
+from panoweave.core.conditions import MAX_PROMPT_CHARS
+from panoweave.core.params import (
     PanoramaParams,
     ResolvedParams,
     SyncParams,
 )
-from core.presets import PRESETS, PresetName
-from core.traits import CheckpointTraits, InvalidParams
+from panoweave.core.presets import PRESETS, PresetName
 
 TRAITS = CheckpointTraits(window_px=512, px_per_latent=8)
 

@@ -15,20 +15,20 @@ from diffusers import (
 )
 from PIL import Image
 
-from core.diffusion.checkpoints import load_pipeline, resolve_checkpoint
-from core.diffusion.coherence import CoherenceMeter
-from core.diffusion.errors import (
+from panoweave.core.checkpoint import InvalidParams
+from panoweave.core.diffusion.checkpoints import load_pipeline, resolve_checkpoint
+from panoweave.core.diffusion.coherence import CoherenceMeter
+from panoweave.core.diffusion.errors import (
     CheckpointError,
     NonFiniteGradientError,
     PerceptualWeightsError,
     UnsupportedSchedulerError,
 )
-from core.diffusion.perceptual import Embedding, PerceptualLoss
-from core.diffusion.perceptual_weights import load_stlpips_style
-from core.diffusion.pipeline import StepReport, SyncDiffusionPipeline
-from core.embedded import WEIGHTS
-from core.params import PanoramaParams, SyncParams
-from core.traits import InvalidParams
+from panoweave.core.diffusion.perceptual import Embedding, PerceptualLoss
+from panoweave.core.diffusion.perceptual_weights import load_stlpips_style
+from panoweave.core.diffusion.pipeline import StepReport, SyncDiffusionPipeline
+from panoweave.core.embedded import WEIGHTS
+from panoweave.core.params import PanoramaParams, SyncParams
 from tests.core import tiny
 
 PARAMS = PanoramaParams(prompt="a lake", width=128, stride=32, steps=3, seed=5)

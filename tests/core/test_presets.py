@@ -10,16 +10,16 @@ import torch
 from diffusers import AutoencoderTiny
 from torch import Tensor
 
-from core.diffusion.denoise import Denoiser
-from core.diffusion.errors import CheckpointError
-from core.diffusion.perceptual import Embedding, PerceptualLoss
-from core.diffusion.perceptual_weights import load_perceptual
-from core.diffusion.pipeline import SyncDiffusionPipeline
-from core.diffusion.sampler import Sampler
-from core.diffusion.synchronize import Synchronizer
-from core.diffusion.windows import WindowPlan
-from core.params import PanoramaParams, SyncParams
-from core.presets import PRESETS, PresetName
+from panoweave.core.diffusion.denoise import Denoiser
+from panoweave.core.diffusion.errors import CheckpointError
+from panoweave.core.diffusion.perceptual import Embedding, PerceptualLoss
+from panoweave.core.diffusion.perceptual_weights import load_perceptual
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.diffusion.schedulers import Sampler
+from panoweave.core.diffusion.sync import Synchronizer
+from panoweave.core.diffusion.views import WindowPlan
+from panoweave.core.params import PanoramaParams, SyncParams
+from panoweave.core.presets import PRESETS, PresetName
 from tests.core import tiny
 
 FAINT = 0.01

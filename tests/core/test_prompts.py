@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from core.conditions import Region
-from core.diffusion.pipeline import SyncDiffusionPipeline
-from core.diffusion.prompts import Unread, find_unread
-from core.params import PanoramaParams
+from panoweave.core.conditions import Region
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.diffusion.prompts import Unread, find_unread
+from panoweave.core.params import PanoramaParams
 from tests.core import tiny
 
 

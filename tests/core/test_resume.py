@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from core.diffusion.errors import UnfitStandingError
-from core.diffusion.identity import identify
-from core.diffusion.perceptual import PerceptualLoss
-from core.diffusion.perceptual_weights import load_perceptual
-from core.diffusion.pipeline import StepReport, SyncDiffusionPipeline
-from core.diffusion.standing import Standing
-from core.params import PanoramaParams
-from core.presets import PRESETS, PresetName, SchedulerName
+from panoweave.core.diffusion.errors import UnfitStandingError
+from panoweave.core.diffusion.identity import identify
+from panoweave.core.diffusion.perceptual import PerceptualLoss
+from panoweave.core.diffusion.perceptual_weights import load_perceptual
+from panoweave.core.diffusion.pipeline import StepReport, SyncDiffusionPipeline
+from panoweave.core.diffusion.standing import Standing
+from panoweave.core.params import PanoramaParams
+from panoweave.core.presets import PRESETS, PresetName, SchedulerName
 from tests.core import tiny
 from tests.core.test_presets import small_decoder
 
@@ -177,7 +177,7 @@ def test_what_was_saved_of_another_panorama_is_refused(standing: Standing) -> No
 
 def test_another_format_is_refused(standing: Standing, monkeypatch: pytest.MonkeyPatch) -> None:
     data = standing.to_bytes(LABEL)
-    monkeypatch.setattr("core.diffusion.standing._FORMAT", "2")
+    monkeypatch.setattr("panoweave.core.diffusion.standing._FORMAT", "2")
     with pytest.raises(UnfitStandingError, match="its format is another"):
         Standing.from_bytes(data, LABEL)
 

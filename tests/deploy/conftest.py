@@ -13,11 +13,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.local.data_dir import DataDir, StackState
-from deploy.local.ports import free_port
+from panoweave.deploy.local.data_dir import DataDir, StackState
+from panoweave.deploy.local.ports import free_port
 from tests.core import tiny
 
-COMMAND = [sys.executable, "-P", "-m", "deploy.cli"]
+COMMAND = [sys.executable, "-P", "-m", "panoweave.deploy.cli"]
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 

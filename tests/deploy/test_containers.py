@@ -17,11 +17,11 @@ import yaml
 from redis import Redis
 from typer.main import get_command
 
-from core.jobs.settings import Settings
-from deploy.cli import app
-from deploy.local.child import Child
-from deploy.local.ports import free_port
-from deploy.local.servers import S3Server, find_redis_server
+from panoweave.core.infra.settings import Settings
+from panoweave.deploy.cli import app
+from panoweave.deploy.local.child import Child
+from panoweave.deploy.local.ports import free_port
+from panoweave.deploy.local.servers import S3Server, find_redis_server
 from tests.deploy.conftest import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -102,13 +102,15 @@ def test_what_the_api_image_copies_is_enough(tmp_path: Path) -> None:
             for source in ROOT.glob(pattern):
                 place = tmp_path / target / ("" if source.is_dir() else source.name)
                 if source.is_dir():
-                    shutil.copytree(source, place)
+                    shutil.copytree(source, place, symlinks=True)
                 else:
                     place.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copy(source, place)
     program = (
-        "import sys, service.app, worker.janitor, deploy.cli, deploy.processes\n"
-        f"assert service.app.__file__.startswith({str(tmp_path)!r})\n"
+        "import sys\n"
+        "import panoweave.service.app, panoweave.worker.janitor\n"
+        "import panoweave.deploy.cli, panoweave.deploy.serve\n"
+        f"assert panoweave.service.app.__file__.startswith({str(tmp_path)!r})\n"
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)

@@ -8,11 +8,11 @@ from typing import Literal
 import pytest
 from redis import Redis
 
-from core.embedded import WEIGHTS
-from core.jobs.settings import Settings
-from deploy.checks import check_addition, check_lora
-from deploy.local.ports import free_port
-from deploy.local.servers import RedisServer
+from panoweave.core.embedded import WEIGHTS
+from panoweave.core.infra.settings import Settings
+from panoweave.deploy.checks import check_addition, check_lora
+from panoweave.deploy.local.ports import free_port
+from panoweave.deploy.local.servers import RedisServer
 from tests.deploy.conftest import Cli, RunningStack
 
 

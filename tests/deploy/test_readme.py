@@ -17,8 +17,8 @@ import pytest
 from pydantic import SecretStr
 from typer.main import get_command
 
-from core.jobs.settings import Settings
-from deploy.cli import app
+from panoweave.core.infra.settings import Settings
+from panoweave.deploy.cli import app
 from tests.deploy.conftest import RunningStack, environment
 from tests.deploy.pages import ROOT, Page, comparable
 

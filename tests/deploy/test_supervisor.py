@@ -9,8 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-from deploy.local.child import Child
-from deploy.local.supervisor import Supervisor
+from panoweave.deploy.local.child import Child
+from panoweave.deploy.local.supervisor import Supervisor
 from tests.deploy.conftest import is_alive, wait_until
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -93,7 +93,8 @@ def test_a_hurry_kills_what_does_not_listen(tmp_path: Path) -> None:
 
 def test_no_child_outlives_a_killed_parent(tmp_path: Path) -> None:
     program = (
-        "import os, sys, time; from pathlib import Path; from deploy.local.child import Child\n"
+        "import os, sys, time; from pathlib import Path\n"
+        "from panoweave.deploy.local.child import Child\n"
         "c = Child('s', [sys.executable, '-c', 'import time; time.sleep(600)'], os.environ,"
         " Path(sys.argv[1]), grace_s=1)\n"
         "c.start(); print(c.pid, flush=True); time.sleep(600)"

@@ -7,7 +7,7 @@ import signal
 import socket
 from pathlib import Path
 
-from deploy.local.ports import LOOPBACK, free_port
+from panoweave.deploy.local.ports import LOOPBACK, free_port
 from tests.deploy.conftest import Cli, RunningStack, is_alive, wait_until
 
 PARTS = {"redis", "s3", "janitor", "worker", "api"}

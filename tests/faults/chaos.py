@@ -28,10 +28,11 @@ import httpx
 from redis import Redis
 
 from bench.sections import publish, table
-from core.jobs import events, keys
-from core.jobs.connection import connect
-from core.jobs.events import Event
-from core.jobs.record import TERMINAL
+from panoweave.core.infra import redis_keys
+from panoweave.core.infra.redis import connect
+from panoweave.core.jobs import events
+from panoweave.core.jobs.events import Event
+from panoweave.core.jobs.record import TERMINAL
 from tests.core import tiny
 from tests.faults.arena import TENANT, Arena, arena, freeze_s3, objects_of
 
@@ -199,7 +200,7 @@ def _make_trouble(
 
 def _ended_share(here: Arena, clients: Clients) -> float:
     with connect(here.settings) as redis:
-        counts: list[Any] = [redis.zcard(keys.index(TENANT, end)) for end in TERMINAL]
+        counts: list[Any] = [redis.zcard(redis_keys.index(TENANT, end)) for end in TERMINAL]
     return float(sum(counts)) / max(len(clients.taken_in), 1)
 
 

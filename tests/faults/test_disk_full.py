@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from core.jobs import events
-from core.jobs.connection import connect
+from panoweave.core.infra.redis import connect
+from panoweave.core.jobs import events
 from tests.faults.arena import Arena, arena, objects_of
 from tests.faults.small_disk import small_disk
 from tests.faults.test_recovery import AS_INSTALLED, LONG, is_under_way

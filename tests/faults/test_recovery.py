@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from core.jobs.settings import Settings
+from panoweave.core.infra.settings import Settings
 from tests.faults.arena import Arena, arena
 from tests.processes import wait_until
 

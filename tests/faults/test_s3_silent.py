@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from core.jobs import events
-from core.jobs.connection import connect
+from panoweave.core.infra.redis import connect
+from panoweave.core.jobs import events
 from tests.faults.arena import arena, freeze_s3
 from tests.processes import wait_until
 

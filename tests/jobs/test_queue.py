@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from core.jobs import models
-from core.jobs.models import ModelState
-from core.jobs.queue import QUEUE_NAME, TASK, Queue
-from core.jobs.record import JobRecord, Status
-from core.jobs.settings import Settings
-from core.jobs.store import JobStore
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs import models
+from panoweave.core.jobs.models import ModelState
+from panoweave.core.jobs.queue import QUEUE_NAME, TASK, Queue
+from panoweave.core.jobs.record import JobRecord, Status
+from panoweave.core.jobs.store import JobStore
 from tests.jobs.samples import new_record, result_of
 
 SECRET_PROMPT = "a prompt that stays private"
@@ -139,7 +139,7 @@ def test_a_claim_whose_answer_was_lost_takes_no_second_job(
 ) -> None:
     """The client sends the command again: the same one."""
     post(store), post(store)
-    monkeypatch.setattr("core.jobs.store.secrets.token_hex", lambda _: "ab" * 16)
+    monkeypatch.setattr("panoweave.core.jobs.store.secrets.token_hex", lambda _: "ab" * 16)
     assert claim(store) == claim(store)
 
 

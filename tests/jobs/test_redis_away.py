@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from core.jobs import events, models
-from core.jobs.connection import connect
-from core.jobs.failures import NotFound, StoreUnavailable
-from core.jobs.queue import Queue
-from core.jobs.record import Status
-from core.jobs.settings import Settings
-from core.jobs.store import JobStore
-from deploy.local.servers import RedisServer
+from panoweave.core.infra.redis import connect
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs import events, models
+from panoweave.core.jobs.failures import NotFound, StoreUnavailable
+from panoweave.core.jobs.queue import Queue
+from panoweave.core.jobs.record import Status
+from panoweave.core.jobs.store import JobStore
+from panoweave.deploy.local.servers import RedisServer
 from tests.jobs.samples import new_record
 
 

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from core.jobs import keys
-from core.jobs.objects import ObjectStore
-from core.jobs.record import JobRecord
-from core.jobs.settings import Settings
-from core.jobs.store import JobStore
-from core.jobs.tidiness import expect, tidy
+from panoweave.core.infra import redis_keys
+from panoweave.core.infra.s3 import ObjectStore
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs.cleanup import expect, tidy
+from panoweave.core.jobs.record import JobRecord
+from panoweave.core.jobs.store import JobStore
 from tests.jobs.samples import FAILURE, new_record, result_of
 
-EXPIRY = keys.PREFIX + "expiry"
+EXPIRY = redis_keys.PREFIX + "expiry"
 
 
 @pytest.fixture
@@ -39,8 +39,8 @@ def names(objects: ObjectStore, record: JobRecord) -> list[str]:
 
 
 def as_if_later(redis: Redis) -> None:
-    due: Any = redis.zrange(keys.UNTIDY, 0, -1)
-    redis.zadd(keys.UNTIDY, dict.fromkeys(due, 0))
+    due: Any = redis.zrange(redis_keys.UNTIDY, 0, -1)
+    redis.zadd(redis_keys.UNTIDY, dict.fromkeys(due, 0))
 
 
 def test_of_several_attempts_the_one_that_ended_it_keeps_its_objects(
@@ -55,7 +55,7 @@ def test_of_several_attempts_the_one_that_ended_it_keeps_its_objects(
     as_if_later(redis)
     assert tidy(redis, objects) == 1
     assert names(objects, record) == ["2/panorama.png", "inputs/anchor_image.png"]
-    assert redis.zcard(keys.UNTIDY) == 0
+    assert redis.zcard(redis_keys.UNTIDY) == 0
 
 
 def test_one_attempt_that_succeeds_leaves_nothing_to_tidy(
@@ -63,7 +63,7 @@ def test_one_attempt_that_succeeds_leaves_nothing_to_tidy(
 ) -> None:
     record, token = attempt(store, objects, store.create(new_record()))
     store.succeed(record.id, token, result_of(record))
-    assert redis.zcard(keys.UNTIDY) == 0
+    assert redis.zcard(redis_keys.UNTIDY) == 0
 
 
 def test_of_one_that_failed_what_came_with_the_request_is_kept_for_a_retry(
@@ -106,7 +106,7 @@ def test_a_picture_outlives_its_record(store: JobStore, objects: ObjectStore, re
     store.requeue(record.id, token, "preempted")
     second, token = attempt(store, objects, record)
     store.succeed(record.id, token, result_of(second))
-    redis.delete(keys.job(record.id))  # as if it had expired
+    redis.delete(redis_keys.job(record.id))  # as if it had expired
     as_if_later(redis)
     assert tidy(redis, objects) == 1
     assert names(objects, record) == ["2/panorama.png", "inputs/anchor_image.png"]
@@ -119,7 +119,7 @@ def test_where_the_record_expires_without_a_picture_nothing_is_left(
     store.fail(failed.id, token, FAILURE)
     made, token = attempt(store, objects, store.create(new_record()))
     store.succeed(made.id, token, result_of(made))
-    redis.delete(keys.job(failed.id), keys.job(made.id))
+    redis.delete(redis_keys.job(failed.id), redis_keys.job(made.id))
     expiring: Any = redis.zrange(EXPIRY, 0, -1)
     redis.zadd(EXPIRY, dict.fromkeys(expiring, 0))
     store.request_cancel(store.create(new_record()).id)  # each end looks for what has expired

@@ -14,8 +14,8 @@ from schemathesis.specs.openapi.checks import (
 )
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
-from core.jobs.settings import Settings
-from service.app import create_app
+from panoweave.core.infra.settings import Settings
+from panoweave.service.app import create_app
 
 _CHECKS = [
     status_code_conformance,

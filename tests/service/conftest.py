@@ -13,12 +13,12 @@ import pytest
 import uvicorn
 from redis import Redis
 
-from core.jobs import models
-from core.jobs.models import ModelState
-from core.jobs.queue import Queue
-from core.jobs.settings import Settings
-from core.jobs.store import JobStore
-from service.app import create_app
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs import models
+from panoweave.core.jobs.models import ModelState
+from panoweave.core.jobs.queue import Queue
+from panoweave.core.jobs.store import JobStore
+from panoweave.service.app import create_app
 from tests.jobs.samples import TRAITS
 from tests.service import conformance
 

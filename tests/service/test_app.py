@@ -8,17 +8,17 @@ from typing import Any
 import httpx
 from redis import Redis
 
-from core.jobs import models
-from core.jobs.models import ModelState
-from core.jobs.settings import Settings
-from core.jobs.store import JobStore
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs import models
+from panoweave.core.jobs.models import ModelState
+from panoweave.core.jobs.store import JobStore
 from tests.jobs.samples import TRAITS, new_record
 from tests.service.conftest import serving
 
 
 def test_the_service_imports_nothing_that_makes_pictures() -> None:
     script = (
-        "import sys, service.app\n"
+        "import sys, panoweave.service.app\n"
         "heavy = {'torch', 'torchvision', 'diffusers', 'transformers', 'numpy'}\n"
         "print(*heavy & set(sys.modules))\n"
     )

@@ -7,8 +7,8 @@ import json
 import httpx
 import pytest
 
-from core.jobs.queue import Queue
-from service.body import MAX_BODY_BYTES
+from panoweave.core.jobs.queue import Queue
+from panoweave.service.http.body import MAX_BODY_BYTES
 from tests.service.checks import at_fault, problem
 
 JSON = {"content-type": "application/json"}

@@ -14,13 +14,13 @@ import httpx
 import pytest
 from redis import Redis
 
-from core.jobs.api_keys import ApiKeys
-from core.jobs.objects import ObjectStore
-from core.jobs.record import JobRecord
-from core.jobs.store import JobStore
-from core.jobs.webhook_secrets import WebhookSecrets
-from core.params import PanoramaParams
-from service.examples import JOB_ID
+from panoweave.core.infra.api_keys import ApiKeys
+from panoweave.core.infra.s3 import ObjectStore
+from panoweave.core.jobs.record import JobRecord
+from panoweave.core.jobs.store import JobStore
+from panoweave.core.params import PanoramaParams
+from panoweave.core.webhooks.secrets import WebhookSecrets
+from panoweave.service.openapi.examples import JOB_ID
 from tests.jobs.samples import TRAITS
 from tests.service.test_generated_client import documented
 from tests.service.test_panoramas import finish

@@ -11,13 +11,13 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from core.jobs import keys
-from core.jobs.connection import connect
-from core.jobs.objects import ObjectStore
-from core.jobs.queue import Queue
-from core.jobs.settings import Settings
-from core.jobs.store import JobStore
-from deploy.local.servers import RedisServer
+from panoweave.core.infra import redis_keys
+from panoweave.core.infra.redis import connect
+from panoweave.core.infra.s3 import ObjectStore
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs.queue import Queue
+from panoweave.core.jobs.store import JobStore
+from panoweave.deploy.local.servers import RedisServer
 from tests.service.checks import problem
 from tests.service.conftest import publish_model, serving
 from tests.service.test_pictures import inline, png
@@ -110,7 +110,7 @@ def test_a_full_redis_keeps_no_picture_of_what_it_refused(
         redis.config_set("maxmemory", 0)
         assert api.post("/panoramas", json=asked).status_code == 202
         assert len(objects.list("")) == 1
-        assert redis.zcard(keys.UNTIDY) == 0
+        assert redis.zcard(redis_keys.UNTIDY) == 0
 
 
 def test_a_job_that_was_recorded_but_got_no_turn_is_accepted_and_made(

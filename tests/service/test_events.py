@@ -15,11 +15,11 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from core.jobs import events
-from core.jobs.connection import connect
-from core.jobs.settings import Settings
-from core.jobs.store import JobStore
-from deploy.local.servers import RedisServer
+from panoweave.core.infra.redis import connect
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs import events
+from panoweave.core.jobs.store import JobStore
+from panoweave.deploy.local.servers import RedisServer
 from tests.jobs.samples import FAILURE, new_record, progress
 from tests.service.checks import at_fault, problem
 from tests.service.conftest import serving

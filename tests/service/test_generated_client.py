@@ -16,9 +16,9 @@ import httpx
 import pytest
 from redis import Redis
 
-from core.jobs.api_keys import ApiKeys
-from core.jobs.objects import ObjectStore
-from core.jobs.store import JobStore
+from panoweave.core.infra.api_keys import ApiKeys
+from panoweave.core.infra.s3 import ObjectStore
+from panoweave.core.jobs.store import JobStore
 from tests.processes import wait_until
 from tests.service.test_panoramas import finish
 

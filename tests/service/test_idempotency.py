@@ -10,14 +10,14 @@ import httpx
 import pytest
 from redis import Redis
 
-from core.jobs import keys
-from core.jobs.idempotency import Idempotency, OtherRequest, StillInFlight
-from core.jobs.queue import Queue
-from core.jobs.record import DEFAULT_TENANT
-from core.jobs.settings import Settings
-from core.jobs.store import JobStore
-from service.once import fingerprint
-from service.schemas import PanoramaRequest
+from panoweave.core.infra import redis_keys
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs.idempotency import Idempotency, OtherRequest, StillInFlight
+from panoweave.core.jobs.queue import Queue
+from panoweave.core.jobs.record import DEFAULT_TENANT
+from panoweave.core.jobs.store import JobStore
+from panoweave.service.http.idempotency import fingerprint
+from panoweave.service.schemas import PanoramaRequest
 from tests.service.checks import at_fault, problem
 from tests.service.conftest import serving
 from tests.service.test_pictures import inline, png
@@ -86,7 +86,7 @@ def test_a_key_is_text_without_spaces(api: httpx.Client, store: JobStore, key: s
 def test_while_the_first_is_carried_out_others_are_told_to_wait(
     api: httpx.Client, redis: Redis, store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.once._WAIT_S", 0.1)
+    monkeypatch.setattr("panoweave.service.http.idempotency._WAIT_S", 0.1)
     Idempotency(redis).begin(DEFAULT_TENANT, "order-7", SAME, "pano_1")
     answer = post(api, "order-7")
     problem(answer, 409, "idempotency_key_in_flight")
@@ -98,7 +98,7 @@ def test_what_a_dead_process_began_is_ended_by_the_next(
     api: httpx.Client, redis: Redis, store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the id of the job that it may have made: it is not made twice."""
-    monkeypatch.setattr("core.jobs.idempotency._LEASE_MS", 50)
+    monkeypatch.setattr("panoweave.core.jobs.idempotency._LEASE_MS", 50)
     made = api.post("/panoramas", json={"prompt": "a hill"}).json()
     Idempotency(redis).begin(DEFAULT_TENANT, "order-7", SAME, made["id"])
     answer = post(api, "order-7")
@@ -130,7 +130,7 @@ def test_keys_belong_to_their_owners_and_are_kept_for_a_day(redis: Redis) -> Non
         known.begin("ada", "order-7", "two", "pano_3")
     known.finish("ada", "order-7", "done")
     assert known.begin("ada", "order-7", "one", "pano_3").answer == "done"
-    for key in redis.scan_iter(keys.idempotency("*", "*")):
+    for key in redis.scan_iter(redis_keys.idempotency("*", "*")):
         assert 86_390 < redis.ttl(key) <= 86_400
     known.forget("ada", "order-7")
     assert known.begin("ada", "order-7", "two", "pano_4").job_id == "pano_4"

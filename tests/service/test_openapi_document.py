@@ -13,18 +13,18 @@ import pytest
 import schemathesis
 from redis import Redis
 
-from core.jobs import models
-from core.jobs.api_keys import ApiKeys
-from core.jobs.objects import ObjectStore
-from core.jobs.record import DEFAULT_TENANT, JOB_ID_PATTERN, JobRecord
-from core.jobs.settings import Settings
-from core.jobs.store import JobStore
-from core.jobs.webhook_secrets import WebhookSecrets
-from core.params import PanoramaParams
-from service import examples, openapi
-from service.app import create_app
-from service.body import MAX_BODY_BYTES
-from service.errors import ServiceError
+from panoweave.core.infra.api_keys import ApiKeys
+from panoweave.core.infra.s3 import ObjectStore
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs import models
+from panoweave.core.jobs.record import DEFAULT_TENANT, JOB_ID_PATTERN, JobRecord
+from panoweave.core.jobs.store import JobStore
+from panoweave.core.params import PanoramaParams
+from panoweave.core.webhooks.secrets import WebhookSecrets
+from panoweave.service.app import create_app
+from panoweave.service.http.body import MAX_BODY_BYTES
+from panoweave.service.http.errors import ServiceError
+from panoweave.service.openapi import document, examples
 from tests.jobs.samples import TRAITS
 from tests.service.conftest import serving
 from tests.service.test_pictures import inline, png
@@ -99,7 +99,7 @@ def test_it_is_told_what_it_does_and_takes(operation: Operation) -> None:
     described = operation.described
     assert described["summary"]
     assert described["description"]
-    assert set(described["tags"]) <= {tag["name"] for tag in openapi.TAGS}
+    assert set(described["tags"]) <= {tag["name"] for tag in document.TAGS}
     for parameter in described.get("parameters", []):
         assert parameter["description"], parameter["name"]
         for example in parameter["schema"].get("examples", []):

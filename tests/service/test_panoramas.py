@@ -11,15 +11,15 @@ import httpx
 import pytest
 from redis import Redis
 
-from core.jobs import keys
-from core.jobs.objects import ObjectStore
-from core.jobs.queue import Queue
-from core.jobs.record import JOB_ID_PATTERN, JobRecord, Result
-from core.jobs.store import JobStore
-from core.presets import DEFAULT_PRESET, PRESETS
+from panoweave.core.infra import redis_keys
+from panoweave.core.infra.s3 import ObjectStore
+from panoweave.core.jobs.queue import Queue
+from panoweave.core.jobs.record import JOB_ID_PATTERN, JobRecord, Result
+from panoweave.core.jobs.store import JobStore
+from panoweave.core.presets import DEFAULT_PRESET, PRESETS
+from panoweave.worker.upload import describe
 from tests.jobs.samples import FAILURE, progress, result_of
 from tests.service.checks import at_fault, problem
-from worker.artifacts import describe
 
 PICTURE = b"\x89PNG not really"
 
@@ -241,7 +241,9 @@ def test_the_prompt_gets_into_no_log(api: httpx.Client, caplog: pytest.LogCaptur
         job_id = post(api, prompt="a secret garden")
         api.get(f"/panoramas/{job_id}")
         api.post("/panoramas", json={"prompt": "a secret garden", "width": 1})
-    assert [record.name for record in caplog.records].count("service.access") == 3
+    assert [record.name for record in caplog.records].count(
+        "panoweave.service.http.access_log"
+    ) == 3
     assert "secret garden" not in caplog.text
 
 
@@ -249,7 +251,7 @@ def test_a_fault_of_ours_is_a_problem_too_and_keeps_the_prompt(
     api: httpx.Client, redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     job_id = post(api, prompt="a secret garden")
-    redis.hset(keys.job(job_id), "params", '{"prompt": "a secret garden"}')
+    redis.hset(redis_keys.job(job_id), "params", '{"prompt": "a secret garden"}')
     problem(api.get(f"/panoramas/{job_id}"), 500, "internal_error")
     deadline = time.monotonic() + 5  # uvicorn logs the error once it has answered
     while "ValidationError" not in caplog.text and time.monotonic() < deadline:

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 from redis import Redis
 
-from core.jobs import models
-from core.jobs.objects import ObjectStore
-from core.jobs.store import JobStore
+from panoweave.core.infra.s3 import ObjectStore
+from panoweave.core.jobs import models
+from panoweave.core.jobs.store import JobStore
 from tests.jobs.samples import TRAITS
 from tests.service.checks import at_fault, problem
 

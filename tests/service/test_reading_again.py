@@ -9,8 +9,8 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from core.jobs.objects import ObjectStore
-from core.jobs.store import JobStore
+from panoweave.core.infra.s3 import ObjectStore
+from panoweave.core.jobs.store import JobStore
 from tests.jobs.samples import FAILURE, new_record, progress
 from tests.service.checks import problem
 from tests.service.test_panoramas import finish, post, start

@@ -9,10 +9,10 @@ import httpx
 import pytest
 from redis import Redis
 
-from core.jobs import models
-from core.jobs.codec import from_fields, to_fields
-from core.jobs.settings import Settings
-from core.jobs.store import JobStore
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs import models
+from panoweave.core.jobs.codec import from_fields, to_fields
+from panoweave.core.jobs.store import JobStore
 from tests.jobs.samples import new_record
 from tests.service.conftest import serving
 
@@ -96,7 +96,9 @@ def test_the_log_names_the_route_and_nothing_that_the_client_wrote(
         api.get("/panoramas?limit=3&cursor=secret-query")
         api.get("/panoramas/secret-path")
         api.get("/livez")
-    lines = [record for record in caplog.records if record.name == "service.access"]
+    lines = [
+        record for record in caplog.records if record.name == "panoweave.service.http.access_log"
+    ]
     assert [(line.method, line.route, line.status) for line in lines] == [  # type: ignore[attr-defined]
         ("GET", "/panoramas", 422),
         ("GET", "/panoramas/{job_id}", 404),

@@ -9,10 +9,10 @@ import httpx
 import pytest
 from redis import Redis
 
-from core.jobs.deliveries import Deliveries, State, Try
-from core.jobs.settings import Settings
-from core.jobs.store import JobStore
-from core.jobs.webhook_secrets import WebhookSecrets
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs.store import JobStore
+from panoweave.core.webhooks.deliveries import Deliveries, State, Try
+from panoweave.core.webhooks.secrets import WebhookSecrets
 from tests.jobs.samples import result_of
 from tests.service.checks import at_fault, problem
 

@@ -8,20 +8,20 @@ import pytest
 import torch
 from redis import Redis
 
-from core.diffusion.coherence import CoherenceMeter
-from core.diffusion.identity import identify
-from core.diffusion.perceptual_weights import load_perceptual, load_stlpips_style
-from core.diffusion.pipeline import SyncDiffusionPipeline
-from core.jobs.objects import ObjectStore
-from core.jobs.queue import Queue
-from core.jobs.record import DEFAULT_TENANT, JobRecord
-from core.jobs.savepoints import Savepoints
-from core.jobs.settings import Settings
-from core.jobs.store import JobStore
-from core.params import PanoramaParams
+from panoweave.core.diffusion.coherence import CoherenceMeter
+from panoweave.core.diffusion.identity import identify
+from panoweave.core.diffusion.oom_retry import Maker
+from panoweave.core.diffusion.perceptual_weights import load_perceptual, load_stlpips_style
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.infra.s3 import ObjectStore
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs.queue import Queue
+from panoweave.core.jobs.record import DEFAULT_TENANT, JobRecord
+from panoweave.core.jobs.savepoints import Savepoints
+from panoweave.core.jobs.store import JobStore
+from panoweave.core.params import PanoramaParams
+from panoweave.worker.job import Workshop
 from tests.core import tiny
-from worker.maker import Maker
-from worker.tasks import Workshop
 
 torch.set_num_threads(1)
 

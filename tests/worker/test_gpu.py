@@ -11,10 +11,10 @@ import pytest
 import torch
 from prometheus_client import CollectorRegistry
 
-from core.params import PanoramaParams
+from panoweave.core.diffusion.oom_retry import Maker
+from panoweave.core.params import PanoramaParams
+from panoweave.worker.telemetry.gpu_memory import GpuMemory
 from tests.core.cuda import NEEDS_CUDA, load
-from worker.gpu_memory import GpuMemory
-from worker.maker import Maker
 
 pytestmark = NEEDS_CUDA
 
@@ -82,7 +82,7 @@ def test_gauges_show_what_tensors_hold() -> None:
 
 _BREAK = """
 import torch
-from worker.device import answers
+from panoweave.worker.device import answers
 device = torch.device("cuda")
 print(answers(device))
 try:

@@ -6,12 +6,12 @@ import dataclasses
 
 import torch
 
-from core.jobs.failures import FailureCode
-from core.jobs.record import JobRecord, Status
-from core.params import PanoramaParams
+from panoweave.core.diffusion.oom_retry import Maker
+from panoweave.core.jobs.failures import FailureCode
+from panoweave.core.jobs.record import JobRecord, Status
+from panoweave.core.params import PanoramaParams
+from panoweave.worker.job import Workshop
 from tests.worker.test_tasks import Post, run
-from worker.maker import Maker
-from worker.tasks import Workshop
 
 
 def test_where_memory_runs_out_less_is_used_for_the_same_picture(

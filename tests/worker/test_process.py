@@ -14,22 +14,23 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from core.jobs import keys, models
-from core.jobs.connection import connect
-from core.jobs.events import read
-from core.jobs.models import ModelState
-from core.jobs.queue import Queue
-from core.jobs.record import DEFAULT_TENANT, JobRecord, Status, Webhook
-from core.jobs.settings import Settings
-from core.jobs.store import JobStore
-from core.jobs.webhook_secrets import WebhookSecrets
-from core.params import PanoramaParams
-from core.traits import CheckpointTraits
-from deploy.local.servers import RedisServer
+from panoweave.core.checkpoint import CheckpointTraits
+from panoweave.core.infra import redis_keys
+from panoweave.core.infra.redis import connect
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs import models
+from panoweave.core.jobs.events import read
+from panoweave.core.jobs.models import ModelState
+from panoweave.core.jobs.queue import Queue
+from panoweave.core.jobs.record import DEFAULT_TENANT, JobRecord, Status, Webhook
+from panoweave.core.jobs.store import JobStore
+from panoweave.core.params import PanoramaParams
+from panoweave.core.webhooks.secrets import WebhookSecrets
+from panoweave.deploy.local.servers import RedisServer
+from panoweave.worker import janitor
 from tests.jobs.samples import FAILURE
 from tests.processes import environment_of, process, wait_until
 from tests.receivers import receiving
-from worker import janitor
 
 TRAITS = CheckpointTraits(window_px=64, px_per_latent=8)
 STEPS = 120  # of the tiny model: some seconds, so that there is a middle to be killed in
@@ -84,7 +85,7 @@ def test_a_killed_worker_job_goes_on_with_another(
     with process("janitor", here, log), process("worker", here, log) as doomed:
         wait_until(lambda: ready(redis, here), 60, log)
         record = post(steps=60)
-        wait_until(lambda: bool(redis.exists(keys.savepoint(record.id))), 60, log)
+        wait_until(lambda: bool(redis.exists(redis_keys.savepoint(record.id))), 60, log)
         wait_until(lambda: steps_done(store, record) > 30, 60, log)
         doomed.send_signal(signal.SIGKILL)
         doomed.wait()
@@ -101,7 +102,7 @@ def test_a_killed_worker_job_goes_on_with_another(
         if event.data.get("phase") == "resuming"
     ]
     assert 15 < resumed <= done + 1  # a step may be saved that was not reported yet
-    assert not redis.exists(keys.savepoint(record.id))
+    assert not redis.exists(redis_keys.savepoint(record.id))
     assert ended.result is not None
     assert uninterrupted.result is not None
     assert ended.result.keys.image.endswith("/2/panorama.png")
@@ -188,10 +189,10 @@ def test_a_hung_step_ends_the_process(
     hang = textwrap.dedent(
         f"""
         import threading, time
-        from core.jobs.connection import connect
-        from core.jobs.settings import Settings
-        from core.jobs.store import JobStore
-        from worker.attempt import Attempt
+        from panoweave.core.infra.redis import connect
+        from panoweave.core.infra.settings import Settings
+        from panoweave.core.jobs.store import JobStore
+        from panoweave.worker.attempt import Attempt
         settings = Settings()
         store = JobStore(connect(settings), settings)
         with Attempt(store.start("{record.id}", "hung"), store, settings, threading.Event()):

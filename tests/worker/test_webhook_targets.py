@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from core.jobs.settings import Settings
-from core.jobs.targets import BadTarget, TargetRules, check_networks
+from panoweave.core.infra.settings import Settings
+from panoweave.core.webhooks.targets import BadTarget, TargetRules, check_networks
+from panoweave.worker.webhook_http import NotSent, post
 from tests.receivers import receiving
-from worker.webhook_http import NotSent, post
 
 PUBLIC = TargetRules(http=True).policy()
 

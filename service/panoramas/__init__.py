@@ -1,0 +1,1 @@
+"""The panorama resource: routes, and what they call."""

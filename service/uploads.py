@@ -1,0 +1,35 @@
+"""A place in the bucket for a picture that a request will name."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response, status
+
+from panoweave.core.jobs.record import new_id
+from panoweave.service.dependencies import InContext
+from panoweave.service.http.auth import Tenant
+from panoweave.service.http.errors import ObjectsAway, RedisAway
+from panoweave.service.openapi.document import answer, refusals
+from panoweave.service.openapi.response_headers import CACHE_CONTROL
+from panoweave.service.schemas import UploadView
+
+router = APIRouter(tags=["uploads"])
+
+
+@router.post(
+    "/uploads",
+    status_code=status.HTTP_201_CREATED,
+    responses={
+        201: answer("The place.", shows=("upload",), always=(CACHE_CONTROL,)),
+        **refusals(RedisAway, ObjectsAway),
+    },
+)
+def create_upload(context: InContext, tenant: Tenant, response: Response) -> UploadView:
+    """PUT the file to `url`, then name `key` in a request: `{"anchor_image": {"key": ...}}`."""
+    key = f"{tenant}/uploads/{new_id('upl')}"
+    response.headers["Cache-Control"] = "no-store"  # whoever holds the URL can write there
+    return UploadView(
+        key=key,
+        url=context.objects.presign_upload(key),
+        method="PUT",
+        expires_in_s=context.settings.presign_ttl_s,
+    )

@@ -1,0 +1,1 @@
+"""Webhook deliveries of a panorama, as a client sees them."""

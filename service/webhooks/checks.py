@@ -1,0 +1,45 @@
+"""Whether a webhook can be taken on, and what is known of what it was told."""
+
+from __future__ import annotations
+
+from panoweave.core.checkpoint import InvalidParams
+from panoweave.core.jobs.record import JobRecord, Webhook
+from panoweave.core.webhooks.deliveries import Told
+from panoweave.core.webhooks.targets import BadTarget
+from panoweave.service.dependencies import Context
+from panoweave.service.schemas import DeliveryList, DeliveryView, TryView, WebhookRequest
+
+
+def checked(context: Context, tenant: str, asked: WebhookRequest | None) -> Webhook | None:
+    """Raises InvalidParams where nothing could ever be delivered."""
+    if asked is None:
+        return None
+    try:
+        context.settings.webhook_rules.check(asked.url)
+    except BadTarget as error:
+        raise InvalidParams("webhook.url", error.problem, error.legal) from error
+    if not context.webhook_secrets.of(tenant):
+        raise InvalidParams(
+            "webhook",
+            "there is nothing to sign it with",
+            f"once there is a secret: panoweave webhook-secrets create --tenant {tenant}",
+        )
+    return Webhook(url=asked.url, events=tuple(asked.events))
+
+
+def delivery_list(record: JobRecord, told: list[Told]) -> DeliveryList:
+    webhook = record.webhook
+    return DeliveryList(
+        url=webhook.url if webhook else None,
+        events=list(webhook.events) if webhook else [],
+        items=[_view(each) for each in told],
+    )
+
+
+def _view(told: Told) -> DeliveryView:
+    kept = {"id", "type", "happened_at", "state"}
+    return DeliveryView(
+        **told.delivery.model_dump(include=kept),
+        next_try_at=told.next_try_at,
+        tries=[TryView(**each.model_dump()) for each in told.tries],
+    )
