@@ -19,11 +19,11 @@ from panoweave.core.diffusion.errors import DiffusionError
 from panoweave.core.diffusion.identity import identify
 from panoweave.core.diffusion.oom_retry import Maker
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.infra.errors import StoreUnavailable
 from panoweave.core.infra.redis import connect
 from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs import models
-from panoweave.core.jobs.failures import StoreUnavailable
 from panoweave.core.jobs.models import LIVENESS_S, ModelState
 from panoweave.core.jobs.queue import Queue
 from panoweave.core.jobs.savepoints import Savepoints
