@@ -15,6 +15,7 @@ from panoweave.core.infra.errors import ObjectStoreError, StoreUnavailable
 from panoweave.core.infra.redis import connect
 from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.infra.settings import Settings
+from panoweave.core.infra.stop_event import StopEvent
 from panoweave.core.jobs.errors import NotFound
 from panoweave.core.jobs.orphan_cleanup import remove_orphans
 from panoweave.core.jobs.queue import Queue
@@ -30,7 +31,7 @@ _SLOW_BEAT_S = 5.0  # a beat takes this where Redis is slow to come back
 
 def run_janitor(settings: Settings) -> int:
     """Sweep until SIGTERM or SIGINT. Several may run: every sweep's moves are compare-and-set."""
-    stopping = threading.Event()
+    stopping = StopEvent()
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         stopping.set()
@@ -105,7 +106,7 @@ def tidying(settings: Settings, objects: ObjectStore, stopping: threading.Event)
                 except Exception:
                     log.exception("not tidied")
 
-    threading.Thread(target=run, name="remove_orphans", daemon=True).start()
+    threading.Thread(target=run, name="orphan cleanup", daemon=True).start()
     yield
 
 

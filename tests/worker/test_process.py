@@ -207,7 +207,7 @@ def test_a_hung_step_ends_the_process(
     ended = store.get(record.id)
     assert ended.status == status
     if ended.status is Status.QUEUED:
-        assert Queue(redis).turns() == 1
+        assert Queue(redis).rq.count == 1
     else:
         assert ended.error is not None
         assert ended.error.code == "step_timeout"
