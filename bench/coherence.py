@@ -158,11 +158,11 @@ def mean(rows: Iterator[Row]) -> Row:
 
 
 def document(table: str) -> str:
-    paper = PRESETS["paper"]
+    paper = PRESETS["paper"]["sync"]
     return (
         "# Coherence: SyncDiffusion against MultiDiffusion\n\n"
         "Made by `python -m bench.coherence --report docs` with the embedded model and the preset "
-        f"`paper` (weight {paper.weight:g}, decay {paper.decay:g}, every step); "
+        f"`paper` (weight {paper['weight']:g}, decay {paper['decay']:g}, every step); "
         "MultiDiffusion is the same request with `sync.weight = 0`. Lower is more coherent; "
         "ratio is Sync / Multi of the held-out measure, and of the means in the last row. The "
         "pictures of seed 1 are in coherence.png.\n\n"

@@ -50,7 +50,7 @@ def asked(**changes: Any) -> PanoramaParams:
 @pytest.mark.parametrize("scheduler", get_args(SchedulerName))
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_and_scheduler(preset: PresetName, scheduler: SchedulerName) -> None:
-    windows = PRESETS[preset].windows
+    windows = PRESETS[preset]["windows"]
     params = asked(scheduler=scheduler, preset=preset, windows=windows)
     check_resumes(load, params, at=(2, 6))
 
