@@ -53,10 +53,6 @@ MAX_REGIONS = 16
 MAX_SEED = 2**53 - 1  # the largest integer that every JSON reader keeps exact
 
 
-# How many windows go through the networks at once. It changes memory and speed, not the picture,
-# so it is a setting of the machine and no parameter of the request.
-DEFAULT_WINDOW_BATCH = 8
-
 Weight = Annotated[float, Field(ge=0, le=1_000)]
 Decay = Annotated[float, Field(gt=0, le=1)]
 SyncSteps = Annotated[int, Field(ge=0, le=MAX_STEPS)]

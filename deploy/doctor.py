@@ -9,8 +9,8 @@ from rich.table import Table
 
 from panoweave.deploy.checks import Check, run_checks
 from panoweave.deploy.console import out
+from panoweave.deploy.environment import read_settings
 from panoweave.deploy.local.data_dir import DataDir
-from panoweave.deploy.settings import read_settings
 
 _STYLE = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 

@@ -17,8 +17,8 @@ from panoweave.core.conditions import ImageInput
 from panoweave.core.output import FormatName
 from panoweave.core.params import PanoramaParams
 from panoweave.deploy.console import out, panorama_progress
+from panoweave.deploy.environment import read_settings
 from panoweave.deploy.errors import BadOption, DeployError
-from panoweave.deploy.settings import read_settings
 from panoweave.deploy.threads import wait_politely
 
 if TYPE_CHECKING:

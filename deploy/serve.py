@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from panoweave.deploy.environment import read_settings
 from panoweave.deploy.errors import BadOption, DeployError
 from panoweave.deploy.logs import log_to_stderr
-from panoweave.deploy.settings import read_settings
 from panoweave.deploy.threads import wait_politely
 from panoweave.deploy.tracing import start_tracing
 

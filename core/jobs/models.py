@@ -15,20 +15,22 @@ from redis import Redis
 from panoweave.core.checkpoint import CheckpointTraits
 from panoweave.core.infra import redis_keys
 from panoweave.core.infra.redis import redis_away_is_store_unavailable
-from panoweave.core.infra.settings import Perceptual
 from panoweave.core.jobs.failures import ModelNotReady
+from panoweave.core.machine import PerceptualName
 
 LIVENESS_S = 30  # a worker publishes again well within this, busy or idle
+
+WorkerState = Literal["loading", "ready", "failed"]
 
 
 class ModelState(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str
-    state: Literal["loading", "ready", "failed"]
+    state: WorkerState
     detail: str = ""
     traits: CheckpointTraits | None = Field(None, description="Known from the first load on.")
-    perceptual: Perceptual
+    perceptual: PerceptualName
     worker: str
     updated_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
 

@@ -19,9 +19,10 @@ from torch import nn
 from torchvision import models
 
 from bench import sd2_random
-from panoweave.core.diffusion.checkpoints import DtypeName, load_pipeline
-from panoweave.core.diffusion.perceptual_weights import PerceptualName, load_perceptual
+from panoweave.core.diffusion.checkpoints import load_pipeline
+from panoweave.core.diffusion.perceptual_weights import load_perceptual
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.machine import DtypeName, PerceptualName
 from panoweave.core.params import PanoramaParams
 from panoweave.core.presets import PRESETS, PresetName, SchedulerName
 from tests.core.cuda import NEEDS_CUDA, load
