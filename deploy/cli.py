@@ -13,8 +13,8 @@ from typing import Annotated
 import typer
 
 from panoweave.core.params import PanoramaParams, SyncParams
-from panoweave.deploy.console import print_error
 from panoweave.deploy.errors import DeployError
+from panoweave.deploy.terminal import print_error
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -114,7 +114,7 @@ def render(
 @app.command()
 def api() -> None:
     """Run the HTTP API, one process, as the settings say."""
-    from panoweave.deploy.serve import run_api
+    from panoweave.deploy.serve.processes import run_api
 
     raise typer.Exit(run_api())
 
@@ -122,7 +122,7 @@ def api() -> None:
 @app.command()
 def worker() -> None:
     """Run one worker: loads the model once, then makes panoramas until it is stopped."""
-    from panoweave.deploy.serve import run_worker
+    from panoweave.deploy.serve.processes import run_worker
 
     raise typer.Exit(run_worker())
 
@@ -130,7 +130,7 @@ def worker() -> None:
 @app.command()
 def janitor() -> None:
     """Run the janitor: it brings back the jobs of workers that died."""
-    from panoweave.deploy.serve import run_janitor
+    from panoweave.deploy.serve.processes import run_janitor
 
     raise typer.Exit(run_janitor())
 
@@ -138,7 +138,7 @@ def janitor() -> None:
 @app.command()
 def doctor(data: DataDir = Path("var")) -> None:
     """Check Redis, S3, model, perceptual weights and device; say what to do about each failure."""
-    from panoweave.deploy.doctor import run_doctor
+    from panoweave.deploy.doctor.report import run_doctor
 
     raise typer.Exit(run_doctor(data))
 

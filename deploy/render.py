@@ -16,10 +16,10 @@ from panoweave.core.checkpoint import InvalidParams
 from panoweave.core.conditions import ImageInput
 from panoweave.core.output import FormatName
 from panoweave.core.params import PanoramaParams
-from panoweave.deploy.console import out, panorama_progress
 from panoweave.deploy.environment import read_settings
 from panoweave.deploy.errors import BadOption, DeployError
-from panoweave.deploy.threads import wait_politely
+from panoweave.deploy.serve.threads import wait_politely
+from panoweave.deploy.terminal import out, panorama_progress
 
 if TYPE_CHECKING:
     from panoweave.core.diffusion.pipeline import Panorama, StepReport, SyncDiffusionPipeline

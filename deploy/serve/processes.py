@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 from panoweave.deploy.environment import read_settings
 from panoweave.deploy.errors import BadOption, DeployError
-from panoweave.deploy.logs import log_to_stderr
-from panoweave.deploy.threads import wait_politely
-from panoweave.deploy.tracing import start_tracing
+from panoweave.deploy.serve.logs import log_to_stderr
+from panoweave.deploy.serve.threads import wait_politely
+from panoweave.deploy.serve.tracing import start_tracing
 
 _OPEN_REQUESTS_GRACE_S = 10
 
