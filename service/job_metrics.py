@@ -15,8 +15,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from panoweave.core.infra.errors import StoreUnavailable
 from panoweave.core.jobs import models, stats
-from panoweave.core.jobs.failures import FailureCode, StoreUnavailable
+from panoweave.core.jobs.failures import FailureCode
 from panoweave.core.jobs.models import WorkerState
 from panoweave.core.jobs.record import Status
 from panoweave.core.jobs.stats import Ending

@@ -20,15 +20,11 @@ from panoweave.core.diffusion.errors import DiffusionError
 from panoweave.core.diffusion.oom_retry import Maker
 from panoweave.core.diffusion.pipeline import StepReport
 from panoweave.core.images import image_inputs, read_image
+from panoweave.core.infra.errors import ObjectStoreError, StoreUnavailable
 from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.infra.settings import Settings
-from panoweave.core.jobs.failures import (
-    FailureCode,
-    NotFound,
-    ObjectStoreError,
-    Refused,
-    StoreUnavailable,
-)
+from panoweave.core.jobs.errors import NotFound, Refused
+from panoweave.core.jobs.failures import FailureCode
 from panoweave.core.jobs.queue import Queue
 from panoweave.core.jobs.record import Failure, JobRecord, Status
 from panoweave.core.jobs.savepoints import Savepoints

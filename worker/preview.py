@@ -14,8 +14,8 @@ from PIL import Image
 
 from panoweave.core.diffusion.image_files import encode_preview
 from panoweave.core.diffusion.pipeline import StepReport, SyncDiffusionPipeline
+from panoweave.core.infra.errors import ObjectStoreError
 from panoweave.core.infra.s3 import ObjectStore
-from panoweave.core.jobs.failures import ObjectStoreError
 from panoweave.core.jobs.record import JobRecord
 
 log = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ from PIL import Image
 
 from panoweave.core.diffusion.errors import UnfitStandingError
 from panoweave.core.diffusion.standing import Standing
+from panoweave.core.infra.errors import StoreUnavailable
 from panoweave.core.infra.settings import Settings
-from panoweave.core.jobs.failures import StoreUnavailable
 from panoweave.core.jobs.record import JobRecord
 from panoweave.core.jobs.savepoints import Savepoints
 from panoweave.worker.pulse import Pulse

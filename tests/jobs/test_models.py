@@ -6,7 +6,7 @@ from redis import Redis
 from panoweave.core.checkpoint import CheckpointTraits
 from panoweave.core.infra import redis_keys
 from panoweave.core.jobs import models
-from panoweave.core.jobs.failures import ModelNotReady
+from panoweave.core.jobs.errors import ModelNotReady
 from panoweave.core.jobs.models import ModelState, WorkerState
 from tests.jobs.samples import TRAITS
 
