@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from panoweave.deploy.environment import read_settings
 from panoweave.deploy.errors import BadOption, DeployError
 from panoweave.deploy.serve.logs import log_to_stderr
-from panoweave.deploy.serve.threads import wait_politely
+from panoweave.deploy.serve.threads import limit_spinning
 from panoweave.deploy.serve.tracing import start_tracing
 
 _OPEN_REQUESTS_GRACE_S = 10
@@ -49,7 +49,7 @@ def run_api() -> int:
 
 
 def run_worker() -> int:
-    wait_politely()
+    limit_spinning()
     from panoweave.worker import main
 
     settings = read_settings()
