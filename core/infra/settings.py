@@ -8,8 +8,8 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from panoweave.core.infra.addresses import check_private
 from panoweave.core.params import DEFAULT_WINDOW_BATCH
-from panoweave.core.webhooks.targets import TargetRules, check_networks
 
 Perceptual = Literal[
     "stlpips-alex", "stlpips-vgg", "lpips-alex", "lpips-vgg", "lpips-squeeze", "style-vgg"
@@ -96,14 +96,10 @@ class Settings(BaseSettings):
         False, description="For tests: webhooks to any address, loopback too, and over http."
     )
 
-    @property
-    def webhook_rules(self) -> TargetRules:
-        return TargetRules(self.webhook_networks, self.webhook_http, self.webhook_test_targets)
-
     @field_validator("webhook_networks")
     @classmethod
     def _are_networks(cls, networks: str | None) -> str | None:
-        check_networks(networks)
+        check_private(networks)
         return networks
 
     @model_validator(mode="after")
