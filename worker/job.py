@@ -17,7 +17,7 @@ from PIL import Image
 
 from panoweave.core.checkpoint import InvalidParams
 from panoweave.core.diffusion.errors import DiffusionError
-from panoweave.core.diffusion.oom_retry import Maker
+from panoweave.core.diffusion.oom_retry import OomRetry
 from panoweave.core.diffusion.pipeline import StepReport
 from panoweave.core.images import image_inputs, read_image
 from panoweave.core.infra.errors import ObjectStoreError, StoreUnavailable
@@ -52,7 +52,7 @@ class Workshop:
 
     name: str
     settings: Settings
-    maker: Maker
+    maker: OomRetry
     store: JobStore
     queue: Queue
     objects: ObjectStore
@@ -121,16 +121,16 @@ def run_attempt(workshop: Workshop, record: JobRecord) -> JobRecord | None:
             )
             previews = Previews(workshop.objects, record, workshop.maker.pipeline)
             with closing(previews), savepoint:
-                standing = savepoint.load()
-                if standing:
-                    attempt.resume(standing.step)
+                state = savepoint.load()
+                if state:
+                    attempt.resume(state.step)
 
                 def on_step(report: StepReport) -> None:
-                    savepoint.note(report.standing)
+                    savepoint.note(report.state)
                     previews.show(report)
                     attempt.on_step(report)
 
-                panorama = workshop.maker.make(record.params, images, on_step, standing)
+                panorama = workshop.maker.generate(record.params, images, on_step, state)
                 tracing.add_stages(panorama.timings_s)
                 attempt.enter(UPLOADING)
                 with tracing.span("upload"), metrics.upload():

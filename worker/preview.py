@@ -40,7 +40,7 @@ class Previews:
         """After each step."""
         if time.monotonic() < self._next or (self._storing and self._storing.is_alive()):
             return
-        image = self._pipeline.preview(report.foreseen)
+        image = self._pipeline.preview(report.pred_original_sample)
         # A store that is slow, or away, slows no step.
         in_context = contextvars.copy_context().run  # what it logs is of the same job
         self._storing = threading.Thread(target=in_context, args=(self._store, image), daemon=True)
