@@ -11,8 +11,8 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from panoweave.core.infra.addresses import check_private
 from panoweave.core.machine import DEFAULT_WINDOW_BATCH, DtypeName, PerceptualName
-from panoweave.core.webhooks.targets import TargetRules, check_networks
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
@@ -197,14 +197,10 @@ class Settings(BaseSettings):
         "loopback too.",
     )
 
-    @property
-    def webhook_rules(self) -> TargetRules:
-        return TargetRules(self.webhook_networks, self.webhook_http, self.webhook_test_targets)
-
     @field_validator("webhook_networks")
     @classmethod
-    def _check_networks(cls, networks: str | None) -> str | None:
-        check_networks(networks)
+    def _are_networks(cls, networks: str | None) -> str | None:
+        check_private(networks)
         return networks
 
     @model_validator(mode="after")
