@@ -16,11 +16,11 @@ from panoweave.service.dependencies import open_context
 from panoweave.service.http import access_log, errors
 from panoweave.service.http.body import JsonBody
 from panoweave.service.http.headers import SecurityHeaders
-from panoweave.service.job_metrics import jobs_shown
+from panoweave.service.job_metrics import job_metrics_registered
 from panoweave.service.openapi import document
 from panoweave.service.panoramas import events
 from panoweave.service.panoramas import routes as panoramas
-from panoweave.service.panoramas.subscriptions import open_watch
+from panoweave.service.panoramas.subscriptions import open_subscriptions
 from panoweave.service.webhooks import routes as deliveries
 
 _DOCS = "/docs"
@@ -32,9 +32,9 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        with open_context(settings) as context, jobs_shown(registry, context):
-            async with open_watch(settings) as watch:
-                app.state.context, app.state.watch = context, watch
+        with open_context(settings) as context, job_metrics_registered(registry, context):
+            async with open_subscriptions(settings) as subscriptions:
+                app.state.context, app.state.subscriptions = context, subscriptions
                 yield
 
     # Its pages load nothing from elsewhere.

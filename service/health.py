@@ -9,9 +9,9 @@ from fastapi import APIRouter
 from panoweave.core.infra.redis import redis_away_is_store_unavailable
 from panoweave.core.jobs import models
 from panoweave.core.jobs.failures import ObjectStoreError
-from panoweave.service.dependencies import InContext
+from panoweave.service.dependencies import ContextDep
 from panoweave.service.http.auth import ForOperators
-from panoweave.service.http.errors import RedisAway
+from panoweave.service.http.errors import JobStoreUnavailable
 from panoweave.service.openapi.document import answer, refusals
 from panoweave.service.panoramas.views import model_views
 from panoweave.service.schemas import Health, StatusView, WorkerView
@@ -29,11 +29,11 @@ async def get_livez() -> Health:
     "/status",
     responses={
         200: answer("How things are.", shows=("status",)),
-        **refusals(RedisAway),
+        **refusals(JobStoreUnavailable),
     },
     dependencies=[ForOperators],
 )
-def get_status(context: InContext) -> StatusView:
+def get_status(context: ContextDep) -> StatusView:
     """What waits, what runs, who works, and whether the bucket can be reached. For operators: of
     all tenants, with a key of scope `admin`."""
     try:
@@ -59,10 +59,10 @@ def get_status(context: InContext) -> StatusView:
     "/readyz",
     responses={
         200: answer("It can take work.", shows=("ready",)),
-        **refusals(RedisAway, needs_key=False),
+        **refusals(JobStoreUnavailable, needs_key=False),
     },
 )
-def get_readyz(context: InContext) -> Health:
+def get_readyz(context: ContextDep) -> Health:
     """Whether Redis answers: without it no work is taken."""
     with redis_away_is_store_unavailable():
         context.redis.ping()

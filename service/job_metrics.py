@@ -32,7 +32,7 @@ _REASONS: Final = ("preempted", "step_timeout", "worker_lost")
 
 
 @contextmanager
-def jobs_shown(registry: CollectorRegistry, context: Context) -> Iterator[None]:
+def job_metrics_registered(registry: CollectorRegistry, context: Context) -> Iterator[None]:
     collector = JobsCollector(context)
     registry.register(collector)
     try:

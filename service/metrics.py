@@ -9,9 +9,9 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 from prometheus_client.exposition import choose_encoder
 
 from panoweave.core.jobs.failures import StoreUnavailable
-from panoweave.service.dependencies import InContext
-from panoweave.service.http.auth import InCredentials, find_key, is_loopback, require
-from panoweave.service.http.errors import RedisAway, ServiceError
+from panoweave.service.dependencies import ContextDep
+from panoweave.service.http.auth import CredentialsDep, authenticate, is_loopback, require
+from panoweave.service.http.errors import JobStoreUnavailable, ServiceError
 from panoweave.service.openapi.document import answer, refusals
 
 router = APIRouter(tags=["health"])
@@ -45,11 +45,11 @@ def _digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def _scraper(request: Request, context: InContext, credentials: InCredentials) -> None:
+def _scraper(request: Request, context: ContextDep, credentials: CredentialsDep) -> None:
     scrapers: Scrapers = request.app.state.scrapers
     token = credentials.credentials if credentials else ""
     try:
-        key = find_key(context, credentials)
+        key = authenticate(context, credentials)
         if key is not None:
             require(key, "admin")
     except StoreUnavailable:
@@ -69,7 +69,7 @@ def _scraper(request: Request, context: InContext, credentials: InCredentials) -
     responses={
         200: answer("Prometheus's text format.")
         | {"content": {"text/plain": {"schema": {"type": "string"}, "examples": _EXAMPLES}}},
-        **refusals(RedisAway),
+        **refusals(JobStoreUnavailable),
     },
 )
 def get_metrics(request: Request, accept: Accept = "") -> Response:

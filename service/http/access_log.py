@@ -56,7 +56,7 @@ def install(app: FastAPI, registry: CollectorRegistry) -> None:
         method = info.method if info.method in _METHODS else "other"
         route, status = info.modified_handler, info.modified_status
         seconds.labels(method, route, status).observe(info.modified_duration_without_streaming)
-        told = {
+        fields = {
             "method": method,
             "route": route,
             "status": int(status),
@@ -64,7 +64,7 @@ def install(app: FastAPI, registry: CollectorRegistry) -> None:
         }
         # What asks every few seconds would bury the rest.
         level = logging.DEBUG if route in _PROBES else logging.INFO
-        log.log(level, "request", extra=told)
+        log.log(level, "request", extra=fields)
 
     Instrumentator(should_group_status_codes=False).add(keep).instrument(app)
     app.add_middleware(

@@ -12,7 +12,7 @@ from structlog.contextvars import bind_contextvars
 from panoweave.core.infra.api_keys import ApiKey, ApiKeys, Scope
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs.record import DEFAULT_TENANT
-from panoweave.service.dependencies import InContext
+from panoweave.service.dependencies import ContextDep
 from panoweave.service.http.errors import Forbidden, Unauthorized
 
 _READING: Final = frozenset({"GET", "HEAD"})
@@ -49,10 +49,10 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-InCredentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+CredentialsDep = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
-def find_key(context: InContext, credentials: InCredentials) -> ApiKey | None:
+def authenticate(context: ContextDep, credentials: CredentialsDep) -> ApiKey | None:
     """None: whoever asks may, since there are no keys yet."""
     if credentials is None:
         # Were the last key revoked, an API that is open to others would stay closed to them.
@@ -65,7 +65,7 @@ def find_key(context: InContext, credentials: InCredentials) -> ApiKey | None:
     return key
 
 
-async def _caller(request: Request, key: Annotated[ApiKey | None, Depends(find_key)]) -> Caller:
+async def _caller(request: Request, key: Annotated[ApiKey | None, Depends(authenticate)]) -> Caller:
     """Not in a thread of its own: what it binds is for the log of the whole request."""
     bind_contextvars(tenant=key.tenant if key else DEFAULT_TENANT)
     if key is None:
@@ -74,7 +74,7 @@ async def _caller(request: Request, key: Annotated[ApiKey | None, Depends(find_k
     return Caller(key.tenant, key.id)
 
 
-def _operator(key: Annotated[ApiKey | None, Depends(find_key)]) -> None:
+def _operator(key: Annotated[ApiKey | None, Depends(authenticate)]) -> None:
     """For what concerns all tenants."""
     if key is not None:
         require(key, "admin")
@@ -85,12 +85,12 @@ def require(key: ApiKey, scope: Scope) -> None:
         raise Forbidden(f"This API key lacks the scope {scope}.")
 
 
-InCaller = Annotated[Caller, Depends(_caller)]
+CallerDep = Annotated[Caller, Depends(_caller)]
 ForOperators = Depends(_operator)
 
 
-def _tenant(caller: InCaller) -> str:
+def _tenant(caller: CallerDep) -> str:
     return caller.tenant
 
 
-Tenant = Annotated[str, Depends(_tenant)]
+TenantDep = Annotated[str, Depends(_tenant)]

@@ -40,8 +40,8 @@ class JsonBody:
 
 async def _read(headers: Headers, receive: Receive) -> bytes:
     too_large = BodyTooLarge(f"A body may have up to {MAX_BODY_BYTES:,} bytes.")
-    told = headers.get("content-length", "")
-    if told.isdigit() and int(told) > MAX_BODY_BYTES:
+    announced = headers.get("content-length", "")
+    if announced.isdigit() and int(announced) > MAX_BODY_BYTES:
         raise too_large
     body = bytearray()
     while True:
@@ -69,13 +69,13 @@ def _require_json(headers: Headers, body: bytes) -> None:
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    told = False
+    was_replayed = False
 
     async def replay() -> Message:
-        nonlocal told
-        if told:
+        nonlocal was_replayed
+        if was_replayed:
             return await receive()  # a disconnect, later on
-        told = True
+        was_replayed = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     return replay

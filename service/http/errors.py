@@ -5,23 +5,23 @@
     ├── Unauthorized           401  unauthorized
     ├── Forbidden              403  forbidden
     ├── UnknownPath            404  unknown_path
-    ├── NoSuchPanorama         404  not_found
+    ├── PanoramaNotFound         404  not_found
     ├── MethodNotAllowed       405  method_not_allowed
     ├── NotEnded               409  not_ended
     ├── NotFailed              409  not_failed
     ├── NotSucceeded           409  not_succeeded
-    ├── NothingToSee           409  no_preview
-    ├── StillBusy              409  idempotency_key_in_flight
+    ├── PreviewUnavailable           409  no_preview
+    ├── IdempotencyKeyInFlight              409  idempotency_key_in_flight
     ├── BodyTooLarge           413  body_too_large
     ├── UnsupportedMediaType   415  unsupported_media_type
     ├── InvalidRequest         422  invalid_params
-    ├── KeyReused              422  idempotency_key_reused
-    ├── TooMany                429  queue_full, tenant_queue_full
+    ├── IdempotencyKeyReused              422  idempotency_key_reused
+    ├── TooManyQueued                429  queue_full, tenant_queue_full
     ├── InternalError          500  internal_error
     └── Unavailable            503
-        ├── NotReady                model_not_ready
-        ├── RedisAway               store_unavailable
-        └── ObjectsAway             storage_unavailable
+        ├── ModelNotLoaded                model_not_ready
+        ├── JobStoreUnavailable               store_unavailable
+        └── ObjectStoreUnavailable             storage_unavailable
 
 What `core.jobs` and `core.params` raise becomes one of these; nothing quotes the request's values.
 """
@@ -136,7 +136,7 @@ class UnknownPath(ServiceError):
     status, code, title = 404, "unknown_path", "There is nothing here"
 
 
-class NoSuchPanorama(ServiceError):
+class PanoramaNotFound(ServiceError):
     status, code, title = 404, "not_found", "No such panorama"
 
 
@@ -156,14 +156,14 @@ class NotSucceeded(ServiceError):
     status, code, title = 409, "not_succeeded", "There is no finished picture"
 
 
-class NothingToSee(ServiceError):
+class PreviewUnavailable(ServiceError):
     status, code, title = 409, "no_preview", "There is no preview"
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail, headers={"Retry-After": "2"})
 
 
-class StillBusy(ServiceError):
+class IdempotencyKeyInFlight(ServiceError):
     status, code = 409, "idempotency_key_in_flight"
     title = "The first request with this key is still being carried out"
 
@@ -186,7 +186,7 @@ class InvalidRequest(ServiceError):
     status, code, title = 422, "invalid_params", "The request cannot be carried out"
 
 
-class KeyReused(ServiceError):
+class IdempotencyKeyReused(ServiceError):
     status, code = 422, "idempotency_key_reused"
     title = "The key belongs to another request"
 
@@ -197,7 +197,7 @@ class KeyReused(ServiceError):
         )
 
 
-class TooMany(ServiceError):
+class TooManyQueued(ServiceError):
     status, code, title = 429, "queue_full", "Too many panoramas are waiting"
     retry_after_s: ClassVar[int] = 10
 
@@ -205,7 +205,7 @@ class TooMany(ServiceError):
         super().__init__(detail, headers={"Retry-After": str(self.retry_after_s)})
 
 
-class TooManyOfYours(TooMany):
+class TooManyQueuedByTenant(TooManyQueued):
     code, title = "tenant_queue_full", "Too many of your panoramas are waiting"
 
 
@@ -221,15 +221,15 @@ class Unavailable(ServiceError):
         super().__init__(detail, headers={"Retry-After": str(self.retry_after_s)})
 
 
-class NotReady(Unavailable):
+class ModelNotLoaded(Unavailable):
     code, title, retry_after_s = "model_not_ready", "The model is not ready yet", 5
 
 
-class RedisAway(Unavailable):
+class JobStoreUnavailable(Unavailable):
     code, title, retry_after_s = "store_unavailable", "The job store is away", 2
 
 
-class ObjectsAway(Unavailable):
+class ObjectStoreUnavailable(Unavailable):
     code, title, retry_after_s = "storage_unavailable", "The object store is away", 5
 
 
@@ -238,23 +238,23 @@ def _translate(request: Request, error: Exception) -> ServiceError:
         case ServiceError():
             return error
         case NotFound():
-            return NoSuchPanorama(f"There is no panorama {error.job_id}.")
+            return PanoramaNotFound(f"There is no panorama {error.job_id}.")
         case OtherRequest():
-            return KeyReused()
+            return IdempotencyKeyReused()
         case StillInFlight():
-            return StillBusy()
+            return IdempotencyKeyInFlight()
         case TenantQueueFull():
-            return TooManyOfYours(f"{error.limit:,} of yours are waiting already.")
+            return TooManyQueuedByTenant(f"{error.limit:,} of yours are waiting already.")
         case QueueFull():
-            return TooMany(f"{error.limit:,} are waiting already.")
+            return TooManyQueued(f"{error.limit:,} are waiting already.")
         case ModelNotReady():
-            return NotReady(f"No worker has loaded the model {error.model} yet.")
+            return ModelNotLoaded(f"No worker has loaded the model {error.model} yet.")
         case StoreUnavailable():
-            return RedisAway(
+            return JobStoreUnavailable(
                 "The job store did not answer in time. Look whether it happened, then try again."
             )
         case ObjectStoreError():
-            return ObjectsAway("The object store could not be used. Try again.")
+            return ObjectStoreUnavailable("The object store could not be used. Try again.")
         case InvalidParams():
             at_fault = FieldProblem(field=error.field, detail=error.problem, legal=error.legal)
             return InvalidRequest(f"{error.field}: {error.problem}.", errors=[at_fault])
@@ -285,7 +285,7 @@ def _allowed(request: Request) -> str:
     return ", ".join(sorted(method.upper() for method in operations or route.methods))
 
 
-class NothingFollows(Exception):
+class StreamEnded(Exception):
     """The one who asks has seen a stream to its end. 204 keeps browsers from asking again."""
 
 
@@ -309,7 +309,7 @@ async def _respond_to_fault(request: Request, error: Exception) -> JSONResponse:
 
 def install(app: FastAPI) -> None:
     handled = (JobsError, InvalidParams, RequestValidationError, HTTPException, ServiceError)
-    app.add_exception_handler(NothingFollows, _no_content)
+    app.add_exception_handler(StreamEnded, _no_content)
     for kind in handled:
         app.add_exception_handler(kind, _respond)
     app.add_exception_handler(Exception, _respond_to_fault)

@@ -38,4 +38,4 @@ def _of_own_span() -> str | None:
     return carrier.get("traceparent")
 
 
-InTrace = Annotated[Trace, Depends(_trace)]
+TraceDep = Annotated[Trace, Depends(_trace)]

@@ -61,7 +61,7 @@ def described(
 
 def on_every_answer() -> dict[str, dict[str, Any]]:
     """For `components`: the request's id, and the headers that keep browsers from guessing."""
-    told = {
+    constant = {
         name: {
             "description": "For browsers: the same on every answer.",
             "required": True,
@@ -69,7 +69,7 @@ def on_every_answer() -> dict[str, dict[str, Any]]:
         }
         for name, value in ON_EVERY_ANSWER.items()
     }
-    return told | {
+    return constant | {
         REQUEST_ID: {
             "description": "What the logs know this request by: the one that it came with, or a "
             "new one.",

@@ -12,9 +12,14 @@ from panoweave.core.jobs import events
 from panoweave.core.jobs.events import FIRST
 from panoweave.core.jobs.failures import StoreUnavailable
 from panoweave.core.jobs.record import TERMINAL
-from panoweave.service.dependencies import InContext, InWatch
-from panoweave.service.http.auth import Tenant
-from panoweave.service.http.errors import InvalidRequest, NoSuchPanorama, NothingFollows, RedisAway
+from panoweave.service.dependencies import ContextDep, SubscriptionsDep
+from panoweave.service.http.auth import TenantDep
+from panoweave.service.http.errors import (
+    InvalidRequest,
+    JobStoreUnavailable,
+    PanoramaNotFound,
+    StreamEnded,
+)
 from panoweave.service.openapi.document import EVENT_STREAM, answer, refusals
 from panoweave.service.panoramas.lookup import PanoramaId
 from panoweave.service.schemas import EventView
@@ -33,14 +38,14 @@ LastEventId = Annotated[
 
 
 def _existing(
-    job_id: PanoramaId, context: InContext, tenant: Tenant, last_event_id: LastEventId = None
+    job_id: PanoramaId, context: ContextDep, tenant: TenantDep, last_event_id: LastEventId = None
 ) -> str:
     """Before the stream begins, so that another tenant's is a plain 404."""
     record = context.store.get(job_id, tenant)
     if last_event_id and record.status in TERMINAL:
         follows = events.read(context.redis, job_id, after=last_event_id, limit=1)
         if not follows:
-            raise NothingFollows
+            raise StreamEnded
     return job_id
 
 
@@ -51,22 +56,22 @@ def _existing(
         200: answer("The events, from the first or the one after `Last-Event-ID`.")
         | {"content": {"text/event-stream": EVENT_STREAM}},
         204: answer("The stream has ended, with the event that was seen last."),
-        **refusals(NoSuchPanorama, InvalidRequest, RedisAway),
+        **refusals(PanoramaNotFound, InvalidRequest, JobStoreUnavailable),
     },
 )
 async def follow_events(
     job_id: Annotated[str, Depends(_existing)],
-    watch: InWatch,
+    subscriptions: SubscriptionsDep,
     last_event_id: LastEventId = None,
 ) -> AsyncIterator[ServerSentEvent]:
     """`created`, `started`, `progress`, `cancel_requested`, `requeued`, `retried`, and at last
     `succeeded`, `failed` or `cancelled`, with which the stream ends. Sent again with the
     `Last-Event-ID` that browsers send by themselves, it goes on without a gap or a repeat."""
     seen = last_event_id or FIRST
-    with watch.bell(job_id) as bell:
+    with subscriptions.subscribe(job_id) as subscription:
         while True:
             try:
-                found, is_over = await events.read_on(watch.redis, job_id, after=seen)
+                found, is_over = await events.read_on(subscriptions.redis, job_id, after=seen)
             except StoreUnavailable:
                 found, is_over = [], False  # the stream goes on where it was, once Redis is back
             for event in found:
@@ -75,7 +80,7 @@ async def follow_events(
             if is_over:
                 return
             if not found:
-                await bell.wait()
+                await subscription.wait()
 
 
 def _view(event: events.Event) -> EventView:

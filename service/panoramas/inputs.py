@@ -30,7 +30,7 @@ from panoweave.service.dependencies import Context
 _unpacking = threading.BoundedSemaphore(2)
 
 
-def take_in(context: Context, record: JobRecord, traits: CheckpointTraits) -> JobRecord:
+def ingest_images(context: Context, record: JobRecord, traits: CheckpointTraits) -> JobRecord:
     """The record with its pictures stored as the job's own.
 
     Raises InvalidParams naming the field, ObjectStoreError or StoreUnavailable.

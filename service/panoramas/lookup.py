@@ -25,7 +25,7 @@ PanoramaId = Annotated[
 ]
 
 
-def find(context: Context, job_id: str, tenant: str) -> JobRecord:
+def lookup_job(context: Context, job_id: str, tenant: str) -> JobRecord:
     """Raises NotFound, also where it is another tenant's; StoreUnavailable, ObjectStoreError."""
     try:
         return context.store.get(job_id, tenant)
@@ -40,10 +40,10 @@ def find(context: Context, job_id: str, tenant: str) -> JobRecord:
 
 def _stored(objects: ObjectStore, folder: str) -> JobRecord | None:
     """What the last attempt that stored a picture said of it."""
-    told = [key for key in objects.list(folder) if key.endswith("/metadata.json")]
-    if not told:
+    documents = [key for key in objects.list(folder) if key.endswith("/metadata.json")]
+    if not documents:
         return None
-    last = max(told, key=lambda key: int(key.split("/")[-2]))
+    last = max(documents, key=lambda key: int(key.split("/")[-2]))
     try:
         return JobRecord.model_validate_json(objects.get(last))
     except ValidationError:

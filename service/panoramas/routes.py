@@ -11,27 +11,27 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 
 from panoweave.core.jobs.record import JOB_ID_PATTERN, TERMINAL, JobRecord, Status, file_name
-from panoweave.service.dependencies import Context, InContext, InWatch
+from panoweave.service.dependencies import Context, ContextDep, SubscriptionsDep
 from panoweave.service.http import conditional
-from panoweave.service.http.auth import InCaller, Tenant
+from panoweave.service.http.auth import CallerDep, TenantDep
 from panoweave.service.http.conditional import IfNoneMatch, Prefer
 from panoweave.service.http.errors import (
+    IdempotencyKeyInFlight,
+    IdempotencyKeyReused,
     InvalidRequest,
-    KeyReused,
-    NoSuchPanorama,
+    JobStoreUnavailable,
+    ModelNotLoaded,
     NotEnded,
     NotFailed,
-    NothingToSee,
-    NotReady,
     NotSucceeded,
-    ObjectsAway,
-    RedisAway,
-    StillBusy,
-    TooMany,
-    TooManyOfYours,
+    ObjectStoreUnavailable,
+    PanoramaNotFound,
+    PreviewUnavailable,
+    TooManyQueued,
+    TooManyQueuedByTenant,
 )
 from panoweave.service.http.idempotency import IdempotencyKey, once
-from panoweave.service.http.trace import InTrace
+from panoweave.service.http.trace import TraceDep
 from panoweave.service.openapi import examples
 from panoweave.service.openapi.document import answer, refusals
 from panoweave.service.openapi.response_headers import (
@@ -45,7 +45,7 @@ from panoweave.service.openapi.response_headers import (
     VARY,
 )
 from panoweave.service.panoramas import submit
-from panoweave.service.panoramas.lookup import PanoramaId, find
+from panoweave.service.panoramas.lookup import PanoramaId, lookup_job
 from panoweave.service.panoramas.views import panorama_views, preview_name
 from panoweave.service.schemas import PanoramaPage, PanoramaRequest, PanoramaView
 
@@ -66,24 +66,24 @@ _MAX_PAGE = 100
             sometimes=(IDEMPOTENCY_REPLAYED,),
         ),
         **refusals(
-            NoSuchPanorama,
-            StillBusy,
+            PanoramaNotFound,
+            IdempotencyKeyInFlight,
             InvalidRequest,
-            KeyReused,
-            TooMany,
-            TooManyOfYours,
-            NotReady,
-            RedisAway,
-            ObjectsAway,
+            IdempotencyKeyReused,
+            TooManyQueued,
+            TooManyQueuedByTenant,
+            ModelNotLoaded,
+            JobStoreUnavailable,
+            ObjectStoreUnavailable,
         ),
     },
     response_model=PanoramaView,
 )
 def create_panorama(
     request: Annotated[PanoramaRequest, Body(openapi_examples=examples.REQUESTS)],
-    context: InContext,
-    caller: InCaller,
-    trace: InTrace,
+    context: ContextDep,
+    caller: CallerDep,
+    trace: TraceDep,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Take a panorama in. It is made later: poll the `Location`."""
@@ -105,12 +105,12 @@ def create_panorama(
     "",
     responses={
         200: answer("A page of them.", shows=("first_page", "last_page")),
-        **refusals(InvalidRequest, RedisAway, ObjectsAway),
+        **refusals(InvalidRequest, JobStoreUnavailable, ObjectStoreUnavailable),
     },
 )
 def list_panoramas(
-    context: InContext,
-    tenant: Tenant,
+    context: ContextDep,
+    tenant: TenantDep,
     status: Annotated[Status | None, Query(description="Only those.")] = None,
     limit: Annotated[int, Query(ge=1, le=_MAX_PAGE, description="As many at most.")] = 20,
     cursor: Annotated[
@@ -137,23 +137,25 @@ def list_panoramas(
             always=(ETAG, CACHE_CONTROL, VARY),
             sometimes=(RETRY_AFTER, PREFERENCE_APPLIED),
         ),
-        **refusals(NoSuchPanorama, RedisAway, ObjectsAway),
+        **refusals(PanoramaNotFound, JobStoreUnavailable, ObjectStoreUnavailable),
     },
 )
 async def get_panorama(
     job_id: PanoramaId,
-    context: InContext,
-    tenant: Tenant,
-    watch: InWatch,
+    context: ContextDep,
+    tenant: TenantDep,
+    subscriptions: SubscriptionsDep,
     if_none_match: IfNoneMatch = None,
     prefer: Prefer = None,
 ) -> Response:
     """How far it is; once it has succeeded, where the picture is."""
     wait_s = conditional.wait_s(prefer)
     until = time.monotonic() + (wait_s or 0)
-    with watch.bell(job_id) as bell:
+    with subscriptions.subscribe(job_id) as subscription:
         while True:
-            view = await run_in_threadpool(lambda: _view(context, find(context, job_id, tenant)))
+            view = await run_in_threadpool(
+                lambda: _view(context, lookup_job(context, job_id, tenant))
+            )
             body = view.model_dump_json().encode()
             if if_none_match is None:
                 is_news = view.status in TERMINAL
@@ -162,7 +164,7 @@ async def get_panorama(
             left_s = until - time.monotonic()
             if is_news or left_s <= 0:
                 break
-            await bell.wait(left_s)
+            await subscription.wait(left_s)
     headers = {} if view.status in TERMINAL else {"Retry-After": _POLL_AFTER_S}
     if wait_s is not None:
         headers["Preference-Applied"] = f"wait={wait_s}"
@@ -174,10 +176,10 @@ async def get_panorama(
     status_code=status.HTTP_204_NO_CONTENT,
     responses={
         204: answer("It is forgotten."),
-        **refusals(NoSuchPanorama, NotEnded, RedisAway, ObjectsAway),
+        **refusals(PanoramaNotFound, NotEnded, JobStoreUnavailable, ObjectStoreUnavailable),
     },
 )
-def delete_panorama(job_id: PanoramaId, context: InContext, tenant: Tenant) -> None:
+def delete_panorama(job_id: PanoramaId, context: ContextDep, tenant: TenantDep) -> None:
     """Forget it: the record, the picture, and what came with the request. One that has not ended
     is to be cancelled first."""
     submit.delete(context, tenant, job_id)
@@ -187,10 +189,10 @@ def delete_panorama(job_id: PanoramaId, context: InContext, tenant: Tenant) -> N
     "/{job_id}/cancel",
     responses={
         200: answer("As it is now.", shows=("cancelled", "to_be_cancelled")),
-        **refusals(NoSuchPanorama, RedisAway, ObjectsAway),
+        **refusals(PanoramaNotFound, JobStoreUnavailable, ObjectStoreUnavailable),
     },
 )
-def cancel_panorama(job_id: PanoramaId, context: InContext, tenant: Tenant) -> PanoramaView:
+def cancel_panorama(job_id: PanoramaId, context: ContextDep, tenant: TenantDep) -> PanoramaView:
     """Call it off: at once while it waits, at its next step while it runs. Once this has answered,
     it never becomes `succeeded`. A panorama that has ended stays as it is."""
     return _view(context, submit.cancel(context, tenant, job_id))
@@ -201,10 +203,17 @@ def cancel_panorama(job_id: PanoramaId, context: InContext, tenant: Tenant) -> P
     status_code=status.HTTP_202_ACCEPTED,
     responses={
         202: answer("As it is now.", shows=("queued", "running")),
-        **refusals(NoSuchPanorama, NotFailed, TooMany, TooManyOfYours, RedisAway, ObjectsAway),
+        **refusals(
+            PanoramaNotFound,
+            NotFailed,
+            TooManyQueued,
+            TooManyQueuedByTenant,
+            JobStoreUnavailable,
+            ObjectStoreUnavailable,
+        ),
     },
 )
-def retry_panorama(job_id: PanoramaId, context: InContext, tenant: Tenant) -> PanoramaView:
+def retry_panorama(job_id: PanoramaId, context: ContextDep, tenant: TenantDep) -> PanoramaView:
     """Make a failed one after all, from where it stood. One that waits or runs stays as it is."""
     return _view(context, submit.retry(context, tenant, job_id))
 
@@ -215,12 +224,12 @@ def retry_panorama(job_id: PanoramaId, context: InContext, tenant: Tenant) -> Pa
     response_class=RedirectResponse,
     responses={
         307: answer("Where the picture is.", always=(SIGNED_LOCATION, CACHE_CONTROL)),
-        **refusals(NoSuchPanorama, NotSucceeded, RedisAway, ObjectsAway),
+        **refusals(PanoramaNotFound, NotSucceeded, JobStoreUnavailable, ObjectStoreUnavailable),
     },
 )
-def get_image(job_id: PanoramaId, context: InContext, tenant: Tenant) -> RedirectResponse:
+def get_image(job_id: PanoramaId, context: ContextDep, tenant: TenantDep) -> RedirectResponse:
     """The finished picture, at a URL signed just now."""
-    record = find(context, job_id, tenant)
+    record = lookup_job(context, job_id, tenant)
     if record.result is None:
         raise NotSucceeded(f"This panorama is {record.status}.")
     name = file_name(record.id, record.result.format)
@@ -233,18 +242,22 @@ def get_image(job_id: PanoramaId, context: InContext, tenant: Tenant) -> Redirec
     response_class=RedirectResponse,
     responses={
         307: answer("Where the preview is.", always=(SIGNED_LOCATION, CACHE_CONTROL)),
-        **refusals(NoSuchPanorama, NothingToSee, RedisAway, ObjectsAway),
+        **refusals(
+            PanoramaNotFound, PreviewUnavailable, JobStoreUnavailable, ObjectStoreUnavailable
+        ),
     },
 )
-def get_preview(job_id: PanoramaId, context: InContext, tenant: Tenant) -> RedirectResponse:
+def get_preview(job_id: PanoramaId, context: ContextDep, tenant: TenantDep) -> RedirectResponse:
     """A small JPEG: while it is made, of the panorama as it is foreseen, anew every few seconds."""
-    record = find(context, job_id, tenant)
+    record = lookup_job(context, job_id, tenant)
     if record.result:
         return _redirect(context, record.result.keys.preview, preview_name(record.id))
     foreseen = record.keys.foreseen
     if record.status is Status.RUNNING and context.objects.exists(foreseen):
         return _redirect(context, foreseen, preview_name(record.id))
-    raise NothingToSee(f"This panorama is {record.status}, and there is nothing to see of it.")
+    raise PreviewUnavailable(
+        f"This panorama is {record.status}, and there is nothing to see of it."
+    )
 
 
 def _redirect(context: Context, key: str, filename: str) -> RedirectResponse:

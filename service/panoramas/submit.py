@@ -12,10 +12,10 @@ from panoweave.core.jobs.failures import NotFound, ObjectStoreError, QueueFull, 
 from panoweave.core.jobs.record import TERMINAL, JobRecord, Status, Trace
 from panoweave.service.dependencies import Context
 from panoweave.service.http.errors import NotEnded, NotFailed
-from panoweave.service.panoramas.inputs import take_in
-from panoweave.service.panoramas.lookup import find
+from panoweave.service.panoramas.inputs import ingest_images
+from panoweave.service.panoramas.lookup import lookup_job
 from panoweave.service.schemas import PanoramaRequest
-from panoweave.service.webhooks.checks import checked
+from panoweave.service.webhooks.checks import validate_webhook
 
 log = logging.getLogger(__name__)
 
@@ -27,9 +27,9 @@ def submit(
     model = context.settings.model
     traits = models.traits(context.redis, model)
     params = request.params().resolve(traits)
-    webhook = checked(context, tenant, request.webhook)
+    webhook = validate_webhook(context, tenant, request.webhook)
     asked = JobRecord.new(params, model, tenant, request.metadata, job_id, webhook, trace)
-    taken = take_in(context, asked, traits)
+    taken = ingest_images(context, asked, traits)
     try:
         record = context.store.create(taken)
     except QueueFull:
@@ -48,14 +48,14 @@ def submit(
 
 
 def cancel(context: Context, tenant: str, job_id: str) -> JobRecord:
-    record = find(context, job_id, tenant)
+    record = lookup_job(context, job_id, tenant)
     if record.status in TERMINAL:
         return record
     return context.store.request_cancel(job_id)
 
 
 def retry(context: Context, tenant: str, job_id: str) -> JobRecord:
-    record = find(context, job_id, tenant)
+    record = lookup_job(context, job_id, tenant)
     if record.status in (Status.SUCCEEDED, Status.CANCELLED):
         raise NotFailed(f"This panorama is {record.status}.")
     record = context.store.retry(record)
@@ -65,7 +65,7 @@ def retry(context: Context, tenant: str, job_id: str) -> JobRecord:
 
 
 def delete(context: Context, tenant: str, job_id: str) -> None:
-    record = find(context, job_id, tenant)
+    record = lookup_job(context, job_id, tenant)
     if record.status not in TERMINAL:
         raise NotEnded(f"This panorama is {record.status}. Cancel it first.")
     # Its objects first: what fails half-way is found again by its record.

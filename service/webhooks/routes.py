@@ -8,11 +8,16 @@ from fastapi import APIRouter, Query, status
 
 from panoweave.core.checkpoint import InvalidParams
 from panoweave.core.webhooks.deliveries import State
-from panoweave.service.dependencies import InContext
-from panoweave.service.http.auth import Tenant
-from panoweave.service.http.errors import InvalidRequest, NoSuchPanorama, ObjectsAway, RedisAway
+from panoweave.service.dependencies import ContextDep
+from panoweave.service.http.auth import TenantDep
+from panoweave.service.http.errors import (
+    InvalidRequest,
+    JobStoreUnavailable,
+    ObjectStoreUnavailable,
+    PanoramaNotFound,
+)
 from panoweave.service.openapi.document import answer, refusals
-from panoweave.service.panoramas.lookup import PanoramaId, find
+from panoweave.service.panoramas.lookup import PanoramaId, lookup_job
 from panoweave.service.schemas import DeliveryList
 from panoweave.service.webhooks.checks import delivery_list
 
@@ -25,12 +30,12 @@ _MAX_IDS: Final = 100
     "/{job_id}/deliveries",
     responses={
         200: answer("All of them, oldest first.", shows=("deliveries", "no_deliveries")),
-        **refusals(NoSuchPanorama, RedisAway, ObjectsAway),
+        **refusals(PanoramaNotFound, JobStoreUnavailable, ObjectStoreUnavailable),
     },
 )
-def list_deliveries(job_id: PanoramaId, context: InContext, tenant: Tenant) -> DeliveryList:
+def list_deliveries(job_id: PanoramaId, context: ContextDep, tenant: TenantDep) -> DeliveryList:
     """Every event that was to be told, with each try: when, what was answered, when the next is."""
-    record = find(context, job_id, tenant)
+    record = lookup_job(context, job_id, tenant)
     return delivery_list(record, context.deliveries.of(record.id))
 
 
@@ -39,13 +44,13 @@ def list_deliveries(job_id: PanoramaId, context: InContext, tenant: Tenant) -> D
     status_code=status.HTTP_202_ACCEPTED,
     responses={
         202: answer("All of them, as they are now.", shows=("deliveries", "no_deliveries")),
-        **refusals(NoSuchPanorama, InvalidRequest, RedisAway, ObjectsAway),
+        **refusals(PanoramaNotFound, InvalidRequest, JobStoreUnavailable, ObjectStoreUnavailable),
     },
 )
 def redeliver_deliveries(
     job_id: PanoramaId,
-    context: InContext,
-    tenant: Tenant,
+    context: ContextDep,
+    tenant: TenantDep,
     ids: Annotated[
         list[str] | None,
         Query(
@@ -57,11 +62,11 @@ def redeliver_deliveries(
     ] = None,
 ) -> DeliveryList:
     """Tell it again, at once and as patiently as before. The `webhook-id` stays the same."""
-    record = find(context, job_id, tenant)
-    told = {each.delivery.id: each for each in context.deliveries.of(record.id)}
+    record = lookup_job(context, job_id, tenant)
+    histories = {each.delivery.id: each for each in context.deliveries.of(record.id)}
     if ids is None:
-        ids = [name for name, each in told.items() if each.delivery.state is State.DEAD]
-    elif not told.keys() >= set(ids):
+        ids = [name for name, each in histories.items() if each.delivery.state is State.DEAD]
+    elif not histories.keys() >= set(ids):
         raise InvalidParams("id", "is no delivery of this panorama", "ids as GET lists them")
     context.deliveries.redeliver(ids)
     return delivery_list(record, context.deliveries.of(record.id))
