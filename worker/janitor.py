@@ -14,6 +14,7 @@ from structlog.contextvars import bound_contextvars
 from panoweave.core.infra.redis import connect
 from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.infra.settings import Settings
+from panoweave.core.infra.stop_event import StopEvent
 from panoweave.core.jobs.cleanup import tidy
 from panoweave.core.jobs.failures import NotFound, ObjectStoreError, StoreUnavailable
 from panoweave.core.jobs.queue import Queue
@@ -29,7 +30,7 @@ _SLOW_BEAT_S = 5.0  # a beat takes this where Redis is slow to come back
 
 def run_janitor(settings: Settings) -> int:
     """Sweep until SIGTERM or SIGINT. Several may run: every sweep's moves are compare-and-set."""
-    stopping = threading.Event()
+    stopping = StopEvent()
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         stopping.set()

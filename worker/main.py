@@ -22,6 +22,7 @@ from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.infra.redis import connect
 from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.infra.settings import Settings
+from panoweave.core.infra.stop_event import StopEvent
 from panoweave.core.jobs import models
 from panoweave.core.jobs.failures import StoreUnavailable
 from panoweave.core.jobs.models import LIVENESS_S, ModelState
@@ -67,8 +68,8 @@ def run_worker(settings: Settings) -> int:
                 return 1
             if pipeline.device.type == "cuda":
                 metrics.WORKER.register(GpuMemory(pipeline.device))
-            stopping = threading.Event()
-            # Until RQ's loop listens by itself, and between two of its loops.
+            stopping = StopEvent()
+            # Until RQ's loop installs its own handlers, and between two of its loops.
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: stopping.set())
             presence.tell("ready", pipeline=pipeline)
