@@ -238,7 +238,7 @@ REFUSALS: Final = (
     errors.NotEnded("This panorama is queued. Cancel it first."),
     errors.NotFailed("This panorama is succeeded."),
     errors.NotSucceeded("This panorama is queued."),
-    errors.PreviewUnavailable("This panorama is queued, and there is nothing to see of it."),
+    errors.PreviewUnavailable("This panorama is queued and has no preview yet."),
     errors.IdempotencyKeyInFlight(),
     errors.BodyTooLarge(f"A body may have up to {MAX_BODY_BYTES:,} bytes."),
     errors.UnsupportedMediaType(
@@ -257,10 +257,11 @@ REFUSALS: Final = (
     errors.IdempotencyKeyReused(),
     errors.TooManyQueued("10,000 are waiting already."),
     errors.TooManyQueuedByTenant("1,000 of yours are waiting already."),
-    errors.InternalError("The request was not carried out. It has been logged."),
+    errors.InternalError("An unexpected error happened. It has been logged."),
     errors.ModelNotLoaded("No worker has loaded the model embedded yet."),
     errors.JobStoreUnavailable(
-        "The job store did not answer in time. Look whether it happened, then try again."
+        "The job store did not answer in time. The request may have taken effect: look before "
+        "you send it again."
     ),
     errors.ObjectStoreUnavailable("The object store could not be used. Try again."),
 )

@@ -1,4 +1,4 @@
-"""What Prometheus scrapes."""
+"""`GET /metrics`, for Prometheus."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from prometheus_client.exposition import choose_encoder
 
 from panoweave.core.jobs.failures import StoreUnavailable
 from panoweave.service.dependencies import ContextDep
-from panoweave.service.http.auth import CredentialsDep, authenticate, is_loopback, require
+from panoweave.service.http.auth import CredentialsDep, authenticate, is_loopback, require_scope
 from panoweave.service.http.errors import JobStoreUnavailable, ServiceError
 from panoweave.service.openapi.document import answer, refusals
 
 router = APIRouter(tags=["health"])
 
 
-Accept = Annotated[str, Header(description="Which of the text formats is wanted.")]
+AcceptHeader = Annotated[str, Header(description="The text format that is wanted.")]
 
 _EXAMPLES: Final = {
     "queued": {
@@ -27,44 +27,51 @@ _EXAMPLES: Final = {
 }
 
 
-class Scrapers:
-    """Who was let in the last time that Redis could tell: they see, too, that it is away."""
+class AllowedScrapers:
+    """The callers that were allowed when Redis last answered.
+
+    While Redis is away no key can be checked. They may still read the metrics then, which say
+    that Redis is away. Tokens are kept as digests.
+    """
 
     def __init__(self, host: str) -> None:
-        nobody_in_particular = {_digest("")}  # on loopback, as long as no key is known of
-        self._let_in = nobody_in_particular if is_loopback(host) else set()
+        anonymous = {_digest("")}  # allowed on loopback until the first API key exists
+        self._digests = anonymous if is_loopback(host) else set()
 
-    def note(self, token: str, *, may: bool) -> None:
-        (self._let_in.add if may else self._let_in.discard)(_digest(token))
+    def add(self, token: str) -> None:
+        self._digests.add(_digest(token))
 
-    def had(self, token: str) -> bool:
-        return _digest(token) in self._let_in
+    def discard(self, token: str) -> None:
+        self._digests.discard(_digest(token))
+
+    def __contains__(self, token: str) -> bool:
+        return _digest(token) in self._digests
 
 
 def _digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def _scraper(request: Request, context: ContextDep, credentials: CredentialsDep) -> None:
-    scrapers: Scrapers = request.app.state.scrapers
+def _require_scraper(request: Request, context: ContextDep, credentials: CredentialsDep) -> None:
+    allowed: AllowedScrapers = request.app.state.allowed_scrapers
     token = credentials.credentials if credentials else ""
     try:
         key = authenticate(context, credentials)
         if key is not None:
-            require(key, "admin")
+            require_scope(key, "admin")
     except StoreUnavailable:
-        if not scrapers.had(token):
+        if token not in allowed:
             raise
     except ServiceError:
-        scrapers.note(token, may=False)
+        allowed.discard(token)
         raise
     else:
-        scrapers.note(token, may=True)
+        allowed.add(token)
 
 
 @router.get(
     "/metrics",
-    dependencies=[Depends(_scraper)],
+    dependencies=[Depends(_require_scraper)],
     response_class=Response,
     responses={
         200: answer("Prometheus's text format.")
@@ -72,8 +79,8 @@ def _scraper(request: Request, context: ContextDep, credentials: CredentialsDep)
         **refusals(JobStoreUnavailable),
     },
 )
-def get_metrics(request: Request, accept: Accept = "") -> Response:
-    """For operators, with a key of scope `admin`. While Redis is away, whoever could read it
-    before still can: it says so."""
+def get_metrics(request: Request, accept: AcceptHeader = "") -> Response:
+    """Metrics for operators: needs a key of scope `admin`. While Redis is away, callers that were
+    allowed before can still read them, and see that it is away."""
     encode, media_type = choose_encoder(accept)
     return Response(encode(request.app.state.registry), media_type=media_type)
