@@ -6,9 +6,9 @@ from typing import Literal
 
 from fastapi import APIRouter
 
-from panoweave.core.infra.redis import redis_away_is_store_unavailable
+from panoweave.core.infra.errors import ObjectStoreError
+from panoweave.core.infra.redis import translate_redis_errors
 from panoweave.core.jobs import models
-from panoweave.core.jobs.failures import ObjectStoreError
 from panoweave.service.dependencies import Context, ContextDep
 from panoweave.service.http.auth import OperatorOnly
 from panoweave.service.http.errors import JobStoreUnavailable
@@ -35,7 +35,7 @@ async def get_livez() -> Health:
 )
 def get_readyz(context: ContextDep) -> Health:
     """Whether Redis answers. Without it no panorama can be accepted."""
-    with redis_away_is_store_unavailable():
+    with translate_redis_errors():
         context.redis.ping()
     return Health(status="ready")
 

@@ -25,6 +25,7 @@ from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails
 from panoweave.core.checkpoint import CheckpointTraits, Params
 from panoweave.core.infra.settings import Perceptual
 from panoweave.core.jobs.failures import FailureCode
+from panoweave.core.jobs.models import WorkerState
 from panoweave.core.jobs.record import Status, WebhookEvent
 from panoweave.core.params import PanoramaParams, ResolvedParams
 from panoweave.core.webhooks.deliveries import State, TryError
@@ -239,7 +240,7 @@ class UploadView(_View):
 
 class ModelView(_View):
     model: str
-    state: Literal["loading", "ready", "failed", "offline"]
+    state: Literal[WorkerState, "offline"]
     detail: str
     traits: CheckpointTraits | None = Field(
         description="Null until a worker has loaded the model once."
@@ -256,7 +257,7 @@ class ModelList(_View):
 class WorkerView(_View):
     name: str
     model: str
-    state: Literal["loading", "ready", "failed"]
+    state: WorkerState
     detail: str
 
 

@@ -130,9 +130,9 @@ class Stack:
         return None if ready else "the API"
 
     def _worker_wants(self) -> str | None:
+        from panoweave.core.infra.errors import StoreUnavailable
         from panoweave.core.infra.redis import connect
         from panoweave.core.jobs import models
-        from panoweave.core.jobs.failures import StoreUnavailable
 
         try:
             with connect(self._settings) as redis:

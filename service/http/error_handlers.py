@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Final
 
 from asgi_correlation_id import correlation_id
 from fastapi import FastAPI, Request, Response
@@ -11,16 +12,16 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from panoweave.core.checkpoint import InvalidParams
-from panoweave.core.jobs.failures import (
+from panoweave.core.infra.errors import InfraError, ObjectStoreError, StoreUnavailable
+from panoweave.core.jobs.errors import (
     JobsError,
     ModelNotReady,
     NotFound,
-    ObjectStoreError,
+    OtherRequest,
     QueueFull,
-    StoreUnavailable,
+    StillInFlight,
     TenantQueueFull,
 )
-from panoweave.core.jobs.idempotency import OtherRequest, StillInFlight
 from panoweave.service.http.access_log import REQUEST_ID
 from panoweave.service.http.errors import (
     FieldProblem,
@@ -43,6 +44,15 @@ from panoweave.service.http.headers import ON_EVERY_ANSWER
 from panoweave.service.http.validation_messages import field_problem
 
 log = logging.getLogger(__name__)
+
+_EXPECTED: Final = (
+    JobsError,
+    InfraError,
+    InvalidParams,
+    RequestValidationError,
+    HTTPException,
+    ServiceError,
+)
 
 
 class StreamEnded(Exception):
@@ -122,8 +132,7 @@ async def _respond_to_unexpected(request: Request, error: Exception) -> JSONResp
 
 
 def install(app: FastAPI) -> None:
-    handled = (JobsError, InvalidParams, RequestValidationError, HTTPException, ServiceError)
     app.add_exception_handler(StreamEnded, _no_content)
-    for kind in handled:
+    for kind in _EXPECTED:
         app.add_exception_handler(kind, _respond)
     app.add_exception_handler(Exception, _respond_to_unexpected)

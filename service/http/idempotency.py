@@ -19,8 +19,9 @@ from fastapi import Header
 from pydantic import BaseModel
 
 from panoweave.core.checkpoint import InvalidParams
-from panoweave.core.jobs.failures import ModelNotReady, QueueFull, StoreUnavailable
-from panoweave.core.jobs.idempotency import Begun, Idempotency, StillInFlight
+from panoweave.core.infra.errors import StoreUnavailable
+from panoweave.core.jobs.errors import ModelNotReady, QueueFull, StillInFlight
+from panoweave.core.jobs.idempotency import Begun, Idempotency
 from panoweave.core.jobs.record import new_job_id
 
 IdempotencyKey = Annotated[

@@ -21,7 +21,7 @@ from panoweave.core.images import (
     to_png,
     with_image_inputs,
 )
-from panoweave.core.jobs.cleanup import expect
+from panoweave.core.jobs.orphan_cleanup import expect_uploads
 from panoweave.core.jobs.record import JobRecord
 from panoweave.service.dependencies import Context
 
@@ -37,7 +37,7 @@ def ingest_images(context: Context, job: JobRecord, traits: CheckpointTraits) ->
     check_image_sizes(job.params, sizes, traits)
     if images:
         # The janitor removes them again, should the job never be created.
-        expect(context.redis, job.id, job.tenant)
+        expect_uploads(context.redis, job.id, job.tenant)
     stored = {field: _store(context, job, field, image) for field, image in images.items()}
     return job.model_copy(update={"params": with_image_inputs(job.params, stored)})
 

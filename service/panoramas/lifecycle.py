@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from panoweave.core.jobs.failures import NotFound, StoreUnavailable
+from panoweave.core.infra.errors import StoreUnavailable
+from panoweave.core.jobs.errors import NotFound
 from panoweave.core.jobs.record import TERMINAL, JobRecord, Status
 from panoweave.service.dependencies import Context
 from panoweave.service.http.errors import NotEnded, NotFailed

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from structlog.contextvars import bind_contextvars
 
+from panoweave.core.infra.errors import ObjectStoreError, StoreUnavailable
 from panoweave.core.jobs import models
-from panoweave.core.jobs.failures import ObjectStoreError, QueueFull, StoreUnavailable
+from panoweave.core.jobs.errors import QueueFull
 from panoweave.core.jobs.record import JobRecord, Trace
 from panoweave.service.dependencies import Context
 from panoweave.service.http import idempotency

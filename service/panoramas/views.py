@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
-from panoweave.core.jobs.failures import StoreUnavailable
-from panoweave.core.jobs.queue import Outlook
+from panoweave.core.infra.errors import StoreUnavailable
+from panoweave.core.jobs.queue import QueueEstimate
 from panoweave.core.jobs.record import JobRecord, Result, Status, file_name
 from panoweave.service.dependencies import Context
 from panoweave.service.schemas import ErrorView, PanoramaView, ProgressView, ResultView
 
-_NO_ESTIMATE = Outlook({}, None, 0)
+_NO_ESTIMATE = QueueEstimate({}, None, 0)
 
 
 def panorama_view(context: Context, record: JobRecord) -> PanoramaView:
@@ -23,11 +23,11 @@ def panorama_views(context: Context, records: Sequence[JobRecord]) -> list[Panor
     estimate = _NO_ESTIMATE
     # Optional: if Redis has gone away since a job was accepted, the answer is not a 503.
     with suppress(StoreUnavailable):
-        estimate = context.queue.outlook(queued) if queued else _NO_ESTIMATE
+        estimate = context.queue.estimate(queued) if queued else _NO_ESTIMATE
     return [_panorama_view(context, record, estimate) for record in records]
 
 
-def _panorama_view(context: Context, record: JobRecord, estimate: Outlook) -> PanoramaView:
+def _panorama_view(context: Context, record: JobRecord, estimate: QueueEstimate) -> PanoramaView:
     return PanoramaView(
         id=record.id,
         status=record.status,
@@ -45,7 +45,7 @@ def _panorama_view(context: Context, record: JobRecord, estimate: Outlook) -> Pa
     )
 
 
-def _progress_view(record: JobRecord, estimate: Outlook) -> ProgressView | None:
+def _progress_view(record: JobRecord, estimate: QueueEstimate) -> ProgressView | None:
     if record.status is Status.QUEUED:
         eta_s = estimate.eta_s(record.id)
         return ProgressView(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from panoweave.core.jobs.record import JobRecord
-from panoweave.core.webhooks.deliveries import Told
+from panoweave.core.webhooks.deliveries import DeliveryHistory
 from panoweave.service.schemas import DeliveryList, DeliveryView, TryView
 
 
-def delivery_list(record: JobRecord, histories: Sequence[Told]) -> DeliveryList:
+def delivery_list(record: JobRecord, histories: Sequence[DeliveryHistory]) -> DeliveryList:
     webhook = record.webhook
     return DeliveryList(
         url=webhook.url if webhook else None,
@@ -18,7 +18,7 @@ def delivery_list(record: JobRecord, histories: Sequence[Told]) -> DeliveryList:
     )
 
 
-def _delivery_view(history: Told) -> DeliveryView:
+def _delivery_view(history: DeliveryHistory) -> DeliveryView:
     return DeliveryView(
         **history.delivery.model_dump(include={"id", "type", "happened_at", "state"}),
         next_try_at=history.next_try_at,

@@ -22,8 +22,8 @@ from panoweave.core.params import PanoramaParams
 from panoweave.core.webhooks.secrets import WebhookSecrets
 from panoweave.service.openapi.examples import JOB_ID
 from tests.jobs.samples import TRAITS
-from tests.service.test_generated_client import documented
-from tests.service.test_panoramas import finish
+from tests.service.documentation import documented
+from tests.service.steps import finish
 
 ROOT = Path(__file__).parents[2]
 TENANT = "ada"
@@ -104,9 +104,9 @@ def test_its_links_lead_through_a_panoramas_life(api: httpx.Client) -> None:
         ("get_panorama", 404),
     ):
         link = responses[str(answer.status_code)]["links"][name]
-        told = {parameter: known[source] for parameter, source in link["parameters"].items()}
+        arguments = {parameter: known[source] for parameter, source in link["parameters"].items()}
         method, path, responses = operations[link["operationId"]]
-        answer = api.request(method, path.format(**told))
+        answer = api.request(method, path.format(**arguments))
         assert answer.status_code == status
 
 

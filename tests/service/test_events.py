@@ -22,7 +22,7 @@ from panoweave.core.jobs.store import JobStore
 from panoweave.deploy.local.servers import RedisServer
 from tests.jobs.samples import FAILURE, new_record, progress
 from tests.service.checks import at_fault, problem
-from tests.service.conftest import serving
+from tests.service.server import serving
 
 
 class Seen(NamedTuple):
@@ -62,7 +62,7 @@ def running(store: JobStore) -> tuple[str, str]:
 def test_a_panorama_is_followed_from_its_beginning_to_its_end(
     api: httpx.Client, store: JobStore
 ) -> None:
-    """What happened before is told at once, the rest as it happens, and then the stream ends."""
+    """Past events come at once, later ones as they happen, and then the stream ends."""
     job_id, token = running(store)
     with following(api, job_id) as stream:
         assert [next(stream).type for _ in range(2)] == ["created", "started"]

@@ -12,15 +12,16 @@ from redis import Redis
 
 from panoweave.core.infra import redis_keys
 from panoweave.core.infra.settings import Settings
-from panoweave.core.jobs.idempotency import Idempotency, OtherRequest, StillInFlight
+from panoweave.core.jobs.errors import OtherRequest, StillInFlight
+from panoweave.core.jobs.idempotency import Idempotency
 from panoweave.core.jobs.queue import Queue
 from panoweave.core.jobs.record import DEFAULT_TENANT
 from panoweave.core.jobs.store import JobStore
 from panoweave.service.http.idempotency import fingerprint
 from panoweave.service.schemas import PanoramaRequest
 from tests.service.checks import at_fault, problem
-from tests.service.conftest import serving
-from tests.service.test_pictures import inline, png
+from tests.service.pictures import inline, png
+from tests.service.server import publish_model, serving
 
 SAME = fingerprint(PanoramaRequest.model_validate({"prompt": "a hill"}))
 
@@ -42,7 +43,7 @@ def test_a_hundred_equal_posts_at_once_make_one_job(
     assert Counter(answer.status_code for answer in answers) == {202: 100}
     assert len({answer.content for answer in answers}) == 1
     assert len({answer.headers["location"] for answer in answers}) == 1
-    assert (count(store), queue.turns()) == (1, 1)
+    assert (count(store), queue.rq.count) == (1, 1)
     replayed = Counter(answer.headers.get("idempotency-replayed") for answer in answers)
     assert replayed == {None: 1, "true": 99}
 
@@ -78,15 +79,14 @@ def test_a_refused_request_does_not_use_its_key_up(api: httpx.Client, store: Job
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "two words"])
 def test_a_key_is_text_without_spaces(api: httpx.Client, store: JobStore, key: str) -> None:
-    told = at_fault(post(api, key))
-    assert told["field"] == "idempotency-key"
+    error = at_fault(post(api, key))
+    assert error["field"] == "idempotency-key"
     assert count(store) == 0
 
 
-def test_while_the_first_is_carried_out_others_are_told_to_wait(
-    api: httpx.Client, redis: Redis, store: JobStore, monkeypatch: pytest.MonkeyPatch
+def test_while_the_first_is_carried_out_others_are_refused_after_a_wait(
+    api: httpx.Client, redis: Redis, store: JobStore
 ) -> None:
-    monkeypatch.setattr("panoweave.service.http.idempotency._WAIT_S", 0.1)
     Idempotency(redis).begin(DEFAULT_TENANT, "order-7", SAME, "pano_1")
     answer = post(api, "order-7")
     problem(answer, 409, "idempotency_key_in_flight")
@@ -95,12 +95,13 @@ def test_while_the_first_is_carried_out_others_are_told_to_wait(
 
 
 def test_what_a_dead_process_began_is_ended_by_the_next(
-    api: httpx.Client, redis: Redis, store: JobStore, monkeypatch: pytest.MonkeyPatch
+    api: httpx.Client, redis: Redis, store: JobStore
 ) -> None:
     """With the id of the job that it may have made: it is not made twice."""
-    monkeypatch.setattr("panoweave.core.jobs.idempotency._LEASE_MS", 50)
     made = api.post("/panoramas", json={"prompt": "a hill"}).json()
     Idempotency(redis).begin(DEFAULT_TENANT, "order-7", SAME, made["id"])
+    (key,) = redis.scan_iter(redis_keys.idempotency("*", "*"))
+    redis.hset(key, "leased_until", 0)  # as if its lease had passed
     answer = post(api, "order-7")
     assert answer.status_code == 202
     assert answer.json() == made
@@ -116,6 +117,18 @@ def test_what_found_no_store_is_sent_again_at_once(
         problem(post(cut_off, "order-7", **picture), 503, "storage_unavailable")
     begun = time.monotonic()
     assert post(api, "order-7", **picture).status_code == 202
+    assert time.monotonic() - begun < 2
+    assert count(store) == 1
+
+
+def test_what_failed_unexpectedly_is_sent_again_at_once(
+    api: httpx.Client, redis: Redis, store: JobStore
+) -> None:
+    redis.hset(redis_keys.MODELS, "embedded", "{}")
+    problem(post(api, "order-7"), 500, "internal_error")
+    publish_model(redis)
+    begun = time.monotonic()
+    assert post(api, "order-7").status_code == 202
     assert time.monotonic() - begun < 2
     assert count(store) == 1
 

@@ -13,7 +13,7 @@ from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.jobs.store import JobStore
 from tests.jobs.samples import FAILURE, new_record, progress
 from tests.service.checks import problem
-from tests.service.test_panoramas import finish, post, start
+from tests.service.steps import finish, post, start
 
 
 def get(api: httpx.Client, job_id: str, **headers: str) -> httpx.Response:
@@ -109,8 +109,8 @@ def test_deleting_leaves_nothing(api: httpx.Client, store: JobStore, objects: Ob
 
 def test_what_has_not_ended_is_not_deleted(api: httpx.Client, store: JobStore) -> None:
     job_id = post(api)
-    told = problem(api.delete(f"/panoramas/{job_id}"), 409, "not_ended")
-    assert "queued" in told["detail"]
+    refused = problem(api.delete(f"/panoramas/{job_id}"), 409, "not_ended")
+    assert "queued" in refused["detail"]
     start(store, job_id)
     problem(api.delete(f"/panoramas/{job_id}"), 409, "not_ended")
     api.post(f"/panoramas/{job_id}/cancel")

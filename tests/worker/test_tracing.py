@@ -19,7 +19,7 @@ from panoweave.core.jobs.record import Status
 from panoweave.service.http import access_log
 from panoweave.worker import job
 from panoweave.worker.job import Workshop, take_turn
-from tests.service.conftest import serving
+from tests.service.server import serving
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN_ID = "00f067aa0ba902b7"
@@ -50,7 +50,7 @@ def make_panorama(workshop: Workshop, redis: Redis) -> None:
     with serving(workshop.settings) as api:
         answer = api.post("/panoramas", json=body, headers=headers)
     assert answer.status_code == 202, answer.text
-    assert workshop.queue.turns() == 1
+    assert workshop.queue.rq.count == 1
     job.install(workshop)
     take_turn()
     assert workshop.store.get(answer.json()["id"]).status is Status.SUCCEEDED
