@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails
+from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from panoweave.core.checkpoint import CheckpointTraits, Params
 from panoweave.core.infra.settings import Perceptual
@@ -123,10 +123,10 @@ class PanoramaRequest(Params):
 def _without_params(error: ErrorDetails) -> InitErrorDetails:
     location = error["loc"]
     return InitErrorDetails(
-        type=error["type"],
+        # Also what is not a custom error: pydantic cannot build all of its own from their names.
+        type=PydanticCustomError(error["type"], error["msg"]),
         loc=location[1:] if location[:1] == ("params",) else location,
         input=error["input"],
-        ctx=error.get("ctx", {}),
     )
 
 

@@ -114,6 +114,17 @@ def test_every_field_at_fault_is_named(api: httpx.Client) -> None:
     assert {error["field"] for error in refused["errors"]} == {"prompt", "steps", "sync.every"}
 
 
+def test_params_webhook_and_metadata_are_checked_together(api: httpx.Client) -> None:
+    refused = problem(post(api, steps=0, webhook={}, metadata=[1]), 422, "invalid_params")
+    fields = {error["field"] for error in refused["errors"]}
+    assert fields == {"steps", "webhook.url", "metadata"}
+
+
+def test_no_field_is_called_params(api: httpx.Client) -> None:
+    """In the code, the parameters are a part of the request. In JSON they are its fields."""
+    assert at_fault(post(api, params={"prompt": "a hill"}))["field"] == "params"
+
+
 def test_a_field_without_end_is_cut(api: httpx.Client) -> None:
     assert len(post(api, **{"y" * 50_000: 1}).text) < 1_000
 

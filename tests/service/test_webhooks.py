@@ -118,6 +118,7 @@ def test_what_does_not_exist_is_not_found(api: httpx.Client) -> None:
         ({"url": "http://example.com/"}, "webhook.url", "https://host/path"),
         ({"url": "https://a:b@example.com/"}, "webhook.url", "without user, password"),
         ({"url": "https://169.254.169.254/"}, "webhook.url", "a public host"),
+        ({"url": URL, "events": "AAA"}, "webhook.events", "a list of the events"),
         ({"url": URL, "events": []}, "webhook.events", "panorama.succeeded"),
         ({"url": URL, "events": ["succeeded"]}, "webhook.events.0", "'panorama.failed'"),
         ({"url": URL, "events": ["panorama.failed"] * 2}, "webhook.events", "each named once"),
