@@ -23,10 +23,10 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from panoweave.core.checkpoint import CheckpointTraits, Params
-from panoweave.core.infra.settings import Perceptual
 from panoweave.core.jobs.failures import FailureCode
 from panoweave.core.jobs.models import WorkerState
 from panoweave.core.jobs.record import Status, WebhookEvent
+from panoweave.core.machine import PerceptualName
 from panoweave.core.params import PanoramaParams, ResolvedParams
 from panoweave.core.webhooks.deliveries import State, TryError
 from panoweave.core.webhooks.targets import MAX_URL_CHARS
@@ -245,7 +245,7 @@ class ModelView(_View):
     traits: CheckpointTraits | None = Field(
         description="Null until a worker has loaded the model once."
     )
-    perceptual: Perceptual
+    perceptual: PerceptualName
     workers: int = Field(description="How many workers hold the model now.")
     updated_at: datetime
 

@@ -33,7 +33,7 @@ def _is_probe(scope: Scope) -> bool:
     return scope["path"] in _PROBES
 
 
-# FastAPI's own tracing: one span a request, if a tracer is set up (panoweave.deploy.tracing).
+# FastAPI's own tracing: one span a request, if panoweave.deploy.serve.tracing has set it up.
 TELEMETRY: Final[TelemetryConfig] = {
     "auto_configure": False,
     "logs": False,

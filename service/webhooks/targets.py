@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from panoweave.core.checkpoint import InvalidParams
 from panoweave.core.jobs.record import Webhook
-from panoweave.core.webhooks.targets import BadTarget
+from panoweave.core.webhooks.targets import BadTarget, TargetRules
 from panoweave.service.dependencies import Context
 from panoweave.service.schemas import WebhookRequest
 
@@ -19,7 +19,7 @@ def validate_webhook(
     if request is None:
         return None
     try:
-        context.settings.webhook_rules.check(request.url)
+        TargetRules.of(context.settings).check(request.url)
     except BadTarget as error:
         raise InvalidParams("webhook.url", error.problem, error.legal) from error
     if not context.webhook_secrets.of(tenant):
