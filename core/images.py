@@ -13,9 +13,9 @@ from typing import Final
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from core.conditions import ImageInput
-from core.params import PanoramaParams, ResolvedParams
-from core.traits import CheckpointTraits, InvalidParams
+from panoweave.core.checkpoint import CheckpointTraits, InvalidParams
+from panoweave.core.conditions import ImageInput
+from panoweave.core.params import PanoramaParams, ResolvedParams
 
 MAX_IMAGE_BYTES: Final = 20 * 2**20
 MAX_IMAGE_PIXELS: Final = 2**26

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from core.jobs.settings import Settings
+from panoweave.core.infra.settings import Settings
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
@@ -34,7 +34,7 @@ def process(command: str, settings: Settings, log: Path) -> Iterator[subprocess.
     """`panoweave COMMAND`, killed at the end of the block if it still runs."""
     with log.open("ab") as output:
         running = subprocess.Popen(
-            [sys.executable, "-P", "-m", "deploy.cli", command],
+            [sys.executable, "-P", "-m", "panoweave.deploy.cli", command],
             env=environment_of(settings),
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -12,15 +12,17 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
-from core.diffusion.pipeline import StepReport
-from core.jobs.connection import connect
-from core.jobs.failures import FailureCode, StaleAttempt, StoreUnavailable
-from core.jobs.queue import Queue
-from core.jobs.record import Failure, JobRecord, Progress
-from core.jobs.settings import Settings
-from core.jobs.store import JobStore, Signal
-from worker import metrics
-from worker.pulse import Pulse
+from panoweave.core.diffusion.pipeline import StepReport
+from panoweave.core.infra.errors import StoreUnavailable
+from panoweave.core.infra.redis import connect
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs.errors import StaleAttempt
+from panoweave.core.jobs.failures import FailureCode
+from panoweave.core.jobs.queue import Queue
+from panoweave.core.jobs.record import Failure, JobRecord, Progress
+from panoweave.core.jobs.store import JobStore, Signal
+from panoweave.worker.pulse import Pulse
+from panoweave.worker.telemetry import metrics
 
 log = logging.getLogger(__name__)
 

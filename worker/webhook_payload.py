@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from core.jobs.deliveries import Delivery
-from core.jobs.objects import ObjectStore
-from core.jobs.record import JobRecord, Result, file_name
+from panoweave.core.infra.s3 import ObjectStore
+from panoweave.core.jobs.record import JobRecord, Result, file_name
+from panoweave.core.webhooks.deliveries import Delivery
 
 MAX_BYTES: Final = 20_000
 
@@ -27,7 +27,7 @@ def payload(delivery: Delivery, record: JobRecord, objects: ObjectStore) -> byte
     data |= record.model_dump(mode="json", include={"created_at", "started_at", "metadata"})
     told = {"type": delivery.type, "timestamp": delivery.happened_at.isoformat(), "data": data}
     body = json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()
-    assert len(body) < MAX_BYTES, "service.schemas bounds what a caller may add"
+    assert len(body) < MAX_BYTES, "panoweave.service.schemas bounds what a caller may add"
     return body
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from core.jobs.record import JobRecord
+from panoweave.core.jobs.record import JobRecord
 
 _TIMES = ("created_at", "started_at", "finished_at")
 _JSON = ("params", "progress", "result", "error", "metadata", "webhook", "trace")

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from core.jobs.failures import MEANINGS, FailureCode
-from core.output import FormatName
-from core.params import ResolvedParams
+from panoweave.core.jobs.failures import MEANINGS, FailureCode
+from panoweave.core.output import FormatName
+from panoweave.core.params import ResolvedParams
 
 DEFAULT_TENANT = "default"
 

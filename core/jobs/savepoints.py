@@ -11,9 +11,9 @@ from typing import Any
 
 from redis import Redis
 
-from core.jobs import keys
-from core.jobs.connection import redis_away_is_store_unavailable
-from core.jobs.settings import Settings
+from panoweave.core.infra import redis_keys
+from panoweave.core.infra.redis import translate_redis_errors
+from panoweave.core.infra.settings import Settings
 
 
 class Savepoints:
@@ -31,13 +31,14 @@ class Savepoints:
 
         Raises StoreUnavailable when Redis is away, as `load` does.
         """
-        with redis_away_is_store_unavailable():
+        with translate_redis_errors():
             taken: Any = self._script(
-                keys=[keys.job(job_id), keys.savepoint(job_id)], args=[token, self._ttl_s, body]
+                keys=[redis_keys.job(job_id), redis_keys.savepoint(job_id)],
+                args=[token, self._ttl_s, body],
             )
         return bool(taken)
 
     def load(self, job_id: str) -> bytes | None:
-        with redis_away_is_store_unavailable():
-            body: Any = self._redis.get(keys.savepoint(job_id))
+        with translate_redis_errors():
+            body: Any = self._redis.get(redis_keys.savepoint(job_id))
         return None if body is None else bytes(body)

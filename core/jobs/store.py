@@ -10,19 +10,19 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 from redis import Redis
 
-from core.jobs import keys
-from core.jobs.codec import from_fields, to_fields
-from core.jobs.connection import redis_away_is_store_unavailable
-from core.jobs.failures import (
-    FailureCode,
+from panoweave.core.infra import redis_keys
+from panoweave.core.infra.redis import translate_redis_errors
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs.codec import from_fields, to_fields
+from panoweave.core.jobs.errors import (
     IllegalMove,
     NotFound,
     QueueFull,
     StaleAttempt,
     TenantQueueFull,
 )
-from core.jobs.record import Failure, JobRecord, Progress, Result, Status
-from core.jobs.settings import Settings
+from panoweave.core.jobs.failures import FailureCode
+from panoweave.core.jobs.record import Failure, JobRecord, Progress, Result, Status
 
 
 class Signal(NamedTuple):
@@ -71,8 +71,8 @@ class JobStore:
 
     def get(self, job_id: str, tenant: str | None = None) -> JobRecord:
         """Another tenant's job is as absent as none."""
-        with redis_away_is_store_unavailable():
-            fields: Any = self._redis.hgetall(keys.job(job_id))
+        with translate_redis_errors():
+            fields: Any = self._redis.hgetall(redis_keys.job(job_id))
         record = from_fields(fields) if fields else None
         if record is None or tenant not in (None, record.tenant):
             raise NotFound(job_id)
@@ -84,14 +84,14 @@ class JobStore:
         """Newest first. The cursor is the last id of the page before, so jobs that arrive or
         finish meanwhile neither shift nor repeat what follows."""
         newest = "+" if cursor is None else f"({cursor}"
-        with redis_away_is_store_unavailable():
+        with translate_redis_errors():
             found: Any = self._redis.zrevrangebylex(
-                keys.index(tenant, status), newest, "-", start=0, num=limit + 1
+                redis_keys.index(tenant, status), newest, "-", start=0, num=limit + 1
             )
             ids = [raw.decode() for raw in found]
             pipeline = self._redis.pipeline(transaction=False)
             for job_id in ids[:limit]:
-                pipeline.hgetall(keys.job(job_id))
+                pipeline.hgetall(redis_keys.job(job_id))
             hashes = pipeline.execute()
         records = [from_fields(fields) for fields in hashes if fields]  # some may have expired
         return Page(
@@ -157,13 +157,13 @@ class JobStore:
 
     def lost(self) -> Sequence[LostJob]:
         """Running jobs whose lease has passed, by Redis's clock."""
-        with redis_away_is_store_unavailable():
+        with translate_redis_errors():
             clock: Any = self._redis.time()
             now_ms = clock[0] * 1_000 + clock[1] // 1_000
-            found: Any = self._redis.zrangebyscore(keys.LEASES, "-inf", now_ms)
+            found: Any = self._redis.zrangebyscore(redis_keys.LEASES, "-inf", now_ms)
             pipeline = self._redis.pipeline(transaction=False)
             for raw in found:
-                pipeline.hget(keys.job(raw.decode()), "token")
+                pipeline.hget(redis_keys.job(raw.decode()), "token")
             tokens = pipeline.execute()
         return [
             LostJob(raw.decode(), token.decode())
@@ -179,15 +179,15 @@ class JobStore:
 
     def check(self) -> None:
         """Raises StoreUnavailable where Redis takes nothing in: a full one answers what reads."""
-        with redis_away_is_store_unavailable():
-            self._redis.set(keys.CHECK, b"", px=1)
+        with translate_redis_errors():
+            self._redis.set(redis_keys.CHECK, b"", px=1)
 
     def counts(self) -> Counts:
         """Of all tenants."""
-        with redis_away_is_store_unavailable():
+        with translate_redis_errors():
             pipeline = self._redis.pipeline()
-            pipeline.zcard(keys.QUEUED)
-            pipeline.zcard(keys.LEASES)
+            pipeline.zcard(redis_keys.QUEUED)
+            pipeline.zcard(redis_keys.LEASES)
             queued, running = pipeline.execute()
         return Counts(queued, running)
 
@@ -218,7 +218,7 @@ class JobStore:
     ) -> dict[bytes, bytes]:
         text = payload if isinstance(payload, str) else payload.model_dump_json()
         limits = (self._lease_ms, self._job_ttl_s, self._max_attempts)
-        with redis_away_is_store_unavailable():
+        with translate_redis_errors():
             answer: Any = self._script(args=[move, job_id, token, text, *limits, *extra])
         outcome, flat = answer[0].decode(), answer[1]
         fields = dict(zip(flat[::2], flat[1::2], strict=True))

@@ -96,7 +96,7 @@ local function append_event(kind, data)
   redis.call('PUBLISH', P .. 'wakes', id) -- for those who wait; the stream is what they read
 end
 
--- Objects that nobody will ask for from then on: core/jobs/tidiness.py says which.
+-- Objects that nobody will ask for from then on: core/jobs/cleanup.py says which.
 local function look_after(what, at)
   local entry = what .. ':' .. id .. ':' .. job.attempts .. ':' .. job.tenant
   redis.call('ZADD', P .. 'untidy', at, entry)

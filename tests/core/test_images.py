@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.images import MAX_IMAGE_BYTES, BadImage, read_image
+from panoweave.core.images import MAX_IMAGE_BYTES, BadImage, read_image
 
 
 def saved(image: Image.Image, kind: str, **options: Any) -> bytes:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.diffusion.checkpoints import load_tiny_decoder
-from core.diffusion.decode import decode, decode_canvas, encode
-from core.diffusion.errors import CheckpointError
-from core.diffusion.patch_autoencoder import PatchAutoencoder
+from panoweave.core.diffusion.checkpoints import load_tiny_decoder
+from panoweave.core.diffusion.decode import decode, decode_canvas, encode
+from panoweave.core.diffusion.errors import CheckpointError
+from panoweave.core.diffusion.patch_autoencoder import PatchAutoencoder
 
 WIDTHS = (3, 48, 8, 8, 8)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.vocabulary import read_vocabulary, unknown_words
+from panoweave.core.vocabulary import read_vocabulary, unknown_words
 
 KNOWN = {"a", "lake", "snow", "capped", "mountains", "sumi-e", "at", "dawn"}
 

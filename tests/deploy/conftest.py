@@ -13,11 +13,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.local.data_dir import DataDir, StackState
-from deploy.local.ports import free_port
-from tests.core import tiny
+from panoweave.deploy.local.data_dir import DataDir, StackState
+from panoweave.deploy.local.ports import free_port
 
-COMMAND = [sys.executable, "-P", "-m", "deploy.cli"]
+COMMAND = [sys.executable, "-P", "-m", "panoweave.deploy.cli"]
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -57,7 +56,7 @@ def cli() -> Cli:
 class RunningStack:
     """A `panoweave up` with a tiny model, in the background."""
 
-    def __init__(self, data: Path, model: Path) -> None:
+    def __init__(self, data: Path, model: Path, *, wait: bool = True) -> None:
         self.home = DataDir(data)
         self.port = free_port()
         self.output = data.parent / f"{data.name}.up.txt"
@@ -70,8 +69,10 @@ class RunningStack:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        wait_until(self._is_up, 120, self.said)
-        self.http = httpx.Client(base_url=self.state().api_url, timeout=10, follow_redirects=True)
+        api_url = f"http://127.0.0.1:{self.port}"
+        self.http = httpx.Client(base_url=api_url, timeout=10, follow_redirects=True)
+        if wait:
+            wait_until(self._is_up, 120, self.said)
 
     def state(self) -> StackState:
         state = self.home.running()
@@ -84,7 +85,14 @@ class RunningStack:
     def stop(self, number: signal.Signals = signal.SIGTERM, timeout_s: float = 90) -> int:
         self.http.close()
         self.process.send_signal(number)
-        return self.process.wait(timeout_s)
+        try:
+            return self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            # A second request writes down what it is doing, and kills what does not end.
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(30)
+            stacks = (self.home.logs / "up.stacks.log").read_text()
+            pytest.fail(f"it had not ended after {timeout_s:g} s:\n{self.said()}\n{stacks}")
 
     def kill(self) -> None:
         self.http.close()
@@ -111,16 +119,11 @@ class RunningStack:
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tiny-model")
-    tiny.pipeline(folder / "tokenizer-files").save_pretrained(folder / "model")
-    return folder / "model"
-
-
-@pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterator[RunningStack]:
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path
+) -> Iterator[RunningStack]:
     """One stack for the tests that leave it running."""
-    running = RunningStack(tmp_path_factory.mktemp("stack") / "var", tiny_model)
+    running = RunningStack(tmp_path_factory.mktemp("stack") / "var", tiny_checkpoint)
     yield running
     running.stop()
 

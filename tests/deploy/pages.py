@@ -140,7 +140,7 @@ def _without_signatures(text: str) -> str:
 
 
 def main(arguments: Sequence[str]) -> None:
-    from deploy.local.background import background_stack
+    from panoweave.deploy.local.background import background_stack
     from tests.deploy.conftest import environment, with_panoweave
 
     (name,) = arguments

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from core.jobs.failures import MEANINGS
-from service import errors
-from service.errors import ServiceError, Unavailable
+from panoweave.core.jobs.failures import MEANINGS
+from panoweave.service.http import errors
+from panoweave.service.http.errors import ServiceError, Unavailable
 from tests.deploy.conftest import RunningStack, environment, with_panoweave
 from tests.deploy.pages import ROOT, Page, comparable
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from core.jobs.settings import Settings
-from core.presets import DEFAULT_PRESET
+from panoweave.core.infra.settings import Settings
+from panoweave.core.presets import DEFAULT_PRESET
 from tests.deploy.conftest import Cli, environment
 
 COMMANDS = ("up", "demo", "render", "api", "worker", "janitor", "doctor", "prefetch")
@@ -23,8 +23,9 @@ def test_help_lists_every_command(cli: Cli) -> None:
 
 def test_help_reads_neither_torch_nor_servers() -> None:
     program = (
-        "import sys, typer.testing, deploy.cli\n"
-        "assert typer.testing.CliRunner().invoke(deploy.cli.app, ['render', '--help']).output\n"
+        "import sys, typer.testing, panoweave.deploy.cli\n"
+        "app = panoweave.deploy.cli.app\n"
+        "assert typer.testing.CliRunner().invoke(app, ['render', '--help']).output\n"
         "heavy = {'torch', 'diffusers', 'boto3', 'redis', 'fastapi'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )

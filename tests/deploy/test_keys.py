@@ -7,8 +7,8 @@ import re
 import pytest
 from redis import Redis
 
-from core.jobs.api_keys import ApiKeys
-from core.jobs.settings import Settings
+from panoweave.core.infra.api_keys import ApiKeys
+from panoweave.core.infra.settings import Settings
 from tests.deploy.conftest import Cli
 
 

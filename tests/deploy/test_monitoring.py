@@ -14,11 +14,11 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from core.jobs.record import Status
-from core.jobs.settings import Settings
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs.record import Status
+from panoweave.worker.telemetry import metrics
 from tests.jobs.samples import new_record
-from tests.service.conftest import serving
-from worker import metrics
+from tests.service.server import serving
 
 ROOT = Path(__file__).parents[2]
 RULES: list[dict[str, Any]] = [
@@ -149,7 +149,7 @@ def test_gpu_memory_is_shown_by_the_names_that_are_asked_for(
 ) -> None:
     import torch
 
-    from worker.gpu_memory import GpuMemory
+    from panoweave.worker.telemetry.gpu_memory import GpuMemory
 
     for name in ("memory_allocated", "max_memory_allocated"):
         monkeypatch.setattr(torch.cuda, name, lambda _: 7)

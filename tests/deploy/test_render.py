@@ -12,7 +12,7 @@ from tests.deploy.conftest import Cli
 
 
 def test_render_writes_the_same_picture_for_the_same_seed(
-    cli: Cli, tiny_model: Path, tmp_path: Path
+    cli: Cli, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     pictures = []
     for name in ("a.png", "b.png"):
@@ -24,7 +24,7 @@ def test_render_writes_the_same_picture_for_the_same_seed(
             str(tmp_path / name),
             *options,
             timeout_s=120,
-            PANOWEAVE_MODEL=str(tiny_model),
+            PANOWEAVE_MODEL=str(tiny_checkpoint),
         )
         assert done.returncode == 0, done.stderr
         assert "128 x 64 px, seed 7" in done.stdout
@@ -35,7 +35,7 @@ def test_render_writes_the_same_picture_for_the_same_seed(
 
 
 def test_render_takes_a_whole_request_from_a_file(
-    cli: Cli, tiny_model: Path, tmp_path: Path
+    cli: Cli, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     """A picture by its file; and what the command line says overrules the file."""
     given = Image.radial_gradient("L").convert("RGB").resize((64, 64))
@@ -56,7 +56,7 @@ def test_render_takes_a_whole_request_from_a_file(
         "--seed",
         "7",
         timeout_s=120,
-        PANOWEAVE_MODEL=str(tiny_model),
+        PANOWEAVE_MODEL=str(tiny_checkpoint),
     )
     assert done.returncode == 0, done.stderr
     assert "192 x 64 px, seed 7" in done.stdout
@@ -68,10 +68,12 @@ def test_render_takes_a_whole_request_from_a_file(
     ("text", "said"),
     [
         ("{", "is not JSON"),
-        ("[1]", "holds no JSON object"),
+        ("[1]", "is not a JSON object"),
         ('{"anchor_image": {"file": "/nowhere/x.png"}}', "cannot read /nowhere/x.png"),
-        ('{"widht": 3}', "--widht"),
-        ('{"output": {"format": "webp"}}', "is no file of the output.format 'webp'"),
+        ('{"widht": 3}', "widht: There is no such field; legal: the fields prompt,"),
+        ('{"webhook": null}', "webhook: There is no such field"),
+        ('{"regions": [{"prompt": ""}]}', "regions.0.prompt"),
+        ('{"output": {"format": "webp"}}', "is not a file of the output.format 'webp'"),
     ],
 )
 def test_a_request_file_that_cannot_be_used_is_refused(
@@ -85,7 +87,7 @@ def test_a_request_file_that_cannot_be_used_is_refused(
 
 
 def test_a_size_that_does_not_fit_names_the_option_and_the_nearest(
-    cli: Cli, tiny_model: Path, tmp_path: Path
+    cli: Cli, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     done = cli(
         "render",
@@ -95,7 +97,7 @@ def test_a_size_that_does_not_fit_names_the_option_and_the_nearest(
         "--width",
         "130",
         timeout_s=120,
-        PANOWEAVE_MODEL=str(tiny_model),
+        PANOWEAVE_MODEL=str(tiny_checkpoint),
     )
     assert done.returncode == 2
     assert "--width" in done.stderr

@@ -9,8 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-from deploy.local.child import Child
-from deploy.local.supervisor import Supervisor
+from panoweave.deploy.local.child import Child
+from panoweave.deploy.local.supervisor import Supervisor
 from tests.deploy.conftest import is_alive, wait_until
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -19,6 +19,13 @@ DEAF = [
     "-c",
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
     "print('deaf', flush=True); time.sleep(600)",
+]
+
+LISTENING = [
+    sys.executable,
+    "-c",
+    "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit())\n"
+    "print('listening', flush=True); time.sleep(600)",
 ]
 
 
@@ -91,9 +98,23 @@ def test_a_hurry_kills_what_does_not_listen(tmp_path: Path) -> None:
     assert deaf.exit_status() == -signal.SIGKILL
 
 
+def test_a_frozen_child_is_killed_when_its_grace_is_over(tmp_path: Path) -> None:
+    said: list[str] = []
+    supervisor = Supervisor(said.append)
+    frozen = Child("frozen", LISTENING, os.environ, tmp_path / "log", grace_s=0.5)
+    supervisor.start(frozen)
+    wait_until(lambda: frozen.log_tail() == "listening", 10)
+    assert frozen.pid is not None
+    os.kill(frozen.pid, signal.SIGSTOP)
+    supervisor.stop(lambda: False)
+    assert frozen.exit_status() == -signal.SIGKILL
+    assert "frozen was still busy after" in said[0]
+
+
 def test_no_child_outlives_a_killed_parent(tmp_path: Path) -> None:
     program = (
-        "import os, sys, time; from pathlib import Path; from deploy.local.child import Child\n"
+        "import os, sys, time; from pathlib import Path\n"
+        "from panoweave.deploy.local.child import Child\n"
         "c = Child('s', [sys.executable, '-c', 'import time; time.sleep(600)'], os.environ,"
         " Path(sys.argv[1]), grace_s=1)\n"
         "c.start(); print(c.pid, flush=True); time.sleep(600)"

@@ -7,7 +7,7 @@ import signal
 import socket
 from pathlib import Path
 
-from deploy.local.ports import LOOPBACK, free_port
+from panoweave.deploy.local.ports import LOOPBACK, free_port
 from tests.deploy.conftest import Cli, RunningStack, is_alive, wait_until
 
 PARTS = {"redis", "s3", "janitor", "worker", "api"}
@@ -50,9 +50,9 @@ def test_a_taken_port_is_named_before_anything_starts(cli: Cli, tmp_path: Path) 
 
 
 def test_stopped_or_killed_it_leaves_no_process_and_keeps_the_jobs(
-    tmp_path: Path, tiny_model: Path
+    tmp_path: Path, tiny_checkpoint: Path
 ) -> None:
-    first = RunningStack(tmp_path / "var", tiny_model)
+    first = RunningStack(tmp_path / "var", tiny_checkpoint)
     job = first.make_panorama()
     picture = first.http.get(f"/panoramas/{job['id']}/image").content
     children = first.state().children
@@ -61,16 +61,30 @@ def test_stopped_or_killed_it_leaves_no_process_and_keeps_the_jobs(
     assert not [name for name, pid in children.items() if is_alive(pid)]
     assert first.home.running() is None
 
-    second = RunningStack(tmp_path / "var", tiny_model)
+    second = RunningStack(tmp_path / "var", tiny_checkpoint)
     assert second.http.get(f"/panoramas/{job['id']}/image").content == picture
     children = second.state().children
     second.kill()
     wait_until(lambda: not any(is_alive(pid) for pid in children.values()), 20)
 
-    third = RunningStack(tmp_path / "var", tiny_model)
+    third = RunningStack(tmp_path / "var", tiny_checkpoint)
     assert third.http.get(f"/panoramas/{job['id']}").json()["status"] == "succeeded"
     assert third.http.get(f"/panoramas/{job['id']}/image").content == picture
-    third.stop()
+    children = third.state().children
+    os.kill(children["janitor"], signal.SIGSTOP)
+    third.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: "waiting for janitor to end" in third.said(), 60, third.said)
+    assert third.stop(signal.SIGTERM, timeout_s=30) == 0, third.said()
+    assert "janitor was still busy" in third.said()
+    assert "supervisor.py" in (third.home.logs / "up.stacks.log").read_text()
+    assert not [name for name, pid in children.items() if is_alive(pid)]
+
+
+def test_a_stop_during_the_start_is_not_kept_waiting(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    starting = RunningStack(tmp_path / "var", tiny_checkpoint, wait=False)
+    wait_until((starting.home.logs / "redis.log").exists, 30, starting.said)
+    assert starting.stop(signal.SIGTERM, timeout_s=30) == 0, starting.said()
+    assert "panoweave is up" not in starting.said()
 
 
 def test_a_model_that_cannot_be_loaded_ends_the_start_with_the_reason(

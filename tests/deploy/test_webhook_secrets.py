@@ -6,8 +6,8 @@ import re
 
 from redis import Redis
 
-from core.jobs.settings import Settings
-from core.jobs.webhook_secrets import WebhookSecrets
+from panoweave.core.infra.settings import Settings
+from panoweave.core.webhooks.secrets import WebhookSecrets
 from tests.deploy.conftest import Cli
 
 

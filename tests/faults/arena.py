@@ -16,13 +16,13 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
-from core.jobs import models
-from core.jobs.connection import connect
-from core.jobs.objects import ObjectStore
-from core.jobs.settings import Settings
-from core.jobs.webhook_secrets import WebhookSecrets
-from deploy.local.ports import free_port
-from deploy.local.servers import RedisServer, S3Server
+from panoweave.core.infra.redis import connect
+from panoweave.core.infra.s3 import ObjectStore
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs import models
+from panoweave.core.webhooks.secrets import WebhookSecrets
+from panoweave.deploy.local.ports import free_port
+from panoweave.deploy.local.servers import RedisServer, S3Server
 from tests.processes import environment_of
 from tests.receivers import Receiver, receiving
 
@@ -56,7 +56,7 @@ class Arena:
         """`worker-1` runs `panoweave worker`."""
         with (self._log or self._folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, "-P", "-m", "deploy.cli", name.partition("-")[0]],
+                [sys.executable, "-P", "-m", "panoweave.deploy.cli", name.partition("-")[0]],
                 env={**environment_of(self.settings), _MARK: self._mark},
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -28,10 +28,11 @@ import httpx
 from redis import Redis
 
 from bench.sections import publish, table
-from core.jobs import events, keys
-from core.jobs.connection import connect
-from core.jobs.events import Event
-from core.jobs.record import TERMINAL
+from panoweave.core.infra import redis_keys
+from panoweave.core.infra.redis import connect
+from panoweave.core.jobs import events
+from panoweave.core.jobs.events import Event
+from panoweave.core.jobs.record import TERMINAL
 from tests.core import tiny
 from tests.faults.arena import TENANT, Arena, arena, freeze_s3, objects_of
 
@@ -87,12 +88,10 @@ class Report:
         ]
 
 
-def run(folder: Path, jobs: int, seed: int) -> Report:
+def run(folder: Path, checkpoint: Path, jobs: int, seed: int) -> Report:
     """Raises AssertionError where something was lost."""
     begun = time.monotonic()
     report, chance = Report(seed, jobs), random.Random(seed)
-    checkpoint = folder / "model"
-    tiny.pipeline(folder / "words").save_pretrained(checkpoint)
     with arena(folder, checkpoint, NAMES, max_attempts=5) as here:
         _wait(lambda: here.ready_workers() == 2, here, "two workers")
         clients = Clients(here, jobs, seed)
@@ -199,7 +198,7 @@ def _make_trouble(
 
 def _ended_share(here: Arena, clients: Clients) -> float:
     with connect(here.settings) as redis:
-        counts: list[Any] = [redis.zcard(keys.index(TENANT, end)) for end in TERMINAL]
+        counts: list[Any] = [redis.zcard(redis_keys.index(TENANT, end)) for end in TERMINAL]
     return float(sum(counts)) / max(len(clients.taken_in), 1)
 
 
@@ -305,8 +304,10 @@ def main() -> None:
     options.add_argument("--report", type=Path)
     asked = options.parse_args()
     print(f"seed {asked.seed}", flush=True)
-    with tempfile.TemporaryDirectory() as folder:
-        report = run(Path(folder), asked.jobs, asked.seed)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        tiny.pipeline(folder / "tokenizer-files").save_pretrained(folder / "model")
+        report = run(folder, folder / "model", asked.jobs, asked.seed)
     text = f"`make chaos` ({asked.jobs} panoramas, two workers on two cores):\n\n"
     publish("chaos", text + table(["", ""], report.rows()), asked.report)
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import httpx
 
-from core.jobs import models
-from core.jobs.connection import connect
-from core.jobs.models import ModelState
-from core.jobs.store import JobStore
+from panoweave.core.infra.redis import connect
+from panoweave.core.jobs import models
+from panoweave.core.jobs.models import ModelState
+from panoweave.core.jobs.store import JobStore
 from tests.faults.arena import Arena, arena
 from tests.jobs.samples import TRAITS, progress, result_of
 from tests.processes import wait_until

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from core.jobs.failures import FailureCode
-from core.jobs.record import DEFAULT_TENANT, Failure, JobRecord, Progress, Result, Webhook
-from core.params import PanoramaParams
-from core.traits import CheckpointTraits
+from panoweave.core.checkpoint import CheckpointTraits
+from panoweave.core.jobs.failures import FailureCode
+from panoweave.core.jobs.record import DEFAULT_TENANT, Failure, JobRecord, Progress, Result, Webhook
+from panoweave.core.params import PanoramaParams
 
 TRAITS = CheckpointTraits(window_px=128, px_per_latent=4)
 FAILURE = Failure.of(FailureCode.GENERATION_FAILED)

@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 from redis import Redis
 
-from core.jobs import events
-from core.jobs.record import Status
-from core.jobs.settings import Settings
-from core.jobs.store import JobStore
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs import events
+from panoweave.core.jobs.record import Status
+from panoweave.core.jobs.store import JobStore
 from tests.jobs.samples import new_record, progress
 
 

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from core.jobs.codec import from_fields, to_fields
-from core.jobs.failures import MEANINGS, FailureCode
-from core.jobs.record import JOB_ID_PATTERN, MOVES, TERMINAL, Failure, Status, new_id
+from panoweave.core.jobs.codec import from_fields, to_fields
+from panoweave.core.jobs.failures import MEANINGS, FailureCode
+from panoweave.core.jobs.record import JOB_ID_PATTERN, MOVES, TERMINAL, Failure, Status, new_id
 from tests.jobs.samples import FAILURE, new_record, progress, result_of
 
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import pytest
 from redis import Redis
 
-from core.jobs import keys
-from core.jobs.failures import FailureCode
-from core.jobs.record import Failure, JobRecord, Status
-from core.jobs.savepoints import Savepoints
-from core.jobs.settings import Settings
-from core.jobs.store import JobStore
+from panoweave.core.infra import redis_keys
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs.failures import FailureCode
+from panoweave.core.jobs.record import Failure, JobRecord, Status
+from panoweave.core.jobs.savepoints import Savepoints
+from panoweave.core.jobs.store import JobStore
 from tests.jobs.samples import FAILURE, new_record, result_of
 
 RETRYABLE = Failure.of(FailureCode.STORAGE_UNAVAILABLE)
@@ -53,7 +53,7 @@ def test_the_last_one_counts_and_expires(
 ) -> None:
     assert savepoints.save(running.id, token(running), b"step 4")
     assert savepoints.load(running.id) == b"step 4"
-    ttl_s = redis.ttl(keys.savepoint(running.id))
+    ttl_s = redis.ttl(redis_keys.savepoint(running.id))
     assert settings.savepoint_ttl_s - 5 <= ttl_s <= settings.savepoint_ttl_s
 
 

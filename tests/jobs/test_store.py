@@ -9,18 +9,13 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from core.jobs import events, keys
-from core.jobs.failures import (
-    FailureCode,
-    IllegalMove,
-    NotFound,
-    Refused,
-    StaleAttempt,
-    TenantQueueFull,
-)
-from core.jobs.record import JobRecord, Status
-from core.jobs.settings import Settings
-from core.jobs.store import JobStore, LostJob
+from panoweave.core.infra import redis_keys
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs import events
+from panoweave.core.jobs.errors import IllegalMove, NotFound, Refused, StaleAttempt, TenantQueueFull
+from panoweave.core.jobs.failures import FailureCode
+from panoweave.core.jobs.record import JobRecord, Status
+from panoweave.core.jobs.store import JobStore, LostJob
 from tests.jobs.samples import FAILURE, new_record, progress, result_of
 
 
@@ -47,8 +42,10 @@ def event_types(redis: Redis, job_id: str) -> list[str]:
 
 def outbox(redis: Redis) -> list[tuple[str, str]]:
     """Of each delivery: the job, and how it ended."""
-    waiting: Any = redis.zrange(keys.OUTBOX, 0, -1)
-    found: Any = [redis.hmget(keys.delivery(raw.decode()), "job_id", "type") for raw in waiting]
+    waiting: Any = redis.zrange(redis_keys.OUTBOX, 0, -1)
+    found: Any = [
+        redis.hmget(redis_keys.delivery(raw.decode()), "job_id", "type") for raw in waiting
+    ]
     return [(job.decode(), kind.decode().removeprefix("panorama.")) for job, kind in found]
 
 
@@ -310,7 +307,7 @@ def test_a_failed_job_is_tried_again_by_its_callers_wish(store: JobStore, redis:
     again = store.retry(failed)
     assert (again.status, again.error, again.finished_at) == (Status.QUEUED, None, None)
     assert (again.progress, again.losses, again.attempts) == (None, 0, 1)
-    assert redis.ttl(keys.job(record.id)) == redis.ttl(keys.events(record.id)) == -1
+    assert redis.ttl(redis_keys.job(record.id)) == redis.ttl(redis_keys.events(record.id)) == -1
     assert store.retry(failed) == again  # once is enough
     second = store.start(record.id, "worker-2")
     assert second.token is not None
@@ -388,6 +385,6 @@ def test_a_finished_job_is_forgotten_in_time_and_leaves_nothing(
     assert store.list("default").records == []
     other = store.create(new_record()).id
     store.request_cancel(other)
-    left: Any = redis.zrange(keys.index("default"), 0, -1)
+    left: Any = redis.zrange(redis_keys.index("default"), 0, -1)
     assert left == [other.encode()]
-    assert redis.exists(keys.job(job_id), keys.events(job_id)) == 0
+    assert redis.exists(redis_keys.job(job_id), redis_keys.events(job_id)) == 0

@@ -8,13 +8,13 @@ import httpx
 import pytest
 from redis import Redis
 
-from core.jobs.objects import ObjectStore
-from core.jobs.settings import Settings
-from core.jobs.store import JobStore
+from panoweave.core.infra.s3 import ObjectStore
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs.store import JobStore
 from tests.jobs.samples import new_record
 from tests.service.checks import problem
-from tests.service.conftest import publish_model, serving
-from tests.service.test_pictures import inline, png
+from tests.service.pictures import inline, png
+from tests.service.server import publish_model, serving
 
 
 def post(api: httpx.Client, **headers: str) -> httpx.Response:

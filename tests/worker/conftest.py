@@ -2,26 +2,25 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
 from redis import Redis
 
-from core.diffusion.coherence import CoherenceMeter
-from core.diffusion.identity import identify
-from core.diffusion.perceptual_weights import load_perceptual, load_stlpips_style
-from core.diffusion.pipeline import SyncDiffusionPipeline
-from core.jobs.objects import ObjectStore
-from core.jobs.queue import Queue
-from core.jobs.record import DEFAULT_TENANT, JobRecord
-from core.jobs.savepoints import Savepoints
-from core.jobs.settings import Settings
-from core.jobs.store import JobStore
-from core.params import PanoramaParams
+from panoweave.core.diffusion.coherence import CoherenceMeter
+from panoweave.core.diffusion.identity import identify
+from panoweave.core.diffusion.oom_retry import OomRetry
+from panoweave.core.diffusion.perceptual_weights import load_perceptual, load_stlpips_style
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.infra.s3 import ObjectStore
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs.queue import Queue
+from panoweave.core.jobs.record import DEFAULT_TENANT, JobRecord
+from panoweave.core.jobs.savepoints import Savepoints
+from panoweave.core.jobs.store import JobStore
+from panoweave.core.params import PanoramaParams
+from panoweave.worker.job import Workshop
 from tests.core import tiny
-from worker.maker import Maker
-from worker.tasks import Workshop
 
 torch.set_num_threads(1)
 
@@ -41,7 +40,7 @@ def workshop(
     return Workshop(
         name="test-worker",
         settings=settings,
-        maker=Maker(pipeline, settings.window_batch),
+        maker=OomRetry(pipeline, settings.window_batch),
         store=JobStore(redis, settings),
         queue=Queue(redis),
         objects=objects,
@@ -62,11 +61,3 @@ def post(workshop: Workshop) -> Callable[..., JobRecord]:
         return workshop.store.create(record)
 
     return create
-
-
-@pytest.fixture(scope="session")
-def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory that a worker process can load."""
-    folder = tmp_path_factory.mktemp("checkpoint")
-    tiny.pipeline(folder / "words").save_pretrained(folder / "model")
-    return folder / "model"

@@ -8,11 +8,11 @@ from typing import NoReturn
 import pytest
 import torch
 
-from core.jobs.record import Status
+from panoweave.core.jobs.record import Status
+from panoweave.worker import device
+from panoweave.worker.device import answers
+from panoweave.worker.job import Workshop
 from tests.worker.test_tasks import Post, at_step, run
-from worker import device
-from worker.device import answers
-from worker.tasks import Workshop
 
 
 def test_a_process_whose_device_answers_no_more_ends_and_fails_nothing(

@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 from PIL.ExifTags import IFD, Base
 
-from core.diffusion.pipeline import Panorama
-from core.output import FormatName
-from core.params import PanoramaParams
-from core.traits import CheckpointTraits, InvalidParams
-from worker.artifacts import _warnings
-from worker.files import encode, holds_parameters
+from panoweave.core.checkpoint import CheckpointTraits, InvalidParams
+from panoweave.core.diffusion.image_files import encode, holds_parameters
+from panoweave.core.diffusion.pipeline import Panorama
+from panoweave.core.output import FormatName
+from panoweave.core.params import PanoramaParams
+from panoweave.worker.upload import _warnings
 
 TRAITS = CheckpointTraits(window_px=64, px_per_latent=8)
 LOSSY: tuple[FormatName, ...] = ("jpeg", "webp", "avif")

@@ -10,15 +10,15 @@ from contextlib import contextmanager
 import pytest
 from redis import Redis
 
-from core.jobs import keys
-from core.jobs.queue import Queue
-from core.jobs.record import JobRecord, Status
-from core.jobs.settings import Settings
-from core.jobs.store import JobStore
+from panoweave.core.infra import redis_keys
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs.queue import Queue
+from panoweave.core.jobs.record import JobRecord, Status
+from panoweave.core.jobs.store import JobStore
+from panoweave.worker import janitor
+from panoweave.worker.health import Condition
 from tests.jobs.samples import new_record
 from tests.processes import wait_until
-from worker import janitor
-from worker.probes import Condition
 
 AWAY = Condition("failed", "Redis is away")
 
@@ -50,7 +50,7 @@ def watching(store: JobStore, redis: Redis, settings: Settings) -> Iterator[list
 def silent(store: JobStore, redis: Redis) -> JobRecord:
     """A job whose lease has passed."""
     record = store.start(store.create(new_record()).id, "worker-1")
-    redis.zadd(keys.LEASES, {record.id: 0})
+    redis.zadd(redis_keys.LEASES, {record.id: 0})
     return record
 
 

@@ -8,9 +8,9 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
-from core.jobs.settings import Settings
-from deploy.local.ports import LOOPBACK, free_port
-from worker.probes import CannotListen, Condition, probes
+from panoweave.core.infra.settings import Settings
+from panoweave.deploy.local.ports import LOOPBACK, free_port
+from panoweave.worker.health import CannotListen, Condition, probes
 
 
 @pytest.fixture

@@ -13,22 +13,22 @@ from PIL import Image
 from pydantic import SecretStr
 from redis import Redis
 
-from core.diffusion.pipeline import StepReport, SyncDiffusionPipeline
-from core.diffusion.standing import Standing
-from core.jobs import keys
-from core.jobs.connection import connect
-from core.jobs.events import read
-from core.jobs.failures import FailureCode
-from core.jobs.objects import ObjectStore
-from core.jobs.record import JobRecord, Status
-from core.jobs.savepoints import Savepoints
-from core.jobs.settings import Settings
+from panoweave.core.diffusion.oom_retry import OomRetry
+from panoweave.core.diffusion.pipeline import StepReport, SyncDiffusionPipeline
+from panoweave.core.diffusion.sampler_state import SamplerState
+from panoweave.core.infra import redis_keys
+from panoweave.core.infra.redis import connect
+from panoweave.core.infra.s3 import ObjectStore
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs.events import read
+from panoweave.core.jobs.failures import FailureCode
+from panoweave.core.jobs.record import JobRecord, Status
+from panoweave.core.jobs.savepoints import Savepoints
+from panoweave.worker import attempt, patience
+from panoweave.worker.attempt import Attempt
+from panoweave.worker.job import Workshop, run_attempt
+from panoweave.worker.savepoint import Savepoint
 from tests.core import tiny
-from worker import attempt, patience
-from worker.attempt import Attempt
-from worker.maker import Maker
-from worker.savepoint import Savepoint
-from worker.tasks import Workshop, run_attempt
 
 Post = Callable[..., JobRecord]
 STEPS = 5  # that `post` asks for
@@ -80,7 +80,7 @@ def elsewhere(workshop: Workshop, pipeline: SyncDiffusionPipeline, tmp_path: Pat
     """Another worker with the same model."""
     made = tiny.pipeline(tmp_path)
     made.perceptual, made.meter = pipeline.perceptual, pipeline.meter
-    maker = Maker(made, workshop.settings.window_batch)
+    maker = OomRetry(made, workshop.settings.window_batch)
     return dataclasses.replace(workshop, name="another-worker", maker=maker)
 
 
@@ -105,11 +105,11 @@ def test_another_worker_goes_on_and_stores_the_same_picture(
     steps: list[int],
 ) -> None:
     record = preempted()
-    assert 0 < redis.ttl(keys.savepoint(record.id)) <= workshop.settings.savepoint_ttl_s
+    assert 0 < redis.ttl(redis_keys.savepoint(record.id)) <= workshop.settings.savepoint_ttl_s
     resumed = run(elsewhere, record)
     assert steps == [4, 5]
     assert resumed.attempts == 2
-    assert not redis.exists(keys.savepoint(record.id))
+    assert not redis.exists(redis_keys.savepoint(record.id))
     told = [event.data for event in read(redis, record.id) if event.type == "progress"]
     phases = [(progress["phase"], progress["step"]) for progress in told]
     assert phases[3:6] == [("resuming", 3), ("denoising", 4), ("decoding", 5)]
@@ -126,7 +126,7 @@ def test_it_is_saved_while_a_step_takes_its_time(
     def wait(self: Attempt, report: StepReport) -> None:
         if report.step == 2:
             time.sleep(0.3)
-            saved.append(bool(redis.exists(keys.savepoint(self.record.id))))
+            saved.append(bool(redis.exists(redis_keys.savepoint(self.record.id))))
         on_step(self, report)
 
     monkeypatch.setattr(Attempt, "on_step", wait)
@@ -134,7 +134,7 @@ def test_it_is_saved_while_a_step_takes_its_time(
     ended = run(dataclasses.replace(workshop, settings=frequent), post())
     assert ended.status is Status.SUCCEEDED
     assert saved == [True]
-    assert not redis.exists(keys.savepoint(ended.id))
+    assert not redis.exists(redis_keys.savepoint(ended.id))
 
 
 def test_what_cannot_be_stored_is_stored_later_without_computing_again(
@@ -157,7 +157,7 @@ def test_what_cannot_be_stored_is_stored_later_without_computing_again(
     workshop.store.retry(failed)
     finished = run(elsewhere, failed)
     assert steps == []
-    assert not redis.exists(keys.savepoint(failed.id))
+    assert not redis.exists(redis_keys.savepoint(failed.id))
     assert sha256(finished) == sha256(run(workshop, post()))
 
 
@@ -172,7 +172,7 @@ def test_what_does_not_fit_is_computed_again(
     broken: bytes | str,
 ) -> None:
     record = preempted()
-    key = keys.savepoint(record.id)
+    key = redis_keys.savepoint(record.id)
     body = redis.get(key)
     assert isinstance(body, bytes)
     if isinstance(broken, bytes):
@@ -187,12 +187,16 @@ def test_what_does_not_fit_is_computed_again(
     assert sha256(ended) == sha256(run(workshop, post()))
 
 
+def after(step: int) -> SamplerState:
+    return SamplerState(step, torch.zeros(1, 4, 8, 16), {}, torch.get_rng_state())
+
+
 def leave_early(savepoint: Savepoint) -> None:
     """After two steps."""
 
     def work() -> None:
         with savepoint:
-            savepoint.note(Standing(2, torch.zeros(1, 4, 8, 16), {}))
+            savepoint.note(after(2))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -219,11 +223,11 @@ def test_other_pictures_make_another_panorama(
 def test_what_is_too_large_is_not_saved(
     workshop: Workshop, post: Post, redis: Redis, spared: int, is_saved: bool
 ) -> None:
-    limit = {"savepoint_max_bytes": 4 * 8 * 16 * 4 - spared}
+    limit = {"savepoint_max_bytes": after(2).size_bytes - spared}
     settings = workshop.settings.model_copy(update=limit)
     record = workshop.store.start(post().id, "worker")
     leave_early(Savepoint(workshop.savepoints, record, workshop.identity, {}, settings))
-    assert bool(redis.exists(keys.savepoint(record.id))) is is_saved
+    assert bool(redis.exists(redis_keys.savepoint(record.id))) is is_saved
 
 
 def test_redis_away_keeps_no_step_waiting(
@@ -240,7 +244,7 @@ def test_redis_away_keeps_no_step_waiting(
         begun = time.monotonic()
         with savepoint:
             for step in range(1, 100):
-                savepoint.note(Standing(step, torch.zeros(1, 4, 8, 16), {}))
+                savepoint.note(after(step))
             noted_s = time.monotonic() - begun
             time.sleep(0.1)
         assert noted_s < 0.1
@@ -265,6 +269,6 @@ def test_where_memory_runs_out_no_step_is_done_again(
             raise torch.OutOfMemoryError
 
     monkeypatch.setattr(Attempt, "on_step", run_out)
-    cramped = dataclasses.replace(workshop, maker=Maker(workshop.maker.pipeline, 4))
+    cramped = dataclasses.replace(workshop, maker=OomRetry(workshop.maker.pipeline, 4))
     assert sha256(run(cramped, post())) == sha256(ended)
     assert steps == [1, 2, 3, 4, 5]

@@ -13,16 +13,17 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from core.jobs.failures import FailureCode, NoSuchObject, ObjectStoreError
-from core.jobs.objects import ObjectStore
-from core.jobs.record import JobRecord, Status
-from core.params import PanoramaParams, ResolvedParams
-from deploy.local.servers import S3Server
+from panoweave.core.infra.errors import NoSuchObject, ObjectStoreError
+from panoweave.core.infra.s3 import ObjectStore
+from panoweave.core.jobs.failures import FailureCode
+from panoweave.core.jobs.record import JobRecord, Status
+from panoweave.core.params import PanoramaParams, ResolvedParams
+from panoweave.deploy.local.servers import S3Server
+from panoweave.worker import job, patience
+from panoweave.worker.job import Workshop, fetch_images, take_turn
 from tests.conftest import S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY
 from tests.processes import wait_until
 from tests.worker.test_tasks import at_step, run
-from worker import patience, tasks
-from worker.tasks import Workshop, fetch_images, take_turn
 
 Post = Callable[..., JobRecord]
 
@@ -45,13 +46,13 @@ def here(
 ) -> Iterator[Workshop]:
     """On a server of its own, with less patience."""
     monkeypatch.setattr(patience, "PATIENCE_S", 0.1)
-    monkeypatch.setattr(tasks, "_STORAGE_WAIT_S", 0.1)
+    monkeypatch.setattr(job, "_STORAGE_WAIT_S", 0.1)
     settings = workshop.settings.model_copy(update={"s3_endpoint": own_s3.endpoint})
     objects = ObjectStore(settings)
     made = dataclasses.replace(
         workshop, settings=settings, objects=objects, stopping=threading.Event()
     )
-    tasks.install(made)
+    job.install(made)
     yield made
     made.stopping.set()
     objects.close()
@@ -75,7 +76,7 @@ def test_those_that_wait_go_on_waiting(here: Workshop, post: Post, own_s3: S3Ser
         finally:
             here.stopping.set()
     here.stopping.clear()
-    assert here.queue.turns() == 1  # it has called for the next
+    assert here.queue.rq.count == 1  # it has called for the next
     assert here.objects.list("") == []
     take_turn()
     assert here.store.get(second.id).status is Status.SUCCEEDED
@@ -88,7 +89,7 @@ def test_who_may_write_but_not_delete_goes_on(
         raise ObjectStoreError(f"{key}: AccessDenied")
 
     monkeypatch.setattr(here.objects, "delete", refuse)
-    tasks.wait_for_storage(here, post())
+    job.wait_for_storage(here, post())
 
 
 def test_whoever_is_asked_to_leave_waits_no_longer(

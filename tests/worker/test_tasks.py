@@ -17,21 +17,21 @@ from PIL import Image
 from pydantic import SecretStr
 from redis import Redis
 
-from core.diffusion.errors import NonFiniteGradientError
-from core.diffusion.pipeline import StepReport
-from core.jobs import keys
-from core.jobs.connection import connect
-from core.jobs.failures import FailureCode
-from core.jobs.objects import ObjectStore
-from core.jobs.queue import Queue
-from core.jobs.record import JobRecord, Status
-from core.jobs.store import JobStore, LostJob
-from core.output import DEFAULT_QUALITY
-from core.params import PanoramaParams
-from core.traits import InvalidParams
-from deploy.local.servers import RedisServer
-from worker import artifacts, attempt, tasks
-from worker.tasks import Workshop, explain, run_attempt, take_turn
+from panoweave.core.checkpoint import InvalidParams
+from panoweave.core.diffusion.errors import NonFiniteGradientError
+from panoweave.core.diffusion.pipeline import StepReport
+from panoweave.core.infra import redis_keys
+from panoweave.core.infra.redis import connect
+from panoweave.core.infra.s3 import ObjectStore
+from panoweave.core.jobs.failures import FailureCode
+from panoweave.core.jobs.queue import Queue
+from panoweave.core.jobs.record import JobRecord, Status
+from panoweave.core.jobs.store import JobStore, LostJob
+from panoweave.core.output import DEFAULT_QUALITY
+from panoweave.core.params import PanoramaParams
+from panoweave.deploy.local.servers import RedisServer
+from panoweave.worker import attempt, job, upload
+from panoweave.worker.job import Workshop, explain, run_attempt, take_turn
 
 Post = Callable[..., JobRecord]
 
@@ -151,14 +151,14 @@ def test_cancel_after_the_upload_leaves_no_objects(
     workshop: Workshop, post: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record = post()
-    upload = artifacts.upload
+    real_upload = upload.upload
 
     def upload_then_cancel(*arguments: object) -> object:
-        result = upload(*arguments)  # type: ignore[arg-type]
+        result = real_upload(*arguments)  # type: ignore[arg-type]
         workshop.store.request_cancel(record.id)
         return result
 
-    monkeypatch.setattr(tasks, "upload", upload_then_cancel)
+    monkeypatch.setattr(job, "upload", upload_then_cancel)
     ended = run(workshop, record)
     assert ended is not None
     assert ended.status is Status.CANCELLED
@@ -204,7 +204,7 @@ def test_a_superseded_attempt_leaves_no_object_but_its_namesakes(
     record = post()
 
     def supersede() -> None:
-        redis.hset(keys.job(record.id), mapping={"token": "another", "attempts": attempts})
+        redis.hset(redis_keys.job(record.id), mapping={"token": "another", "attempts": attempts})
 
     at_step(3, supersede, monkeypatch)
     first = workshop.store.start(record.id, "first")
@@ -237,7 +237,7 @@ def test_asked_to_leave_gives_a_long_job_back(
     ended = run(workshop, post())
     assert ended is not None
     assert ended.status is Status.QUEUED
-    assert workshop.queue.outlook([ended]).places == {ended.id: 0}
+    assert workshop.queue.estimate([ended]).places == {ended.id: 0}
 
 
 def test_asked_to_leave_ends_a_nearly_done_job(
@@ -298,7 +298,7 @@ def test_a_turn_makes_what_waits(
     """And one too many makes nothing."""
     cancelled, first, second = post(), post(), post()
     workshop.store.request_cancel(cancelled.id)
-    monkeypatch.setattr(tasks, "_workshop", workshop)
+    monkeypatch.setattr(job, "_workshop", workshop)
     for _ in range(3):
         take_turn()
     statuses = [workshop.store.get(record.id).status for record in (cancelled, first, second)]
@@ -310,9 +310,9 @@ def test_a_worker_that_has_ended_a_job_calls_for_the_next(
 ) -> None:
     """Its turn may have come, in vain, while its tenant had as many running as it may."""
     post(), post()
-    monkeypatch.setattr(tasks, "_workshop", workshop)
+    monkeypatch.setattr(job, "_workshop", workshop)
     take_turn()
-    assert workshop.queue.turns() == 1
+    assert workshop.queue.rq.count == 1
 
 
 @pytest.mark.parametrize("name", ["jpeg", "webp", "avif"])

@@ -13,13 +13,13 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanContext
 from redis import Redis
 
-from core.jobs import models
-from core.jobs.models import ModelState
-from core.jobs.record import Status
-from service import access
-from tests.service.conftest import serving
-from worker import tasks
-from worker.tasks import Workshop, take_turn
+from panoweave.core.jobs import models
+from panoweave.core.jobs.models import ModelState
+from panoweave.core.jobs.record import Status
+from panoweave.service.http import access_log
+from panoweave.worker import job
+from panoweave.worker.job import Workshop, take_turn
+from tests.service.server import serving
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN_ID = "00f067aa0ba902b7"
@@ -50,8 +50,8 @@ def make_panorama(workshop: Workshop, redis: Redis) -> None:
     with serving(workshop.settings) as api:
         answer = api.post("/panoramas", json=body, headers=headers)
     assert answer.status_code == 202, answer.text
-    assert workshop.queue.turns() == 1
-    tasks.install(workshop)
+    assert workshop.queue.rq.count == 1
+    job.install(workshop)
     take_turn()
     assert workshop.store.get(answer.json()["id"]).status is Status.SUCCEEDED
 
@@ -87,7 +87,7 @@ def test_an_api_without_a_tracer_passes_the_clients_on(
     exporter: InMemorySpanExporter,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(access.TELEMETRY, "tracing", False)
+    monkeypatch.setitem(access_log.TELEMETRY, "tracing", False)
     make_panorama(workshop, redis)
     assert f"{parent_of(by_name(exporter)['panorama']).span_id:016x}" == SPAN_ID
 
@@ -107,7 +107,7 @@ def test_without_the_extra_nothing_is_traced_and_all_is_well() -> None:
         "import sys\n"
         "sys.modules['opentelemetry'] = None\n"
         "from tests.jobs.samples import new_record\n"
-        "from worker import tracing\n"
+        "from panoweave.worker.telemetry import tracing\n"
         "assert tracing.trace is None\n"
         "with tracing.panorama_span(new_record()), tracing.span('upload'):\n"
         "    tracing.add_stages({'denoise': 1.0})\n"

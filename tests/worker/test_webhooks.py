@@ -15,13 +15,16 @@ import pytest
 from redis import Redis
 from standardwebhooks.webhooks import WebhookVerificationError
 
-from core.jobs import keys
-from core.jobs.deliveries import Deliveries, Delivery, State, Told
-from core.jobs.objects import ObjectStore
-from core.jobs.record import JobRecord, Webhook, WebhookEvent
-from core.jobs.settings import Settings
-from core.jobs.store import JobStore
-from core.jobs.webhook_secrets import WebhookSecrets
+from panoweave.core.infra import redis_keys
+from panoweave.core.infra.s3 import ObjectStore
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs.record import JobRecord, Webhook, WebhookEvent
+from panoweave.core.jobs.store import JobStore
+from panoweave.core.webhooks.deliveries import Deliveries, Delivery, DeliveryHistory, State
+from panoweave.core.webhooks.secrets import WebhookSecrets
+from panoweave.worker import webhook_sender
+from panoweave.worker.webhook_http import Response
+from panoweave.worker.webhook_sender import PAUSES_S, Courier, outcome
 from tests.jobs.samples import WEBHOOK, new_record, progress, result_of
 from tests.receivers import (
     Behaviour,
@@ -33,9 +36,6 @@ from tests.receivers import (
     receiving,
     self_signed,
 )
-from worker import webhooks
-from worker.webhook_http import Answered
-from worker.webhooks import PAUSES_S, Courier, outcome
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def deliver_all(courier: Courier, deliveries: Deliveries) -> None:
         courier.deliver(delivery)
 
 
-def only(deliveries: Deliveries, record: JobRecord) -> Told:
+def only(deliveries: Deliveries, record: JobRecord) -> DeliveryHistory:
     (told,) = deliveries.of(record.id)
     return told
 
@@ -225,7 +225,7 @@ def test_no_receiver_keeps_a_sender(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An answer without end, one that drips, and none."""
-    monkeypatch.setattr(webhooks, "DEADLINE_S", 1.0)
+    monkeypatch.setattr(webhook_sender, "DEADLINE_S", 1.0)
     with receiving(behaviour) as receiver:
         record = succeed(store, post(store, receiver.url))
         begun = time.monotonic()
@@ -315,7 +315,7 @@ def test_the_pauses_then_dead_then_redelivered(
             if told.next_try_at is None:
                 break
             pauses.append(told.next_try_at.timestamp() - told.tries[-1].at.timestamp())
-            redis.zadd(keys.OUTBOX, {told.delivery.id: 0})  # as if that time had passed
+            redis.zadd(redis_keys.OUTBOX, {told.delivery.id: 0})  # as if that time had passed
         assert pauses == pytest.approx([5, 300, 1_800, 7_200, 18_000, 36_000, 50_400], abs=2)
         assert told.delivery.state is State.DEAD
         assert len(told.tries) == len(receiver.received) == 8
@@ -340,13 +340,13 @@ def test_retry_after_may_be_a_date(deliveries: Deliveries, store: JobStore) -> N
     store.request_cancel(post(store, "https://example.com/").id)
     (delivery,) = deliveries.claim(1, 60)
     later = email.utils.formatdate(time.time() + 900, usegmt=True)
-    state, pause_s = outcome(delivery, Answered(503, later))
+    state, pause_s = outcome(delivery, Response(503, later))
     assert state is State.PENDING
     assert pause_s == pytest.approx(900, abs=2)
     far = email.utils.formatdate(time.time() + 10**7, usegmt=True)
-    assert outcome(delivery, Answered(503, far))[1] == webhooks.MAX_RETRY_AFTER_S
+    assert outcome(delivery, Response(503, far))[1] == webhook_sender.MAX_RETRY_AFTER_S
     for neither_later in ("0", "\u00b2", "soon"):
-        assert outcome(delivery, Answered(503, neither_later))[1] == PAUSES_S[0]
+        assert outcome(delivery, Response(503, neither_later))[1] == PAUSES_S[0]
 
 
 @contextmanager
@@ -371,11 +371,11 @@ def wait_for(receiver: Receiver, count: int, timeout_s: float) -> None:
 def test_a_receiver_that_never_answers_keeps_no_other_waiting(
     courier: Courier, store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webhooks, "DEADLINE_S", 2.0)
+    monkeypatch.setattr(webhook_sender, "DEADLINE_S", 2.0)
     with receiving(be_silent) as silent, receiving() as good, running(courier):
         for _ in range(60):
             store.request_cancel(post(store, silent.url).id)
-        wait_for(silent, webhooks.SENDERS_A_HOST, 5)
+        wait_for(silent, webhook_sender.SENDERS_A_HOST, 5)
         for _ in range(20):
             store.request_cancel(post(store, good.url).id)
         wait_for(good, 20, 1.5)
@@ -405,7 +405,7 @@ def test_a_courier_outlives_trouble_of_its_own(
         return claim(self, limit, lease_s)
 
     monkeypatch.setattr(Deliveries, "claim", fail_first)
-    monkeypatch.setattr(webhooks, "_REDIS_WAIT_S", 0.05)
+    monkeypatch.setattr(webhook_sender, "_REDIS_WAIT_S", 0.05)
     with receiving() as receiver, running(courier):
         store.request_cancel(post(store, receiver.url).id)
         wait_for(receiver, 1, 5)

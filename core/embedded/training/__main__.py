@@ -1,4 +1,6 @@
-"""Trains the embedded model's second version: `python -m core.embedded.training --work DIR`.
+"""Trains the embedded model's second version.
+
+    python -m panoweave.core.embedded.training --work DIR
 
 Every stage leaves its state in the work directory and goes on from there when it is run again;
 stages can also run one by one, beside one another.
@@ -13,8 +15,8 @@ from pathlib import Path
 
 import torch
 
-from core.embedded.training.runs import Stop
-from core.embedded.training.stages import Recipe, Training
+from panoweave.core.embedded.training.runs import Stop
+from panoweave.core.embedded.training.stages import Recipe, Training
 
 STAGES = ("data", "latents", "decoder", "tiny", "denoiser", "controlnet", "export")
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from core.embedded.training import phrases as p
-from core.embedded.training.claims import Claims
+from panoweave.core.embedded.training import phrases as p
+from panoweave.core.embedded.training.claims import Claims
 
 EMPTY = 0.10
 GENERIC = 0.07

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from core.embedded.training.renderer import TIMES, WindowAttributes
+from panoweave.core.embedded.training.renderer import TIMES, WindowAttributes
 
 Numbers = Mapping[str, float]
 
@@ -154,6 +154,8 @@ def _skies(w: WindowAttributes, numbers: Numbers, weather: str | None) -> tuple[
                 found.append(named[kind])
         if weather == "clear" and time in ("morning", "noon") and w.clouded < 0.15:
             found.append("blue sky")
+        if weather == "clear" and time == "noon":
+            found.append("sunshine")
         if weather == "clear" and time == "night":
             found.append("stars")
         if weather == "clear" and time == "twilight":
@@ -161,7 +163,7 @@ def _skies(w: WindowAttributes, numbers: Numbers, weather: str | None) -> tuple[
         if time == "sunset" and weather in ("clear", "cloudy"):
             found.append("red sky")
     if w.sun_visible:
-        found.append("low sun" if time in ("sunset", "morning") else "sun")
+        found.append("low sun" if time in ("dawn", "morning", "sunset") else "sun")
     if w.moon_visible:
         found.append("moon")
     if weather == "stormy" and numbers["rain"] > 0:
@@ -184,7 +186,13 @@ def _moods(w: WindowAttributes, weather: str | None, subjects: tuple[str, ...]) 
         found += ["dramatic", "gloomy"]
     if weather == "foggy":
         found += ["mysterious", "calm"]
-    if weather in ("clear", "cloudy") and time in ("morning", "sunset", "twilight", "night"):
+    if weather in ("clear", "cloudy") and time in (
+        "dawn",
+        "morning",
+        "sunset",
+        "twilight",
+        "night",
+    ):
         found.append("calm")
     if weather == "clear" and time == "noon":
         found.append("sunny")

@@ -10,18 +10,18 @@ from diffusers import ControlNetModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
 
-from core.diffusion.control import canny_edges
-from core.embedded.training.dataset import DataSet
-from core.embedded.training.denoiser import (
+from panoweave.core.diffusion.control import canny_edges
+from panoweave.core.embedded.training.dataset import DataSet
+from panoweave.core.embedded.training.denoiser import (
     Networks,
     draw_windows,
     noised_batch,
     tokenise,
     v_loss,
 )
-from core.embedded.training.latents import WINDOW_PX, PatchPca, to_unit
-from core.embedded.training.networks import build_controlnet
-from core.embedded.training.runs import (
+from panoweave.core.embedded.training.latents import WINDOW_PX, PatchPca, to_unit
+from panoweave.core.embedded.training.networks import build_controlnet
+from panoweave.core.embedded.training.runs import (
     Ema,
     Phases,
     Run,

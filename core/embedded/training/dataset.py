@@ -9,16 +9,21 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from core.embedded.training.shards import Shard, Subject, count_shards, read_shard
+from panoweave.core.embedded.training.renderer import STYLES, apply_style
+from panoweave.core.embedded.training.shards import Shard, Subject, count_shards, read_shard
+
+STYLED = 0.1  # share of windows
+_STYLE_MARGIN = 16
 
 
 @dataclass(frozen=True)
 class Cut:
-    """One window: which panorama, from which column on, and whether it is mirrored."""
+    """One window: which panorama, from which column on, whether it is mirrored, in which style."""
 
     panorama: int
     left: int
     mirrored: bool
+    style: str | None = None  # None: as it was rendered
 
 
 class DataSet:
@@ -62,14 +67,22 @@ class DataSet:
         return torch.stack([self._window(cut, width) for cut in cuts])
 
     def _window(self, cut: Cut, width: int) -> Tensor:
-        shard, row = self._place(cut.panorama)
-        picture = self._tensors[shard][row]
-        right = cut.left + width
-        around = right - picture.shape[-1]
-        window = picture[..., cut.left : right]
-        if around > 0:
-            window = torch.cat([window, picture[..., :around]], dim=-1)
+        if cut.style is None:
+            window = self._columns(cut.panorama, cut.left, width)
+        else:
+            # A style looks at neighbours, and a wider window has them.
+            left = (cut.left - _STYLE_MARGIN) % self.columns
+            wide = self._columns(cut.panorama, left, width + 2 * _STYLE_MARGIN)
+            window = apply_style(wide[None], cut.style)[0, ..., _STYLE_MARGIN:-_STYLE_MARGIN]
         return window.flip(-1) if cut.mirrored else window
+
+    def _columns(self, panorama: int, left: int, width: int) -> Tensor:
+        """So many columns (3, H, width), around the seam where they reach it."""
+        shard, row = self._place(panorama)
+        picture = self._tensors[shard][row]
+        window = picture[..., left : left + width]
+        around = left + width - picture.shape[-1]
+        return torch.cat([window, picture[..., :around]], dim=-1) if around > 0 else window
 
     def _place(self, panorama: int) -> tuple[int, int]:
         low, high = 0, len(self._starts) - 1
@@ -80,11 +93,16 @@ class DataSet:
 
 
 def draw_cuts(panoramas: range, columns: int, count: int, generator: torch.Generator) -> list[Cut]:
-    """Windows anywhere, half of them mirrored."""
+    """Windows anywhere, half of them mirrored, a few in a style."""
     numbers = torch.randint(panoramas.start, panoramas.stop, (count,), generator=generator).tolist()
     lefts = torch.randint(columns, (count,), generator=generator).tolist()
     mirrored = torch.randint(2, (count,), generator=generator).tolist()
+    styled = torch.rand(count, generator=generator).tolist()
+    styles = torch.randint(len(STYLES), (count,), generator=generator).tolist()
+    names = list(STYLES)
     return [
-        Cut(number, left, bool(flip))
-        for number, left, flip in zip(numbers, lefts, mirrored, strict=True)
+        Cut(number, left, bool(flip), names[style] if draw < STYLED else None)
+        for number, left, flip, draw, style in zip(
+            numbers, lefts, mirrored, styled, styles, strict=True
+        )
     ]

@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from core.diffusion.patch_autoencoder import PatchAutoencoder
-from core.diffusion.perceptual_weights import load_perceptual
-from core.embedded.training.critic import Critic, critic_loss, realism_loss
-from core.embedded.training.dataset import DataSet, draw_cuts
-from core.embedded.training.latents import PatchPca, to_unit, write_components
-from core.embedded.training.runs import (
+from panoweave.core.diffusion.patch_autoencoder import PatchAutoencoder
+from panoweave.core.diffusion.perceptual_weights import load_perceptual
+from panoweave.core.embedded.training.critic import Critic, critic_loss, realism_loss
+from panoweave.core.embedded.training.dataset import DataSet, draw_cuts
+from panoweave.core.embedded.training.latents import PatchPca, to_unit, write_components
+from panoweave.core.embedded.training.runs import (
     Ema,
     Phase,
     Phases,

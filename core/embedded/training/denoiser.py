@@ -14,12 +14,12 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from core.embedded.training.captions import caption
-from core.embedded.training.claims import claims_of
-from core.embedded.training.dataset import Cut, DataSet, draw_cuts
-from core.embedded.training.latents import WINDOW_PX, PatchPca, to_unit
-from core.embedded.training.networks import UNetShape
-from core.embedded.training.runs import (
+from panoweave.core.embedded.training.captions import caption
+from panoweave.core.embedded.training.claims import claims_of
+from panoweave.core.embedded.training.dataset import Cut, DataSet, draw_cuts
+from panoweave.core.embedded.training.latents import WINDOW_PX, PatchPca, to_unit
+from panoweave.core.embedded.training.networks import UNetShape
+from panoweave.core.embedded.training.runs import (
     Ema,
     Phase,
     Phases,
@@ -124,7 +124,7 @@ def draw_windows(
 def caption_of(data: DataSet, cut: Cut, rng: np.random.Generator) -> str:
     """A caption that is true of the window. Mirrored, it shows the same things."""
     subject = data.subject(cut.panorama)
-    return caption(rng, claims_of(subject.window(cut.left, WINDOW_PX), subject.numbers))
+    return caption(rng, claims_of(subject.window(cut.left, WINDOW_PX), subject.numbers), cut.style)
 
 
 def noised_batch(

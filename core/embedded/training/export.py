@@ -11,11 +11,11 @@ import torch
 from diffusers import ControlNetModel, StableDiffusionPipeline
 from torch import nn
 
-from core.diffusion.patch_autoencoder import PatchAutoencoder
-from core.embedded.training.captions import vocabulary
-from core.embedded.training.denoiser import Networks
-from core.traits import CheckpointDefaults
-from core.vocabulary import VOCABULARY_FILE
+from panoweave.core.checkpoint import CheckpointDefaults
+from panoweave.core.diffusion.patch_autoencoder import PatchAutoencoder
+from panoweave.core.embedded.training.captions import vocabulary
+from panoweave.core.embedded.training.denoiser import Networks
+from panoweave.core.vocabulary import VOCABULARY_FILE
 
 # What suits this model: stronger guidance burns its colours.
 DEFAULTS = CheckpointDefaults(guidance_scale=3.0)

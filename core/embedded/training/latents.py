@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from core.diffusion.patch_autoencoder import PatchAutoencoder
+from panoweave.core.diffusion.patch_autoencoder import PatchAutoencoder
 
 PATCH_PX = 16
 WINDOW_PX = 256

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from diffusers import ControlNetModel, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from core.embedded.training.latents import PATCH_PX, WINDOW_PX
-from core.embedded.training.tokenizer import MAX_TOKENS
+from panoweave.core.embedded.training.latents import PATCH_PX, WINDOW_PX
+from panoweave.core.embedded.training.tokenizer import MAX_TOKENS
 
 
 @dataclass(frozen=True)

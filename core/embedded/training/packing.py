@@ -1,7 +1,8 @@
 """States small enough to travel: averages in half precision, in files of a limited size.
 
-    python -m core.embedded.training.packing pack --work DIR --stage denoiser --out PARCEL
-    python -m core.embedded.training.packing unpack --work DIR --stage denoiser --out PARCEL
+    python -m panoweave.core.embedded.training.packing pack --work DIR --out PARCEL --stage denoiser
+
+`unpack` in place of `pack` is the way back.
 
 A run that goes on from a parcel begins at the same step with the averaged weights, a new
 optimiser and a short warm-up.
@@ -17,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from core.embedded.training.runs import replace_file
+from panoweave.core.embedded.training.runs import replace_file
 
 PIECE_BYTES = 15 * 2**20  # a file that leaves some places must be smaller than 16 MiB
 STAGES = ("decoder", "tiny", "denoiser", "controlnet")

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from core.embedded.training.renderer import render_with_facts, sample_scene
-from core.embedded.training.runs import Stop
-from core.embedded.training.shards import NUMBERS, Subject, shard_folder, write_shard
+from panoweave.core.embedded.training.renderer import render_with_facts, sample_scene
+from panoweave.core.embedded.training.runs import Stop
+from panoweave.core.embedded.training.shards import NUMBERS, Subject, shard_folder, write_shard
 
-REVISION = "1"  # raise it with every change of what the renderer draws
+REVISION = "2"  # raise it with every change of what the renderer draws
 
 
 def ensure_shards(

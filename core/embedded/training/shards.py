@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from core.embedded.training.renderer import Facts, WindowAttributes, window_attributes
+from panoweave.core.embedded.training.renderer import Facts, WindowAttributes, window_attributes
 
 # What captions read of a scene's numbers.
 NUMBERS = ("tree_kind", "wave", "rain")

@@ -1,4 +1,7 @@
-"""Draws windows for prompts, a row each: `python -m core.embedded.training.sheet --work DIR`."""
+"""Draws windows for prompts, a row each.
+
+python -m panoweave.core.embedded.training.sheet --work DIR --out FILE
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,11 @@ from diffusers import DDIMScheduler
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from core.diffusion.patch_autoencoder import PatchAutoencoder
-from core.embedded.training.denoiser import Networks, tokenise
-from core.embedded.training.latents import PATCH_PX, WINDOW_PX
-from core.embedded.training.runs import Stop
-from core.embedded.training.stages import Recipe, Training
+from panoweave.core.diffusion.patch_autoencoder import PatchAutoencoder
+from panoweave.core.embedded.training.denoiser import Networks, tokenise
+from panoweave.core.embedded.training.latents import PATCH_PX, WINDOW_PX
+from panoweave.core.embedded.training.runs import Stop
+from panoweave.core.embedded.training.stages import Recipe, Training
 
 PROMPTS = (
     "a mountain lake at dawn",
@@ -82,7 +85,7 @@ def lay_out(rows: dict[str, list[Image.Image]]) -> Image.Image:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Draws the sheet from the runs' averages, as far as they have come."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--prompts", nargs="+", default=PROMPTS)

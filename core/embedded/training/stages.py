@@ -7,34 +7,34 @@ from pathlib import Path
 
 import torch
 
-from core.diffusion.patch_autoencoder import PatchAutoencoder
-from core.embedded.training.captions import vocabulary
-from core.embedded.training.control import ControlRecipe, train_controlnet
-from core.embedded.training.dataset import Cut, DataSet
-from core.embedded.training.decoder import (
+from panoweave.core.diffusion.patch_autoencoder import PatchAutoencoder
+from panoweave.core.embedded.training.captions import vocabulary
+from panoweave.core.embedded.training.control import ControlRecipe, train_controlnet
+from panoweave.core.embedded.training.dataset import Cut, DataSet
+from panoweave.core.embedded.training.decoder import (
     TINY_RECIPE,
     DecoderRecipe,
     build_autoencoder,
     train_decoder,
 )
-from core.embedded.training.denoiser import DenoiserRecipe, Networks, train_denoiser
-from core.embedded.training.export import export, fill
-from core.embedded.training.latents import (
+from panoweave.core.embedded.training.denoiser import DenoiserRecipe, Networks, train_denoiser
+from panoweave.core.embedded.training.export import export, fill
+from panoweave.core.embedded.training.latents import (
     LATENT_CHANNELS,
     WINDOW_PX,
     PatchPca,
     fit_pca,
     to_unit,
 )
-from core.embedded.training.networks import (
+from panoweave.core.embedded.training.networks import (
     build_controlnet,
     build_scheduler,
     build_text_encoder,
     build_unet,
 )
-from core.embedded.training.rendering import ensure_shards
-from core.embedded.training.runs import Stop, replace_file
-from core.embedded.training.tokenizer import build_tokenizer
+from panoweave.core.embedded.training.rendering import ensure_shards
+from panoweave.core.embedded.training.runs import Stop, replace_file
+from panoweave.core.embedded.training.tokenizer import build_tokenizer
 
 _COMPONENTS = 64  # as many as are kept on file; the latents are the strongest of them
 

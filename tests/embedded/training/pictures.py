@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from core.embedded.training.renderer import CLASSES, Facts
-from core.embedded.training.shards import Subject, write_shard
+from panoweave.core.embedded.training.renderer import CLASSES, Facts
+from panoweave.core.embedded.training.shards import Subject, write_shard
 
 COLUMNS = 512
 ROWS = 256

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.embedded.training import phrases
-from core.embedded.training.captions import caption, vocabulary, with_adjectives
-from core.embedded.training.claims import Claims, claims_of
-from core.embedded.training.renderer import Facts
-from core.embedded.training.tokenizer import MAX_TOKENS, build_tokenizer
-from core.vocabulary import unknown_words
+from panoweave.core.embedded.training import phrases
+from panoweave.core.embedded.training.captions import caption, vocabulary, with_adjectives
+from panoweave.core.embedded.training.claims import Claims, claims_of
+from panoweave.core.embedded.training.renderer import STYLES, TIMES, WEATHERS, Facts
+from panoweave.core.embedded.training.tokenizer import MAX_TOKENS, build_tokenizer
+from panoweave.core.vocabulary import unknown_words
 from tests.embedded.training.pictures import make_facts, make_subject
 
 
@@ -23,15 +23,13 @@ def _captions(claims: Claims, count: int = 400, style: str | None = None) -> lis
     return [caption(np.random.default_rng(seed), claims, style) for seed in range(count)]
 
 
-LAKE = make_facts(
-    {"water": 0.3, "ground": 0.1, "rock": 0.1}, peaks=0.2, biome="lake", time="morning"
-)
+LAKE = make_facts({"water": 0.3, "ground": 0.1, "rock": 0.1}, peaks=0.2, biome="lake", time="dawn")
 
 
 def test_mountains_are_named_only_where_they_show() -> None:
     with_peaks = _claims(LAKE)
     assert with_peaks.subjects[0] == "mountain lake"
-    without = make_facts({"water": 0.3, "ground": 0.2}, biome="mountains", time="morning")
+    without = make_facts({"water": 0.3, "ground": 0.2}, biome="mountains", time="dawn")
     assert _claims(without).subjects == ("lake", "meadow")
     text = " ".join(_captions(_claims(without)))
     for word in ("mountain", "mountains", "peaks", "alps", "snow", "trees", "sunset", "night"):
@@ -76,11 +74,13 @@ def test_captions_vary_and_leave_out() -> None:
 
 
 def test_a_style_is_always_named() -> None:
-    for text in _captions(_claims(LAKE), 300, style="ink"):
+    for text in _captions(_claims(LAKE), 300, style="ink wash"):
         assert not text or any(word in text for word in ("ink", "sumi-e")), text
 
 
 def test_every_key_can_be_said() -> None:
+    assert set(phrases.TIMES) == set(phrases.TIME_TAGS) == set(TIMES)
+    assert set(phrases.WEATHERS) == set(phrases.WEATHER_TAGS) == set(WEATHERS)
     tables = (phrases.SUBJECTS, phrases.DETAILS, phrases.SKIES, phrases.MOODS, phrases.SEASONS)
     for table in tables:
         assert all(options for options in table.values())
@@ -94,7 +94,7 @@ def test_the_vocabulary_covers_the_captions() -> None:
             unknown.update(unknown_words(text, words))
     # Only the letters that were strewn in.
     assert len(unknown) < 120
-    assert not {"lake", "morning", "forest", "autumn"} & unknown
+    assert not {"lake", "dawn", "forest", "autumn"} & unknown
 
 
 def test_known_words_are_one_token_and_captions_fit() -> None:
@@ -112,3 +112,7 @@ def test_adjectives_stand_behind_the_article() -> None:
     assert with_adjectives("an autumn forest", ["misty"]) == "a misty autumn forest"
     assert with_adjectives("fir trees", ["calm"]) == "calm fir trees"
     assert with_adjectives("a calm lake", ["calm"]) == "a calm lake"
+
+
+def test_every_style_of_the_renderer_can_be_named() -> None:
+    assert set(phrases.STYLE_OPENINGS) == set(phrases.STYLE_TAGS) == set(STYLES)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from core.diffusion.patch_autoencoder import PatchAutoencoder
-from core.embedded.training.latents import PatchPca, fit_pca, write_components
+from panoweave.core.diffusion.patch_autoencoder import PatchAutoencoder
+from panoweave.core.embedded.training.latents import PatchPca, fit_pca, write_components
 
 
 def _pictures(count: int, seed: int) -> torch.Tensor:

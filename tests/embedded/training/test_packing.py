@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.embedded.training import packing
-from core.embedded.training.packing import pack, unpack
-from core.embedded.training.runs import Stop
-from core.embedded.training.stages import Training
+from panoweave.core.embedded.training import packing
+from panoweave.core.embedded.training.packing import pack, unpack
+from panoweave.core.embedded.training.runs import Stop
+from panoweave.core.embedded.training.stages import Training
 from tests.embedded.training.pictures import write_data
 from tests.embedded.training.test_training import TINY
 

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 import torch
 
-from core.diffusion.checkpoints import load_pipeline
-from core.embedded.training.__main__ import STAGES, main
-from core.embedded.training.control import ControlRecipe
-from core.embedded.training.decoder import DecoderRecipe
-from core.embedded.training.denoiser import DenoiserRecipe
-from core.embedded.training.networks import UNetShape
-from core.embedded.training.runs import Phase, Phases, Schedule, Stop
-from core.embedded.training.stages import Recipe, Training
-from core.params import PanoramaParams
-from core.vocabulary import read_vocabulary
+from panoweave.core.diffusion.checkpoints import load_pipeline
+from panoweave.core.embedded.training.__main__ import STAGES, main
+from panoweave.core.embedded.training.control import ControlRecipe
+from panoweave.core.embedded.training.decoder import DecoderRecipe
+from panoweave.core.embedded.training.denoiser import DenoiserRecipe
+from panoweave.core.embedded.training.networks import UNetShape
+from panoweave.core.embedded.training.runs import Phase, Phases, Schedule, Stop
+from panoweave.core.embedded.training.stages import Recipe, Training
+from panoweave.core.params import PanoramaParams
+from panoweave.core.vocabulary import read_vocabulary
 from tests.embedded.training.pictures import write_data
 
 _DECODER = DecoderRecipe(
