@@ -26,6 +26,7 @@ from panoweave.core.embedded.training.runs import (
     Phases,
     Run,
     Schedule,
+    Stateful,
     Stop,
     descend,
     step_generator,
@@ -75,7 +76,7 @@ def train_controlnet(
     optimiser = torch.optim.AdamW(parameters, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     schedule = Schedule(recipe.steps, recipe.peak_rate, decay=recipe.decay)
     ema = Ema(parameters, recipe.ema_decay)
-    parts = {"controlnet": controlnet, "optimiser": optimiser, "ema": ema}
+    parts: dict[str, Stateful] = {"controlnet": controlnet, "optimiser": optimiser, "ema": ema}
     run = Run(file, parts, recipe.save_every_s, device)
     phases = Phases(file.with_suffix(".phases.json"))
 

@@ -19,6 +19,7 @@ from panoweave.core.embedded.training.runs import (
     Phases,
     Run,
     Schedule,
+    Stateful,
     Stop,
     descend,
     step_generator,
@@ -66,7 +67,7 @@ TINY_RECIPE = DecoderRecipe(
 
 def build_autoencoder(recipe: DecoderRecipe, pca: PatchPca) -> PatchAutoencoder:
     """The encoder is known; the decoder begins as its linear inverse."""
-    model = PatchAutoencoder(
+    model: PatchAutoencoder = PatchAutoencoder(
         latent_channels=len(pca.kernel),
         block_out_channels=recipe.widths,
         layers_per_block=recipe.layers,
@@ -107,7 +108,7 @@ def train_decoder(
     for network in (decoder, critic, perceptual):
         # A quarter faster on a CPU; the weights' values are the same.
         network.to(memory_format=torch.channels_last)
-    parts = {
+    parts: dict[str, Stateful] = {
         "model": decoder,
         "optimiser": optimiser,
         "ema": ema,

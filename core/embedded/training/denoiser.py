@@ -25,6 +25,7 @@ from panoweave.core.embedded.training.runs import (
     Phases,
     Run,
     Schedule,
+    Stateful,
     Stop,
     descend,
     step_generator,
@@ -86,7 +87,12 @@ def train_denoiser(
     optimiser = torch.optim.AdamW(parameters, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     schedule = Schedule(recipe.steps, recipe.peak_rate, warmup=250, decay=recipe.decay)
     ema = Ema(parameters, recipe.ema_decay)
-    parts = {"unet": unet, "text_encoder": text_encoder, "optimiser": optimiser, "ema": ema}
+    parts: dict[str, Stateful] = {
+        "unet": unet,
+        "text_encoder": text_encoder,
+        "optimiser": optimiser,
+        "ema": ema,
+    }
     run = Run(file, parts, recipe.save_every_s, device)
     phases = Phases(file.with_suffix(".phases.json"))
 

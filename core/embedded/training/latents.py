@@ -65,6 +65,7 @@ def fit_pca(pictures: Tensor, channels: int = LATENT_CHANNELS, patch: int = PATC
 def write_components(model: PatchAutoencoder, pca: PatchPca) -> None:
     """The encoder as it stays, and the decoder's linear part as it begins."""
     model.encoder.weight.copy_(pca.kernel)
+    assert model.encoder.bias is not None
     model.encoder.bias.copy_(pca.bias)
     linear = model.decoder.linear
     patch = model.decoder.to_patch.upscale_factor
@@ -74,6 +75,7 @@ def write_components(model: PatchAutoencoder, pca: PatchPca) -> None:
     linear.weight.zero_()
     # PixelShuffle takes channels in this order: colour, row, column.
     linear.weight[:, :, 1, 1] = inverse.flatten(1).T
+    assert linear.bias is not None
     linear.bias.copy_(mean.flatten())
 
 

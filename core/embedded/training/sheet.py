@@ -14,6 +14,7 @@ from diffusers import DDIMScheduler
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from panoweave.core.diffusion.decode import decode, to_pil
 from panoweave.core.diffusion.patch_autoencoder import PatchAutoencoder
 from panoweave.core.embedded.training.denoiser import Networks, tokenise
 from panoweave.core.embedded.training.latents import PATCH_PX, WINDOW_PX
@@ -63,9 +64,7 @@ def sample_latents(
 @torch.no_grad()
 def to_pictures(autoencoder: PatchAutoencoder, latents: Tensor) -> list[Image.Image]:
     """Decoded windows."""
-    decoded = autoencoder.decode(latents).sample
-    levels = ((decoded.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    return [Image.fromarray(picture.permute(1, 2, 0).numpy()) for picture in levels]
+    return [to_pil(picture) for picture in decode(autoencoder, latents)]
 
 
 def lay_out(rows: dict[str, list[Image.Image]]) -> Image.Image:

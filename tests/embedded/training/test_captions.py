@@ -69,7 +69,10 @@ def test_captions_vary_and_leave_out() -> None:
     assert 0.06 < texts.count("") / len(texts) < 0.14
     generic = sum(text in phrases.GENERIC for text in texts)
     assert 0.02 < generic / len(texts) < 0.12
-    timed = sum(any(word in text for word in ("dawn", "morning", "sunrise")) for text in texts)
+    timed = sum(
+        any(word in text for word in ("dawn", "morning", "sunrise", "daybreak", "light", "rising"))
+        for text in texts
+    )
     assert 0.4 < timed / len(texts) < 0.8
 
 

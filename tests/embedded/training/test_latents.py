@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from panoweave.core.diffusion.decode import encode
 from panoweave.core.diffusion.patch_autoencoder import PatchAutoencoder
 from panoweave.core.embedded.training.latents import PatchPca, fit_pca, write_components
 
@@ -16,7 +17,7 @@ def _pictures(count: int, seed: int) -> torch.Tensor:
 
 
 def _model(pca: PatchPca, **options: int) -> PatchAutoencoder:
-    model = PatchAutoencoder(
+    model: PatchAutoencoder = PatchAutoencoder(
         latent_channels=len(pca.kernel),
         block_out_channels=(3, 48, 8, 8, 8),
         layers_per_block=1,
@@ -51,7 +52,7 @@ def test_the_decoder_begins_as_the_inverse() -> None:
     back = torch.nn.functional.conv_transpose2d(latents, pca.inverse, stride=16)
     back = back + pca.mean.repeat(1, 8, 8)
     model = _model(pca)
-    torch.testing.assert_close(model.encode(pictures).latents, latents)
-    torch.testing.assert_close(model.decode(latents).sample, back, rtol=1e-4, atol=1e-4)
-    small = _model(pca, picture_factor=4).decode(latents).sample
+    torch.testing.assert_close(encode(model, pictures), latents)
+    torch.testing.assert_close(model.decoder(latents), back, rtol=1e-4, atol=1e-4)
+    small = _model(pca, picture_factor=4).decoder(latents)
     torch.testing.assert_close(small, torch.nn.functional.avg_pool2d(back, 4), rtol=1e-4, atol=1e-4)
