@@ -4,14 +4,15 @@
 
 `unpack` in place of `pack` is the way back.
 
-A run that goes on from a parcel begins at the same step with the averaged weights, a new
-optimiser and a short warm-up.
+With them goes the latent space. A run that goes on from a parcel begins at the same step with
+the averaged weights, a new optimiser and a short warm-up.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor
 
 from panoweave.core.embedded.training.runs import replace_file
+from panoweave.core.embedded.training.stages import LATENTS_FILE
 
 PIECE_BYTES = 15 * 2**20  # a file that leaves some places must be smaller than 16 MiB
 STAGES = ("decoder", "tiny", "denoiser", "controlnet")
@@ -33,6 +35,7 @@ def pack(work: Path, stage: str, out: Path) -> int:
         file = out / f"{stage}-{number}.pt"
         torch.save(piece, file)
         total += file.stat().st_size
+    shutil.copy(work / LATENTS_FILE, out / LATENTS_FILE)
     (out / f"{stage}.json").write_text(json.dumps({"step": state["step"], "pieces": number + 1}))
     return total
 
@@ -47,6 +50,8 @@ def unpack(work: Path, stage: str, out: Path) -> int:
     step = int(about["step"])
     state = {"step": step, "packed_at": step, "ema": average}
     work.mkdir(parents=True, exist_ok=True)
+    if not (work / LATENTS_FILE).exists():
+        shutil.copy(out / LATENTS_FILE, work / LATENTS_FILE)
     replace_file(work / f"{stage}.pt", lambda beside: torch.save(state, beside))
     return step
 

@@ -36,6 +36,7 @@ from panoweave.core.embedded.training.rendering import ensure_shards
 from panoweave.core.embedded.training.runs import Stop, replace_file
 from panoweave.core.embedded.training.tokenizer import build_tokenizer
 
+LATENTS_FILE = "pca.pt"
 _COMPONENTS = 64  # as many as are kept on file; the latents are the strongest of them
 
 
@@ -163,7 +164,7 @@ class Training:
         return build_autoencoder(recipe, self._pca())
 
     def _pca(self) -> PatchPca:
-        file = self.work / "pca.pt"
+        file = self.work / LATENTS_FILE
         if not file.exists():
             pca = fit_pca(self._patches(), _COMPONENTS)
             state = {"kernel": pca.kernel, "inverse": pca.inverse, "mean": pca.mean}

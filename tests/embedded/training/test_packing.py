@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -22,13 +23,18 @@ def test_a_run_goes_on_from_a_parcel(tmp_path: Path, monkeypatch: pytest.MonkeyP
         write_data(work / "shards", 2)
     _train(here, after_steps=2)
     size = pack(here, "denoiser", parcel)
-    pieces = list(parcel.glob("*.pt"))
+    pieces = list(parcel.glob("denoiser-*.pt"))
     assert len(pieces) > 2
     assert all(piece.stat().st_size < 300_000 for piece in pieces)
+    shutil.rmtree(there / "shards")
+    write_data(there / "shards", 2, first=5)  # another machine renders pictures of its own
+    for index in (5, 6):
+        (there / "shards" / f"{index:05}").rename(there / "shards" / f"{index - 5:05}")
     assert sum(piece.stat().st_size for piece in pieces) == size
     assert unpack(there, "denoiser", parcel) == 2
     before = torch.load(here / "denoiser.pt", weights_only=True)
     after = torch.load(there / "denoiser.pt", weights_only=True)
+    assert (there / "pca.pt").read_bytes() == (here / "pca.pt").read_bytes()
     for name, average in before["ema"].items():
         torch.testing.assert_close(after["ema"][name], average.half().float(), rtol=0, atol=0)
     _train(there)
