@@ -83,6 +83,8 @@ def _dominant(biome: str, shares: Mapping[str, float], peaks: bool, volcano: boo
     if of_land["trees"] > 0.33:
         forests = {"autumn": "autumn forest", "snow": "snowy forest", "savanna": "savanna"}
         return forests.get(biome, "forest")
+    if biome in ("canyon", "terraces"):
+        return biome
     if volcano:
         return "volcano"
     if peaks:
@@ -91,7 +93,7 @@ def _dominant(biome: str, shares: Mapping[str, float], peaks: bool, volcano: boo
         return "snow"
     if of_land["sand"] > 0.4:
         return "beach" if biome in ("coast", "lake", "mountains") else "desert"
-    if biome in ("canyon", "savanna", "terraces"):
+    if biome == "savanna":
         return biome
     open_land = {
         "volcano": "volcanic plain",

@@ -12,12 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from panoweave.core.embedded.training.renderer.classes import (
-    BUSHES,
     CLASSES,
     CLOUD,
     SKY,
-    STONES,
-    TREES,
     WATER,
 )
 from panoweave.core.embedded.training.renderer.frame import Frame, Hits
@@ -71,20 +68,19 @@ def class_map(hits: Hits, kind: Tensor, clouds: Tensor, frame: Frame) -> Tensor:
 
 
 def relief_maps(batch: Batch, hits: Hits, camera: Tensor, passes: Tensor) -> tuple[Tensor, Tensor]:
-    """Which samples (B, W, H) show high relief far away, and which a volcano, through the haze."""
+    """Which samples (B, W, H) show mountains (wooded or bare) through the haze, which a volcano."""
     clear = (passes.mean(1) > 0.25) & hits.hit
-    high = clear & (hits.r > 1500) & (hits.z > camera + 0.055 * hits.r)
+    high = clear & (hits.r > 800) & (hits.z > camera + (0.055 * hits.r).clamp(min=260.0))
     cone = clear & on_volcano(batch.numbers, hits.x, hits.y)
     pad = (hits.first_row, 0)
     return F.pad(high, pad), F.pad(cone, pad)
 
 
 def gather_facts(
-    batch: Batch, frame: Frame, kind: Tensor, relief: tuple[Tensor, Tensor]
+    batch: Batch, frame: Frame, kind: Tensor, land: Tensor, relief: tuple[Tensor, Tensor]
 ) -> list[Facts]:
-    """Counts classes per picture column, once plants have been drawn."""
+    """Counts classes per picture column; `land` is where no plant was drawn over the land."""
     p = batch.numbers
-    land = ~((kind == TREES) | (kind == BUSHES) | (kind == STONES))
     masks = [kind == code for code in range(len(CLASSES))]
     masks += [relief[0] & land, relief[1] & land]
     shares = torch.stack([_share(mask, frame.supersample) for mask in masks], 1)

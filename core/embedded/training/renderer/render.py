@@ -104,15 +104,17 @@ def _render(
     kind = class_map(hits, shaded.kind, clouds[1], frame)
     pool = shaded.pool * hits.hit * (~hits.is_water)
     relief = relief_maps(batch, hits, surface.camera, passes)
+    bare = torch.ones_like(kind, dtype=torch.bool)
     if terrain.stands:
         distance = torch.where(hits.hit, hits.r, torch.full_like(hits.r, 1e9))
         depth = F.pad(distance, (hits.first_row, 0), value=1e9)
         wet = F.pad(hits.is_water, (hits.first_row, 0))
-        before = kind[..., hits.first_row :].clone()
+        before = kind.clone()
         Planter(batch, terrain, frame, surface.camera, light, haze).draw(image, kind, wet, depth)
-        pool = pool * (kind[..., hits.first_row :] == before)
+        bare = kind == before
+        pool = pool * bare[..., hits.first_row :]
     paint_pools(batch, nz, light, frame, hits, passes, pool, image)
-    facts = gather_facts(batch, frame, kind, relief)
+    facts = gather_facts(batch, frame, kind, bare, relief)
     picture = develop(batch, average_samples(image, supersample)).clamp(0, 1)
     return (picture * 255 + 0.5).to(torch.uint8).transpose(2, 3).contiguous(), facts
 

@@ -73,8 +73,8 @@ def _luminance(x: Tensor) -> Tensor:
 def _ink_wash(x: Tensor) -> Tensor:
     """Grey washes on warm paper, darker outlines."""
     lum = _luminance(_brush(x, 4))
-    lum = smooth(0.02, 0.86, lum + 0.02 * _grain(x, 2))
-    wash = lerp(lum, (lum * 5).round() / 5, 0.45)
+    lum = smooth(0.02, 0.86, lum) + 0.012 * _grain(x, 3)
+    wash = lerp(lum, (lum * 5).round() / 5, 0.25)
     ink = wash * (1 - 0.75 * _edges(_blur(_luminance(x), 1, 1)))
     paper = rgb(0.965, 0.94, 0.885, x) * (1 + 0.012 * _grain(x, 1))
     return lerp(rgb(0.10, 0.105, 0.13, x), paper, ink)
@@ -95,7 +95,7 @@ def _pastel(x: Tensor) -> Tensor:
     soft = _brush(x, 3)
     grey = soft.mean(1, keepdim=True)
     pale = 0.36 + 0.62 * (grey + (soft - grey) * 1.15)
-    return pale + 0.035 * _grain(x, 0) * (1 - pale.mean(1, keepdim=True)) + 0.012 * _grain(x, 2)
+    return pale + 0.035 * _grain(x, 0) * (1 - pale.mean(1, keepdim=True)) + 0.006 * _grain(x, 2)
 
 
 def _pixel(x: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ def _pixel(x: Tensor) -> Tensor:
     small = F.avg_pool2d(x, side, ceil_mode=True)
     grey = small.mean(1, keepdim=True)
     small = grey + (small - grey) * 1.25
-    small = (small.clamp(0, 1) * 9).round() / 9
+    small = (small.clamp(0, 1) * 12).round() / 12
     large = small.repeat_interleave(side, 2).repeat_interleave(side, 3)
     return large[..., : x.shape[2], : x.shape[3]]
 
