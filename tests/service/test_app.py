@@ -12,7 +12,7 @@ from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs import models
 from panoweave.core.jobs.models import ModelState
 from panoweave.core.jobs.store import JobStore
-from tests.jobs.samples import TRAITS, new_record
+from tests.jobs.samples import TRAITS, new_record, start_job
 from tests.service.conftest import serving
 
 
@@ -45,7 +45,7 @@ def test_operators_see_what_waits_runs_and_works(
     store = JobStore(redis, settings)
     for tenant in ("ada", "bob", "bob"):
         job_id = store.create(new_record(tenant=tenant)).id
-    store.start(job_id, "worker-1")
+    start_job(store, job_id, "worker-1")
     told = api.get("/status").json()
     assert (told["queued"], told["running"], told["s3"]) == (2, 1, "ok")
     assert [(worker["name"], worker["state"]) for worker in told["workers"]] == [

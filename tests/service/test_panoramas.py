@@ -18,7 +18,7 @@ from panoweave.core.jobs.record import JOB_ID_PATTERN, JobRecord, Result
 from panoweave.core.jobs.store import JobStore
 from panoweave.core.presets import DEFAULT_PRESET, PRESETS
 from panoweave.worker.upload import describe
-from tests.jobs.samples import FAILURE, progress, result_of
+from tests.jobs.samples import FAILURE, progress, result_of, start_job
 from tests.service.checks import at_fault, problem
 
 PICTURE = b"\x89PNG not really"
@@ -31,7 +31,7 @@ def post(api: httpx.Client, **fields: object) -> str:
 
 
 def start(store: JobStore, job_id: str) -> tuple[JobRecord, str]:
-    record = store.start(job_id, "worker-1")
+    record = start_job(store, job_id)
     assert record.token is not None
     return record, record.token
 
@@ -58,9 +58,9 @@ def test_a_post_is_accepted_with_everything_filled_in(api: httpx.Client, queue: 
     params = job["params"]
     assert (params["width"], params["height"], params["stride"]) == (768, 128, 32)
     assert isinstance(params["seed"], int)
-    expected = PRESETS[DEFAULT_PRESET]
+    expected = PRESETS[DEFAULT_PRESET]["sync"]
     assert params["preset"] == DEFAULT_PRESET
-    assert params["sync"]["weight"] == expected.weight
+    assert params["sync"]["weight"] == expected["weight"]
     assert params["sync"]["anchor"] == 10
     assert None not in params["sync"].values()
     assert job["metadata"] == {"order": 7}
