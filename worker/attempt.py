@@ -10,9 +10,8 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from panoweave.core.diffusion.pipeline import StepReport
 from panoweave.core.infra.errors import StoreUnavailable
 from panoweave.core.infra.redis import connect
 from panoweave.core.infra.settings import Settings
@@ -23,6 +22,9 @@ from panoweave.core.jobs.record import Failure, JobRecord, Progress
 from panoweave.core.jobs.store import JobStore, Signal
 from panoweave.worker.periodic_thread import PeriodicThread
 from panoweave.worker.telemetry import metrics
+
+if TYPE_CHECKING:
+    from panoweave.core.diffusion.pipeline import StepReport  # would import torch
 
 log = logging.getLogger(__name__)
 

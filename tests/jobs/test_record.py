@@ -74,10 +74,8 @@ def test_a_new_field_survives_its_redis_hash() -> None:
     assert from_fields(hashed, LaterRecord) == later
     assert from_fields(hashed) == JobRecord.model_validate(later.model_dump())
     older = {name.encode(): text.encode() for name, text in to_fields(record).items()}
-    assert (
-        from_fields(older, LaterRecord).model_dump().items()
-        >= from_fields(older).model_dump().items()
-    )
+    read = from_fields(older, LaterRecord).model_dump(exclude_defaults=True)
+    assert read == from_fields(older).model_dump(exclude_defaults=True)
 
 
 @pytest.mark.parametrize("code", list(FailureCode))

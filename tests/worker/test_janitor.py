@@ -37,7 +37,7 @@ def store(redis: Redis, here: Settings) -> JobStore:
 @contextmanager
 def watching(store: JobStore, redis: Redis, settings: Settings) -> Iterator[list[Health]]:
     stopping, told = threading.Event(), list[Health]()
-    arguments = (store, Queue(redis), settings, stopping, told.append)
+    arguments = (stopping, store, Queue(redis), settings, told.append)
     thread = threading.Thread(target=janitor.sweep_until, args=arguments, daemon=True)
     thread.start()
     try:

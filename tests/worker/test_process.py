@@ -187,7 +187,7 @@ def test_a_hung_step_ends_the_process(
         assert started.token is not None
         store.hung(record.id, started.token, FAILURE)
     hang = textwrap.dedent(
-        f"""
+        """
         import threading, time
         from panoweave.core.infra.redis import connect
         from panoweave.core.infra.settings import Settings
@@ -195,7 +195,7 @@ def test_a_hung_step_ends_the_process(
         from panoweave.worker.attempt import Attempt
         settings = Settings()
         store = JobStore(connect(settings), settings)
-        with Attempt(start_job(store, "{record.id}", "hung"), store, settings, threading.Event()):
+        with Attempt(store.claim("hung"), store, settings, threading.Event()):
             time.sleep(60)
         """
     )
