@@ -56,7 +56,7 @@ def _a_finished_panorama(store: JobStore, objects: ObjectStore, token: str) -> N
 
 @pytest.mark.usefixtures("_a_finished_panorama")
 def test_the_service_keeps_its_contract(api: httpx.Client, token: str, tmp_path: Path) -> None:
-    """Checked as docs/clients.md says; and the checks reached what they are there for."""
+    """Checked as docs/how-to/clients.md says; and the checks reached what they are there for."""
     report = tmp_path / "report.ndjson"
     command = documented("sh", "schemathesis run").replace("$TOKEN", token)
     _, *arguments = shlex.split(command.replace("http://127.0.0.1:8000", str(api.base_url)))

@@ -24,7 +24,7 @@ from tests.service.test_panoramas import finish
 
 PACKAGE = "panoweave_client"
 TENANT = "ada"
-DOCS = (Path(__file__).parents[2] / "docs" / "clients.md").read_text()
+DOCS = (Path(__file__).parents[2] / "docs" / "how-to" / "clients.md").read_text()
 
 
 def documented(language: str, containing: str) -> str:
