@@ -20,9 +20,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from panoweave.deploy.local.ports import free_port
+
 ROOT: Final = Path(__file__).parents[2]
 API: Final = "http://127.0.0.1:8000"
 STEPS: Final = '"steps": 25'
+RECEIVER_PORT: Final = "8765"
 LEFT_OUT: Final = "…"
 
 _END_OF_BLOCK = "=== end of block ==="
@@ -77,7 +80,7 @@ class Page:
         script = f"printf '%s\\n' '{_END_OF_BLOCK}'\n".join([*commands, ""])
         assert API in script
         assert STEPS in script
-        script = script.replace(API, api_url)
+        script = script.replace(API, api_url).replace(RECEIVER_PORT, str(free_port()))
         if steps is not None:
             script = script.replace(STEPS, f'"steps": {steps}')
         done = subprocess.run(
