@@ -139,7 +139,7 @@ def _fill(settings: Settings, queued: int) -> None:
         params = PanoramaParams(prompt="a lake").resolve(TRAITS)
         for _ in range(queued):
             store.create(JobRecord.new(params, settings.model, DEFAULT_TENANT, {}))
-            queue.add_turn()
+            queue.add_ticket()
 
 
 def _work(settings: Settings) -> None:

@@ -84,8 +84,8 @@ def _check_redis_settings(client: Any) -> Iterator[Check]:
 
 def check_s3(settings: Settings) -> Check:
     """Write, read and delete a probe: the rights that a worker needs."""
+    from panoweave.core.infra.errors import ObjectStoreError
     from panoweave.core.infra.s3 import ObjectStore
-    from panoweave.core.jobs.failures import ObjectStoreError
 
     name = f"S3 bucket {settings.s3_bucket}"
     if not settings.model_fields_set & {"s3_bucket", "s3_endpoint"}:

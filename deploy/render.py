@@ -110,7 +110,7 @@ def _make(pipeline: SyncDiffusionPipeline, params: PanoramaParams, window_batch:
     import torch
 
     from panoweave.core.diffusion.errors import DiffusionError
-    from panoweave.core.diffusion.oom_retry import Maker
+    from panoweave.core.diffusion.oom_retry import OomRetry
 
     with panorama_progress() as progress:
         bar = progress.add_task("panorama", total=None, phase="denoising", eta_s=None)
@@ -129,7 +129,7 @@ def _make(pipeline: SyncDiffusionPipeline, params: PanoramaParams, window_batch:
             )
 
         try:
-            panorama = Maker(pipeline, window_batch).make(params, on_step=show)
+            panorama = OomRetry(pipeline, window_batch).generate(params, on_step=show)
         except InvalidParams as error:
             raise BadOption(
                 f"{option_name(error.field)}: {error.problem}; legal: {error.legal}"
@@ -156,8 +156,8 @@ def _report(panorama: Panorama, output: Path, took_s: float) -> None:
             f"Intra-LPIPS {panorama.coherence.intra_lpips:.3f} ({panorama.coherence.lpips_net}); "
             "lower is more coherent"
         )
-    for unread in panorama.unread:
+    for prompt in panorama.truncated_prompts:
         out.print(
-            f"[yellow]{option_name(unread.field)}[/] is longer than the {unread.limit} tokens that "
-            f"the model reads; not read: {escape(repr(unread.text))}"
+            f"[yellow]{option_name(prompt.field)}[/] is longer than the {prompt.limit} tokens that "
+            f"the model reads; not read: {escape(repr(prompt.text))}"
         )

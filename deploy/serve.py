@@ -18,8 +18,8 @@ def run_api() -> int:
     import uvicorn
 
     from panoweave.core.infra.api_keys import ApiKeys
+    from panoweave.core.infra.errors import StoreUnavailable
     from panoweave.core.infra.redis import connect
-    from panoweave.core.jobs.failures import StoreUnavailable
     from panoweave.service.app import create_app
     from panoweave.service.http.auth import UnsafeBind, check_bind
 

@@ -6,9 +6,9 @@ from typing import Literal
 
 from fastapi import APIRouter
 
-from panoweave.core.infra.redis import redis_away_is_store_unavailable
+from panoweave.core.infra.errors import ObjectStoreError
+from panoweave.core.infra.redis import translate_redis_errors
 from panoweave.core.jobs import models
-from panoweave.core.jobs.failures import ObjectStoreError
 from panoweave.service.dependencies import InContext
 from panoweave.service.http.auth import ForOperators
 from panoweave.service.http.errors import RedisAway
@@ -64,6 +64,6 @@ def get_status(context: InContext) -> StatusView:
 )
 def get_readyz(context: InContext) -> Health:
     """Whether Redis answers: without it no work is taken."""
-    with redis_away_is_store_unavailable():
+    with translate_redis_errors():
         context.redis.ping()
     return Health(status="ready")

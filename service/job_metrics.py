@@ -9,19 +9,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, get_args
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from panoweave.core.infra.errors import StoreUnavailable
 from panoweave.core.jobs import models, stats
-from panoweave.core.jobs.failures import FailureCode, StoreUnavailable
+from panoweave.core.jobs.failures import FailureCode
+from panoweave.core.jobs.models import WorkerState
 from panoweave.core.jobs.record import Status
 from panoweave.core.jobs.stats import Ending
 from panoweave.service.dependencies import Context
 
-_WORKER_STATES: Final = ("loading", "ready", "failed")
 # Shown from 0 on: no rate sees a rise from nothing to 1.
 _ENDINGS: Final = (
     Ending(Status.SUCCEEDED, ""),
@@ -61,7 +62,7 @@ class JobsCollector(Collector):
         tally = stats.read(self._context.redis)
         live = Counter(state.state for state in models.live_workers(self._context.redis))
         workers = GaugeMetricFamily("panoweave_workers", "Workers that live.", labels=["state"])
-        for state in _WORKER_STATES:
+        for state in get_args(WorkerState):
             workers.add_metric([state], live[state])
         ended = CounterMetricFamily(
             "panoweave_jobs_ended", "Panoramas that ended.", labels=["status", "code"]

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Depends, Header, Request, Response
 from prometheus_client.exposition import choose_encoder
 
-from panoweave.core.jobs.failures import StoreUnavailable
+from panoweave.core.infra.errors import StoreUnavailable
 from panoweave.service.dependencies import InContext
 from panoweave.service.http.auth import InCredentials, find_key, is_loopback, require
 from panoweave.service.http.errors import RedisAway, ServiceError

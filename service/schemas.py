@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from panoweave.core.checkpoint import CheckpointTraits, Params
 from panoweave.core.infra.settings import Perceptual
 from panoweave.core.jobs.failures import FailureCode
+from panoweave.core.jobs.models import WorkerState
 from panoweave.core.jobs.record import Status, WebhookEvent
 from panoweave.core.params import PanoramaParams, ResolvedParams
 from panoweave.core.webhooks.deliveries import State, TryError
@@ -180,7 +181,7 @@ class UploadView(_View):
 
 class ModelView(_View):
     model: str
-    state: Literal["loading", "ready", "failed", "offline"]
+    state: Literal[WorkerState, "offline"]
     detail: str
     traits: CheckpointTraits | None = Field(description="Null until a worker has loaded it once.")
     perceptual: Perceptual
@@ -195,7 +196,7 @@ class ModelList(_View):
 class WorkerView(_View):
     name: str
     model: str
-    state: Literal["loading", "ready", "failed"]
+    state: WorkerState
     detail: str
 
 

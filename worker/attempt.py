@@ -13,9 +13,11 @@ from types import TracebackType
 from typing import Self
 
 from panoweave.core.diffusion.pipeline import StepReport
+from panoweave.core.infra.errors import StoreUnavailable
 from panoweave.core.infra.redis import connect
 from panoweave.core.infra.settings import Settings
-from panoweave.core.jobs.failures import FailureCode, StaleAttempt, StoreUnavailable
+from panoweave.core.jobs.errors import StaleAttempt
+from panoweave.core.jobs.failures import FailureCode
 from panoweave.core.jobs.queue import Queue
 from panoweave.core.jobs.record import Failure, JobRecord, Progress
 from panoweave.core.jobs.store import JobStore, Signal

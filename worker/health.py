@@ -9,12 +9,13 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from socketserver import ThreadingMixIn
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs.models import WorkerState
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 class Condition(NamedTuple):
     """How a process is set up."""
 
-    status: Literal["loading", "ready", "failed"]
+    status: WorkerState
     detail: str = ""
 
 

@@ -11,11 +11,13 @@ from types import FrameType
 
 from structlog.contextvars import bound_contextvars
 
+from panoweave.core.infra.errors import ObjectStoreError, StoreUnavailable
 from panoweave.core.infra.redis import connect
 from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.infra.settings import Settings
-from panoweave.core.jobs.cleanup import tidy
-from panoweave.core.jobs.failures import NotFound, ObjectStoreError, StoreUnavailable
+from panoweave.core.infra.stop_event import StopEvent
+from panoweave.core.jobs.errors import NotFound
+from panoweave.core.jobs.orphan_cleanup import remove_orphans
 from panoweave.core.jobs.queue import Queue
 from panoweave.core.jobs.store import JobStore
 from panoweave.worker.health import Condition, probes
@@ -29,7 +31,7 @@ _SLOW_BEAT_S = 5.0  # a beat takes this where Redis is slow to come back
 
 def run_janitor(settings: Settings) -> int:
     """Sweep until SIGTERM or SIGINT. Several may run: every sweep's moves are compare-and-set."""
-    stopping = threading.Event()
+    stopping = StopEvent()
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         stopping.set()
@@ -95,7 +97,7 @@ def tidying(settings: Settings, objects: ObjectStore, stopping: threading.Event)
         with connect(settings) as redis:
             while not stopping.wait(settings.janitor_interval_s):
                 try:
-                    if removed := tidy(redis, objects):
+                    if removed := remove_orphans(redis, objects):
                         log.info("removed %d objects that no record names", removed)
                 except StoreUnavailable:
                     pass  # `watch` says so
@@ -104,7 +106,7 @@ def tidying(settings: Settings, objects: ObjectStore, stopping: threading.Event)
                 except Exception:
                     log.exception("not tidied")
 
-    threading.Thread(target=run, name="tidy", daemon=True).start()
+    threading.Thread(target=run, name="orphan cleanup", daemon=True).start()
     yield
 
 

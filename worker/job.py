@@ -17,18 +17,14 @@ from PIL import Image
 
 from panoweave.core.checkpoint import InvalidParams
 from panoweave.core.diffusion.errors import DiffusionError
-from panoweave.core.diffusion.oom_retry import Maker
+from panoweave.core.diffusion.oom_retry import OomRetry
 from panoweave.core.diffusion.pipeline import StepReport
 from panoweave.core.images import image_inputs, read_image
+from panoweave.core.infra.errors import ObjectStoreError, StoreUnavailable
 from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.infra.settings import Settings
-from panoweave.core.jobs.failures import (
-    FailureCode,
-    NotFound,
-    ObjectStoreError,
-    Refused,
-    StoreUnavailable,
-)
+from panoweave.core.jobs.errors import NotFound, Refused
+from panoweave.core.jobs.failures import FailureCode
 from panoweave.core.jobs.queue import Queue
 from panoweave.core.jobs.record import Failure, JobRecord, Status
 from panoweave.core.jobs.savepoints import Savepoints
@@ -56,7 +52,7 @@ class Workshop:
 
     name: str
     settings: Settings
-    maker: Maker
+    maker: OomRetry
     store: JobStore
     queue: Queue
     objects: ObjectStore
@@ -125,16 +121,16 @@ def run_attempt(workshop: Workshop, record: JobRecord) -> JobRecord | None:
             )
             previews = Previews(workshop.objects, record, workshop.maker.pipeline)
             with closing(previews), savepoint:
-                standing = savepoint.load()
-                if standing:
-                    attempt.resume(standing.step)
+                state = savepoint.load()
+                if state:
+                    attempt.resume(state.step)
 
                 def on_step(report: StepReport) -> None:
-                    savepoint.note(report.standing)
+                    savepoint.note(report.state)
                     previews.show(report)
                     attempt.on_step(report)
 
-                panorama = workshop.maker.make(record.params, images, on_step, standing)
+                panorama = workshop.maker.generate(record.params, images, on_step, state)
                 tracing.add_stages(panorama.timings_s)
                 attempt.enter(UPLOADING)
                 with tracing.span("upload"), metrics.upload():

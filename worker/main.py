@@ -17,13 +17,14 @@ from rq.serializers import JSONSerializer
 
 from panoweave.core.diffusion.errors import DiffusionError
 from panoweave.core.diffusion.identity import identify
-from panoweave.core.diffusion.oom_retry import Maker
+from panoweave.core.diffusion.oom_retry import OomRetry
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.infra.errors import StoreUnavailable
 from panoweave.core.infra.redis import connect
 from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.infra.settings import Settings
+from panoweave.core.infra.stop_event import StopEvent
 from panoweave.core.jobs import models
-from panoweave.core.jobs.failures import StoreUnavailable
 from panoweave.core.jobs.models import LIVENESS_S, ModelState
 from panoweave.core.jobs.queue import Queue
 from panoweave.core.jobs.savepoints import Savepoints
@@ -55,7 +56,7 @@ def run_worker(settings: Settings) -> int:
             presence.tell("loading")
             try:
                 pipeline = load_model(settings)
-                maker = Maker(pipeline, settings.window_batch)
+                maker = OomRetry(pipeline, settings.window_batch)
                 warm_up(maker)
             except DiffusionError as error:
                 log.error("the model could not be loaded: %s", error)
@@ -67,8 +68,8 @@ def run_worker(settings: Settings) -> int:
                 return 1
             if pipeline.device.type == "cuda":
                 metrics.WORKER.register(GpuMemory(pipeline.device))
-            stopping = threading.Event()
-            # Until RQ's loop listens by itself, and between two of its loops.
+            stopping = StopEvent()
+            # Until RQ's loop installs its own handlers, and between two of its loops.
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: stopping.set())
             presence.tell("ready", pipeline=pipeline)
@@ -78,10 +79,10 @@ def run_worker(settings: Settings) -> int:
     return 0
 
 
-def warm_up(maker: Maker) -> None:
+def warm_up(maker: OomRetry) -> None:
     """Two windows, two steps, all the way: the first real job finds everything compiled."""
     traits = maker.pipeline.traits
-    maker.make(
+    maker.generate(
         PanoramaParams(
             prompt="warm up",
             width=2 * traits.window_px,
@@ -91,7 +92,7 @@ def warm_up(maker: Maker) -> None:
     )
 
 
-def take_jobs(settings: Settings, name: str, maker: Maker, stopping: threading.Event) -> None:
+def take_jobs(settings: Settings, name: str, maker: OomRetry, stopping: threading.Event) -> None:
     with connect(settings) as redis:
         workshop = job.Workshop(
             name=name,

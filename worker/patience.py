@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from panoweave.core.jobs.failures import NoSuchObject, ObjectStoreError
+from panoweave.core.infra.errors import NoSuchObject, ObjectStoreError
 
 log = logging.getLogger(__name__)
 

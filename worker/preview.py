@@ -14,8 +14,8 @@ from PIL import Image
 
 from panoweave.core.diffusion.image_files import encode_preview
 from panoweave.core.diffusion.pipeline import StepReport, SyncDiffusionPipeline
+from panoweave.core.infra.errors import ObjectStoreError
 from panoweave.core.infra.s3 import ObjectStore
-from panoweave.core.jobs.failures import ObjectStoreError
 from panoweave.core.jobs.record import JobRecord
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Previews:
         """After each step."""
         if time.monotonic() < self._next or (self._storing and self._storing.is_alive()):
             return
-        image = self._pipeline.preview(report.foreseen)
+        image = self._pipeline.preview(report.pred_original_sample)
         # A store that is slow, or away, slows no step.
         in_context = contextvars.copy_context().run  # what it logs is of the same job
         self._storing = threading.Thread(target=in_context, args=(self._store, image), daemon=True)

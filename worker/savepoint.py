@@ -11,10 +11,10 @@ from typing import Self
 
 from PIL import Image
 
-from panoweave.core.diffusion.errors import UnfitStandingError
-from panoweave.core.diffusion.standing import Standing
+from panoweave.core.diffusion.errors import InvalidSamplerStateError
+from panoweave.core.diffusion.sampler_state import SamplerState
+from panoweave.core.infra.errors import StoreUnavailable
 from panoweave.core.infra.settings import Settings
-from panoweave.core.jobs.failures import StoreUnavailable
 from panoweave.core.jobs.record import JobRecord
 from panoweave.core.jobs.savepoints import Savepoints
 from panoweave.worker.pulse import Pulse
@@ -43,8 +43,8 @@ class Savepoint:
         self._job_id, self._token = record.id, record.token
         self._label = {"job": record.id, "panorama": _fingerprint(record, identity, images)}
         self._every_s, self._max_bytes = settings.savepoint_every_s, settings.savepoint_max_bytes
-        self._latest: Standing | None = None
-        self._saved: Standing | None = None
+        self._latest: SamplerState | None = None
+        self._saved: SamplerState | None = None
         self._resources = ExitStack()
 
     def __enter__(self) -> Self:
@@ -62,20 +62,20 @@ class Savepoint:
         if error:
             self._save()
 
-    def load(self) -> Standing | None:
+    def load(self) -> SamplerState | None:
         """Where an earlier attempt at this very panorama stood. What does not fit is no error."""
         try:
             body = self._savepoints.load(self._job_id)
             if body is not None:
-                self._latest = Standing.from_bytes(body, self._label)
-        except (UnfitStandingError, StoreUnavailable) as reason:
+                self._latest = SamplerState.from_bytes(body, self._label)
+        except (InvalidSamplerStateError, StoreUnavailable) as reason:
             log.warning("%s: cannot go on from what was saved: %s", self._job_id, reason)
         return self._latest
 
-    def note(self, standing: Standing) -> None:
+    def note(self, state: SamplerState) -> None:
         """After each step."""
-        if standing.size_bytes <= self._max_bytes:
-            self._latest = standing
+        if state.size_bytes <= self._max_bytes:
+            self._latest = state
 
     def _save(self) -> None:
         latest = self._latest

@@ -11,7 +11,7 @@ from functools import partial
 
 from panoweave.core.diffusion.image_files import encode, encode_preview, holds_parameters
 from panoweave.core.diffusion.pipeline import Panorama
-from panoweave.core.diffusion.prompts import Unread
+from panoweave.core.diffusion.prompts import TruncatedPrompt
 from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.jobs.record import JobRecord, Result, ResultWarning, Status
 from panoweave.core.output import MEDIA_TYPES
@@ -51,7 +51,7 @@ def upload(
 
 
 def _warnings(panorama: Panorama) -> list[ResultWarning]:
-    warnings = [_about_truncation(unread) for unread in panorama.unread]
+    warnings = [_about_truncation(prompt) for prompt in panorama.truncated_prompts]
     if not holds_parameters(panorama.params):
         detail = "the parameters are too long for a JPEG, and are not inside the file"
         warnings.append(
@@ -60,12 +60,12 @@ def _warnings(panorama: Panorama) -> list[ResultWarning]:
     return warnings
 
 
-def _about_truncation(unread: Unread) -> ResultWarning:
+def _about_truncation(prompt: TruncatedPrompt) -> ResultWarning:
     return ResultWarning(
         code="prompt_truncated",
-        field=unread.field,
-        detail=f"has {unread.tokens} tokens, of which the model reads {unread.limit}; "
-        f"not read: {unread.text!r}",
+        field=prompt.field,
+        detail=f"has {prompt.tokens} tokens, of which the model reads {prompt.limit}; "
+        f"not read: {prompt.text!r}",
     )
 
 

@@ -18,9 +18,10 @@ from urllib.parse import urlsplit
 from redis import Redis
 from standardwebhooks import Webhook
 
+from panoweave.core.infra.errors import StoreUnavailable
 from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.infra.settings import Settings
-from panoweave.core.jobs.failures import NotFound, StoreUnavailable
+from panoweave.core.jobs.errors import NotFound
 from panoweave.core.jobs.store import JobStore
 from panoweave.core.webhooks.deliveries import Deliveries, Delivery, State, Try, TryError
 from panoweave.core.webhooks.secrets import WebhookSecrets

@@ -1,4 +1,4 @@
-"""Equal bits from equal input on a GPU: what a seed, and an interrupted panorama, rest on."""
+"""Deterministic algorithms on a GPU: a seed and a resumed panorama give equal bits there too."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from contextlib import contextmanager
 
 import torch
 
-# With one workspace for each stream, fixed in size, cuBLAS sums in one order. It is read when
-# CUDA is first used; what the person has set stands.
+# cuBLAS is deterministic only with a workspace of fixed size for each stream. The variable is read
+# when CUDA is first used; a value that the user has set is left alone.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 @contextmanager
-def equal_bits(device: torch.device) -> Iterator[None]:
-    """While the block runs, every operation on a GPU takes an algorithm whose sums have an order.
+def deterministic(device: torch.device) -> Iterator[None]:
+    """While the block runs, operations on a GPU use deterministic algorithms.
 
-    Backwards through attention and convolutions the fastest ones have none. An operation that
-    knows no other raises RuntimeError. Nothing to do on a CPU, whose sums have one anyway.
+    The fastest algorithms for the backward pass of attention and convolutions add in no fixed
+    order. An operation without a deterministic algorithm raises RuntimeError. On a CPU there is
+    nothing to do: sums have a fixed order there.
     """
     if device.type != "cuda":
         yield
@@ -30,8 +31,8 @@ def equal_bits(device: torch.device) -> Iterator[None]:
         _fills_memory(),
     )
     torch.use_deterministic_algorithms(True)
-    torch.backends.cudnn.benchmark = False  # it picks by the clock
-    _fill_memory(False)  # nothing here reads what it did not write
+    torch.backends.cudnn.benchmark = False  # it chooses algorithms by measuring their time
+    _fill_memory(False)  # nothing here reads memory that it has not written
     try:
         yield
     finally:

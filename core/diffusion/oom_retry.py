@@ -1,4 +1,4 @@
-"""Panoramas in whatever memory there is."""
+"""Retry with less memory when a panorama runs out of it."""
 
 from __future__ import annotations
 
@@ -10,36 +10,37 @@ import torch
 from PIL import Image
 
 from panoweave.core.diffusion.pipeline import OnStep, Panorama, StepReport, SyncDiffusionPipeline
-from panoweave.core.diffusion.standing import Standing
+from panoweave.core.diffusion.sampler_state import SamplerState
 from panoweave.core.params import PanoramaParams
 
 log = logging.getLogger(__name__)
 
 
-class Maker:
-    """Where memory runs out, goes on in less of it: the same picture, but for rounding on a GPU.
+class OomRetry:
+    """A pipeline that goes on with less memory after torch.OutOfMemoryError.
 
-    First with half as many windows at once, down to one, then without keeping what the gradient
-    needs. What was enough is what the next panorama begins with.
+    The window batch is halved, down to one window; then gradient checkpointing is enabled. The
+    panorama goes on after its last finished step and is the same, but for rounding on a GPU. Later
+    panoramas begin with what was enough.
     """
 
     def __init__(self, pipeline: SyncDiffusionPipeline, window_batch: int) -> None:
         self.pipeline = pipeline
         self._window_batch = window_batch
 
-    def make(
+    def generate(
         self,
         params: PanoramaParams,
         images: Mapping[str, Image.Image] = MappingProxyType({}),
         on_step: OnStep | None = None,
-        resume: Standing | None = None,
+        resume: SamplerState | None = None,
     ) -> Panorama:
-        """Raises torch.OutOfMemoryError where the least is too much, and what the pipeline does."""
-        standing = resume
+        """Call the pipeline. Raises what it raises, and OutOfMemoryError if nothing helped."""
+        state = resume
 
-        def note(report: StepReport) -> None:
-            nonlocal standing
-            standing = report.standing
+        def keep_state(report: StepReport) -> None:
+            nonlocal state
+            state = report.state
             if on_step:
                 on_step(report)
 
@@ -48,17 +49,18 @@ class Maker:
                 return self.pipeline(
                     params,
                     images=images,
-                    on_step=note,
+                    on_step=keep_state,
                     window_batch=self._window_batch,
-                    resume=standing,
+                    resume=state,
                 )
             except torch.OutOfMemoryError:
                 if self._window_batch > 1:
                     self._window_batch //= 2
-                    log.warning("out of memory: from now on %d windows at once", self._window_batch)
-                elif not self.pipeline.is_sparing:
-                    self.pipeline.spare_memory()
-                    log.warning("out of memory: from now on what the gradient needs is not kept")
+                    log.warning("out of memory: the window batch is now %d", self._window_batch)
+                elif not self.pipeline.gradient_checkpointing:
+                    self.pipeline.enable_gradient_checkpointing()
+                    log.warning("out of memory: gradient checkpointing is now enabled")
                 else:
                     raise
-            torch.cuda.empty_cache()  # after the error is forgotten, and with it what it held
+            # Only here has the error, and with it the tensors of its frames, been released.
+            torch.cuda.empty_cache()

@@ -23,7 +23,7 @@ from diffusers import (
 from torch import Tensor
 
 from panoweave.core.diffusion.errors import UnsupportedSchedulerError
-from panoweave.core.diffusion.standing import Standing
+from panoweave.core.diffusion.sampler_state import SamplerState
 from panoweave.core.presets import SchedulerName
 
 SCHEDULERS: Final[Mapping[SchedulerName, type]] = MappingProxyType(
@@ -35,7 +35,6 @@ SCHEDULERS: Final[Mapping[SchedulerName, type]] = MappingProxyType(
     }
 )
 _PREDICTION_TYPES: Final = ("epsilon", "v_prediction", "sample")
-_GENERATOR: Final = "generator"  # in a sampler's memory, beside outputs under their places
 
 
 def check_scheduler(scheduler: Any) -> None:
@@ -88,38 +87,39 @@ class Sampler:
         """The first canvas (1, C, H, W), of unit noise."""
         return noise * (float(self._scheduler.init_noise_sigma) / self._scale(0))
 
-    def resume(self, standing: Standing, noise: Tensor) -> Tensor:
+    def resume(self, state: SamplerState, noise: Tensor) -> Tensor:
         """The canvas (1, C, H, W) as it stood; from here on everything is as it would have been.
 
         `noise`: what the panorama began with. Raises ValueError where it is another one's.
         """
-        latents = standing.latents.to(noise.device)
+        latents = state.latents.to(noise.device)
         if (latents.shape, latents.dtype) != (noise.shape, noise.dtype):
             raise ValueError(
                 f"it stood at latents {tuple(latents.shape)} of {latents.dtype}; this panorama has "
                 f"{tuple(noise.shape)} of {noise.dtype}"
             )
-        if not 0 < standing.step <= len(self.steps):
-            raise ValueError(f"it stood at step {standing.step} of {len(self.steps)}")
-        self._generator.set_state(standing.memory[_GENERATOR].cpu())
+        if not 0 < state.step <= len(self.steps):
+            raise ValueError(f"it stood at step {state.step} of {len(self.steps)}")
+        self._generator.set_state(state.generator_state.cpu())
         if isinstance(self._scheduler, DPMSolverMultistepScheduler):
             outputs = self._scheduler.model_outputs
-            for name in standing.memory.keys() - {_GENERATOR}:
-                outputs[int(name)] = standing.memory[name].to(noise.device)
-            self._scheduler.lower_order_nums = min(standing.step, len(outputs))
+            for name in state.scheduler_state:
+                outputs[int(name)] = state.scheduler_state[name].to(noise.device)
+            self._scheduler.lower_order_nums = min(state.step, len(outputs))
         if not isinstance(self._scheduler, DDIMScheduler):  # which counts no steps
-            self._scheduler.set_begin_index(standing.step)
+            self._scheduler.set_begin_index(state.step)
         return latents
 
-    def memory(self) -> dict[str, Tensor]:
-        """What the steps to come depend on beside the canvas."""
-        memory = {_GENERATOR: self._generator.get_state()}
-        if isinstance(self._scheduler, DPMSolverMultistepScheduler):
-            # But for the oldest output, which the next step drops before it looks at them.
-            for place, output in list(enumerate(self._scheduler.model_outputs))[1:]:
-                if output is not None:
-                    memory[str(place)] = output
-        return memory
+    def state(self) -> dict[str, Tensor]:
+        """What the scheduler keeps from step to step."""
+        if not isinstance(self._scheduler, DPMSolverMultistepScheduler):
+            return {}
+        # But for the oldest output, which the next step drops before it looks at them.
+        outputs = list(enumerate(self._scheduler.model_outputs))[1:]
+        return {str(place): output for place, output in outputs if output is not None}
+
+    def generator_state(self) -> Tensor:
+        return self._generator.get_state()
 
     def foresee(self, windows: Tensor, step: Step, prediction: Tensor) -> Tensor:
         """The predicted original sample x0(z_t): SyncDiffusion, Eq. 10."""

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 from redis import Redis
 
 from panoweave.core.infra import redis_keys
-from panoweave.core.infra.redis import redis_away_is_store_unavailable
-from panoweave.core.jobs.failures import JobsError
+from panoweave.core.infra.errors import NoSuchKey
+from panoweave.core.infra.redis import translate_redis_errors
 
 Scope = Literal["read", "write", "admin"]
 SCOPES: Final[tuple[Scope, ...]] = ("read", "write", "admin")
@@ -23,11 +23,6 @@ SCOPES: Final[tuple[Scope, ...]] = ("read", "write", "admin")
 TenantName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 
 _TOKEN = re.compile(r"pw_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
-
-
-class NoSuchKey(JobsError):
-    def __init__(self, key_id: str) -> None:
-        super().__init__(f"there is no API key {key_id}")
 
 
 class ApiKey(BaseModel):
@@ -63,7 +58,7 @@ class ApiKeys:
             created_at=datetime.now(UTC),
             digest=_digest(secret),
         )
-        with redis_away_is_store_unavailable():
+        with translate_redis_errors():
             self._redis.hset(redis_keys.API_KEYS, key_id, key.model_dump_json())
         return key, f"pw_{key_id}_{secret}"
 
@@ -72,7 +67,7 @@ class ApiKeys:
         found = _TOKEN.fullmatch(token)
         if found is None:
             return None
-        with redis_away_is_store_unavailable():
+        with translate_redis_errors():
             text: Any = self._redis.hget(redis_keys.API_KEYS, found[1])
         key = ApiKey.model_validate_json(text) if text else None
         # Compared in constant time, with a digest of nothing where there is no such key.
@@ -81,18 +76,18 @@ class ApiKeys:
 
     def all(self) -> list[ApiKey]:
         """Oldest first."""
-        with redis_away_is_store_unavailable():
+        with translate_redis_errors():
             texts: Any = self._redis.hvals(redis_keys.API_KEYS)
         found = [ApiKey.model_validate_json(text) for text in texts]
         return sorted(found, key=lambda key: key.created_at)
 
     def any(self) -> bool:
-        with redis_away_is_store_unavailable():
+        with translate_redis_errors():
             return bool(self._redis.hlen(redis_keys.API_KEYS))
 
     def revoke(self, key_id: str) -> None:
         """From now on nobody is let in with it. Raises NoSuchKey."""
-        with redis_away_is_store_unavailable():
+        with translate_redis_errors():
             if not self._redis.hdel(redis_keys.API_KEYS, key_id):
                 raise NoSuchKey(key_id)
 

@@ -15,8 +15,8 @@ from redis.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError,
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
+from panoweave.core.infra.errors import StoreUnavailable
 from panoweave.core.infra.settings import Settings
-from panoweave.core.jobs.failures import StoreUnavailable
 
 # One retry replaces a pooled connection that died while idle (Redis restarted); every command of
 # this package may be repeated safely, the moves included (see transition.lua).
@@ -53,7 +53,7 @@ def connect_async(settings: Settings, *, timeout_s: float = 2.0) -> AsyncRedis:
 
 
 @contextmanager
-def redis_away_is_store_unavailable() -> Iterator[None]:
+def translate_redis_errors() -> Iterator[None]:
     try:
         yield
     except (RedisConnectionError, RedisTimeoutError) as error:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from panoweave.core.jobs.record import Status
-
 PREFIX = "panoweave:"
 
 OUTBOX = PREFIX + "outbox"  # zset: delivery to a webhook -> when to try it next (ms)
 LEASES = PREFIX + "leases"  # zset: running job -> when its lease passes (ms, Redis's clock)
 QUEUED = PREFIX + "queued"  # zset: queued job -> since when (ms)
-TURNS = PREFIX + "turns"  # zset: tenant with queued jobs -> when it was last served (a count)
+WAITING_TENANTS = (
+    PREFIX + "turns"
+)  # zset: tenant with queued jobs -> when it was last served (a count)
 RUN_TIMES = PREFIX + "run_times"  # list: ms that the last successful jobs ran
 ENDED = PREFIX + "ended"  # hash: how jobs ended, a failed one's code with it -> how many so far
 REQUEUED = PREFIX + "requeued"  # hash: reason -> attempts that went back to the queue so far
-UNTIDY = PREFIX + "untidy"  # zset: which objects nobody will ask for -> from when on (ms)
+ORPHANS = PREFIX + "untidy"  # zset: which objects nobody will ask for -> from when on (ms)
 MODELS = PREFIX + "models"  # hash: model -> what was last published of it
 API_KEYS = PREFIX + "api_keys"  # hash: id -> who it lets in, and a digest of its secret
 WAKES = PREFIX + "wakes"  # channel: ids of jobs to which something has just happened
@@ -34,7 +34,7 @@ def events(job_id: str) -> str:
     return f"{PREFIX}events:{job_id}"
 
 
-def index(tenant: str, status: Status | None = None) -> str:
+def index(tenant: str, status: str | None = None) -> str:
     """zset of a tenant's job ids, all scores 0: its order is the ids' own, which is time's."""
     return f"{PREFIX}index:{status or 'all'}:{tenant}"
 

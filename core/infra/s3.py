@@ -13,8 +13,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from panoweave.core.infra.errors import NoSuchObject, ObjectStoreError
 from panoweave.core.infra.settings import Settings
-from panoweave.core.jobs.failures import NoSuchObject, ObjectStoreError
 
 _CONNECT_TIMEOUT_S = 3
 _READ_TIMEOUT_S = 20

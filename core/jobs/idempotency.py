@@ -9,21 +9,13 @@ from typing import Any, Final
 from redis import Redis
 
 from panoweave.core.infra import redis_keys
-from panoweave.core.infra.redis import redis_away_is_store_unavailable
-from panoweave.core.jobs.failures import JobsError, NotFound
+from panoweave.core.infra.redis import translate_redis_errors
+from panoweave.core.jobs.errors import NotFound, OtherRequest, StillInFlight
 
 _TTL_S: Final = 24 * 3_600
 # After this a request whose process died is carried out again. One that merely takes longer would
 # be carried out twice at once: both make the same job, whose id is remembered.
 _LEASE_MS: Final = 10_000
-
-
-class OtherRequest(JobsError):
-    """The key was used before, with another request."""
-
-
-class StillInFlight(JobsError):
-    """The first request with this key has not been answered yet."""
 
 
 class Begun:
@@ -74,7 +66,7 @@ class Idempotency:
     def _call(self, owner: str, key: str, *arguments: str | int) -> tuple[str, str]:
         # A client's key may be long, and hold anything.
         digest = hashlib.sha256(key.encode()).hexdigest()
-        with redis_away_is_store_unavailable():
+        with translate_redis_errors():
             answer: Any = self._script(keys=[redis_keys.idempotency(owner, digest)], args=arguments)
         outcome, text = answer
         return outcome.decode(), text.decode()

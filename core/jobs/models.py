@@ -14,18 +14,21 @@ from redis import Redis
 
 from panoweave.core.checkpoint import CheckpointTraits
 from panoweave.core.infra import redis_keys
-from panoweave.core.infra.redis import redis_away_is_store_unavailable
+from panoweave.core.infra.redis import translate_redis_errors
 from panoweave.core.infra.settings import Perceptual
-from panoweave.core.jobs.failures import ModelNotReady
+from panoweave.core.jobs.errors import ModelNotReady
 
 LIVENESS_S = 30  # a worker publishes again well within this, busy or idle
+
+
+WorkerState = Literal["loading", "ready", "failed"]
 
 
 class ModelState(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str
-    state: Literal["loading", "ready", "failed"]
+    state: WorkerState
     detail: str = ""
     traits: CheckpointTraits | None = Field(None, description="Known from the first load on.")
     perceptual: Perceptual
@@ -36,7 +39,7 @@ class ModelState(BaseModel):
 def publish(redis: Redis, state: ModelState) -> None:
     """Say what a worker's model is doing, and that the worker lives. A state without traits
     (a reload, a failure) leaves the known one standing."""
-    with redis_away_is_store_unavailable():
+    with translate_redis_errors():
         if state.traits is None:
             known = get(redis, state.model)
             state = state.model_copy(update={"traits": known.traits if known else None})
@@ -50,13 +53,13 @@ def publish(redis: Redis, state: ModelState) -> None:
 
 def withdraw(redis: Redis, worker: str) -> None:
     """Say that a worker leaves."""
-    with redis_away_is_store_unavailable():
+    with translate_redis_errors():
         redis.delete(redis_keys.worker(worker))
         redis.srem(redis_keys.WORKERS, worker)
 
 
 def get(redis: Redis, model: str) -> ModelState | None:
-    with redis_away_is_store_unavailable():
+    with translate_redis_errors():
         text: Any = redis.hget(redis_keys.MODELS, model)
     return ModelState.model_validate_json(text) if text else None
 
@@ -71,7 +74,7 @@ def traits(redis: Redis, model: str) -> CheckpointTraits:
 
 def all(redis: Redis) -> list[ModelState]:
     """What was last published of each model, by name."""
-    with redis_away_is_store_unavailable():
+    with translate_redis_errors():
         texts: Any = redis.hvals(redis_keys.MODELS)
     states = [ModelState.model_validate_json(text) for text in texts]
     return sorted(states, key=lambda state: state.model)
@@ -79,7 +82,7 @@ def all(redis: Redis) -> list[ModelState]:
 
 def live_workers(redis: Redis) -> list[ModelState]:
     """The last word of each worker that lives."""
-    with redis_away_is_store_unavailable():
+    with translate_redis_errors():
         names: Any = redis.smembers(redis_keys.WORKERS)
         if not names:
             return []

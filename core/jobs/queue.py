@@ -17,7 +17,7 @@ from redis import Redis
 from rq.serializers import JSONSerializer
 
 from panoweave.core.infra import redis_keys
-from panoweave.core.infra.redis import redis_away_is_store_unavailable
+from panoweave.core.infra.redis import translate_redis_errors
 from panoweave.core.jobs.record import JobRecord
 
 QUEUE_NAME = "panoweave"
@@ -28,7 +28,7 @@ _RESULT_TTL_S = 60
 _FAILURE_TTL_S = 3_600
 
 
-class Outlook(NamedTuple):
+class QueueEstimate(NamedTuple):
     """What jobs that wait can expect."""
 
     places: Mapping[str, int]  # how many will be taken before each; only of those that wait
@@ -47,12 +47,12 @@ class Queue:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self.rq = rq.Queue(QUEUE_NAME, connection=redis, serializer=JSONSerializer)
-        source = resources.files(__package__).joinpath("outlook.lua").read_text()
+        source = resources.files(__package__).joinpath("queue_estimate.lua").read_text()
         self._outlook = redis.register_script(source)
 
-    def add_turn(self) -> None:
+    def add_ticket(self) -> None:
         """One more, whether or not it is needed: `top_up` knows."""
-        with redis_away_is_store_unavailable():
+        with translate_redis_errors():
             self.rq.enqueue_call(
                 TASK,
                 description="a turn",
@@ -63,7 +63,7 @@ class Queue:
 
     def top_up(self) -> None:
         """See that no worker idles for want of a turn while jobs wait."""
-        with redis_away_is_store_unavailable():
+        with translate_redis_errors():
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.zcard(redis_keys.QUEUED)
             pipeline.scard(redis_keys.WORKERS)
@@ -71,19 +71,15 @@ class Queue:
             queued, workers, turns = pipeline.execute()
         # Not one a job: jobs of tenants with as many running as they may would draw them in vain.
         for _ in range(min(queued, max(workers, 1)) - turns):
-            self.add_turn()
+            self.add_ticket()
 
-    def turns(self) -> int:
-        with redis_away_is_store_unavailable():
-            return self.rq.count
-
-    def outlook(self, records: Sequence[JobRecord]) -> Outlook:
+    def estimate(self, records: Sequence[JobRecord]) -> QueueEstimate:
         """As things stand: a tenant that comes later may be served before another's second job."""
         told = [text for record in records for text in (record.tenant, record.id)]
-        with redis_away_is_store_unavailable():
+        with translate_redis_errors():
             answer: Any = self._outlook(args=told)
         places, run_times_ms, workers = answer
-        return Outlook(
+        return QueueEstimate(
             places={
                 record.id: place
                 for record, place in zip(records, places, strict=True)

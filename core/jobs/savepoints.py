@@ -12,7 +12,7 @@ from typing import Any
 from redis import Redis
 
 from panoweave.core.infra import redis_keys
-from panoweave.core.infra.redis import redis_away_is_store_unavailable
+from panoweave.core.infra.redis import translate_redis_errors
 from panoweave.core.infra.settings import Settings
 
 
@@ -31,7 +31,7 @@ class Savepoints:
 
         Raises StoreUnavailable when Redis is away, as `load` does.
         """
-        with redis_away_is_store_unavailable():
+        with translate_redis_errors():
             taken: Any = self._script(
                 keys=[redis_keys.job(job_id), redis_keys.savepoint(job_id)],
                 args=[token, self._ttl_s, body],
@@ -39,6 +39,6 @@ class Savepoints:
         return bool(taken)
 
     def load(self, job_id: str) -> bytes | None:
-        with redis_away_is_store_unavailable():
+        with translate_redis_errors():
             body: Any = self._redis.get(redis_keys.savepoint(job_id))
         return None if body is None else bytes(body)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from redis import Redis
 
 from panoweave.core.infra import redis_keys
-from panoweave.core.infra.redis import redis_away_is_store_unavailable
+from panoweave.core.infra.redis import translate_redis_errors
 
 
 class Ending(NamedTuple):
@@ -16,14 +16,14 @@ class Ending(NamedTuple):
     code: str  # of a failed job, else empty
 
 
-class Tallies(NamedTuple):
+class JobStats(NamedTuple):
     oldest_queued_s: float  # how long the job that waits longest has waited; 0 where none does
     ended: Mapping[Ending, int]  # since Redis was first used
     requeued: Mapping[str, int]  # by reason
 
 
-def read(redis: Redis) -> Tallies:
-    with redis_away_is_store_unavailable():
+def read(redis: Redis) -> JobStats:
+    with translate_redis_errors():
         pipeline = redis.pipeline()
         pipeline.time()
         pipeline.zrange(redis_keys.QUEUED, 0, 0, withscores=True)
@@ -31,7 +31,7 @@ def read(redis: Redis) -> Tallies:
         pipeline.hgetall(redis_keys.REQUEUED)
         (seconds, micros), oldest, ended, requeued = pipeline.execute()
     now_ms = seconds * 1_000 + micros / 1_000
-    return Tallies(
+    return JobStats(
         oldest_queued_s=max(0.0, now_ms - oldest[0][1]) / 1_000 if oldest else 0.0,
         ended={_ending(raw): int(times) for raw, times in ended.items()},
         requeued={raw.decode(): int(times) for raw, times in requeued.items()},

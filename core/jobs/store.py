@@ -11,17 +11,17 @@ from pydantic import BaseModel
 from redis import Redis
 
 from panoweave.core.infra import redis_keys
-from panoweave.core.infra.redis import redis_away_is_store_unavailable
+from panoweave.core.infra.redis import translate_redis_errors
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs.codec import from_fields, to_fields
-from panoweave.core.jobs.failures import (
-    FailureCode,
+from panoweave.core.jobs.errors import (
     IllegalMove,
     NotFound,
     QueueFull,
     StaleAttempt,
     TenantQueueFull,
 )
+from panoweave.core.jobs.failures import FailureCode
 from panoweave.core.jobs.record import Failure, JobRecord, Progress, Result, Status
 
 
@@ -71,7 +71,7 @@ class JobStore:
 
     def get(self, job_id: str, tenant: str | None = None) -> JobRecord:
         """Another tenant's job is as absent as none."""
-        with redis_away_is_store_unavailable():
+        with translate_redis_errors():
             fields: Any = self._redis.hgetall(redis_keys.job(job_id))
         record = from_fields(fields) if fields else None
         if record is None or tenant not in (None, record.tenant):
@@ -84,7 +84,7 @@ class JobStore:
         """Newest first. The cursor is the last id of the page before, so jobs that arrive or
         finish meanwhile neither shift nor repeat what follows."""
         newest = "+" if cursor is None else f"({cursor}"
-        with redis_away_is_store_unavailable():
+        with translate_redis_errors():
             found: Any = self._redis.zrevrangebylex(
                 redis_keys.index(tenant, status), newest, "-", start=0, num=limit + 1
             )
@@ -157,7 +157,7 @@ class JobStore:
 
     def lost(self) -> Sequence[LostJob]:
         """Running jobs whose lease has passed, by Redis's clock."""
-        with redis_away_is_store_unavailable():
+        with translate_redis_errors():
             clock: Any = self._redis.time()
             now_ms = clock[0] * 1_000 + clock[1] // 1_000
             found: Any = self._redis.zrangebyscore(redis_keys.LEASES, "-inf", now_ms)
@@ -179,12 +179,12 @@ class JobStore:
 
     def check(self) -> None:
         """Raises StoreUnavailable where Redis takes nothing in: a full one answers what reads."""
-        with redis_away_is_store_unavailable():
+        with translate_redis_errors():
             self._redis.set(redis_keys.CHECK, b"", px=1)
 
     def counts(self) -> Counts:
         """Of all tenants."""
-        with redis_away_is_store_unavailable():
+        with translate_redis_errors():
             pipeline = self._redis.pipeline()
             pipeline.zcard(redis_keys.QUEUED)
             pipeline.zcard(redis_keys.LEASES)
@@ -218,7 +218,7 @@ class JobStore:
     ) -> dict[bytes, bytes]:
         text = payload if isinstance(payload, str) else payload.model_dump_json()
         limits = (self._lease_ms, self._job_ttl_s, self._max_attempts)
-        with redis_away_is_store_unavailable():
+        with translate_redis_errors():
             answer: Any = self._script(args=[move, job_id, token, text, *limits, *extra])
         outcome, flat = answer[0].decode(), answer[1]
         fields = dict(zip(flat[::2], flat[1::2], strict=True))

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from redis import Redis
 
 from panoweave.core.infra import redis_keys
-from panoweave.core.infra.redis import redis_away_is_store_unavailable
+from panoweave.core.infra.redis import translate_redis_errors
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs.record import WebhookEvent
 
@@ -60,7 +60,7 @@ class Delivery(_Part):
     tries: int  # since it was last asked for
 
 
-class Told(_Part):
+class DeliveryHistory(_Part):
     """A delivery with its history."""
 
     delivery: Delivery
@@ -94,9 +94,9 @@ class Deliveries:
     def redeliver(self, delivery_ids: Iterable[str]) -> None:
         self._call("redeliver", self._ttl_s, *delivery_ids)
 
-    def of(self, job_id: str) -> list[Told]:
+    def of(self, job_id: str) -> list[DeliveryHistory]:
         """Of one job, oldest first."""
-        with redis_away_is_store_unavailable():
+        with translate_redis_errors():
             raw_ids: Any = self._redis.lrange(redis_keys.deliveries(job_id), 0, -1)
             ids = [raw.decode() for raw in raw_ids]
             pipeline = self._redis.pipeline(transaction=False)
@@ -107,7 +107,7 @@ class Deliveries:
             answers = pipeline.execute()
         found = zip(answers[::3], answers[1::3], answers[2::3], strict=True)
         return [
-            Told(
+            DeliveryHistory(
                 delivery=_delivery(fields),
                 next_try_at=None if due_ms is None else _time(due_ms),
                 tries=[Try.model_validate_json(text) for text in tries],
@@ -117,7 +117,7 @@ class Deliveries:
         ]
 
     def _call(self, *arguments: str | int) -> Any:
-        with redis_away_is_store_unavailable():
+        with translate_redis_errors():
             return self._script(args=arguments)
 
 

@@ -17,13 +17,12 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 from redis import Redis
 
 from panoweave.core.infra import redis_keys
-from panoweave.core.infra.redis import redis_away_is_store_unavailable
-from panoweave.core.jobs.failures import JobsError
+from panoweave.core.infra.redis import translate_redis_errors
 
 _BYTES: Final = 32
 
 
-class NoSuchSecret(JobsError):
+class NoSuchSecret(LookupError):
     def __init__(self, secret_id: str) -> None:
         super().__init__(f"there is no webhook secret {secret_id}")
 
@@ -48,19 +47,19 @@ class WebhookSecrets:
             id=secrets.token_hex(8), created_at=datetime.now(UTC), secret=SecretStr(text)
         )
         stored = json.dumps(made.model_dump(mode="json") | {"secret": text})
-        with redis_away_is_store_unavailable():
+        with translate_redis_errors():
             self._redis.hset(redis_keys.webhook_secrets(tenant), made.id, stored)
         return made
 
     def of(self, tenant: str) -> list[WebhookSecret]:
         """Newest first."""
-        with redis_away_is_store_unavailable():
+        with translate_redis_errors():
             texts: Any = self._redis.hvals(redis_keys.webhook_secrets(tenant))
         found = [WebhookSecret.model_validate_json(text) for text in texts]
         return sorted(found, key=lambda secret: secret.created_at, reverse=True)
 
     def revoke(self, tenant: str, secret_id: str) -> None:
         """It signs no more. Raises NoSuchSecret."""
-        with redis_away_is_store_unavailable():
+        with translate_redis_errors():
             if not self._redis.hdel(redis_keys.webhook_secrets(tenant), secret_id):
                 raise NoSuchSecret(secret_id)

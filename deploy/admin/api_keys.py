@@ -9,7 +9,8 @@ from pydantic import TypeAdapter, ValidationError
 from rich.markup import escape
 from rich.table import Table
 
-from panoweave.core.infra.api_keys import SCOPES, ApiKeys, NoSuchKey, Scope
+from panoweave.core.infra.api_keys import SCOPES, ApiKeys, Scope
+from panoweave.core.infra.errors import NoSuchKey
 from panoweave.deploy.admin.tenants import redis_of, tenant_name
 from panoweave.deploy.console import err, out
 from panoweave.deploy.errors import BadOption, DeployError

@@ -40,16 +40,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from panoweave.core.checkpoint import InvalidParams
-from panoweave.core.jobs.failures import (
+from panoweave.core.infra.errors import InfraError, ObjectStoreError, StoreUnavailable
+from panoweave.core.jobs.errors import (
     JobsError,
     ModelNotReady,
     NotFound,
-    ObjectStoreError,
+    OtherRequest,
     QueueFull,
-    StoreUnavailable,
+    StillInFlight,
     TenantQueueFull,
 )
-from panoweave.core.jobs.idempotency import OtherRequest, StillInFlight
 from panoweave.service.http.access_log import REQUEST_ID
 from panoweave.service.http.headers import ON_EVERY_ANSWER
 from panoweave.service.http.validation_messages import field_problem
@@ -308,7 +308,14 @@ async def _respond_to_fault(request: Request, error: Exception) -> JSONResponse:
 
 
 def install(app: FastAPI) -> None:
-    handled = (JobsError, InvalidParams, RequestValidationError, HTTPException, ServiceError)
+    handled = (
+        JobsError,
+        InfraError,
+        InvalidParams,
+        RequestValidationError,
+        HTTPException,
+        ServiceError,
+    )
     app.add_exception_handler(NothingFollows, _no_content)
     for kind in handled:
         app.add_exception_handler(kind, _respond)

@@ -18,13 +18,9 @@ from fastapi import Header
 from pydantic import BaseModel
 
 from panoweave.core.checkpoint import InvalidParams
-from panoweave.core.jobs.failures import (
-    ModelNotReady,
-    ObjectStoreError,
-    QueueFull,
-    StoreUnavailable,
-)
-from panoweave.core.jobs.idempotency import Begun, StillInFlight
+from panoweave.core.infra.errors import ObjectStoreError, StoreUnavailable
+from panoweave.core.jobs.errors import ModelNotReady, QueueFull, StillInFlight
+from panoweave.core.jobs.idempotency import Begun
 from panoweave.core.jobs.record import new_job_id
 from panoweave.service.dependencies import Context
 

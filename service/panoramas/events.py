@@ -8,9 +8,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
+from panoweave.core.infra.errors import StoreUnavailable
 from panoweave.core.jobs import events
 from panoweave.core.jobs.events import FIRST
-from panoweave.core.jobs.failures import StoreUnavailable
 from panoweave.core.jobs.record import TERMINAL
 from panoweave.service.dependencies import InContext, InWatch
 from panoweave.service.http.auth import Tenant

@@ -22,7 +22,7 @@ from panoweave.core.images import (
     to_png,
     with_image_inputs,
 )
-from panoweave.core.jobs.cleanup import expect
+from panoweave.core.jobs.orphan_cleanup import expect_uploads
 from panoweave.core.jobs.record import JobRecord
 from panoweave.service.dependencies import Context
 
@@ -40,7 +40,7 @@ def take_in(context: Context, record: JobRecord, traits: CheckpointTraits) -> Jo
     sizes = {field: image.size for field, image in images.items()}
     check_image_sizes(record.params, sizes, traits)
     if images:
-        expect(context.redis, record.id, record.tenant)
+        expect_uploads(context.redis, record.id, record.tenant)
     stored = {field: _store(context, record, field, image) for field, image in images.items()}
     return record.model_copy(update={"params": with_image_inputs(record.params, stored)})
 

@@ -9,7 +9,7 @@ from fastapi import Path
 from pydantic import ValidationError
 
 from panoweave.core.infra.s3 import ObjectStore
-from panoweave.core.jobs.failures import NotFound
+from panoweave.core.jobs.errors import NotFound
 from panoweave.core.jobs.record import JOB_ID_PATTERN, JobRecord
 from panoweave.service.dependencies import Context
 from panoweave.service.openapi.examples import JOB_ID

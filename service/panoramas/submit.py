@@ -7,8 +7,9 @@ from contextlib import suppress
 
 from structlog.contextvars import bind_contextvars
 
+from panoweave.core.infra.errors import ObjectStoreError, StoreUnavailable
 from panoweave.core.jobs import models
-from panoweave.core.jobs.failures import NotFound, ObjectStoreError, QueueFull, StoreUnavailable
+from panoweave.core.jobs.errors import NotFound, QueueFull
 from panoweave.core.jobs.record import TERMINAL, JobRecord, Status, Trace
 from panoweave.service.dependencies import Context
 from panoweave.service.http.errors import NotEnded, NotFailed

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
+from panoweave.core.infra.errors import StoreUnavailable
 from panoweave.core.jobs import models
-from panoweave.core.jobs.failures import StoreUnavailable
 from panoweave.core.jobs.models import ModelState
-from panoweave.core.jobs.queue import Outlook
+from panoweave.core.jobs.queue import QueueEstimate
 from panoweave.core.jobs.record import JobRecord, Result, Status, file_name
 from panoweave.service.dependencies import Context
 from panoweave.service.schemas import (
@@ -20,28 +20,28 @@ from panoweave.service.schemas import (
 )
 
 _BEST_FIRST = ("ready", "loading", "failed")
-_NO_OUTLOOK = Outlook({}, None, 0)
+_NO_ESTIMATE = QueueEstimate({}, None, 0)
 
 
 def panorama_views(context: Context, records: Sequence[JobRecord]) -> list[PanoramaView]:
     waiting = [record for record in records if record.status is Status.QUEUED]
-    outlook = _NO_OUTLOOK
+    estimate = _NO_ESTIMATE
     # A courtesy: a job that was taken in must not be answered with a 503 because Redis went away
     # since.
     with suppress(StoreUnavailable):
-        outlook = context.queue.outlook(waiting) if waiting else _NO_OUTLOOK
-    return [_panorama_view(context, record, outlook) for record in records]
+        estimate = context.queue.estimate(waiting) if waiting else _NO_ESTIMATE
+    return [_panorama_view(context, record, estimate) for record in records]
 
 
-def _panorama_view(context: Context, record: JobRecord, outlook: Outlook) -> PanoramaView:
+def _panorama_view(context: Context, record: JobRecord, estimate: QueueEstimate) -> PanoramaView:
     return PanoramaView(
         id=record.id,
         status=record.status,
         created_at=record.created_at,
         started_at=record.started_at,
         finished_at=record.finished_at,
-        queue_position=outlook.places.get(record.id),
-        progress=_progress_view(record, outlook),
+        queue_position=estimate.places.get(record.id),
+        progress=_progress_view(record, estimate),
         params=record.params,
         attempts=record.attempts,
         cancel_requested=record.cancel_requested,
@@ -51,9 +51,9 @@ def _panorama_view(context: Context, record: JobRecord, outlook: Outlook) -> Pan
     )
 
 
-def _progress_view(record: JobRecord, outlook: Outlook) -> ProgressView | None:
+def _progress_view(record: JobRecord, estimate: QueueEstimate) -> ProgressView | None:
     if record.status is Status.QUEUED:
-        eta_s = outlook.eta_s(record.id)
+        eta_s = estimate.eta_s(record.id)
         return ProgressView(
             phase="queued",
             step=0,

@@ -1,10 +1,10 @@
-"""Whether a webhook can be taken on, and what is known of what it was told."""
+"""Whether a webhook can be accepted, and the history of a job's deliveries."""
 
 from __future__ import annotations
 
 from panoweave.core.checkpoint import InvalidParams
 from panoweave.core.jobs.record import JobRecord, Webhook
-from panoweave.core.webhooks.deliveries import Told
+from panoweave.core.webhooks.deliveries import DeliveryHistory
 from panoweave.core.webhooks.targets import BadTarget
 from panoweave.service.dependencies import Context
 from panoweave.service.schemas import DeliveryList, DeliveryView, TryView, WebhookRequest
@@ -27,19 +27,19 @@ def checked(context: Context, tenant: str, asked: WebhookRequest | None) -> Webh
     return Webhook(url=asked.url, events=tuple(asked.events))
 
 
-def delivery_list(record: JobRecord, told: list[Told]) -> DeliveryList:
+def delivery_list(record: JobRecord, histories: list[DeliveryHistory]) -> DeliveryList:
     webhook = record.webhook
     return DeliveryList(
         url=webhook.url if webhook else None,
         events=list(webhook.events) if webhook else [],
-        items=[_view(each) for each in told],
+        items=[_view(each) for each in histories],
     )
 
 
-def _view(told: Told) -> DeliveryView:
+def _view(history: DeliveryHistory) -> DeliveryView:
     kept = {"id", "type", "happened_at", "state"}
     return DeliveryView(
-        **told.delivery.model_dump(include=kept),
-        next_try_at=told.next_try_at,
-        tries=[TryView(**each.model_dump()) for each in told.tries],
+        **history.delivery.model_dump(include=kept),
+        next_try_at=history.next_try_at,
+        tries=[TryView(**each.model_dump()) for each in history.tries],
     )

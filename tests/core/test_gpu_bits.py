@@ -32,12 +32,12 @@ pytestmark = NEEDS_CUDA
 _ELSEWHERE = """
 import hashlib, sys
 from pathlib import Path
-from panoweave.core.diffusion.standing import Standing
+from panoweave.core.diffusion.sampler_state import SamplerState
 from panoweave.core.params import PanoramaParams
 from tests.core.cuda import load
-standing = Standing.from_bytes(Path(sys.argv[1]).read_bytes(), {})
+state = SamplerState.from_bytes(Path(sys.argv[1]).read_bytes(), {})
 params = PanoramaParams.model_validate_json(sys.argv[2])
-print(hashlib.sha256(load()(params, resume=standing).image.tobytes()).hexdigest())
+print(hashlib.sha256(load()(params, resume=state).image.tobytes()).hexdigest())
 """
 
 
@@ -110,8 +110,8 @@ def test_every_perceptual_network(
 def test_another_process_goes_on(tmp_path: Path) -> None:
     saved: list[bytes] = []
     params = asked(steps=10)
-    whole = load()(params, on_step=lambda report: saved.append(report.standing.to_bytes({})))
-    file = tmp_path / "standing"
+    whole = load()(params, on_step=lambda report: saved.append(report.state.to_bytes({})))
+    file = tmp_path / "state"
     file.write_bytes(saved[4])
     command = [sys.executable, "-c", _ELSEWHERE, str(file), params.model_dump_json()]
     told = subprocess.run(command, check=True, capture_output=True, text=True).stdout

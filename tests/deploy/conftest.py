@@ -57,7 +57,7 @@ def cli() -> Cli:
 class RunningStack:
     """A `panoweave up` with a tiny model, in the background."""
 
-    def __init__(self, data: Path, model: Path) -> None:
+    def __init__(self, data: Path, model: Path, *, wait: bool = True) -> None:
         self.home = DataDir(data)
         self.port = free_port()
         self.output = data.parent / f"{data.name}.up.txt"
@@ -70,8 +70,10 @@ class RunningStack:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        wait_until(self._is_up, 120, self.said)
-        self.http = httpx.Client(base_url=self.state().api_url, timeout=10, follow_redirects=True)
+        api_url = f"http://127.0.0.1:{self.port}"
+        self.http = httpx.Client(base_url=api_url, timeout=10, follow_redirects=True)
+        if wait:
+            wait_until(self._is_up, 120, self.said)
 
     def state(self) -> StackState:
         state = self.home.running()
@@ -84,7 +86,14 @@ class RunningStack:
     def stop(self, number: signal.Signals = signal.SIGTERM, timeout_s: float = 90) -> int:
         self.http.close()
         self.process.send_signal(number)
-        return self.process.wait(timeout_s)
+        try:
+            return self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            # A second request writes down what it is doing, and kills what does not end.
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(30)
+            stacks = (self.home.logs / "up.stacks.log").read_text()
+            pytest.fail(f"it had not ended after {timeout_s:g} s:\n{self.said()}\n{stacks}")
 
     def kill(self) -> None:
         self.http.close()

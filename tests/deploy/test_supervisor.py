@@ -91,6 +91,18 @@ def test_a_hurry_kills_what_does_not_listen(tmp_path: Path) -> None:
     assert deaf.exit_status() == -signal.SIGKILL
 
 
+def test_a_frozen_child_is_killed_when_its_grace_is_over(tmp_path: Path) -> None:
+    said: list[str] = []
+    supervisor = Supervisor(said.append)
+    frozen = Child("frozen", SLEEP, os.environ, tmp_path / "log", grace_s=0.5)
+    supervisor.start(frozen)
+    assert frozen.pid is not None
+    os.kill(frozen.pid, signal.SIGSTOP)
+    supervisor.stop(lambda: False)
+    assert frozen.exit_status() == -signal.SIGKILL
+    assert "frozen was still busy after" in said[0]
+
+
 def test_no_child_outlives_a_killed_parent(tmp_path: Path) -> None:
     program = (
         "import os, sys, time; from pathlib import Path\n"

@@ -70,7 +70,21 @@ def test_stopped_or_killed_it_leaves_no_process_and_keeps_the_jobs(
     third = RunningStack(tmp_path / "var", tiny_model)
     assert third.http.get(f"/panoramas/{job['id']}").json()["status"] == "succeeded"
     assert third.http.get(f"/panoramas/{job['id']}/image").content == picture
-    third.stop()
+    children = third.state().children
+    os.kill(children["janitor"], signal.SIGSTOP)
+    third.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: "waiting for janitor to end" in third.said(), 60, third.said)
+    assert third.stop(signal.SIGTERM, timeout_s=30) == 0, third.said()
+    assert "janitor was still busy" in third.said()
+    assert "supervisor.py" in (third.home.logs / "up.stacks.log").read_text()
+    assert not [name for name, pid in children.items() if is_alive(pid)]
+
+
+def test_a_stop_during_the_start_is_not_kept_waiting(tmp_path: Path, tiny_model: Path) -> None:
+    starting = RunningStack(tmp_path / "var", tiny_model, wait=False)
+    wait_until((starting.home.logs / "redis.log").exists, 30, starting.said)
+    assert starting.stop(signal.SIGTERM, timeout_s=30) == 0, starting.said()
+    assert "panoweave is up" not in starting.said()
 
 
 def test_a_model_that_cannot_be_loaded_ends_the_start_with_the_reason(

@@ -1,20 +1,18 @@
 from __future__ import annotations
 
-from typing import Literal
-
 import pytest
 from redis import Redis
 
 from panoweave.core.checkpoint import CheckpointTraits
 from panoweave.core.infra import redis_keys
 from panoweave.core.jobs import models
-from panoweave.core.jobs.failures import ModelNotReady
-from panoweave.core.jobs.models import ModelState
+from panoweave.core.jobs.errors import ModelNotReady
+from panoweave.core.jobs.models import ModelState, WorkerState
 from tests.jobs.samples import TRAITS
 
 
 def state(
-    state: Literal["loading", "ready", "failed"],
+    state: WorkerState,
     traits: CheckpointTraits | None = None,
     worker: str = "worker-1",
     model: str = "embedded",

@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from panoweave.core.infra.errors import NoSuchObject, ObjectStoreError
 from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.infra.settings import Settings
-from panoweave.core.jobs.failures import NoSuchObject, ObjectStoreError
 from panoweave.deploy.local.ports import free_port
 from panoweave.deploy.local.servers import S3Server
 from tests.receivers import answer, receiving

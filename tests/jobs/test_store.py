@@ -12,14 +12,8 @@ from redis import Redis
 from panoweave.core.infra import redis_keys
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs import events
-from panoweave.core.jobs.failures import (
-    FailureCode,
-    IllegalMove,
-    NotFound,
-    Refused,
-    StaleAttempt,
-    TenantQueueFull,
-)
+from panoweave.core.jobs.errors import IllegalMove, NotFound, Refused, StaleAttempt, TenantQueueFull
+from panoweave.core.jobs.failures import FailureCode
 from panoweave.core.jobs.record import JobRecord, Status
 from panoweave.core.jobs.store import JobStore, LostJob
 from tests.jobs.samples import FAILURE, new_record, progress, result_of

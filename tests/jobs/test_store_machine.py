@@ -24,7 +24,7 @@ from redis import Redis
 from panoweave.core.infra import redis_keys
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs import events
-from panoweave.core.jobs.failures import IllegalMove, StaleAttempt
+from panoweave.core.jobs.errors import IllegalMove, StaleAttempt
 from panoweave.core.jobs.record import MOVES, TERMINAL, JobRecord, Status
 from panoweave.core.jobs.store import JobStore
 from tests.jobs.samples import FAILURE, new_record, progress, result_of
@@ -147,7 +147,7 @@ def machine(redis: Redis, job_settings: Settings) -> type[RuleBasedStateMachine]
             assert redis.zcard(redis_keys.OUTBOX) == self.job.endings + (status in TERMINAL)
             assert redis.zcard(redis_keys.LEASES) == (1 if status is Status.RUNNING else 0)
             assert redis.zcard(redis_keys.QUEUED) == (1 if status is Status.QUEUED else 0)
-            assert redis.zcard(redis_keys.TURNS) == (1 if status is Status.QUEUED else 0)
+            assert redis.zcard(redis_keys.WAITING_TENANTS) == (1 if status is Status.QUEUED else 0)
             for each in Status:
                 assert redis.zcard(redis_keys.index("default", each)) == (
                     1 if each is status else 0

@@ -11,7 +11,8 @@ import pytest
 from redis import Redis
 
 from panoweave.core.infra import redis_keys
-from panoweave.core.infra.api_keys import ApiKeys, NoSuchKey, Scope
+from panoweave.core.infra.api_keys import ApiKeys, Scope
+from panoweave.core.infra.errors import NoSuchKey
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs.store import JobStore
 from panoweave.service.http.auth import UnsafeBind, check_bind

@@ -10,7 +10,7 @@ from redis import Redis
 
 from panoweave.core.diffusion.coherence import CoherenceMeter
 from panoweave.core.diffusion.identity import identify
-from panoweave.core.diffusion.oom_retry import Maker
+from panoweave.core.diffusion.oom_retry import OomRetry
 from panoweave.core.diffusion.perceptual_weights import load_perceptual, load_stlpips_style
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.infra.s3 import ObjectStore
@@ -41,7 +41,7 @@ def workshop(
     return Workshop(
         name="test-worker",
         settings=settings,
-        maker=Maker(pipeline, settings.window_batch),
+        maker=OomRetry(pipeline, settings.window_batch),
         store=JobStore(redis, settings),
         queue=Queue(redis),
         objects=objects,

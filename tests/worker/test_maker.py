@@ -6,7 +6,7 @@ import dataclasses
 
 import torch
 
-from panoweave.core.diffusion.oom_retry import Maker
+from panoweave.core.diffusion.oom_retry import OomRetry
 from panoweave.core.jobs.failures import FailureCode
 from panoweave.core.jobs.record import JobRecord, Status
 from panoweave.core.params import PanoramaParams
@@ -25,20 +25,20 @@ def test_where_memory_runs_out_less_is_used_for_the_same_picture(
     class Cramped:
         room: int
         traits = pipeline.traits
-        is_sparing = False
+        gradient_checkpointing = False
 
-        def spare_memory(self) -> None:
-            self.is_sparing = True
+        def enable_gradient_checkpointing(self) -> None:
+            self.gradient_checkpointing = True
 
         def __call__(self, params: PanoramaParams, *, window_batch: int, **rest: object) -> object:
-            tried.append((window_batch, self.is_sparing))
-            if window_batch * (1 if self.is_sparing else 2) > self.room:
+            tried.append((window_batch, self.gradient_checkpointing))
+            if window_batch * (1 if self.gradient_checkpointing else 2) > self.room:
                 raise torch.OutOfMemoryError
             return pipeline(params, window_batch=window_batch, **rest)  # type: ignore[arg-type]
 
     def ended(room: int) -> JobRecord:
         tried.clear()
-        maker = Maker(Cramped(room), 8)  # type: ignore[arg-type]
+        maker = OomRetry(Cramped(room), 8)  # type: ignore[arg-type]
         cramped = dataclasses.replace(workshop, maker=maker)
         record = run(cramped, post())
         assert record is not None
@@ -53,8 +53,8 @@ def test_where_memory_runs_out_less_is_used_for_the_same_picture(
     assert failed.error.code is FailureCode.OUT_OF_MEMORY
     assert tried[-1] == (1, True)
 
-    frugal = Maker(Cramped(4), 8)  # type: ignore[arg-type]
+    frugal = OomRetry(Cramped(4), 8)  # type: ignore[arg-type]
     tried.clear()
     for _ in range(2):
-        frugal.make(post().params)
+        frugal.generate(post().params)
     assert tried == [(8, False), (4, False), (2, False), (2, False)]  # what was enough is kept

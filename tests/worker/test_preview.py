@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from panoweave.core.diffusion.pipeline import StepReport, SyncDiffusionPipeline
-from panoweave.core.diffusion.standing import Standing
+from panoweave.core.diffusion.sampler_state import SamplerState
 from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs.record import JobRecord, Status
@@ -61,6 +61,8 @@ def test_a_store_that_is_away_slows_no_step(
     begun = time.monotonic()
     with closing(Previews(away, post(), pipeline)) as previews:
         for step in range(1, 6):
-            previews.show(StepReport(Standing(step, latents, {}), 5, latents))
+            previews.show(
+                StepReport(SamplerState(step, latents, {}, torch.get_rng_state()), 5, latents)
+            )
     assert time.monotonic() - begun < 2
     away.close()

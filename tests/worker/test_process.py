@@ -59,7 +59,7 @@ def post(here: Settings, redis: Redis) -> Callable[..., JobRecord]:
         params = asked.resolve(models.traits(redis, here.model))
         asked_for = JobRecord.new(params, here.model, DEFAULT_TENANT, {}, webhook=webhook)
         record = store.create(asked_for)
-        queue.add_turn()
+        queue.add_ticket()
         return record
 
     return create
@@ -139,7 +139,7 @@ def test_sigterm_while_redis_is_away_loses_no_job(here: Settings, tmp_path: Path
             asked = PanoramaParams(prompt="a lake", width=192, stride=32, steps=STEPS, seed=1)
             params = asked.resolve(models.traits(redis, alone.model))
             record = store.create(JobRecord.new(params, alone.model, DEFAULT_TENANT, {}))
-            Queue(redis).add_turn()
+            Queue(redis).add_ticket()
             wait_until(lambda: steps_done(store, record) > 5, 60, log)
             time.sleep(1.1)  # the append-only file is written every second
             server.child.kill()
@@ -207,7 +207,7 @@ def test_a_hung_step_ends_the_process(
     ended = store.get(record.id)
     assert ended.status == status
     if ended.status is Status.QUEUED:
-        assert Queue(redis).turns() == 1
+        assert Queue(redis).rq.count == 1
     else:
         assert ended.error is not None
         assert ended.error.code == "step_timeout"
@@ -244,7 +244,7 @@ def test_the_janitor_sees_that_a_turn_comes(here: Settings, redis: Redis) -> Non
     store, queue = JobStore(redis, here), Queue(redis)
     params = PanoramaParams(prompt="a lake").resolve(TRAITS)
     store.create(JobRecord.new(params, "tiny", DEFAULT_TENANT, {}))
-    assert queue.turns() == 0
+    assert queue.rq.count == 0
     janitor.sweep(store, queue)
     janitor.sweep(store, queue)
-    assert queue.turns() == 1
+    assert queue.rq.count == 1

@@ -13,9 +13,9 @@ from PIL import Image
 from pydantic import SecretStr
 from redis import Redis
 
-from panoweave.core.diffusion.oom_retry import Maker
+from panoweave.core.diffusion.oom_retry import OomRetry
 from panoweave.core.diffusion.pipeline import StepReport, SyncDiffusionPipeline
-from panoweave.core.diffusion.standing import Standing
+from panoweave.core.diffusion.sampler_state import SamplerState
 from panoweave.core.infra import redis_keys
 from panoweave.core.infra.redis import connect
 from panoweave.core.infra.s3 import ObjectStore
@@ -80,7 +80,7 @@ def elsewhere(workshop: Workshop, pipeline: SyncDiffusionPipeline, tmp_path: Pat
     """Another worker with the same model."""
     made = tiny.pipeline(tmp_path)
     made.perceptual, made.meter = pipeline.perceptual, pipeline.meter
-    maker = Maker(made, workshop.settings.window_batch)
+    maker = OomRetry(made, workshop.settings.window_batch)
     return dataclasses.replace(workshop, name="another-worker", maker=maker)
 
 
@@ -187,12 +187,16 @@ def test_what_does_not_fit_is_computed_again(
     assert sha256(ended) == sha256(run(workshop, post()))
 
 
+def after(step: int) -> SamplerState:
+    return SamplerState(step, torch.zeros(1, 4, 8, 16), {}, torch.get_rng_state())
+
+
 def leave_early(savepoint: Savepoint) -> None:
     """After two steps."""
 
     def work() -> None:
         with savepoint:
-            savepoint.note(Standing(2, torch.zeros(1, 4, 8, 16), {}))
+            savepoint.note(after(2))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -219,7 +223,7 @@ def test_other_pictures_make_another_panorama(
 def test_what_is_too_large_is_not_saved(
     workshop: Workshop, post: Post, redis: Redis, spared: int, is_saved: bool
 ) -> None:
-    limit = {"savepoint_max_bytes": 4 * 8 * 16 * 4 - spared}
+    limit = {"savepoint_max_bytes": after(2).size_bytes - spared}
     settings = workshop.settings.model_copy(update=limit)
     record = workshop.store.start(post().id, "worker")
     leave_early(Savepoint(workshop.savepoints, record, workshop.identity, {}, settings))
@@ -240,7 +244,7 @@ def test_redis_away_keeps_no_step_waiting(
         begun = time.monotonic()
         with savepoint:
             for step in range(1, 100):
-                savepoint.note(Standing(step, torch.zeros(1, 4, 8, 16), {}))
+                savepoint.note(after(step))
             noted_s = time.monotonic() - begun
             time.sleep(0.1)
         assert noted_s < 0.1
@@ -265,6 +269,6 @@ def test_where_memory_runs_out_no_step_is_done_again(
             raise torch.OutOfMemoryError
 
     monkeypatch.setattr(Attempt, "on_step", run_out)
-    cramped = dataclasses.replace(workshop, maker=Maker(workshop.maker.pipeline, 4))
+    cramped = dataclasses.replace(workshop, maker=OomRetry(workshop.maker.pipeline, 4))
     assert sha256(run(cramped, post())) == sha256(ended)
     assert steps == [1, 2, 3, 4, 5]

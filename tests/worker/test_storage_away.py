@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from panoweave.core.infra.errors import NoSuchObject, ObjectStoreError
 from panoweave.core.infra.s3 import ObjectStore
-from panoweave.core.jobs.failures import FailureCode, NoSuchObject, ObjectStoreError
+from panoweave.core.jobs.failures import FailureCode
 from panoweave.core.jobs.record import JobRecord, Status
 from panoweave.core.params import PanoramaParams, ResolvedParams
 from panoweave.deploy.local.servers import S3Server
@@ -75,7 +76,7 @@ def test_those_that_wait_go_on_waiting(here: Workshop, post: Post, own_s3: S3Ser
         finally:
             here.stopping.set()
     here.stopping.clear()
-    assert here.queue.turns() == 1  # it has called for the next
+    assert here.queue.rq.count == 1  # it has called for the next
     assert here.objects.list("") == []
     take_turn()
     assert here.store.get(second.id).status is Status.SUCCEEDED

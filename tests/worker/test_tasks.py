@@ -237,7 +237,7 @@ def test_asked_to_leave_gives_a_long_job_back(
     ended = run(workshop, post())
     assert ended is not None
     assert ended.status is Status.QUEUED
-    assert workshop.queue.outlook([ended]).places == {ended.id: 0}
+    assert workshop.queue.estimate([ended]).places == {ended.id: 0}
 
 
 def test_asked_to_leave_ends_a_nearly_done_job(
@@ -312,7 +312,7 @@ def test_a_worker_that_has_ended_a_job_calls_for_the_next(
     post(), post()
     monkeypatch.setattr(job, "_workshop", workshop)
     take_turn()
-    assert workshop.queue.turns() == 1
+    assert workshop.queue.rq.count == 1
 
 
 @pytest.mark.parametrize("name", ["jpeg", "webp", "avif"])

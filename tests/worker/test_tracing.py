@@ -50,7 +50,7 @@ def make_panorama(workshop: Workshop, redis: Redis) -> None:
     with serving(workshop.settings) as api:
         answer = api.post("/panoramas", json=body, headers=headers)
     assert answer.status_code == 202, answer.text
-    assert workshop.queue.turns() == 1
+    assert workshop.queue.rq.count == 1
     job.install(workshop)
     take_turn()
     assert workshop.store.get(answer.json()["id"]).status is Status.SUCCEEDED

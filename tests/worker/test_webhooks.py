@@ -20,7 +20,7 @@ from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs.record import JobRecord, Webhook, WebhookEvent
 from panoweave.core.jobs.store import JobStore
-from panoweave.core.webhooks.deliveries import Deliveries, Delivery, State, Told
+from panoweave.core.webhooks.deliveries import Deliveries, Delivery, DeliveryHistory, State
 from panoweave.core.webhooks.secrets import WebhookSecrets
 from panoweave.worker import webhook_sender
 from panoweave.worker.webhook_http import Answered
@@ -81,7 +81,7 @@ def deliver_all(courier: Courier, deliveries: Deliveries) -> None:
         courier.deliver(delivery)
 
 
-def only(deliveries: Deliveries, record: JobRecord) -> Told:
+def only(deliveries: Deliveries, record: JobRecord) -> DeliveryHistory:
     (told,) = deliveries.of(record.id)
     return told
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 from redis import Redis
 
 from panoweave.core.infra import redis_keys
-from panoweave.core.infra.redis import redis_away_is_store_unavailable
+from panoweave.core.infra.redis import translate_redis_errors
 from panoweave.core.infra.s3 import ObjectStore
 
 _A_SWEEP: Final = 100
@@ -34,32 +34,32 @@ _IS_LEFT: Final[dict[str, Callable[[int | None, int], bool]]] = {
 }
 
 
-def expect(redis: Redis, job_id: str, tenant: str) -> None:
+def expect_uploads(redis: Redis, job_id: str, tenant: str) -> None:
     """Objects of this job are about to be stored. Where `create` does not follow, they go again."""
-    with redis_away_is_store_unavailable():
+    with translate_redis_errors():
         due_ms = _now_ms(redis) + _NEVER_TAKEN_IN_MS
-        redis.zadd(redis_keys.UNTIDY, {f"begun:{job_id}:0:{tenant}": due_ms})
+        redis.zadd(redis_keys.ORPHANS, {f"begun:{job_id}:0:{tenant}": due_ms})
 
 
-def tidy(redis: Redis, objects: ObjectStore) -> int:
+def remove_orphans(redis: Redis, objects: ObjectStore) -> int:
     """Remove what is due; how many objects that were.
 
     Raises ObjectStoreError, StoreUnavailable: what was not looked after is looked after next time.
     """
-    with redis_away_is_store_unavailable():
+    with translate_redis_errors():
         due: Any = redis.zrangebyscore(
-            redis_keys.UNTIDY, "-inf", _now_ms(redis), start=0, num=_A_SWEEP
+            redis_keys.ORPHANS, "-inf", _now_ms(redis), start=0, num=_A_SWEEP
         )
     removed = 0
     for raw in due:
         what, job_id, attempt, tenant = raw.decode().split(":", 3)
-        with redis_away_is_store_unavailable():
+        with translate_redis_errors():
             # Its record was made by another request with the same key, or by a repeated one.
             is_wanted = what == "begun" and redis.exists(redis_keys.job(job_id))
         if not is_wanted:
             removed += _remove(objects, f"{tenant}/{job_id}/", _IS_LEFT[what], int(attempt))
-        with redis_away_is_store_unavailable():
-            redis.zrem(redis_keys.UNTIDY, raw)
+        with translate_redis_errors():
+            redis.zrem(redis_keys.ORPHANS, raw)
     return removed
 
 

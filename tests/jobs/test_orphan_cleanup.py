@@ -11,7 +11,7 @@ from redis import Redis
 from panoweave.core.infra import redis_keys
 from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.infra.settings import Settings
-from panoweave.core.jobs.cleanup import expect, tidy
+from panoweave.core.jobs.orphan_cleanup import expect_uploads, remove_orphans
 from panoweave.core.jobs.record import JobRecord
 from panoweave.core.jobs.store import JobStore
 from tests.jobs.samples import FAILURE, new_record, result_of
@@ -39,8 +39,8 @@ def names(objects: ObjectStore, record: JobRecord) -> list[str]:
 
 
 def as_if_later(redis: Redis) -> None:
-    due: Any = redis.zrange(redis_keys.UNTIDY, 0, -1)
-    redis.zadd(redis_keys.UNTIDY, dict.fromkeys(due, 0))
+    due: Any = redis.zrange(redis_keys.ORPHANS, 0, -1)
+    redis.zadd(redis_keys.ORPHANS, dict.fromkeys(due, 0))
 
 
 def test_of_several_attempts_the_one_that_ended_it_keeps_its_objects(
@@ -51,11 +51,11 @@ def test_of_several_attempts_the_one_that_ended_it_keeps_its_objects(
     store.requeue(record.id, token, "preempted")
     second, token = attempt(store, objects, record)
     store.succeed(record.id, token, result_of(second))
-    assert tidy(redis, objects) == 0  # a worker that was taken for dead may be at it yet
+    assert remove_orphans(redis, objects) == 0  # a worker that was taken for dead may be at it yet
     as_if_later(redis)
-    assert tidy(redis, objects) == 1
+    assert remove_orphans(redis, objects) == 1
     assert names(objects, record) == ["2/panorama.png", "inputs/anchor_image.png"]
-    assert redis.zcard(redis_keys.UNTIDY) == 0
+    assert redis.zcard(redis_keys.ORPHANS) == 0
 
 
 def test_one_attempt_that_succeeds_leaves_nothing_to_tidy(
@@ -63,7 +63,7 @@ def test_one_attempt_that_succeeds_leaves_nothing_to_tidy(
 ) -> None:
     record, token = attempt(store, objects, store.create(new_record()))
     store.succeed(record.id, token, result_of(record))
-    assert redis.zcard(redis_keys.UNTIDY) == 0
+    assert redis.zcard(redis_keys.ORPHANS) == 0
 
 
 def test_of_one_that_failed_what_came_with_the_request_is_kept_for_a_retry(
@@ -72,7 +72,7 @@ def test_of_one_that_failed_what_came_with_the_request_is_kept_for_a_retry(
     record, token = attempt(store, objects, store.create(new_record()))
     store.fail(record.id, token, FAILURE)
     as_if_later(redis)
-    tidy(redis, objects)
+    remove_orphans(redis, objects)
     assert names(objects, record) == ["inputs/anchor_image.png"]
 
 
@@ -84,7 +84,7 @@ def test_one_that_is_tried_again_keeps_what_it_has_stored_since(
     store.retry(failed)
     attempt(store, objects, record)
     as_if_later(redis)
-    assert tidy(redis, objects) == 1
+    assert remove_orphans(redis, objects) == 1
     assert names(objects, record) == ["2/panorama.png", "inputs/anchor_image.png"]
 
 
@@ -95,7 +95,7 @@ def test_of_a_deleted_one_nothing_is_left(
     store.fail(record.id, token, FAILURE)
     store.delete(record.id)
     as_if_later(redis)
-    assert tidy(redis, objects) == 2
+    assert remove_orphans(redis, objects) == 2
     assert names(objects, record) == []
 
 
@@ -108,7 +108,7 @@ def test_a_picture_outlives_its_record(store: JobStore, objects: ObjectStore, re
     store.succeed(record.id, token, result_of(second))
     redis.delete(redis_keys.job(record.id))  # as if it had expired
     as_if_later(redis)
-    assert tidy(redis, objects) == 1
+    assert remove_orphans(redis, objects) == 1
     assert names(objects, record) == ["2/panorama.png", "inputs/anchor_image.png"]
 
 
@@ -123,7 +123,7 @@ def test_where_the_record_expires_without_a_picture_nothing_is_left(
     expiring: Any = redis.zrange(EXPIRY, 0, -1)
     redis.zadd(EXPIRY, dict.fromkeys(expiring, 0))
     store.request_cancel(store.create(new_record()).id)  # each end looks for what has expired
-    tidy(redis, objects)
+    remove_orphans(redis, objects)
     assert names(objects, failed) == []
     assert names(objects, made) == ["1/panorama.png", "inputs/anchor_image.png"]
 
@@ -134,12 +134,12 @@ def test_what_was_stored_for_a_job_that_was_never_taken_in_goes_again(
     taken_in, repeated, forgotten = (new_record() for _ in range(3))
     store.create(repeated)
     for record in (taken_in, repeated, forgotten):
-        expect(redis, record.id, record.tenant)
+        expect_uploads(redis, record.id, record.tenant)
         key = f"{record.tenant}/{record.id}/inputs/anchor_image.png"
         objects.put(key, b"x", "image/png", hashlib.sha256(b"x").hexdigest())
     store.create(taken_in)
-    assert tidy(redis, objects) == 0  # its request may be under way
+    assert remove_orphans(redis, objects) == 0  # its request may be under way
     as_if_later(redis)
-    assert tidy(redis, objects) == 1
+    assert remove_orphans(redis, objects) == 1
     for record in (taken_in, repeated):
         assert names(objects, record) == ["inputs/anchor_image.png"]

@@ -7,7 +7,7 @@ import os
 import pytest
 import torch
 
-from panoweave.core.diffusion.deterministic import equal_bits
+from panoweave.core.diffusion.deterministic import deterministic
 
 
 def switches() -> tuple[bool, bool, bool, bool]:
@@ -25,7 +25,7 @@ def test_settings_are_as_before_whatever_happens(monkeypatch: pytest.MonkeyPatch
     during = []
 
     def fail_within() -> None:
-        with equal_bits(torch.device("cuda")):
+        with deterministic(torch.device("cuda")):
             during.append(switches())
             raise KeyError
 
@@ -37,7 +37,7 @@ def test_settings_are_as_before_whatever_happens(monkeypatch: pytest.MonkeyPatch
 
 def test_a_cpu_needs_nothing() -> None:
     before = switches()
-    with equal_bits(torch.device("cpu")):
+    with deterministic(torch.device("cpu")):
         assert switches() == before
 
 
