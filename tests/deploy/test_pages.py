@@ -75,3 +75,19 @@ def test_the_architecture_names_functions_that_exist() -> None:
             assert re.search(rf"\b{name}\b", sources), (files, name)
             checked += 1
     assert checked > 20
+
+
+def test_every_redis_key_has_an_owner() -> None:
+    page = (ROOT / "docs/architecture.md").read_text()
+    sources = [*(ROOT / "core").rglob("*.lua"), ROOT / "core/infra/redis_keys.py"]
+    text = "\n".join(source.read_text() for source in sources)
+    names = set(re.findall(r"(?:P \.\. '|PREFIX \+ \"|\{PREFIX\}|'panoweave:)(\w+)", text))
+    assert len(names) > 20
+    assert {name for name in names if not re.search(rf"`{name}[`:]", page)} == set()
+
+
+def test_decisions_are_listed() -> None:
+    listed = re.findall(
+        r"\]\((\d{4}-[\w-]+\.md)\)", (ROOT / "docs/decisions/README.md").read_text()
+    )
+    assert listed == sorted(file.name for file in (ROOT / "docs/decisions").glob("[0-9]*.md"))

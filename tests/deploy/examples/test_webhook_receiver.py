@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 from standardwebhooks import Webhook
 
-from tests.examples.service import Service, next_line
+from tests.deploy.examples.service import Service, next_line
 
 ARGUMENTS = ("--port", "0", "--database", "events.db")
 

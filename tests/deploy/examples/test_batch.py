@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.examples.service import EXAMPLES, Service, next_line
+from tests.deploy.examples.service import EXAMPLES, Service, next_line
 
 ROWS = """name,prompt,seed,width,steps
 lake,a lake,1,128,2

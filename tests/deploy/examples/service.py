@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import httpx
 
-EXAMPLES: Final = Path(__file__).parents[2] / "examples"
+EXAMPLES: Final = Path(__file__).parents[3] / "examples"
 TENANT: Final = "ada"
 
 

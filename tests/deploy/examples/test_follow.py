@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page, sync_playwright
 
 from panoweave.deploy.local.ports import free_port
-from tests.examples.service import Service, next_line
+from tests.deploy.examples.service import Service, next_line
 
 BROWSERS = ("chromium-headless-shell", "chromium", "google-chrome")
 TIMEOUT_MS = 60_000

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from tests.examples.service import Service
+from tests.deploy.examples.service import Service
 
 
 def test_it_saves_the_picture(service: Service, tmp_path: Path) -> None:
