@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from panoweave.core.infra.redis import connect
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs.record import Status
 from panoweave.worker.telemetry import metrics
@@ -48,6 +49,8 @@ def expressions() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def shown(settings: Settings) -> dict[str, set[str]]:
     """Each series that the three processes show, with its labels, once something has happened."""
+    with connect(settings) as redis:
+        redis.flushall()  # an API key of another test would lock this one out
     record = new_record()
     metrics.attempt_began(record)
     metrics.attempt_ended(record, Status.SUCCEEDED, 1.0)
