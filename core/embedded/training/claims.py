@@ -160,7 +160,7 @@ def _skies(w: WindowAttributes, numbers: Numbers, weather: str | None) -> tuple[
             found.append("stars")
         if weather == "clear" and time == "twilight":
             found.append("afterglow")
-        if time == "sunset" and weather in ("clear", "cloudy"):
+        if time == "sunset" and weather in ("clear", "cloudy") and w.toward_sun:
             found.append("red sky")
     if w.sun_visible:
         found.append("low sun" if time in ("dawn", "morning", "sunset") else "sun")

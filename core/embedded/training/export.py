@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -13,7 +13,6 @@ from torch import nn
 
 from panoweave.core.checkpoint import CheckpointDefaults
 from panoweave.core.diffusion.patch_autoencoder import PatchAutoencoder
-from panoweave.core.embedded.training.captions import vocabulary
 from panoweave.core.embedded.training.denoiser import Networks
 from panoweave.core.vocabulary import VOCABULARY_FILE
 
@@ -35,6 +34,7 @@ def export(
     autoencoder: PatchAutoencoder,
     tiny: PatchAutoencoder,
     controlnet: ControlNetModel | None,
+    words: Sequence[str],
 ) -> None:
     """Saves filled networks as one directory; what was there before goes."""
     pipeline = StableDiffusionPipeline(
@@ -56,4 +56,4 @@ def export(
     # transformers 5 writes tokenizer.json alone; other readers of the format look for these.
     networks.tokenizer.backend_tokenizer.model.save(str(target / "tokenizer"))
     (target / "panoweave.json").write_text(DEFAULTS.model_dump_json(indent=2) + "\n")
-    (target / VOCABULARY_FILE).write_text(json.dumps(vocabulary(), indent=0) + "\n")
+    (target / VOCABULARY_FILE).write_text(json.dumps(list(words), indent=0) + "\n")

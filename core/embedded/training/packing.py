@@ -4,8 +4,8 @@
 
 `unpack` in place of `pack` is the way back.
 
-With them goes the latent space. A run that goes on from a parcel begins at the same step with
-the averaged weights, a new optimiser and a short warm-up.
+With them go the latent space and the vocabulary. A run that goes on from a parcel begins at the
+same step with the averaged weights, a new optimiser and a short warm-up.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ import torch
 from torch import Tensor
 
 from panoweave.core.embedded.training.runs import replace_file
-from panoweave.core.embedded.training.stages import LATENTS_FILE
+from panoweave.core.embedded.training.stages import LATENTS_FILE, WORDS_FILE
 
 PIECE_BYTES = 15 * 2**20  # a file that leaves some places must be smaller than 16 MiB
+_SHARED_FILES = (LATENTS_FILE, WORDS_FILE)
 STAGES = ("decoder", "tiny", "denoiser", "controlnet")
 
 
@@ -35,7 +36,9 @@ def pack(work: Path, stage: str, out: Path) -> int:
         file = out / f"{stage}-{number}.pt"
         torch.save(piece, file)
         total += file.stat().st_size
-    shutil.copy(work / LATENTS_FILE, out / LATENTS_FILE)
+    for name in _SHARED_FILES:
+        if (work / name).exists():
+            shutil.copy(work / name, out / name)
     (out / f"{stage}.json").write_text(json.dumps({"step": state["step"], "pieces": number + 1}))
     return total
 
@@ -50,8 +53,9 @@ def unpack(work: Path, stage: str, out: Path) -> int:
     step = int(about["step"])
     state = {"step": step, "packed_at": step, "ema": average}
     work.mkdir(parents=True, exist_ok=True)
-    if not (work / LATENTS_FILE).exists():
-        shutil.copy(out / LATENTS_FILE, work / LATENTS_FILE)
+    for name in _SHARED_FILES:
+        if (out / name).exists() and not (work / name).exists():
+            shutil.copy(out / name, work / name)
     replace_file(work / f"{stage}.pt", lambda beside: torch.save(state, beside))
     return step
 

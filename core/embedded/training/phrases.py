@@ -215,7 +215,6 @@ TIMES: Final[Phrases] = {
     ),
     "morning": (
         "in the morning", "in morning light", "on a fresh morning", "in the morning sun",
-        "on a bright morning",
     ),
     "noon": (
         "at noon", "at midday", "in daylight", "by day", "during the day", "in the daytime",

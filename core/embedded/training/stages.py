@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +38,7 @@ from panoweave.core.embedded.training.runs import Stop, replace_file
 from panoweave.core.embedded.training.tokenizer import build_tokenizer
 
 LATENTS_FILE = "pca.pt"
+WORDS_FILE = "words.json"
 _COMPONENTS = 64  # as many as are kept on file; the latents are the strongest of them
 
 
@@ -119,7 +121,8 @@ class Training:
         if self._state("controlnet").exists():
             controlnet = build_controlnet(networks.unet, self.recipe.controlnet.hint_widths)
             fill(controlnet.parameters(), self._state("controlnet"))
-        export(target, networks, self.trained_decoder(), self.trained_tiny(), controlnet)
+        autoencoders = self.trained_decoder(), self.trained_tiny()
+        export(target, networks, *autoencoders, controlnet, self._words())
 
     def trained_networks(self) -> Networks:
         """UNet and text encoder, as far as their run has come."""
@@ -144,7 +147,7 @@ class Training:
     def _networks(self) -> Networks:
         """UNet and text encoder as they begin."""
         shape = self.recipe.denoiser.shape
-        tokenizer = build_tokenizer(vocabulary())
+        tokenizer = build_tokenizer(self._words())
         torch.manual_seed(self.recipe.seed)
         return Networks(
             build_unet(shape, self.recipe.latent_channels),
@@ -183,6 +186,15 @@ class Training:
             for quarter in range(4)
         ]
         return to_unit(self.set.pictures(cuts, WINDOW_PX)).cpu()
+
+    def _words(self) -> list[str]:
+        """The vocabulary, written down once: words that captions learn later fall into pieces."""
+        file = self.work / WORDS_FILE
+        if not file.exists():
+            text = json.dumps(vocabulary(), indent=0)
+            replace_file(file, lambda beside: beside.write_text(text))
+        words: list[str] = json.loads(file.read_text())
+        return words
 
     def _state(self, name: str) -> Path:
         return self.work / f"{name}.pt"
