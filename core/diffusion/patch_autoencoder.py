@@ -29,7 +29,7 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     _supports_gradient_checkpointing = False
     _no_split_modules: ClassVar[list[str]] = []
 
-    @register_to_config
+    @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
         self,
         latent_channels: int = 32,

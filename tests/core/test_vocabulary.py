@@ -33,4 +33,4 @@ def test_unknown_words(prompt: str, unknown: list[str]) -> None:
 def test_a_checkpoint_that_says_nothing_knows_any_word(tmp_path: Path) -> None:
     assert read_vocabulary(tmp_path) is None
     (tmp_path / "vocabulary.json").write_text(json.dumps(["lake", "dawn"]))
-    assert read_vocabulary(tmp_path) == {"lake", "dawn"}
+    assert read_vocabulary(tmp_path) == frozenset({"lake", "dawn"})
