@@ -19,8 +19,8 @@ from typer.main import get_command
 
 from panoweave.core.infra.settings import Settings
 from panoweave.deploy.cli import app
-from tests.deploy.conftest import RunningStack, environment
 from tests.deploy.pages import ROOT, Page, comparable
+from tests.deploy.stack import RunningStack, environment
 
 PAGE = Page(ROOT / "README.md")
 README = PAGE.source
