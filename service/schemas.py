@@ -10,10 +10,10 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from panoweave.core.checkpoint import CheckpointTraits, Params
-from panoweave.core.infra.settings import Perceptual
 from panoweave.core.jobs.failures import FailureCode
 from panoweave.core.jobs.models import WorkerState
 from panoweave.core.jobs.record import Status, WebhookEvent
+from panoweave.core.machine import PerceptualName
 from panoweave.core.params import PanoramaParams, ResolvedParams
 from panoweave.core.webhooks.deliveries import State, TryError
 from panoweave.core.webhooks.targets import MAX_URL_CHARS
@@ -184,7 +184,7 @@ class ModelView(_View):
     state: Literal[WorkerState, "offline"]
     detail: str
     traits: CheckpointTraits | None = Field(description="Null until a worker has loaded it once.")
-    perceptual: Perceptual
+    perceptual: PerceptualName
     workers: int = Field(description="How many workers hold it now.")
     updated_at: datetime
 

@@ -52,11 +52,8 @@ from panoweave.core.diffusion.schedulers import Sampler, check_scheduler
 from panoweave.core.diffusion.sync import PictureAnchor, Synchronizer
 from panoweave.core.diffusion.views import WindowPlan
 from panoweave.core.images import check_image_sizes, image_inputs, read_inline
-from panoweave.core.params import (
-    DEFAULT_WINDOW_BATCH,
-    PanoramaParams,
-    ResolvedParams,
-)
+from panoweave.core.machine import DEFAULT_WINDOW_BATCH
+from panoweave.core.params import PanoramaParams, ResolvedParams
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,13 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from panoweave.core.checkpoint import CheckpointTraits
+from panoweave.core.conditions import ResolvedRegion
 from panoweave.core.diffusion.decode import encode
 from panoweave.core.diffusion.denoise import Denoiser, in_batches
 from panoweave.core.diffusion.prompts import PromptEmbeddings
 from panoweave.core.diffusion.schedulers import Sampler, Step
 from panoweave.core.diffusion.views import WindowGrid
-from panoweave.core.params import ResolvedParams, ResolvedRegion
+from panoweave.core.params import ResolvedParams
 
 # So large a share of the steps, the first ones, a region is denoised before plain colours instead
 # of what the others make around it: what is to be in the region takes shape inside it.

@@ -12,8 +12,8 @@ from rich.table import Table
 from panoweave.core.infra.api_keys import SCOPES, ApiKeys, Scope
 from panoweave.core.infra.errors import NoSuchKey
 from panoweave.deploy.admin.tenants import redis_of, tenant_name
-from panoweave.deploy.console import err, out
 from panoweave.deploy.errors import BadOption, DeployError
+from panoweave.deploy.terminal import err, out
 
 
 def create(tenant: str, scopes: Sequence[str], data: Path) -> int:

@@ -12,9 +12,9 @@ from redis import Redis
 from panoweave.core.infra.api_keys import TenantName
 from panoweave.core.infra.errors import StoreUnavailable
 from panoweave.core.infra.redis import connect
+from panoweave.deploy.environment import read_settings
 from panoweave.deploy.errors import BadOption, DeployError
 from panoweave.deploy.local.data_dir import DataDir
-from panoweave.deploy.settings import read_settings
 
 
 @contextmanager

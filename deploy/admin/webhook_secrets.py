@@ -9,8 +9,8 @@ from rich.table import Table
 
 from panoweave.core.webhooks.secrets import NoSuchSecret, WebhookSecrets
 from panoweave.deploy.admin.tenants import redis_of, tenant_name
-from panoweave.deploy.console import err, out
 from panoweave.deploy.errors import DeployError
+from panoweave.deploy.terminal import err, out
 
 
 def create(tenant: str, data: Path) -> int:

@@ -32,7 +32,7 @@ def _is_probe(scope: Scope) -> bool:
     return scope["path"] in _PROBES
 
 
-# Of FastAPI's own tracing, one span a request, where a tracer is set up (panoweave.deploy.tracing).
+# FastAPI's own tracing makes one span a request where panoweave.deploy.serve.tracing set it up.
 TELEMETRY: Final[TelemetryConfig] = {
     "auto_configure": False,
     "logs": False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from panoweave.core.checkpoint import InvalidParams
 from panoweave.core.jobs.record import JobRecord, Webhook
 from panoweave.core.webhooks.deliveries import DeliveryHistory
-from panoweave.core.webhooks.targets import BadTarget
+from panoweave.core.webhooks.targets import BadTarget, TargetRules
 from panoweave.service.dependencies import Context
 from panoweave.service.schemas import DeliveryList, DeliveryView, TryView, WebhookRequest
 
@@ -15,7 +15,7 @@ def checked(context: Context, tenant: str, asked: WebhookRequest | None) -> Webh
     if asked is None:
         return None
     try:
-        context.settings.webhook_rules.check(asked.url)
+        TargetRules.of(context.settings).check(asked.url)
     except BadTarget as error:
         raise InvalidParams("webhook.url", error.problem, error.legal) from error
     if not context.webhook_secrets.of(tenant):

@@ -75,7 +75,7 @@ def latents(pipeline: SyncDiffusionPipeline, params: PanoramaParams) -> Tensor:
 def test_every_preset_makes_a_panorama(pipeline: SyncDiffusionPipeline, preset: PresetName) -> None:
     panorama = pipeline(asked(preset))
     assert panorama.image.size == (128, 64)
-    assert panorama.params.sync.decoder == PRESETS[preset].decoder
+    assert panorama.params.sync.decoder == PRESETS[preset]["sync"]["decoder"]
 
 
 def test_the_tiny_decoder_leads_elsewhere_than_the_full_one(

@@ -87,7 +87,7 @@ def check_resumes(
 def test_every_scheduler_and_preset(
     fresh: Make, scheduler: SchedulerName, preset: PresetName
 ) -> None:
-    windows = PRESETS[preset].windows
+    windows = PRESETS[preset]["windows"]
     check_resumes(fresh, asked(scheduler=scheduler, preset=preset, windows=windows))
 
 

@@ -109,7 +109,7 @@ def test_what_the_api_image_copies_is_enough(tmp_path: Path) -> None:
     program = (
         "import sys\n"
         "import panoweave.service.app, panoweave.worker.janitor\n"
-        "import panoweave.deploy.cli, panoweave.deploy.serve\n"
+        "import panoweave.deploy.cli, panoweave.deploy.serve.processes\n"
         f"assert panoweave.service.app.__file__.startswith({str(tmp_path)!r})\n"
         "assert 'torch' not in sys.modules"
     )

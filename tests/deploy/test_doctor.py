@@ -10,7 +10,7 @@ from redis import Redis
 
 from panoweave.core.embedded import WEIGHTS
 from panoweave.core.infra.settings import Settings
-from panoweave.deploy.checks import check_addition, check_lora
+from panoweave.deploy.doctor.checks import check_addition, check_lora
 from panoweave.deploy.local.ports import free_port
 from panoweave.deploy.local.servers import RedisServer
 from tests.deploy.conftest import Cli, RunningStack

@@ -68,10 +68,12 @@ def test_render_takes_a_whole_request_from_a_file(
     ("text", "said"),
     [
         ("{", "is not JSON"),
-        ("[1]", "holds no JSON object"),
+        ("[1]", "is not a JSON object"),
         ('{"anchor_image": {"file": "/nowhere/x.png"}}', "cannot read /nowhere/x.png"),
-        ('{"widht": 3}', "--widht"),
-        ('{"output": {"format": "webp"}}', "is no file of the output.format 'webp'"),
+        ('{"widht": 3}', "widht: There is no such field; legal: the fields prompt,"),
+        ('{"webhook": null}', "webhook: There is no such field"),
+        ('{"regions": [{"prompt": ""}]}', "regions.0.prompt"),
+        ('{"output": {"format": "webp"}}', "is not a file of the output.format 'webp'"),
     ],
 )
 def test_a_request_file_that_cannot_be_used_is_refused(

@@ -58,9 +58,9 @@ def test_a_post_is_accepted_with_everything_filled_in(api: httpx.Client, queue: 
     params = job["params"]
     assert (params["width"], params["height"], params["stride"]) == (768, 128, 32)
     assert isinstance(params["seed"], int)
-    expected = PRESETS[DEFAULT_PRESET]
+    expected = PRESETS[DEFAULT_PRESET]["sync"]
     assert params["preset"] == DEFAULT_PRESET
-    assert params["sync"]["weight"] == expected.weight
+    assert params["sync"]["weight"] == expected["weight"]
     assert params["sync"]["anchor"] == 10
     assert None not in params["sync"].values()
     assert job["metadata"] == {"order": 7}
