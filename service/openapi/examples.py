@@ -233,13 +233,13 @@ REFUSALS: Final = (
     errors.Unauthorized("Send Authorization: Bearer and an API key."),
     errors.Forbidden("This API key lacks the scope write."),
     errors.UnknownPath("No such path: /openapi.json lists those there are."),
-    errors.NoSuchPanorama(f"There is no panorama {JOB_ID}."),
+    errors.PanoramaNotFound(f"There is no panorama {JOB_ID}."),
     errors.MethodNotAllowed("Allowed here: GET, POST.", headers={"Allow": "GET, POST"}),
     errors.NotEnded("This panorama is queued. Cancel it first."),
     errors.NotFailed("This panorama is succeeded."),
     errors.NotSucceeded("This panorama is queued."),
-    errors.NothingToSee("This panorama is queued, and there is nothing to see of it."),
-    errors.StillBusy(),
+    errors.PreviewUnavailable("This panorama is queued and has no preview yet."),
+    errors.IdempotencyKeyInFlight(),
     errors.BodyTooLarge(f"A body may have up to {MAX_BODY_BYTES:,} bytes."),
     errors.UnsupportedMediaType(
         "Send Content-Type: application/json.", headers={"Accept": "application/json"}
@@ -254,15 +254,16 @@ REFUSALS: Final = (
             )
         ],
     ),
-    errors.KeyReused(),
-    errors.TooMany("10,000 are waiting already."),
-    errors.TooManyOfYours("1,000 of yours are waiting already."),
-    errors.InternalError("The request was not carried out. It has been logged."),
-    errors.NotReady("No worker has loaded the model embedded yet."),
-    errors.RedisAway(
-        "The job store did not answer in time. Look whether it happened, then try again."
+    errors.IdempotencyKeyReused(),
+    errors.TooManyQueued("10,000 are waiting already."),
+    errors.TooManyQueuedByTenant("1,000 of yours are waiting already."),
+    errors.InternalError("An unexpected error happened. It has been logged."),
+    errors.ModelNotLoaded("No worker has loaded the model embedded yet."),
+    errors.JobStoreUnavailable(
+        "The job store did not answer in time. The request may have taken effect: look before "
+        "you send it again."
     ),
-    errors.ObjectsAway("The object store could not be used. Try again."),
+    errors.ObjectStoreUnavailable("The object store could not be used. Try again."),
 )
 
 
