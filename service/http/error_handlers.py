@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from panoweave.core.checkpoint import InvalidParams
+from panoweave.core.image_process import ReadersBusy
 from panoweave.core.infra.errors import InfraError, ObjectStoreError, StoreUnavailable
 from panoweave.core.jobs.errors import (
     JobsError,
@@ -27,6 +28,7 @@ from panoweave.service.http.errors import (
     FieldProblem,
     IdempotencyKeyInFlight,
     IdempotencyKeyReused,
+    ImageReadersBusy,
     InternalError,
     InvalidRequest,
     JobStoreUnavailable,
@@ -83,6 +85,8 @@ def _translate(request: Request, error: Exception) -> ServiceError:
             )
         case ObjectStoreError():
             return ObjectStoreUnavailable("The object store could not be used. Try again.")
+        case ReadersBusy():
+            return ImageReadersBusy("Other requests' pictures are being read. Send it again.")
         case InvalidParams():
             at_fault = FieldProblem(field=error.field, detail=error.problem, legal=error.legal)
             return InvalidRequest(f"{error.field}: {error.problem}.", errors=[at_fault])

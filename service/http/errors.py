@@ -22,7 +22,8 @@
     └── Unavailable
         ├── ModelNotLoaded         503  model_not_ready
         ├── JobStoreUnavailable    503  store_unavailable
-        └── ObjectStoreUnavailable 503  storage_unavailable
+        ├── ObjectStoreUnavailable 503  storage_unavailable
+        └── ImageReadersBusy       503  image_readers_busy
 
 `error_handlers` turns the errors of `panoweave.core` into these. No message quotes what the client
 sent.
@@ -213,3 +214,7 @@ class JobStoreUnavailable(Unavailable):
 
 class ObjectStoreUnavailable(Unavailable):
     code, title, retry_after_s = "storage_unavailable", "The object store is away", 5
+
+
+class ImageReadersBusy(Unavailable):
+    code, title, retry_after_s = "image_readers_busy", "Too many requests bring pictures", 5

@@ -264,6 +264,7 @@ REFUSALS: Final = (
         "you send it again."
     ),
     errors.ObjectStoreUnavailable("The object store could not be used. Try again."),
+    errors.ImageReadersBusy("Other requests' pictures are being read. Send it again."),
 )
 
 

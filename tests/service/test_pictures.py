@@ -88,7 +88,7 @@ def test_a_picture_that_cannot_be_used_is_refused_and_nothing_is_kept(
     assert error["field"] == field
     assert legal in error["legal"]
     assert store.list("default", None, 10, None).records == []
-    assert objects.size("default/nothing.png") is None
+    assert objects.find("default/nothing.png") is None
 
 
 def test_an_uploaded_file_that_is_no_picture_is_refused(api: httpx.Client) -> None:
@@ -129,3 +129,32 @@ def test_a_hint_has_the_panoramas_size(
 def test_a_body_has_room_for_a_picture_and_an_end(api: httpx.Client) -> None:
     assert post(api, anchor_image=inline(noise(1_250))).status_code == 202
     problem(post(api, anchor_image=inline(noise(1_700))), 413, "body_too_large")
+
+
+def test_a_picture_that_is_named_several_times_is_read_and_stored_once(
+    api: httpx.Client, objects: ObjectStore
+) -> None:
+    mask = {"key": uploaded(api, png((256, 128)))}
+    regions = [{"prompt": f"tree {number}", "mask": mask} for number in range(4)]
+    job = post(api, width=256, regions=regions).json()
+    keys = {region["mask"]["key"] for region in job["params"]["regions"]}
+    assert len(keys) == 1
+    assert objects.list(f"default/{job['id']}/inputs/") == list(keys)
+
+
+def test_parts_of_a_key_that_servers_collapse_are_refused(api: httpx.Client) -> None:
+    key = uploaded(api, png())
+    for spelled in (key.replace("/", "/./", 1), key.replace("/", "//", 1)):
+        assert at_fault(post(api, anchor_image={"key": spelled}))["field"] == "anchor_image.key"
+
+
+def test_a_photo_from_a_phone(api: httpx.Client) -> None:
+    """Odd EXIF beside the orientation, and a preview behind the picture."""
+    photo = io.BytesIO()
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    behind = Image.new("RGB", (16, 16))
+    Image.new("RGB", (64, 32)).save(
+        photo, "MPO", save_all=True, append_images=[behind], exif=tags.tobytes()
+    )
+    assert post(api, anchor_image=inline(photo.getvalue())).status_code == 202
