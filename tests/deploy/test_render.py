@@ -12,7 +12,7 @@ from tests.deploy.conftest import Cli
 
 
 def test_render_writes_the_same_picture_for_the_same_seed(
-    cli: Cli, tiny_model: Path, tmp_path: Path
+    cli: Cli, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     pictures = []
     for name in ("a.png", "b.png"):
@@ -24,7 +24,7 @@ def test_render_writes_the_same_picture_for_the_same_seed(
             str(tmp_path / name),
             *options,
             timeout_s=120,
-            PANOWEAVE_MODEL=str(tiny_model),
+            PANOWEAVE_MODEL=str(tiny_checkpoint),
         )
         assert done.returncode == 0, done.stderr
         assert "128 x 64 px, seed 7" in done.stdout
@@ -35,7 +35,7 @@ def test_render_writes_the_same_picture_for_the_same_seed(
 
 
 def test_render_takes_a_whole_request_from_a_file(
-    cli: Cli, tiny_model: Path, tmp_path: Path
+    cli: Cli, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     """A picture by its file; and what the command line says overrules the file."""
     given = Image.radial_gradient("L").convert("RGB").resize((64, 64))
@@ -56,7 +56,7 @@ def test_render_takes_a_whole_request_from_a_file(
         "--seed",
         "7",
         timeout_s=120,
-        PANOWEAVE_MODEL=str(tiny_model),
+        PANOWEAVE_MODEL=str(tiny_checkpoint),
     )
     assert done.returncode == 0, done.stderr
     assert "192 x 64 px, seed 7" in done.stdout
@@ -87,7 +87,7 @@ def test_a_request_file_that_cannot_be_used_is_refused(
 
 
 def test_a_size_that_does_not_fit_names_the_option_and_the_nearest(
-    cli: Cli, tiny_model: Path, tmp_path: Path
+    cli: Cli, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     done = cli(
         "render",
@@ -97,7 +97,7 @@ def test_a_size_that_does_not_fit_names_the_option_and_the_nearest(
         "--width",
         "130",
         timeout_s=120,
-        PANOWEAVE_MODEL=str(tiny_model),
+        PANOWEAVE_MODEL=str(tiny_checkpoint),
     )
     assert done.returncode == 2
     assert "--width" in done.stderr
