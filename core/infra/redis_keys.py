@@ -62,6 +62,11 @@ def webhook_secrets(tenant: str) -> str:
     return f"{PREFIX}webhook_secrets:{tenant}"
 
 
+def uploads(tenant: str) -> str:
+    """zset: uploads of the tenant -> until when they are kept (ms)."""
+    return f"{PREFIX}uploads:{tenant}"
+
+
 def idempotency(owner: str, digest: str) -> str:
     """hash: what is known of the request that an owner gave this key."""
     return f"{PREFIX}idempotency:{owner}:{digest}"

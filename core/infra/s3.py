@@ -30,6 +30,13 @@ class Found(NamedTuple):
     etag: str
 
 
+class Upload(NamedTuple):
+    """A form (multipart/form-data) that S3 takes: these fields first, then `file`."""
+
+    url: str
+    fields: dict[str, str]
+
+
 class ObjectStore:
     def __init__(self, settings: Settings) -> None:
         self._bucket = settings.s3_bucket
@@ -99,15 +106,16 @@ class ObjectStore:
         """As `presign`, the same URL for a while: good for at least half of a fresh one's time."""
         return self._stable(key, filename, int(time.time() / (self._presign_ttl_s / 2)))
 
-    def presign_upload(self, key: str) -> str:
-        """A URL that takes a PUT of the object for a while."""
+    def presign_upload(self, key: str, max_bytes: int) -> Upload:
+        """A form that uploads the object: the server takes up to `max_bytes`, for a while."""
         with _errors_name(key):
-            url: str = self._public.generate_presigned_url(
-                "put_object",
-                Params={"Bucket": self._bucket, "Key": key},
+            form = self._public.generate_presigned_post(
+                Bucket=self._bucket,
+                Key=key,
+                Conditions=[["content-length-range", 1, max_bytes]],
                 ExpiresIn=self._presign_ttl_s,
             )
-            return url
+            return Upload(form["url"], form["fields"])
 
     def _presign_in(self, key: str, filename: str, _period: int) -> str:
         return self.presign(key, filename)

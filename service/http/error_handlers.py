@@ -22,6 +22,7 @@ from panoweave.core.jobs.errors import (
     QueueFull,
     StillInFlight,
     TenantQueueFull,
+    TooManyUploads,
 )
 from panoweave.service.http.access_log import REQUEST_ID
 from panoweave.service.http.errors import (
@@ -39,6 +40,7 @@ from panoweave.service.http.errors import (
     ServiceError,
     TooManyQueued,
     TooManyQueuedByTenant,
+    TooManyUploadsByTenant,
     Unavailable,
     UnknownPath,
 )
@@ -85,6 +87,9 @@ def _translate(request: Request, error: Exception) -> ServiceError:
             )
         case ObjectStoreError():
             return ObjectStoreUnavailable("The object store could not be used. Try again.")
+        case TooManyUploads():
+            detail = f"{error.limit:,} of your uploads are kept already."
+            return TooManyUploadsByTenant(detail, error.retry_after_s)
         case ReadersBusy():
             return ImageReadersBusy("Other requests' pictures are being read. Send it again.")
         case InvalidParams():

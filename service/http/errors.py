@@ -18,6 +18,7 @@
     ├── IdempotencyKeyReused       422  idempotency_key_reused
     ├── TooManyQueued              429  queue_full
     │   └── TooManyQueuedByTenant  429  tenant_queue_full
+    ├── TooManyUploadsByTenant     429  tenant_uploads_full
     ├── InternalError              500  internal_error
     └── Unavailable
         ├── ModelNotLoaded         503  model_not_ready
@@ -190,6 +191,13 @@ class TooManyQueued(ServiceError):
 
 class TooManyQueuedByTenant(TooManyQueued):
     code, title = "tenant_queue_full", "Too many of your panoramas are waiting"
+
+
+class TooManyUploadsByTenant(ServiceError):
+    status, code, title = 429, "tenant_uploads_full", "Too many of your uploads are kept"
+
+    def __init__(self, detail: str, retry_after_s: int) -> None:
+        super().__init__(detail, headers={"Retry-After": str(retry_after_s)})
 
 
 class InternalError(ServiceError):

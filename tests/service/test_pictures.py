@@ -10,8 +10,11 @@ import pytest
 from PIL import Image
 from redis import Redis
 
+from panoweave.core.infra import redis_keys
 from panoweave.core.infra.s3 import ObjectStore
-from panoweave.core.jobs import models
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs import models, uploads
+from panoweave.core.jobs.orphan_cleanup import remove_orphans
 from panoweave.core.jobs.store import JobStore
 from tests.jobs.samples import TRAITS
 from tests.service.checks import at_fault, problem
@@ -22,12 +25,16 @@ def post(api: httpx.Client, **fields: object) -> httpx.Response:
     return api.post("/panoramas", json={"prompt": "a hill", **fields})
 
 
+def send(place: dict[str, Any], data: bytes) -> httpx.Response:
+    return httpx.request(place["method"], place["url"], data=place["fields"], files={"file": data})
+
+
 def uploaded(api: httpx.Client, data: bytes) -> str:
     answer = api.post("/uploads")
     assert answer.status_code == 201
     place = answer.json()
-    stored = httpx.request(place["method"], place["url"], content=data)
-    assert stored.status_code == 200
+    stored = send(place, data)
+    assert stored.status_code == 204
     key: str = place["key"]
     return key
 
@@ -55,10 +62,34 @@ def test_an_uploaded_picture_is_copied(api: httpx.Client, objects: ObjectStore) 
     assert stored_picture(api, objects, answer.json()).size == (40, 30)
 
 
-def test_an_upload_url_writes_its_own_object_only(api: httpx.Client) -> None:
+def test_an_upload_writes_its_own_object_only(api: httpx.Client) -> None:
     place = api.post("/uploads").json()
-    elsewhere = place["url"].replace("/uploads/", "/elsewhere/")
-    assert httpx.put(elsewhere, content=png()).status_code == 403
+    place["fields"]["key"] = place["key"].replace("/uploads/", "/elsewhere/")
+    assert send(place, png()).status_code == 403
+
+
+def test_an_upload_is_bounded(api: httpx.Client, objects: ObjectStore) -> None:
+    place = api.post("/uploads").json()
+    assert send(place, b"\0" * (place["max_bytes"] + 1)).status_code in (400, 403, 413)
+    assert objects.find(place["key"]) is None
+
+
+def test_uploads_of_a_tenant_are_counted_and_removed(
+    api: httpx.Client, redis: Redis, objects: ObjectStore, settings: Settings
+) -> None:
+    key = uploaded(api, png())
+    kept = redis.zcard(redis_keys.uploads("default"))
+    for _ in range(settings.tenant_max_uploads - kept):
+        assert api.post("/uploads").status_code == 201
+    refused = api.post("/uploads")
+    problem(refused, 429, "tenant_uploads_full")
+    wait_s = settings.presign_ttl_s + uploads.KEPT_S
+    assert wait_s - 60 < int(refused.headers["Retry-After"]) <= wait_s
+
+    redis.zadd(redis_keys.ORPHANS, dict.fromkeys(redis.zrange(redis_keys.ORPHANS, 0, -1), 0))
+    while remove_orphans(redis, objects):
+        pass
+    assert objects.find(key) is None
 
 
 @pytest.mark.parametrize(
