@@ -17,6 +17,10 @@ DEFAULT_QUALITY: Final = 90
 MEDIA_TYPES: Final[Mapping[FormatName, str]] = MappingProxyType(
     {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp", "avif": "image/avif"}
 )
+# How the name of a file of each format ends.
+SUFFIXES: Final[Mapping[str, FormatName]] = MappingProxyType(
+    {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".avif": "avif"}
+)
 _MAX_WEBP_SIDE_PX: Final = 16_383  # the format stores a side in 14 bits
 
 

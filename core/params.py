@@ -3,7 +3,7 @@
 A request is a `PanoramaParams`. `resolve` gives every field a value: the request's, else the
 checkpoint's, else the preset's. It refuses what the checkpoint cannot make. The HTTP service, the
 worker and the command line derive what they accept from these fields, so a parameter is added
-here and where it is used: docs/contributing/parameter.md.
+here and where it is used: docs/contributing/add-a-parameter.md.
 
 Torch-free, like the modules that it imports.
 """

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from panoweave.core.output import SUFFIXES
 from panoweave.deploy.errors import DeployError
 from panoweave.deploy.render_options import to_request, with_parameter_options
 from panoweave.deploy.terminal import print_error
@@ -72,7 +73,7 @@ def demo(
 @with_parameter_options
 def render(
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="The file to write: .png, .jpg, .webp or .avif.")
+        Path, typer.Option("-o", "--output", help=f"The file to write: {', '.join(SUFFIXES)}.")
     ],
     prompt: Annotated[
         str | None,

@@ -6,8 +6,7 @@ import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 from rich.markup import escape
@@ -15,7 +14,7 @@ from rich.markup import escape
 from panoweave.core.accepted_values import explain
 from panoweave.core.checkpoint import InvalidParams
 from panoweave.core.conditions import ImageInput
-from panoweave.core.output import FormatName
+from panoweave.core.output import SUFFIXES
 from panoweave.core.params import PanoramaParams
 from panoweave.deploy.environment import read_settings
 from panoweave.deploy.errors import BadOption, DeployError
@@ -26,11 +25,6 @@ from panoweave.deploy.terminal import out, panorama_progress
 if TYPE_CHECKING:
     from panoweave.core.diffusion.pipeline import Panorama, StepReport, SyncDiffusionPipeline
     from panoweave.core.infra.settings import Settings
-
-
-_FORMATS: Final[Mapping[str, FormatName]] = MappingProxyType(
-    {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".avif": "avif"}
-)
 
 
 def run_render(asked: Mapping[str, Any], output: Path, request: Path | None = None) -> int:
@@ -91,16 +85,16 @@ def _with_format(asked: dict[str, Any], output: Path) -> dict[str, Any]:
     Checked before the model is loaded: a picture that cannot be written is minutes of work lost.
     """
     suffix = output.suffix.lower()
-    if suffix not in _FORMATS:
-        raise BadOption(f"-o: {output} must end in one of {', '.join(_FORMATS)}")
+    if suffix not in SUFFIXES:
+        raise BadOption(f"-o: {output} must end in one of {', '.join(SUFFIXES)}")
     if not output.resolve().parent.is_dir():
         raise BadOption(f"-o: there is no directory {output.resolve().parent}")
     wanted = asked.get("output", {})
     if not isinstance(wanted, dict):
         return asked  # PanoramaParams refuses it
-    if wanted.get("format") not in (None, _FORMATS[suffix]):
+    if wanted.get("format") not in (None, SUFFIXES[suffix]):
         raise BadOption(f"-o: {output} is not a file of the output.format {wanted['format']!r}")
-    return {**asked, "output": {**wanted, "format": _FORMATS[suffix]}}
+    return {**asked, "output": {**wanted, "format": SUFFIXES[suffix]}}
 
 
 def _load(settings: Settings) -> SyncDiffusionPipeline:

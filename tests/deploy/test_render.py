@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from PIL.ExifTags import IFD, Base
 
 from tests.deploy.conftest import Cli
 
@@ -37,10 +38,12 @@ def test_render_writes_the_same_picture_for_the_same_seed(
 def test_render_takes_a_whole_request_from_a_file(
     cli: Cli, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
-    """A picture by its file; and what the command line says overrules the file."""
+    """A picture by its file. Options overrule the file field by field, also within `sync`."""
     given = Image.radial_gradient("L").convert("RGB").resize((64, 64))
     given.save(tmp_path / "picture.png")
     request = {
+        "prompt": "a lake",
+        "sync": {"weight": 9, "decay": 0.5},
         "width": 192,
         "seed": 3,
         "steps": 1,
@@ -51,10 +54,8 @@ def test_render_takes_a_whole_request_from_a_file(
     options = ["-o", str(tmp_path / "x.webp"), "--params", str(tmp_path / "request.json")]
     done = cli(
         "render",
-        "a lake",
         *options,
-        "--seed",
-        "7",
+        *("--seed", "7", "--sync-weight", "3", "--no-sync-reuse-prediction", "--sync-anchor", "1"),
         timeout_s=120,
         PANOWEAVE_MODEL=str(tiny_checkpoint),
     )
@@ -62,6 +63,11 @@ def test_render_takes_a_whole_request_from_a_file(
     assert "192 x 64 px, seed 7" in done.stdout
     with Image.open(tmp_path / "x.webp") as made:
         assert made.format == "WEBP"
+        comment = made.getexif().get_ifd(IFD.Exif)[Base.UserComment]
+    params = json.loads(comment.removeprefix(b"ASCII\0\0\0"))
+    assert params["prompt"] == "a lake"
+    assert (params["sync"]["weight"], params["sync"]["decay"]) == (3, 0.5)
+    assert (params["sync"]["anchor"], params["sync"]["reuse_prediction"]) == (1, False)
 
 
 @pytest.mark.parametrize(

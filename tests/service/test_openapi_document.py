@@ -181,11 +181,11 @@ def test_the_id_of_a_panorama_is_described(api: httpx.Client) -> None:
 def test_the_requests_it_shows_are_accepted(
     api: httpx.Client, redis: Redis, objects: ObjectStore, name: str
 ) -> None:
-    """By a service whose worker has a ControlNet, once picture and webhook secret are there."""
+    """By a worker with a ControlNet and a tiny decoder, once picture and webhook secret exist."""
     WebhookSecrets(redis).create("default")
     state = models.get(redis, "embedded")
     assert state is not None
-    traits = TRAITS.model_copy(update={"controlnet": True})
+    traits = TRAITS.model_copy(update={"controlnet": True, "tiny_decoder": True})
     models.publish(redis, state.model_copy(update={"traits": traits}))
     picture = png((1536, 128))
     sha256 = hashlib.sha256(picture).hexdigest()
