@@ -22,8 +22,11 @@ RUN touch README.md
 FROM base AS api
 RUN pip install -c constraints.txt ".[service,cli]"
 # Without core/diffusion and core/embedded: nothing here needs torch or weights.
+COPY panoweave panoweave
 COPY core/*.py core/
+COPY core/infra core/infra
 COPY core/jobs core/jobs
+COPY core/webhooks core/webhooks
 COPY service service
 COPY worker worker
 COPY deploy deploy
@@ -39,6 +42,7 @@ CMD ["panoweave", "api"]
 
 FROM base AS worker
 RUN pip install -c constraints.txt ".[worker,cli]"
+COPY panoweave panoweave
 COPY core core
 COPY worker worker
 COPY deploy deploy

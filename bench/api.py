@@ -28,16 +28,16 @@ import httpx
 from pydantic import SecretStr
 
 from bench.sections import machine, parser, publish, table
-from core.jobs import models
-from core.jobs.connection import connect
-from core.jobs.models import ModelState
-from core.jobs.queue import Queue
-from core.jobs.record import DEFAULT_TENANT, JobRecord
-from core.jobs.settings import Settings
-from core.jobs.store import JobStore
-from core.params import PanoramaParams
-from deploy.local.ports import LOOPBACK, free_port
-from deploy.local.servers import RedisServer
+from panoweave.core.infra.redis import connect
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs import models
+from panoweave.core.jobs.models import ModelState
+from panoweave.core.jobs.queue import Queue
+from panoweave.core.jobs.record import DEFAULT_TENANT, JobRecord
+from panoweave.core.jobs.store import JobStore
+from panoweave.core.params import PanoramaParams
+from panoweave.deploy.local.ports import LOOPBACK, free_port
+from panoweave.deploy.local.servers import RedisServer
 from tests.jobs.samples import TRAITS, result_of
 
 RATE: Final = 300  # POSTs a second
@@ -112,7 +112,7 @@ def serving(folder: Path, queued: int) -> Iterator[tuple[str, int]]:
             "PANOWEAVE_S3_ACCESS_KEY_ID": "none",
             "PANOWEAVE_S3_SECRET_ACCESS_KEY": "none",
         }
-        command = [sys.executable, "-P", "-m", "deploy.cli", "api"]
+        command = [sys.executable, "-P", "-m", "panoweave.deploy.cli", "api"]
         with subprocess.Popen(command, env=environment) as api:
             try:
                 _wait_until_ready(settings.port)
@@ -139,7 +139,7 @@ def _fill(settings: Settings, queued: int) -> None:
         params = PanoramaParams(prompt="a lake").resolve(TRAITS)
         for _ in range(queued):
             store.create(JobRecord.new(params, settings.model, DEFAULT_TENANT, {}))
-            queue.add_turn()
+            queue.add_ticket()
 
 
 def _work(settings: Settings) -> None:

@@ -1,6 +1,6 @@
-"""The examples of docs/applications.md: each with synchronising and without.
+"""The examples of docs/how-to/applications.md: each with synchronising and without.
 
-    python -m bench.applications [--report docs/applications.md]
+    python -m bench.applications [--report docs/how-to/applications.md]
 
 Made by the embedded model. A ring is shown turned by half, so that where it was cut is in the
 middle.
@@ -19,16 +19,16 @@ from PIL import Image, ImageChops
 
 from bench.coherence import stack
 from bench.sections import parser, publish
-from core.conditions import ImageInput
-from core.diffusion.checkpoints import load_pipeline
-from core.diffusion.control import canny_edges
-from core.diffusion.decode import from_pil, to_pil
-from core.diffusion.pipeline import Panorama, SyncDiffusionPipeline
-from core.embedded import WEIGHTS
-from core.embedded.scenes import render_scene
-from core.embedded.style import Subject
-from core.images import to_png
-from core.params import PanoramaParams
+from panoweave.core.conditions import ImageInput
+from panoweave.core.diffusion.checkpoints import load_pipeline
+from panoweave.core.diffusion.control import canny_edges
+from panoweave.core.diffusion.decode import from_pil, to_pil
+from panoweave.core.diffusion.pipeline import Panorama, SyncDiffusionPipeline
+from panoweave.core.embedded import WEIGHTS
+from panoweave.core.embedded.scenes import render_scene
+from panoweave.core.embedded.style import Subject
+from panoweave.core.image_reader import to_png
+from panoweave.core.params import PanoramaParams
 
 # Pictures that the examples begin with; by file, as `panoweave render --params` takes them.
 PICTURE: Final = "picture.png"  # a window that the model makes first

@@ -17,11 +17,11 @@ from unittest.mock import patch
 import torch
 
 from bench.sections import machine, of, parser, publish, table
-from core.diffusion.checkpoints import load_pipeline
-from core.diffusion.pipeline import SyncDiffusionPipeline
-from core.embedded import WEIGHTS
-from core.params import PanoramaParams
-from core.presets import PRESETS, PresetName
+from panoweave.core.diffusion.checkpoints import load_pipeline
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.embedded import WEIGHTS
+from panoweave.core.params import PanoramaParams
+from panoweave.core.presets import PRESETS, PresetName
 
 _STEPS = 3
 
@@ -64,7 +64,7 @@ def measure(pipeline: SyncDiffusionPipeline, preset: PresetName, pairs: int) -> 
 
 def run(pipeline: SyncDiffusionPipeline, params: PanoramaParams, equal: bool) -> tuple[float, str]:
     """Seconds, and the picture's digest."""
-    without = patch("core.diffusion.pipeline.equal_bits", lambda _: nullcontext())
+    without = patch("panoweave.core.diffusion.pipeline.deterministic", lambda _: nullcontext())
     with nullcontext() if equal else without:
         begun = time.perf_counter()
         image = pipeline(params).image

@@ -22,8 +22,8 @@ from pathlib import Path
 import torch
 
 from bench.sections import finish_kernels, machine, parser, publish, table
-from core.diffusion.checkpoints import load_pipeline
-from core.params import PanoramaParams
+from panoweave.core.diffusion.checkpoints import load_pipeline
+from panoweave.core.params import PanoramaParams
 
 ROWS = ((2, False), (1, False), (1, True))  # windows at once, sparing
 
@@ -61,7 +61,7 @@ def measure(checkpoint: Path, windows: int, sparing: bool) -> tuple[float, float
     pipeline = load_pipeline(str(checkpoint), perceptual="stlpips-alex")
     pipeline.meter = None
     if sparing:
-        pipeline.spare_memory()
+        pipeline.enable_gradient_checkpointing()
     side = pipeline.traits.window_px
     params = PanoramaParams(
         prompt="a lake", preset="paper", seed=1, steps=1, width=3 * side, stride=side

@@ -25,12 +25,12 @@ from bench.borders import border_step
 from bench.coherence import PROMPTS, STYLE_SCALE, stack
 from bench.sections import machine, parser, publish, table
 from bench.single_windows import LastFeatures, kid, make_single_windows, nearest_distance
-from core.diffusion.checkpoints import load_pipeline
-from core.diffusion.coherence import whole_windows
-from core.diffusion.pipeline import SyncDiffusionPipeline
-from core.embedded import WEIGHTS
-from core.params import PanoramaParams, SyncParams
-from core.presets import PRESETS
+from panoweave.core.diffusion.checkpoints import load_pipeline
+from panoweave.core.diffusion.coherence import whole_windows
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.embedded import WEIGHTS
+from panoweave.core.params import PanoramaParams, SyncParams
+from panoweave.core.presets import PRESETS
 
 # Prompts in the order of how openly they leave the style: the first few are the hardest.
 BASELINE = "MultiDiffusion"

@@ -20,7 +20,7 @@ from diffusers import (
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from core.embedded import WEIGHTS
+from panoweave.core.embedded import WEIGHTS
 from tests.core.tiny import stable_diffusions_scheduler
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -21,12 +21,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchmetrics.image.kid import KernelInceptionDistance
 
-from core.diffusion.coherence import whole_windows
-from core.diffusion.decode import from_pil
-from core.diffusion.perceptual import Lpips
-from core.diffusion.perceptual_weights import load_perceptual
-from core.diffusion.pipeline import SyncDiffusionPipeline
-from core.params import PanoramaParams, SyncParams
+from panoweave.core.diffusion.coherence import whole_windows
+from panoweave.core.diffusion.decode import from_pil
+from panoweave.core.diffusion.perceptual import Lpips
+from panoweave.core.diffusion.perceptual_weights import load_perceptual
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.params import PanoramaParams, SyncParams
 
 _SUBSET: Final = 24
 _SUBSETS: Final = 200

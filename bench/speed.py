@@ -25,13 +25,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from bench.sections import finish_kernels, machine, of, parser, publish, table
-from core.diffusion.checkpoints import load_pipeline
-from core.diffusion.decode import to_pil
-from core.diffusion.perceptual_weights import load_perceptual
-from core.diffusion.pipeline import SyncDiffusionPipeline
-from core.embedded import WEIGHTS
-from core.params import PanoramaParams, ResolvedParams, SyncParams
-from core.presets import PRESETS
+from panoweave.core.diffusion.checkpoints import load_pipeline
+from panoweave.core.diffusion.decode import to_pil
+from panoweave.core.diffusion.perceptual_weights import load_perceptual
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.embedded import WEIGHTS
+from panoweave.core.params import PanoramaParams, ResolvedParams, SyncParams
+from panoweave.core.presets import PRESETS
 from tests.core.transcription import run_algorithm_1
 
 _EXACT_STEPS = 5  # every step costs the same, so five of five stand for fifty of fifty
@@ -196,8 +196,8 @@ def run_diffusers(plain: SyncDiffusionPipeline) -> Run:
 _PEAK = """
 import resource, sys
 import torch
-from core.diffusion.checkpoints import load_pipeline
-from core.params import PanoramaParams
+from panoweave.core.diffusion.checkpoints import load_pipeline
+from panoweave.core.params import PanoramaParams
 pipeline = load_pipeline(sys.argv[1], perceptual="stlpips-alex")
 params = PanoramaParams(prompt="a lake", seed=1, width=int(sys.argv[2]), steps=2, preset="paper")
 pipeline(params)

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import httpx
 
-from deploy.errors import JobFailed, ServerRefused
+from panoweave.deploy.errors import JobFailed, ServerRefused
 
 Job = dict[str, Any]
 

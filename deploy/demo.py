@@ -16,10 +16,10 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from deploy.api_client import ApiClient, Job
-from deploy.console import out as terminal
-from deploy.console import panorama_progress
-from deploy.local.background import background_stack
+from panoweave.deploy.api_client import ApiClient, Job
+from panoweave.deploy.local.background import background_stack
+from panoweave.deploy.terminal import out as terminal
+from panoweave.deploy.terminal import panorama_progress
 
 _SEED = 1  # the same on every machine: what was looked at is what a new user sees
 

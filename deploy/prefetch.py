@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from deploy.console import out
-from deploy.errors import DeployError
-from deploy.settings import read_settings
+from panoweave.deploy.environment import read_settings
+from panoweave.deploy.errors import DeployError
+from panoweave.deploy.terminal import out
 
 if TYPE_CHECKING:
-    from core.jobs.settings import Settings
+    from panoweave.core.infra.settings import Settings
 
 
 def run_prefetch() -> int:
@@ -24,10 +24,10 @@ def run_prefetch() -> int:
 
 
 def _fetch_checkpoint(model: str) -> None:
-    from core.diffusion.checkpoints import resolve_checkpoint
-    from core.diffusion.errors import CheckpointError
-    from core.diffusion.pipeline import SyncDiffusionPipeline
-    from core.embedded import checkpoint_of
+    from panoweave.core.diffusion.checkpoints import resolve_checkpoint
+    from panoweave.core.diffusion.errors import CheckpointError
+    from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+    from panoweave.core.embedded import checkpoint_of
 
     try:
         checkpoint, revision = resolve_checkpoint(checkpoint_of(model))
@@ -51,9 +51,9 @@ def _fetch_checkpoint(model: str) -> None:
 
 def _fetch_additions(settings: Settings) -> None:
     """What is loaded beside the checkpoint: loading it is what fetches it."""
-    from core.diffusion.checkpoints import load_controlnet, load_tiny_decoder
-    from core.diffusion.errors import CheckpointError
-    from core.diffusion.lora_files import find_lora
+    from panoweave.core.diffusion.checkpoints import load_controlnet, load_tiny_decoder
+    from panoweave.core.diffusion.errors import CheckpointError
+    from panoweave.core.diffusion.lora_files import find_lora
 
     for name, fetch in (
         ("tiny_decoder", load_tiny_decoder),
@@ -75,7 +75,7 @@ def _fetch_additions(settings: Settings) -> None:
 def _fetch_perceptual_trunk(settings: Settings) -> None:
     import torch
 
-    from core.diffusion.perceptual_weights import trunk_url
+    from panoweave.core.diffusion.perceptual_weights import trunk_url
 
     name = settings.perceptual
     if name.startswith("stlpips-"):

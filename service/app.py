@@ -1,4 +1,4 @@
-"""The HTTP service: `create_app(settings)`. Knows no torch and no worker code."""
+"""The HTTP service: `create_app(settings)`. It imports neither torch nor the worker."""
 
 from __future__ import annotations
 
@@ -10,14 +10,19 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from core.jobs.settings import Settings
-from service import access, errors, openapi
-from service.body import JsonBody
-from service.context import open_context
-from service.headers import SecurityHeaders
-from service.metrics import jobs_shown
-from service.routes import deliveries, events, health, metrics, models, panoramas, uploads
-from service.watch import open_watch
+from panoweave.core.infra.settings import Settings
+from panoweave.service import health, models, uploads
+from panoweave.service.dependencies import open_context
+from panoweave.service.http import access_log, error_handlers
+from panoweave.service.http.body import JsonBody
+from panoweave.service.http.headers import SecurityHeaders
+from panoweave.service.metrics import routes as metrics
+from panoweave.service.metrics.collector import job_metrics_registered
+from panoweave.service.openapi import document
+from panoweave.service.panoramas import events
+from panoweave.service.panoramas import routes as panoramas
+from panoweave.service.panoramas.subscriptions import open_subscriptions
+from panoweave.service.webhooks import routes as deliveries
 
 _DOCS = "/docs"
 
@@ -28,12 +33,12 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        with open_context(settings) as context, jobs_shown(registry, context):
-            async with open_watch(settings) as watch:
-                app.state.context, app.state.watch = context, watch
+        with open_context(settings) as context, job_metrics_registered(registry, context):
+            async with open_subscriptions(settings) as subscriptions:
+                app.state.context, app.state.subscriptions = context, subscriptions
                 yield
 
-    # Its pages load nothing from elsewhere.
+    # FastAPIOffline serves the files that /docs loads; FastAPI would load them from a CDN.
     app = FastAPIOffline(
         docs_url=_DOCS,
         redoc_url=None,
@@ -42,16 +47,17 @@ def create_app(settings: Settings) -> FastAPI:
         description="Wide, coherent panoramas from text. "
         "Refusals are `application/problem+json` with a stable `code`.",
         lifespan=lifespan,
-        telemetry=access.TELEMETRY,
+        telemetry=access_log.TELEMETRY,
         redirect_slashes=False,
-        generate_unique_id_function=openapi.operation_id,
+        generate_unique_id_function=document.operation_id,
     )
-    app.state.registry, app.state.scrapers = registry, metrics.Scrapers(settings.host)
+    app.state.registry = registry
+    app.state.allowed_scrapers = metrics.AllowedScrapers(settings.host)
     app.add_middleware(JsonBody)
     app.add_middleware(SecurityHeaders, pages=frozenset({_DOCS}))
-    access.install(app, registry)
-    errors.install(app)
-    openapi.install(app)
+    access_log.install(app, registry)
+    error_handlers.install(app)
+    document.install(app)
     for routes in (panoramas, events, deliveries, uploads, models, health, metrics):
         app.include_router(routes.router)
     return app

@@ -1,11 +1,11 @@
-"""The pipeline that the settings describe."""
+"""Loads the pipeline that the settings describe."""
 
 from __future__ import annotations
 
-from core.diffusion.checkpoints import load_pipeline
-from core.diffusion.pipeline import SyncDiffusionPipeline
-from core.embedded import checkpoint_of
-from core.jobs.settings import Settings
+from panoweave.core.diffusion.checkpoints import load_pipeline
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.embedded import checkpoint_of
+from panoweave.core.infra.settings import Settings
 
 
 def load_model(settings: Settings) -> SyncDiffusionPipeline:

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from core.diffusion.decode import from_pil
-from core.diffusion.perceptual import PerceptualLoss
+from panoweave.core.diffusion.decode import from_pil
+from panoweave.core.diffusion.perceptual import PerceptualLoss
 
 
 @dataclass(frozen=True)

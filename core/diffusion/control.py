@@ -11,10 +11,10 @@ from skimage.color import rgb2gray
 from skimage.feature import canny
 from torch import Tensor
 
-from core.diffusion.sampler import Step
-from core.diffusion.windows import Canvas, Corner
-from core.params import ResolvedParams
-from core.traits import CheckpointTraits
+from panoweave.core.checkpoint import CheckpointTraits
+from panoweave.core.diffusion.schedulers import Step
+from panoweave.core.diffusion.views import Canvas, Corner
+from panoweave.core.params import ResolvedParams
 
 # Edges as those that ControlNets were trained on, OpenCV's with thresholds 100 and 200: precision
 # and recall 0.94 within a pixel (docs/LOG.md).

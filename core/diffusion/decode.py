@@ -39,9 +39,9 @@ def encode(vae: Any, images: Tensor) -> Tensor:
     return scaled
 
 
-def tile_windows(window_px: int, is_sparing: bool) -> int:
+def tile_windows(window_px: int, gradient_checkpointing: bool) -> int:
     """How many windows to decode at once: fewer of large ones, and where memory is short."""
-    if is_sparing:
+    if gradient_checkpointing:
         return _LEAST_TILE_WINDOWS
     return min(TILE_WINDOWS, max(_LEAST_TILE_WINDOWS, _TILE_PX // window_px**2))
 

@@ -9,10 +9,10 @@ import torch
 from diffusers.models.embeddings import get_timestep_embedding
 from torch import Tensor
 
-from core.diffusion.control import Control
-from core.diffusion.prompts import PromptEmbeddings, TextEmbedding
-from core.diffusion.sampler import Step
-from core.diffusion.windows import Corner
+from panoweave.core.diffusion.control import Control
+from panoweave.core.diffusion.prompts import PromptEmbeddings, TextEmbedding
+from panoweave.core.diffusion.schedulers import Step
+from panoweave.core.diffusion.views import Corner
 
 
 def in_batches(indices: list[int], size: int) -> Iterator[list[int]]:

@@ -1,11 +1,11 @@
-"""What can go wrong while a panorama is made.
+"""The errors of making a panorama.
 
 DiffusionError
-|-- UnsupportedSchedulerError   this scheduler cannot step a canvas of merged windows
-|-- CheckpointError             the checkpoint is missing, or of a format that is not known
-|-- PerceptualWeightsError      the perceptual network's weights are not on this machine
-|-- NonFiniteGradientError      the gradient that windows follow is NaN or infinite
-`-- UnfitStandingError          what was saved of a panorama is another one's, or broken
+|-- UnsupportedSchedulerError   the scheduler cannot step a canvas of merged windows
+|-- CheckpointError             the checkpoint is missing, or its format is not supported
+|-- PerceptualWeightsError      the weights of the perceptual network are not on this machine
+|-- NonFiniteGradientError      the gradient of a window is NaN or infinite
+`-- InvalidSamplerStateError    a saved sampler state is broken, or of another panorama
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 
 
 class DiffusionError(Exception):
-    """Base of all errors of core.diffusion."""
+    """Base of all errors of panoweave.core.diffusion."""
 
 
 class UnsupportedSchedulerError(DiffusionError):
@@ -35,7 +35,7 @@ class PerceptualWeightsError(DiffusionError):
     pass
 
 
-class UnfitStandingError(DiffusionError):
+class InvalidSamplerStateError(DiffusionError):
     pass
 
 
@@ -51,7 +51,7 @@ class NonFiniteGradientError(DiffusionError):
 
 
 def check_finite(gradient: Tensor, windows: Sequence[int], step: int) -> None:
-    """Raise NonFiniteGradientError where the gradient (N, C, S, S) of these windows is not."""
+    """Raise NonFiniteGradientError unless the gradient (N, C, S, S) of these windows is finite."""
     finite = gradient.isfinite().flatten(1).all(1).tolist()
     broken = [index for index, fine in zip(windows, finite, strict=True) if not fine]
     if broken:

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from core.diffusion.decode import encode
-from core.diffusion.denoise import Denoiser, in_batches
-from core.diffusion.errors import check_finite
-from core.diffusion.sampler import Sampler, Step
-from core.diffusion.windows import WindowGrid
-from core.params import ResolvedParams
-from core.traits import CheckpointTraits
+from panoweave.core.checkpoint import CheckpointTraits
+from panoweave.core.diffusion.decode import encode
+from panoweave.core.diffusion.denoise import Denoiser, in_batches
+from panoweave.core.diffusion.errors import check_finite
+from panoweave.core.diffusion.schedulers import Sampler, Step
+from panoweave.core.diffusion.views import WindowGrid
+from panoweave.core.params import ResolvedParams
 
 
 class Kept:

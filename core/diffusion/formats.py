@@ -8,8 +8,8 @@ from typing import Any, Final
 import torch
 from pydantic import ValidationError
 
-from core.diffusion.errors import CheckpointError
-from core.traits import CheckpointDefaults, CheckpointTraits
+from panoweave.core.checkpoint import CheckpointDefaults, CheckpointTraits
+from panoweave.core.diffusion.errors import CheckpointError
 
 # What latent consistency models (arXiv 2310.04378) were distilled for.
 _LCM_STEPS: Final = 8

@@ -9,7 +9,7 @@ from typing import Final
 import diffusers
 import torch
 
-from core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 
 _SAMPLE: Final = 8  # numbers of each tensor
 

@@ -8,7 +8,7 @@ from typing import Final
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-from core.diffusion.errors import CheckpointError
+from panoweave.core.diffusion.errors import CheckpointError
 
 _SUFFIX: Final = ".safetensors"
 LORA_LEGAL: Final = (

@@ -19,7 +19,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from core.diffusion.errors import PerceptualWeightsError
+from panoweave.core.diffusion.errors import PerceptualWeightsError
 
 Embedding = list[Tensor]  # one (N, ...) tensor per layer
 

@@ -15,9 +15,9 @@ from diffusers import DDIMScheduler, DiffusionPipeline
 from PIL import Image
 from torch import Tensor
 
-from core.diffusion.coherence import Coherence, CoherenceMeter
-from core.diffusion.control import control_by
-from core.diffusion.decode import (
+from panoweave.core.diffusion.coherence import Coherence, CoherenceMeter
+from panoweave.core.diffusion.control import control_by
+from panoweave.core.diffusion.decode import (
     decode,
     decode_canvas,
     decode_ring,
@@ -26,11 +26,11 @@ from core.diffusion.decode import (
     tile_windows,
     to_pil,
 )
-from core.diffusion.denoise import Denoiser
-from core.diffusion.equal_bits import equal_bits
-from core.diffusion.errors import CheckpointError
-from core.diffusion.extend import keep
-from core.diffusion.formats import (
+from panoweave.core.diffusion.denoise import Denoiser
+from panoweave.core.diffusion.deterministic import deterministic
+from panoweave.core.diffusion.errors import CheckpointError
+from panoweave.core.diffusion.extend import keep
+from panoweave.core.diffusion.formats import (
     check_controlnet,
     check_networks,
     distilled,
@@ -38,39 +38,36 @@ from core.diffusion.formats import (
     read_defaults,
     read_traits,
 )
-from core.diffusion.layout import lay_out
-from core.diffusion.perceptual import PerceptualLoss
-from core.diffusion.prompts import (
+from panoweave.core.diffusion.perceptual import PerceptualLoss
+from panoweave.core.diffusion.prompts import (
     PromptEmbeddings,
     PromptEncoder,
+    TruncatedPrompt,
     TwoPromptEncoders,
-    Unread,
-    find_unread,
+    find_truncated_prompts,
 )
-from core.diffusion.sampler import Sampler, check_scheduler
-from core.diffusion.standing import Standing
-from core.diffusion.synchronize import PictureAnchor, Synchronizer
-from core.diffusion.windows import WindowPlan
-from core.images import check_image_sizes, image_inputs, read_inline
-from core.params import (
-    DEFAULT_WINDOW_BATCH,
-    PanoramaParams,
-    ResolvedParams,
-)
+from panoweave.core.diffusion.regions import lay_out
+from panoweave.core.diffusion.sampler_state import SamplerState
+from panoweave.core.diffusion.schedulers import Sampler, check_scheduler
+from panoweave.core.diffusion.sync import PictureAnchor, Synchronizer
+from panoweave.core.diffusion.views import WindowPlan
+from panoweave.core.images import check_image_sizes, image_inputs, read_inline
+from panoweave.core.machine import DEFAULT_WINDOW_BATCH
+from panoweave.core.params import PanoramaParams, ResolvedParams
 
 
 @dataclass(frozen=True)
 class StepReport:
     """One finished reverse step. The callback that gets it may raise to stop the panorama."""
 
-    standing: Standing  # at the end of the step; given back as `resume`, it goes on from here
+    state: SamplerState  # after the step; passed as `resume`, the panorama goes on from here
     total_steps: int
-    foreseen: Tensor  # (1, C, H/f, W/f), clean: predicted at the step's beginning
+    pred_original_sample: Tensor  # (1, C, H/f, W/f), predicted at the beginning of the step
 
     @property
     def step(self) -> int:
         """From 1."""
-        return self.standing.step
+        return self.state.step
 
 
 OnStep = Callable[[StepReport], None]
@@ -84,7 +81,7 @@ class Panorama:
     params: ResolvedParams
     coherence: Coherence | None  # None: no meter, or the picture holds fewer than two windows
     timings_s: dict[str, float]  # encode, denoise, decode, measure
-    unread: list[Unread]  # prompts that the text encoder did not read to their ends
+    truncated_prompts: list[TruncatedPrompt]
 
     @property
     def seed(self) -> int:
@@ -138,7 +135,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         self.meter: CoherenceMeter | None = None
         self.tiny_decoder: Any | None = None
         self.controlnet: Any | None = None
-        self.is_sparing = False
+        self.gradient_checkpointing = False
         self.traits = read_traits(unet, vae)
 
     @classmethod
@@ -216,7 +213,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         _match(self.controlnet, self.unet)
         self.traits = self.traits.model_copy(update={"controlnet": True})
 
-    def spare_memory(self) -> None:
+    def enable_gradient_checkpointing(self) -> None:
         """From now on less memory and more time for the same pictures (docs/benchmarks.md).
 
         What the gradient needs is computed again instead of kept, and smaller tiles are decoded.
@@ -224,7 +221,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         for network in (self.unet, self.vae, self.tiny_decoder, self.controlnet):
             if network is not None and network._supports_gradient_checkpointing:
                 network.enable_gradient_checkpointing()
-        self.is_sparing = True
+        self.gradient_checkpointing = True
 
     def __call__(
         self,
@@ -233,7 +230,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         images: Mapping[str, Image.Image] = MappingProxyType({}),
         on_step: OnStep | None = None,
         window_batch: int = DEFAULT_WINDOW_BATCH,
-        resume: Standing | None = None,
+        resume: SamplerState | None = None,
     ) -> Panorama:
         """Make one panorama.
 
@@ -246,7 +243,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         resolved = params.resolve(self.traits)
         pictures = self._pictures(resolved, images)
         timings: dict[str, float] = {}
-        with torch.no_grad(), equal_bits(self.device):
+        with torch.no_grad(), deterministic(self.device):
             with _clock(timings, "encode"):
                 embeddings = self.encode_prompt(resolved.prompt, resolved.negative_prompt)
             with _clock(timings, "denoise"):
@@ -261,11 +258,13 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
                 )
             with _clock(timings, "decode"):
                 decode_whole = decode_ring if resolved.loop else decode_canvas
-                tile = tile_windows(self.traits.window_px, self.is_sparing)
+                tile = tile_windows(self.traits.window_px, self.gradient_checkpointing)
                 image = to_pil(decode_whole(self.vae, latents, self.traits.window_latents, tile))
             with _clock(timings, "measure"):
                 coherence = self.measure(image)
-        return Panorama(image, resolved, coherence, timings, find_unread(self.tokenizer, resolved))
+        return Panorama(
+            image, resolved, coherence, timings, find_truncated_prompts(self.tokenizer, resolved)
+        )
 
     def denoise(
         self,
@@ -275,7 +274,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         on_step: OnStep | None,
         window_batch: int,
         pictures: Mapping[str, Tensor] = MappingProxyType({}),
-        resume: Standing | None = None,
+        resume: SamplerState | None = None,
     ) -> Tensor:
         """All reverse steps, from noise to clean latents (1, C, H/f, W/f): Algorithm 1.
 
@@ -313,9 +312,11 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             canvas, prediction = grid.merge(windows), grid.merge(predictions)
             latents = sampler.step(canvas, step, prediction)
             if on_step:
-                foreseen = sampler.foresee(canvas, step, prediction)
-                standing = Standing(step.index + 1, latents, sampler.memory())
-                on_step(StepReport(standing, params.steps, foreseen))
+                original = sampler.foresee(canvas, step, prediction)
+                state = SamplerState(
+                    step.index + 1, latents, sampler.state(), sampler.generator_state()
+                )
+                on_step(StepReport(state, params.steps, original))
         return kept.finish(latents)
 
     def _pictures(
@@ -351,11 +352,11 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         return self.tiny_decoder if params.sync.decoder == "tiny" else self.vae
 
     @torch.no_grad()
-    def preview(self, foreseen: Tensor) -> Image.Image:
+    def preview(self, latents: Tensor) -> Image.Image:
         """A small picture of clean latents (1, C, H/f, W/f), at little cost."""
-        decoder, latents = self.tiny_decoder, foreseen
+        decoder = self.tiny_decoder
         if decoder is None:
-            decoder, latents = self.vae, shrink(foreseen, self.traits.window_latents)
+            decoder, latents = self.vae, shrink(latents, self.traits.window_latents)
         return to_pil(decode(decoder, latents)[0].float())
 
     def measure(self, image: Image.Image) -> Coherence | None:

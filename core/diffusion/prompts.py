@@ -9,7 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from core.params import ResolvedParams
+from panoweave.core.params import ResolvedParams
 
 
 @dataclass(frozen=True)
@@ -110,22 +110,24 @@ def _tokens(tokenizer: Any, text_encoder: Any, texts: list[str]) -> tuple[Tensor
 
 
 @dataclass(frozen=True)
-class Unread:
-    """The end of a prompt that is longer than the text encoder reads."""
+class TruncatedPrompt:
+    """A prompt that is longer than the text encoder reads."""
 
     field: str  # as in the request: "prompt", "regions.0.prompt"
-    tokens: int  # the whole prompt's
-    limit: int  # of tokens that are read
-    text: str  # what was not read
+    tokens: int  # in the whole prompt
+    limit: int  # how many of them are read
+    text: str  # the rest, which is not read
 
 
-def find_unread(tokenizer: Any, params: ResolvedParams) -> list[Unread]:
+def find_truncated_prompts(tokenizer: Any, params: ResolvedParams) -> list[TruncatedPrompt]:
     found = []
     for place, prompt in _prompts(params):
         limit = tokenizer.model_max_length - tokenizer.num_special_tokens_to_add()
         ids = tokenizer(prompt, add_special_tokens=False, verbose=False).input_ids
         if len(ids) > limit:
-            found.append(Unread(place, len(ids), limit, tokenizer.decode(ids[limit:]).strip()))
+            found.append(
+                TruncatedPrompt(place, len(ids), limit, tokenizer.decode(ids[limit:]).strip())
+            )
     return found
 
 

@@ -7,5 +7,5 @@ WEIGHTS = Path(__file__).parent / "weights"
 
 
 def checkpoint_of(model: str) -> str:
-    """What `core.diffusion` loads for a model's name: `embedded` is this directory."""
+    """What `panoweave.core.diffusion` loads for a model's name: `embedded` is this directory."""
     return str(WEIGHTS) if model == "embedded" else model

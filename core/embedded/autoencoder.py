@@ -12,9 +12,9 @@ from diffusers import AutoencoderTiny
 from diffusers.models.autoencoders.vae import EncoderTiny
 from numpy.typing import NDArray
 
-from core.diffusion.perceptual_weights import load_perceptual
-from core.embedded.latents import LATENT_CHANNELS, PX_PER_LATENT, PatchPca, to_tensor
-from core.embedded.runs import Run, Schedule, descend, step_generator
+from panoweave.core.diffusion.perceptual_weights import load_perceptual
+from panoweave.core.embedded.latents import LATENT_CHANNELS, PX_PER_LATENT, PatchPca, to_tensor
+from panoweave.core.embedded.runs import Run, Schedule, descend, step_generator
 
 _SEED = 11
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from core.embedded.land import (
+from panoweave.core.embedded.land import (
     paint,
     paint_beach,
     paint_dunes,
@@ -14,15 +14,15 @@ from core.embedded.land import (
     paint_hills,
     paint_ridge,
 )
-from core.embedded.noise import Array, smooth_1d
-from core.embedded.style import Style, jitter, mix
-from core.embedded.trees import (
+from panoweave.core.embedded.noise import Array, smooth_1d
+from panoweave.core.embedded.style import Style, jitter, mix
+from panoweave.core.embedded.trees import (
     paint_canopy,
     paint_conifer,
     paint_conifer_line,
     paint_round_tree,
 )
-from core.embedded.water import paint_water
+from panoweave.core.embedded.water import paint_water
 
 HEIGHT_PX = 128
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.embedded.style import Subject
+from panoweave.core.embedded.style import Subject
 
 KEEP_TIME = 0.72
 KEEP_WEATHER = 0.60

@@ -1,6 +1,6 @@
 """Trains a ControlNet for the embedded checkpoint: edges of the rendered scenes to scenes.
 
-    python -m core.embedded.control --work DIR
+    python -m panoweave.core.embedded.control --work DIR
 
 Resumes when it is run again. The checkpoint's own networks stay as they are; the ControlNet is
 written beside them, as `controlnet/`.
@@ -19,14 +19,14 @@ from diffusers import ControlNetModel, StableDiffusionPipeline, UNet2DConditionM
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.diffusion.control import canny_edges
-from core.embedded import WEIGHTS
-from core.embedded.captions import caption
-from core.embedded.denoiser import Ema, noised_batch, v_loss
-from core.embedded.latents import to_tensor
-from core.embedded.runs import Run, Schedule, descend, step_generator
-from core.embedded.shards import Shard, ensure_shard, subject_at
-from core.embedded.sheet import load_pipeline
+from panoweave.core.diffusion.control import canny_edges
+from panoweave.core.embedded import WEIGHTS
+from panoweave.core.embedded.captions import caption
+from panoweave.core.embedded.denoiser import Ema, noised_batch, v_loss
+from panoweave.core.embedded.latents import to_tensor
+from panoweave.core.embedded.runs import Run, Schedule, descend, step_generator
+from panoweave.core.embedded.shards import Shard, ensure_shard, subject_at
+from panoweave.core.embedded.sheet import load_pipeline
 
 FOLDER = "controlnet"
 _SEED = 23

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from core.embedded.captions import caption
-from core.embedded.runs import Run, Schedule, State, descend, step_generator
-from core.embedded.shards import subject_at
+from panoweave.core.embedded.captions import caption
+from panoweave.core.embedded.runs import Run, Schedule, State, descend, step_generator
+from panoweave.core.embedded.shards import subject_at
 
 _SEED = 17
 

@@ -16,7 +16,7 @@ from diffusers import (
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from core.traits import CheckpointDefaults
+from panoweave.core.checkpoint import CheckpointDefaults
 
 # What suits this model: stronger guidance burns its colours.
 DEFAULTS = CheckpointDefaults(guidance_scale=3.0)

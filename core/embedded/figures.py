@@ -1,4 +1,7 @@
-"""The model card's figures, on windows no training saw. `python -m core.embedded.figures`."""
+"""The model card's figures, on windows no training saw.
+
+`python -m panoweave.core.embedded.figures` prints them.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,12 @@ import torch
 from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
-from core.diffusion.perceptual_weights import load_perceptual
-from core.embedded import WEIGHTS
-from core.embedded.captions import caption
-from core.embedded.latents import PX_PER_LATENT, to_tensor
-from core.embedded.shards import Shard, render_shard, subject_at
-from core.embedded.sheet import load_pipeline
+from panoweave.core.diffusion.perceptual_weights import load_perceptual
+from panoweave.core.embedded import WEIGHTS
+from panoweave.core.embedded.captions import caption
+from panoweave.core.embedded.latents import PX_PER_LATENT, to_tensor
+from panoweave.core.embedded.shards import Shard, render_shard, subject_at
+from panoweave.core.embedded.sheet import load_pipeline
 
 HELD_OUT_SEED = 1_000
 _TIME_BANDS = ((0, 250), (250, 500), (500, 750), (750, 1000))

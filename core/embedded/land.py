@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.embedded.noise import Array, fractal_1d, fractal_2d, ridged_1d, smooth_1d, smoothstep
-from core.embedded.style import Style, jitter, mix
+from panoweave.core.embedded.noise import (
+    Array,
+    fractal_1d,
+    fractal_2d,
+    ridged_1d,
+    smooth_1d,
+    smoothstep,
+)
+from panoweave.core.embedded.style import Style, jitter, mix
 
 
 def below(profile: Array, height: int) -> Array:

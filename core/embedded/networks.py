@@ -5,9 +5,9 @@ from __future__ import annotations
 from diffusers import AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from core.embedded.latents import LATENT_CHANNELS, PX_PER_LATENT
-from core.embedded.scenes import WINDOW_PX
-from core.embedded.tokenizer import MAX_TOKENS
+from panoweave.core.embedded.latents import LATENT_CHANNELS, PX_PER_LATENT
+from panoweave.core.embedded.scenes import WINDOW_PX
+from panoweave.core.embedded.tokenizer import MAX_TOKENS
 
 TEXT_WIDTH = 128
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.embedded.biomes import HEIGHT_PX, HORIZONS, PAINTERS
-from core.embedded.land import paint
-from core.embedded.noise import Array, fractal_2d
-from core.embedded.sky import paint_sky
-from core.embedded.style import Style, Subject, draw_style, draw_subject, mix
+from panoweave.core.embedded.biomes import HEIGHT_PX, HORIZONS, PAINTERS
+from panoweave.core.embedded.land import paint
+from panoweave.core.embedded.noise import Array, fractal_2d
+from panoweave.core.embedded.sky import paint_sky
+from panoweave.core.embedded.style import Style, Subject, draw_style, draw_subject, mix
 
 WINDOW_PX = HEIGHT_PX
 SCENE_WIDTH_PX = 384

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from core.embedded.scenes import WINDOW_PX, cut_windows, render_scene
-from core.embedded.style import BIOMES, TIMES, WEATHERS, Subject
+from panoweave.core.embedded.scenes import WINDOW_PX, cut_windows, render_scene
+from panoweave.core.embedded.style import BIOMES, TIMES, WEATHERS, Subject
 
 WINDOWS_PER_SCENE = 3
 

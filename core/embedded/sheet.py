@@ -1,4 +1,7 @@
-"""The contact sheet: single windows, a row for each prompt. `python -m core.embedded.sheet`."""
+"""The contact sheet: single windows, a row for each prompt.
+
+`python -m panoweave.core.embedded.sheet` draws it.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,9 @@ import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image, ImageDraw, ImageFont
 
-from core.embedded import WEIGHTS
-from core.embedded.export import DEFAULTS
-from core.params import PanoramaParams
+from panoweave.core.embedded import WEIGHTS
+from panoweave.core.embedded.export import DEFAULTS
+from panoweave.core.params import PanoramaParams
 
 PROMPTS = (
     "mountains at sunset under a clear sky",

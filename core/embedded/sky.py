@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.embedded.noise import Array, fractal_2d, smoothstep
-from core.embedded.style import Style, mix
+from panoweave.core.embedded.noise import Array, fractal_2d, smoothstep
+from panoweave.core.embedded.style import Style, mix
 
 
 def paint_sky(

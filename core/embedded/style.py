@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.embedded.noise import Array
+from panoweave.core.embedded.noise import Array
 
 BIOMES = ("mountains", "lake", "forest", "autumn", "desert", "meadow", "sea", "snow")
 TIMES = ("dawn", "noon", "sunset", "twilight", "night")

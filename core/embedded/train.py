@@ -1,4 +1,4 @@
-"""Trains the embedded model from nothing: `python -m core.embedded.train --work DIR`.
+"""Trains the embedded model from nothing: `python -m panoweave.core.embedded.train --work DIR`.
 
 Every stage leaves its result in the work directory and goes on from there when it is run again,
 so a killed training resumes; stages can also run one by one, the decoder beside the denoiser.
@@ -16,21 +16,26 @@ import torch
 from diffusers import AutoencoderTiny
 from numpy.typing import NDArray
 
-from core.embedded import WEIGHTS
-from core.embedded.autoencoder import TINY_RECIPE, DecoderRecipe, train_decoder, write_encoder
-from core.embedded.captions import vocabulary
-from core.embedded.denoiser import DenoiserRecipe, LatentSet, train_denoiser
-from core.embedded.export import export
-from core.embedded.latents import PatchPca, fit_pca, to_tensor
-from core.embedded.networks import (
+from panoweave.core.embedded import WEIGHTS
+from panoweave.core.embedded.autoencoder import (
+    TINY_RECIPE,
+    DecoderRecipe,
+    train_decoder,
+    write_encoder,
+)
+from panoweave.core.embedded.captions import vocabulary
+from panoweave.core.embedded.denoiser import DenoiserRecipe, LatentSet, train_denoiser
+from panoweave.core.embedded.export import export
+from panoweave.core.embedded.latents import PatchPca, fit_pca, to_tensor
+from panoweave.core.embedded.networks import (
     build_autoencoder,
     build_scheduler,
     build_text_encoder,
     build_tiny_decoder,
     build_unet,
 )
-from core.embedded.shards import Shard, ensure_shard
-from core.embedded.tokenizer import build_tokenizer
+from panoweave.core.embedded.shards import Shard, ensure_shard
+from panoweave.core.embedded.tokenizer import build_tokenizer
 
 STAGES = ("data", "decoder", "tiny", "denoiser", "export")
 _PCA_WINDOWS = 3_000

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.embedded.land import below, haze, paint
-from core.embedded.noise import Array, fractal_2d, smooth_1d
-from core.embedded.style import Style, mix
+from panoweave.core.embedded.land import below, haze, paint
+from panoweave.core.embedded.noise import Array, fractal_2d, smooth_1d
+from panoweave.core.embedded.style import Style, mix
 
 
 def paint_conifer_line(

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from core.jobs import keys
-from core.jobs.connection import redis_away_is_store_unavailable
-from core.jobs.record import TERMINAL, Status
+from panoweave.core.infra import redis_keys
+from panoweave.core.infra.redis import translate_redis_errors
+from panoweave.core.jobs.record import TERMINAL, Status
 
 FIRST = "0-0"  # before every event
 
@@ -31,16 +31,16 @@ class Reading(NamedTuple):
 
 def read(redis: Redis, job_id: str, after: str = FIRST, limit: int = 100) -> list[Event]:
     """Up to `limit` events that follow the one with id `after`."""
-    with redis_away_is_store_unavailable():
-        return _events(redis.xrange(keys.events(job_id), min=f"({after}", count=limit))
+    with translate_redis_errors():
+        return _events(redis.xrange(redis_keys.events(job_id), min=f"({after}", count=limit))
 
 
 async def read_on(redis: AsyncRedis, job_id: str, after: str, limit: int = 100) -> Reading:
     """As `read`, without a thread; and whether nothing more will ever follow."""
-    with redis_away_is_store_unavailable():
+    with translate_redis_errors():
         async with redis.pipeline(transaction=True) as both:
-            both.xrange(keys.events(job_id), min=f"({after}", count=limit)
-            both.hget(keys.job(job_id), "status")
+            both.xrange(redis_keys.events(job_id), min=f"({after}", count=limit)
+            both.hget(redis_keys.job(job_id), "status")
             entries, status = await both.execute()
     found = _events(entries)
     is_over = status is None or Status(status.decode()) in TERMINAL

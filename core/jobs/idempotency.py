@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from importlib import resources
 from typing import Any, Final
 
 from redis import Redis
 
-from core.jobs import keys
-from core.jobs.connection import redis_away_is_store_unavailable
-from core.jobs.failures import JobsError, NotFound
+from panoweave.core.infra import redis_keys
+from panoweave.core.infra.lua import register_script
+from panoweave.core.infra.redis import translate_redis_errors
+from panoweave.core.jobs.errors import NotFound, OtherRequest, StillInFlight
 
 _TTL_S: Final = 24 * 3_600
 # After this a request whose process died is carried out again. One that merely takes longer would
 # be carried out twice at once: both make the same job, whose id is remembered.
 _LEASE_MS: Final = 10_000
-
-
-class OtherRequest(JobsError):
-    """The key was used before, with another request."""
-
-
-class StillInFlight(JobsError):
-    """The first request with this key has not been answered yet."""
 
 
 class Begun:
@@ -38,8 +30,7 @@ class Idempotency:
     """What is known of requests by the key that their client gave them, for 24 hours."""
 
     def __init__(self, redis: Redis) -> None:
-        source = resources.files(__package__).joinpath("idempotency.lua").read_text()
-        self._script = redis.register_script(source)
+        self._script = register_script(redis, __package__, "idempotency.lua")
 
     def begin(self, owner: str, key: str, fingerprint: str, job_id: str) -> Begun:
         """Raises OtherRequest, StillInFlight, or NotFound where its job was deleted since.
@@ -74,7 +65,7 @@ class Idempotency:
     def _call(self, owner: str, key: str, *arguments: str | int) -> tuple[str, str]:
         # A client's key may be long, and hold anything.
         digest = hashlib.sha256(key.encode()).hexdigest()
-        with redis_away_is_store_unavailable():
-            answer: Any = self._script(keys=[keys.idempotency(owner, digest)], args=arguments)
+        with translate_redis_errors():
+            answer: Any = self._script(keys=[redis_keys.idempotency(owner, digest)], args=arguments)
         outcome, text = answer
         return outcome.decode(), text.decode()

@@ -12,23 +12,25 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from redis import Redis
 
-from core.jobs import keys
-from core.jobs.connection import redis_away_is_store_unavailable
-from core.jobs.failures import ModelNotReady
-from core.jobs.settings import Perceptual
-from core.traits import CheckpointTraits
+from panoweave.core.checkpoint import CheckpointTraits
+from panoweave.core.infra import redis_keys
+from panoweave.core.infra.redis import translate_redis_errors
+from panoweave.core.jobs.errors import ModelNotReady
+from panoweave.core.machine import PerceptualName
 
 LIVENESS_S = 30  # a worker publishes again well within this, busy or idle
+
+WorkerState = Literal["loading", "ready", "failed"]
 
 
 class ModelState(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str
-    state: Literal["loading", "ready", "failed"]
+    state: WorkerState
     detail: str = ""
     traits: CheckpointTraits | None = Field(None, description="Known from the first load on.")
-    perceptual: Perceptual
+    perceptual: PerceptualName
     worker: str
     updated_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
 
@@ -36,28 +38,28 @@ class ModelState(BaseModel):
 def publish(redis: Redis, state: ModelState) -> None:
     """Say what a worker's model is doing, and that the worker lives. A state without traits
     (a reload, a failure) leaves the known one standing."""
-    with redis_away_is_store_unavailable():
+    with translate_redis_errors():
         if state.traits is None:
             known = get(redis, state.model)
             state = state.model_copy(update={"traits": known.traits if known else None})
         text = state.model_dump_json()
         pipeline = redis.pipeline()
-        pipeline.hset(keys.MODELS, state.model, text)
-        pipeline.sadd(keys.WORKERS, state.worker)
-        pipeline.set(keys.worker(state.worker), text, ex=LIVENESS_S)
+        pipeline.hset(redis_keys.MODELS, state.model, text)
+        pipeline.sadd(redis_keys.WORKERS, state.worker)
+        pipeline.set(redis_keys.worker(state.worker), text, ex=LIVENESS_S)
         pipeline.execute()
 
 
 def withdraw(redis: Redis, worker: str) -> None:
     """Say that a worker leaves."""
-    with redis_away_is_store_unavailable():
-        redis.delete(keys.worker(worker))
-        redis.srem(keys.WORKERS, worker)
+    with translate_redis_errors():
+        redis.delete(redis_keys.worker(worker))
+        redis.srem(redis_keys.WORKERS, worker)
 
 
 def get(redis: Redis, model: str) -> ModelState | None:
-    with redis_away_is_store_unavailable():
-        text: Any = redis.hget(keys.MODELS, model)
+    with translate_redis_errors():
+        text: Any = redis.hget(redis_keys.MODELS, model)
     return ModelState.model_validate_json(text) if text else None
 
 
@@ -71,20 +73,20 @@ def traits(redis: Redis, model: str) -> CheckpointTraits:
 
 def all(redis: Redis) -> list[ModelState]:
     """What was last published of each model, by name."""
-    with redis_away_is_store_unavailable():
-        texts: Any = redis.hvals(keys.MODELS)
+    with translate_redis_errors():
+        texts: Any = redis.hvals(redis_keys.MODELS)
     states = [ModelState.model_validate_json(text) for text in texts]
     return sorted(states, key=lambda state: state.model)
 
 
 def live_workers(redis: Redis) -> list[ModelState]:
     """The last word of each worker that lives."""
-    with redis_away_is_store_unavailable():
-        names: Any = redis.smembers(keys.WORKERS)
+    with translate_redis_errors():
+        names: Any = redis.smembers(redis_keys.WORKERS)
         if not names:
             return []
         ordered = sorted(name.decode() for name in names)
-        texts: Any = redis.mget([keys.worker(name) for name in ordered])
+        texts: Any = redis.mget([redis_keys.worker(name) for name in ordered])
         if dead := [name for name, text in zip(ordered, texts, strict=True) if text is None]:
-            redis.srem(keys.WORKERS, *dead)
+            redis.srem(redis_keys.WORKERS, *dead)
     return [ModelState.model_validate_json(text) for text in texts if text is not None]

@@ -6,14 +6,14 @@ when nobody can go on with it any more.
 
 from __future__ import annotations
 
-from importlib import resources
 from typing import Any
 
 from redis import Redis
 
-from core.jobs import keys
-from core.jobs.connection import redis_away_is_store_unavailable
-from core.jobs.settings import Settings
+from panoweave.core.infra import redis_keys
+from panoweave.core.infra.lua import register_script
+from panoweave.core.infra.redis import translate_redis_errors
+from panoweave.core.infra.settings import Settings
 
 
 class Savepoints:
@@ -23,21 +23,21 @@ class Savepoints:
         self._redis = redis
         # Never longer than its record, which is what a DELETE finds it by.
         self._ttl_s = min(settings.savepoint_ttl_s, settings.job_ttl_s)
-        source = resources.files(__package__).joinpath("savepoint.lua").read_text()
-        self._script = redis.register_script(source)
+        self._script = register_script(redis, __package__, "savepoint.lua")
 
     def save(self, job_id: str, token: str, body: bytes) -> bool:
         """Whether the attempt with this token still holds the job; else nothing is stored.
 
         Raises StoreUnavailable when Redis is away, as `load` does.
         """
-        with redis_away_is_store_unavailable():
+        with translate_redis_errors():
             taken: Any = self._script(
-                keys=[keys.job(job_id), keys.savepoint(job_id)], args=[token, self._ttl_s, body]
+                keys=[redis_keys.job(job_id), redis_keys.savepoint(job_id)],
+                args=[token, self._ttl_s, body],
             )
         return bool(taken)
 
     def load(self, job_id: str) -> bytes | None:
-        with redis_away_is_store_unavailable():
-            body: Any = self._redis.get(keys.savepoint(job_id))
+        with translate_redis_errors():
+            body: Any = self._redis.get(redis_keys.savepoint(job_id))
         return None if body is None else bytes(body)

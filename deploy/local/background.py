@@ -1,4 +1,4 @@
-"""A `panoweave up` in the background, for a command that needs a stack while it runs."""
+"""`panoweave up` in the background, for commands that need a stack while they run."""
 
 from __future__ import annotations
 
@@ -11,19 +11,24 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from deploy.console import out
-from deploy.errors import StackFailed
-from deploy.local.child import Child
-from deploy.local.commands import panoweave
-from deploy.local.data_dir import DataDir, StackState
-from deploy.local.ports import free_port, require_free
+from panoweave.deploy.errors import StackFailed
+from panoweave.deploy.local.child import Child
+from panoweave.deploy.local.commands import panoweave
+from panoweave.deploy.local.data_dir import DataDir, StackState
+from panoweave.deploy.local.ports import free_port, require_free
+from panoweave.deploy.local.stack import LONGEST_STOP_S
+from panoweave.deploy.terminal import out
 
-_STOP_GRACE_S = 120.0
+_MARGIN_S = 10.0
 
 
 @contextmanager
 def background_stack(data: Path, port: int | None) -> Iterator[str]:
-    """The API's address of a stack on this data directory: a new one, or the one that runs."""
+    """Yield the API's address of the stack on this data directory.
+
+    A stack that already runs there is used and left running. Otherwise one is started, and
+    stopped at the end of the block.
+    """
     home = DataDir(data)
     already = home.running()
     if already is not None:
@@ -40,14 +45,15 @@ def background_stack(data: Path, port: int | None) -> Iterator[str]:
         command,
         os.environ,
         home.logs / "stack.log",
-        grace_s=_STOP_GRACE_S,
-        orphan_signal=signal.SIGTERM,  # it has children of its own to stop in order
+        grace_s=LONGEST_STOP_S + _MARGIN_S,
+        orphan_signal=signal.SIGTERM,  # it has to stop its own children in order
     )
     stack.start()
     try:
         yield _wait_until_ready(stack, home).api_url
     finally:
-        _stop(stack)
+        with out.status("stopping the stack"):
+            stack.stop()
 
 
 def _wait_until_ready(stack: Child, home: DataDir) -> StackState:
@@ -58,12 +64,3 @@ def _wait_until_ready(stack: Child, home: DataDir) -> StackState:
                 return state
             time.sleep(0.2)
     raise StackFailed(f"the stack did not start:\n{stack.log_tail()}", f"its logs: {home.logs}")
-
-
-def _stop(stack: Child) -> None:
-    with out.status("stopping the stack"):
-        stack.ask_to_stop()
-        asked_at = time.monotonic()
-        while stack.exit_status() is None and time.monotonic() - asked_at < stack.grace_s:
-            time.sleep(0.1)
-        stack.kill()

@@ -6,21 +6,24 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from deploy.local import tether
+from panoweave.deploy.local import tether
 
 _LOG_KEPT_BYTES = 5_000_000
 _TAIL_LINES = 15
+_KILL_S = 10.0
+_POLL_S = 0.05
 
 
 class Child:
-    """A command that can be started again and again under one name, with a log of its own.
+    """A command that can be started again under the same name, with its own log file.
 
-    It runs in a session of its own, so that Ctrl-C reaches the parent alone, which stops its
-    children in the right order. It is tethered: no child outlives a killed parent.
+    It runs in its own session: Ctrl-C reaches the parent alone, which stops its children in the
+    right order. It is tethered: no child outlives a killed parent (see `tether`).
     """
 
     def __init__(
@@ -66,13 +69,27 @@ class Child:
         if self._process is not None:
             self._process.terminate()
 
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+    def kill(self) -> bool:
+        """SIGKILL. False where even that does not end it: it hangs inside a system call."""
+        if self._process is None:
+            return True
+        self._process.kill()
+        try:
+            self._process.wait(_KILL_S)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def stop(self) -> bool:
+        """SIGTERM, and SIGKILL after `grace_s`. May be called again. False as for `kill`."""
+        self.ask_to_stop()
+        deadline = time.monotonic() + self.grace_s
+        while self.exit_status() is None and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+        return self.kill()
 
     def log_tail(self) -> str:
-        """The last lines that it wrote: where the reason of its death is."""
+        """The last lines of its log, which usually say why it ended."""
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         return "\n".join(text.splitlines()[-_TAIL_LINES:])
 

@@ -6,6 +6,8 @@ import sys
 
 
 def panoweave(*arguments: str) -> list[str]:
-    """This installation's `panoweave`, wherever the caller stands (-P: not a folder named `deploy`
-    in the current directory)."""
-    return [sys.executable, "-P", "-m", "deploy.cli", *arguments]
+    """The command line of this installation's `panoweave`.
+
+    `-P` keeps the current directory out of the import path.
+    """
+    return [sys.executable, "-P", "-m", "panoweave.deploy.cli", *arguments]

@@ -1,11 +1,11 @@
-"""The stack's data directory: what lies where, who holds it, and its credentials.
+"""The stack's data directory: its files, its lock and its credentials.
 
-- redis/, s3/: what the two servers keep
-- logs/: what each process says
-- credentials.json: made once, readable by the owner alone
+- redis/, s3/: the data of the two servers
+- logs/: a log file for each process
+- credentials.json: written once, readable by the owner alone
 - stack.env: settings of the running stack, for a shell: `set -a; . var/stack.env`
 - state.json: the running stack's address and process ids
-- lock: held as long as a `panoweave up` runs here
+- lock: held while a `panoweave up` runs here
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from deploy.errors import StackAlreadyRunning
+from panoweave.deploy.errors import StackAlreadyRunning
 
 _OWNER_ONLY = 0o600
 
 
 class Credentials(BaseModel):
-    """What the stack's processes show each other. Random, and good on this machine only."""
+    """How the stack's processes authenticate to Redis and S3. Random, for this directory only."""
 
     redis_password: str
     s3_access_key_id: str
@@ -34,7 +34,7 @@ class Credentials(BaseModel):
 
 
 class StackState(BaseModel):
-    """The running stack, for `demo`, `doctor` and whoever looks."""
+    """The running stack, as `demo`, `doctor` and other programs read it."""
 
     pid: int
     api_url: str
@@ -54,27 +54,27 @@ class DataDir:
         self.env_file = self.root / "stack.env"
 
     def prepare(self) -> None:
-        """The directory, for its owner alone: prompts and pictures lie in it."""
+        """Create the directory, for its owner alone: it will hold prompts and pictures."""
         self.root.mkdir(parents=True, exist_ok=True)
         self.root.chmod(0o700)
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """The directory for one stack at a time; the kernel lets go when the holder dies."""
+        """Lock the directory for one stack. The kernel releases the lock of a process that dies."""
         self.prepare()
         with self._lock_file.open("a+") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise self._already_running() from error
-            self._forget_the_run()  # a stack that was killed leaves its traces
+            self._remove_run_files()  # those of a stack that was killed
             try:
                 yield
             finally:
-                self._forget_the_run()
+                self._remove_run_files()
 
     def running(self) -> StackState | None:
-        """The stack that holds this directory now, if one does and has got that far."""
+        """The stack that holds this directory now, once it has published its state."""
         if not self._state_file.exists():
             return None
         with self._lock_file.open("a+") as lock:
@@ -106,7 +106,7 @@ class DataDir:
         pairs = (line.split("=", 1) for line in self.env_file.read_text().splitlines())
         return {name: shlex.split(value)[0] for name, value in pairs}
 
-    def _forget_the_run(self) -> None:
+    def _remove_run_files(self) -> None:
         self._state_file.unlink(missing_ok=True)
         self.env_file.unlink(missing_ok=True)
 
@@ -121,7 +121,7 @@ class DataDir:
 
 
 def _write_privately(path: Path, text: str) -> None:
-    """Readable by the owner from its first byte on, and whole or not there."""
+    """Replace the file as a whole; at no time can anybody but the owner read it."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _OWNER_ONLY), "w") as file:
         file.write(text)

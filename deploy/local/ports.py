@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from deploy.errors import PortTaken
+from panoweave.deploy.errors import PortTaken
 
 LOOPBACK = "127.0.0.1"
 

@@ -16,7 +16,7 @@ import socket
 import sysconfig
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -30,18 +30,23 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from deploy.errors import StackFailed
-from deploy.local.child import Child
-from deploy.local.ports import LOOPBACK, free_port
+from panoweave.deploy.errors import StackFailed
+from panoweave.deploy.local.child import Child
+from panoweave.deploy.local.ports import LOOPBACK, free_port
 
 _START_TIMEOUT_S = 30.0
-_STOP_GRACE_S = 15.0
+STOP_GRACE_S = 15.0
 _POLL_S = 0.05
 _LAST_PORT = 65_535
 # SeaweedFS listens for gRPC at each component's port plus this, and its parts look for one another
 # there: a gRPC port given by flag is not passed on to all of them.
 _WEED_GRPC_OFFSET = 10_000
 _WEED_COMPONENTS = ("s3", "master", "filer", "volume", "admin")
+
+
+def _sleep(timeout_s: float) -> bool:
+    time.sleep(timeout_s)
+    return False
 
 
 class Server(ABC):
@@ -53,7 +58,7 @@ class Server(ABC):
     def __init__(
         self, name: str, command: list[str], env: Mapping[str, str], ports: list[int], log: Path
     ) -> None:
-        self.child = Child(name, command, {**os.environ, **env}, log, grace_s=_STOP_GRACE_S)
+        self.child = Child(name, command, {**os.environ, **env}, log, grace_s=STOP_GRACE_S)
         self._ports = ports
 
     def start(self) -> None:
@@ -67,7 +72,8 @@ class Server(ABC):
             self.stop()
             raise
 
-    def wait_until_ready(self) -> None:
+    def wait_until_ready(self, stop_asked: Callable[[float], bool] = _sleep) -> bool:
+        """False where a stop was asked for first. `stop_asked` waits for one, so many seconds."""
         child, deadline = self.child, time.monotonic() + _START_TIMEOUT_S
         while not self.answers():
             status = child.exit_status()
@@ -82,15 +88,12 @@ class Server(ABC):
                     f"{child.name} did not answer within {_START_TIMEOUT_S:g} s",
                     f"its log: {child.log}",
                 )
-            time.sleep(_POLL_S)
+            if stop_asked(_POLL_S):
+                return False
+        return True
 
     def stop(self) -> None:
-        """SIGTERM, then SIGKILL if it does not end in time. May be called again."""
-        self.child.ask_to_stop()
-        deadline = time.monotonic() + self.child.grace_s
-        while self.child.exit_status() is None and time.monotonic() < deadline:
-            time.sleep(_POLL_S)
-        self.child.kill()
+        self.child.stop()
 
     @abstractmethod
     def answers(self) -> bool: ...

@@ -10,20 +10,23 @@ from typing import TYPE_CHECKING
 import httpx
 from pydantic import SecretStr
 
-from deploy.errors import StackFailed
-from deploy.local.child import Child
-from deploy.local.commands import panoweave
-from deploy.local.data_dir import DataDir, StackState
-from deploy.local.ports import LOOPBACK, free_port, require_free
-from deploy.local.servers import RedisServer, S3Server
-from deploy.local.supervisor import Say, Supervisor
+from panoweave.deploy.errors import StackFailed
+from panoweave.deploy.local.child import Child
+from panoweave.deploy.local.commands import panoweave
+from panoweave.deploy.local.data_dir import DataDir, StackState
+from panoweave.deploy.local.ports import LOOPBACK, free_port, require_free
+from panoweave.deploy.local.servers import STOP_GRACE_S, RedisServer, S3Server
+from panoweave.deploy.local.supervisor import Say, Supervisor
 
 if TYPE_CHECKING:
-    from core.jobs.settings import Settings
+    from panoweave.core.infra.settings import Settings
 
-_WORKER_GRACE_S = 120.0  # it hands back a panorama under way after the step in hand
+_WORKER_GRACE_S = 120.0  # it ends the step that it computes, and puts the job back in the queue
 _GRACE_S = 20.0
 _GIVE_UP_AFTER_DEATHS = 3
+LONGEST_STOP_S = _WORKER_GRACE_S + 2 * _GRACE_S + 2 * STOP_GRACE_S
+
+StopAsked = Callable[[float], bool]  # waits so many seconds; True as soon as a stop is asked for
 
 
 class Stack:
@@ -63,20 +66,25 @@ class Stack:
         ]
         self.s3_endpoint = self._s3.endpoint
 
-    def start(self) -> None:
-        """Servers first: each answers before the next starts. `stop` takes them down in reverse."""
+    def start(self, stop_asked: StopAsked) -> bool:
+        """Start the servers, each once the one before it answers, then panoweave's processes.
+
+        False where a stop was asked for meanwhile. `stop` ends them in reverse order.
+        """
         require_free(self._settings.port)
         for server in (self._redis, self._s3):
             self._supervisor.start(server.child)
-            server.wait_until_ready()
+            if not server.wait_until_ready(stop_asked):
+                return False
         self._home.publish_env(self._env)
         self._supervisor.start(self._child("janitor", _GRACE_S))
         self._supervisor.start(self._child("worker", _WORKER_GRACE_S))
         self._supervisor.start(self._child("api", _GRACE_S))
         self._publish(ready=False)
+        return True
 
-    def wait_until_ready(self, stop_asked: Callable[[float], bool], show: Say) -> bool:
-        """False where a stop was asked for before everything was ready."""
+    def wait_until_ready(self, stop_asked: StopAsked, show: Say) -> bool:
+        """False where a stop was asked for meanwhile. `show` is given what is waited for."""
         while not stop_asked(0.2):
             self.tend(ready=False)
             self._give_up_on_the_dying()
@@ -122,9 +130,9 @@ class Stack:
         return None if ready else "the API"
 
     def _worker_wants(self) -> str | None:
-        from core.jobs import models
-        from core.jobs.connection import connect
-        from core.jobs.failures import StoreUnavailable
+        from panoweave.core.infra.errors import StoreUnavailable
+        from panoweave.core.infra.redis import connect
+        from panoweave.core.jobs import models
 
         try:
             with connect(self._settings) as redis:
@@ -132,7 +140,7 @@ class Stack:
         except StoreUnavailable:
             return "Redis"
         if state is None or state.updated_at < self._begun_at:
-            return "the worker"  # nothing yet, or the last word of an earlier stack's worker
+            return "the worker"  # no state yet, or that of an earlier stack's worker
         if state.state == "failed":
             raise StackFailed(
                 f"the worker cannot load the model {state.model}: {state.detail}",

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import faulthandler
 import signal
-import threading
+from pathlib import Path
 from types import FrameType
+
+from panoweave.core.infra.stop_event import StopEvent
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopRequest:
-    """Asked once: stop in good order. Asked twice: stop now."""
+    """Asked once: stop in good order. Asked twice: stop now.
 
-    def __init__(self) -> None:
-        self._asked = threading.Event()
+    Whoever asks twice has waited too long: the second request writes what every thread is doing
+    to the file `stacks`.
+    """
+
+    def __init__(self, stacks: Path) -> None:
+        self._stacks = stacks
+        self._asked = StopEvent()
         self._times = 0
 
     def listen(self) -> None:
         for number in _SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves SIGHUP
                 signal.signal(number, self._note)
-
-    @property
-    def asked(self) -> bool:
-        return self._asked.is_set()
 
     @property
     def in_a_hurry(self) -> bool:
@@ -36,3 +40,6 @@ class StopRequest:
     def _note(self, _number: int, _frame: FrameType | None) -> None:
         self._times += 1
         self._asked.set()
+        if self._times == 2 and self._stacks.parent.exists():
+            with self._stacks.open("w") as file:
+                faulthandler.dump_traceback(file)

@@ -1,6 +1,6 @@
-"""Keeps the stack's processes alive, and takes them down in order.
+"""Restarts the stack's processes when they end, and stops them in order.
 
-Knows no Redis, no S3 and no API: only children that run, die, and are started again.
+This module knows nothing of Redis, S3 or the API: a child is a command that runs or has ended.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from deploy.local.child import Child
+from panoweave.deploy.local.child import Child
 
 Say = Callable[[str], None]
 
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
 _SLOW_S = 2.0
-_STEADY_AFTER_S = 60.0  # one that ran this long before it died starts again without a grudge
+_STEADY_AFTER_S = 60.0  # a child that ran this long is restarted after the shortest pause
 
 
 @dataclass
@@ -28,7 +28,7 @@ class _Watched:
     restart_at: float | None = None
 
     def plan_restart(self, now: float) -> float:
-        """Back-off: 1, 2, 4 ... 30 s while it keeps dying early."""
+        """Back off while it keeps ending early: 1, 2, 4 ... 30 s."""
         steady = now - self.started_at > _STEADY_AFTER_S
         self.early_deaths = 1 if steady else self.early_deaths + 1
         pause_s = min(_FIRST_PAUSE_S * 2.0 ** (self.early_deaths - 1), _LONGEST_PAUSE_S)
@@ -37,8 +37,8 @@ class _Watched:
 
 
 class Supervisor:
-    """Call `tend` again and again, from the main thread: the tether of a child hangs on the
-    thread that starts it."""
+    """Call `tend` regularly, and from the main thread: Linux ends a tethered child when the
+    thread that started it ends."""
 
     def __init__(self, say: Say) -> None:
         self._say = say
@@ -53,11 +53,11 @@ class Supervisor:
         return {child.name: child.pid for child in children if child.pid is not None}
 
     def dying_again_and_again(self, times: int) -> Child | None:
-        """A child that died so often in a row, each time soon after its start."""
+        """A child that ended this many times in a row, each time soon after its start."""
         return next((w.child for w in self._watched if w.early_deaths >= times), None)
 
     def tend(self) -> bool:
-        """Look at every child once; start again who died. True where a process came or went."""
+        """Check every child once, and restart those that are due. True if any pid changed."""
         changes = [self._tend_one(watched) for watched in self._watched]
         return any(changes)
 
@@ -81,7 +81,7 @@ class Supervisor:
         return True
 
     def stop(self, in_a_hurry: Callable[[], bool]) -> None:
-        """End every child, the last started first, each gone before the next is asked."""
+        """Stop the children one after the other, in reverse order of their start."""
         while self._watched:
             child = self._watched.pop().child
             if child.exit_status() is None:
@@ -89,14 +89,16 @@ class Supervisor:
 
     def _stop_one(self, child: Child, in_a_hurry: Callable[[], bool]) -> None:
         child.ask_to_stop()
-        asked_at, told = time.monotonic(), False
+        asked_at, is_announced = time.monotonic(), False
         while child.exit_status() is None:
             waited_s = time.monotonic() - asked_at
             if in_a_hurry() or waited_s > child.grace_s:
                 self._say(f"{child.name} was still busy after {waited_s:.0f} s: killed")
-                child.kill()
-            elif waited_s > _SLOW_S and not told:
-                told = True
+                if not child.kill():
+                    self._say(f"{child.name} (pid {child.pid}) survives SIGKILL: left behind")
+                return
+            if waited_s > _SLOW_S and not is_announced:
+                is_announced = True
                 self._say(f"waiting for {child.name} to end (Ctrl-C again: kill it)")
             time.sleep(0.05)
 

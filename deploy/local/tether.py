@@ -1,11 +1,11 @@
 """Run a command that dies with its parent: `python tether.py PARENT_PID SIGNAL COMMAND ...`.
 
-A parent that is killed with SIGKILL can tidy nothing up, so the kernel is asked to do it: Linux
-sends SIGNAL to this process when its parent goes. The setting survives exec, so the command keeps
-this process's id and nothing stands between it and its parent. Elsewhere than on Linux the
-command simply runs, and a killed parent leaves it behind.
+A parent that is killed with SIGKILL cannot stop its children, so the kernel does it: Linux sends
+SIGNAL to this process when its parent ends. The setting survives `exec`, so the command replaces
+this process and keeps its process id. On other systems the command simply runs, and outlives a
+parent that is killed.
 
-Imports nothing of panoweave: it starts before every child, and starts fast.
+Imports nothing of panoweave, because it runs before every child and has to start fast.
 """
 
 from __future__ import annotations

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from deploy.console import out
-from deploy.local.data_dir import DataDir
-from deploy.local.stack import Stack
-from deploy.local.stop_request import StopRequest
-from deploy.settings import read_settings
+from panoweave.deploy.environment import read_settings
+from panoweave.deploy.local.data_dir import DataDir
+from panoweave.deploy.local.stack import Stack
+from panoweave.deploy.local.stop_request import StopRequest
+from panoweave.deploy.terminal import out
 
 
 def run_up(data: Path, port: int | None) -> int:
@@ -19,14 +19,15 @@ def run_up(data: Path, port: int | None) -> int:
     if port is not None:
         settings = settings.model_copy(update={"port": port})
     home = DataDir(data)
-    stop = StopRequest()
+    stop = StopRequest(home.logs / "up.stacks.log")
     stop.listen()
     with home.hold():
         stack = Stack(home, settings, _say)
         try:
             with out.status("starting Redis and S3") as status:
-                stack.start()
-                ready = stack.wait_until_ready(stop.wait, lambda text: status.update(escape(text)))
+                ready = stack.start(stop.wait) and stack.wait_until_ready(
+                    stop.wait, lambda text: status.update(escape(text))
+                )
             if ready:
                 _welcome(stack, home)
             while not stop.wait(0.5):
@@ -64,5 +65,5 @@ def _welcome(stack: Stack, home: DataDir) -> None:
 
 
 def _shown(path: Path) -> str:
-    """As short as it can be said from where the person stands."""
+    """Relative to the current directory, where the path lies in it."""
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from core.diffusion.pipeline import SyncDiffusionPipeline
-from core.params import PanoramaParams, SyncParams
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.params import PanoramaParams, SyncParams
 
 SEED = 5
 STEPS = 4

@@ -6,10 +6,10 @@ import pytest
 import torch
 from PIL import Image
 
-from core.diffusion.coherence import CoherenceMeter, mean_pair_distance
-from core.diffusion.decode import from_pil, to_pil
-from core.diffusion.perceptual import PerceptualLoss
-from core.diffusion.perceptual_weights import load_stlpips_style
+from panoweave.core.diffusion.coherence import CoherenceMeter, mean_pair_distance
+from panoweave.core.diffusion.decode import from_pil, to_pil
+from panoweave.core.diffusion.perceptual import PerceptualLoss
+from panoweave.core.diffusion.perceptual_weights import load_stlpips_style
 
 
 def noise_image(width: int, height: int, seed: int = 0) -> Image.Image:

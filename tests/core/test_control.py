@@ -13,21 +13,21 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-from core.conditions import ImageInput
-from core.diffusion.checkpoints import load_controlnet, load_pipeline
-from core.diffusion.control import Control, canny_edges
-from core.diffusion.decode import from_pil
-from core.diffusion.denoise import Denoiser
-from core.diffusion.errors import CheckpointError
-from core.diffusion.pipeline import SyncDiffusionPipeline
-from core.diffusion.sampler import Sampler
-from core.diffusion.windows import WindowPlan
-from core.embedded import WEIGHTS
-from core.embedded.scenes import render_scene
-from core.embedded.style import Subject
-from core.images import to_png
-from core.params import PanoramaParams
-from core.traits import CheckpointTraits, InvalidParams
+from panoweave.core.checkpoint import CheckpointTraits, InvalidParams
+from panoweave.core.conditions import ImageInput
+from panoweave.core.diffusion.checkpoints import load_controlnet, load_pipeline
+from panoweave.core.diffusion.control import Control, canny_edges
+from panoweave.core.diffusion.decode import from_pil
+from panoweave.core.diffusion.denoise import Denoiser
+from panoweave.core.diffusion.errors import CheckpointError
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.diffusion.schedulers import Sampler
+from panoweave.core.diffusion.views import WindowPlan
+from panoweave.core.embedded import WEIGHTS
+from panoweave.core.embedded.scenes import render_scene
+from panoweave.core.embedded.style import Subject
+from panoweave.core.image_reader import to_png
+from panoweave.core.params import PanoramaParams
 from tests.core import alone, tiny
 
 KEY = {"key": "given beside the request"}

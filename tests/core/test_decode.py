@@ -7,7 +7,7 @@ import pytest
 import torch
 from diffusers import AutoencoderTiny
 
-from core.diffusion.decode import decode, decode_canvas, tile_windows
+from panoweave.core.diffusion.decode import decode, decode_canvas, tile_windows
 from tests.core import tiny
 
 

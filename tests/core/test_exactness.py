@@ -13,9 +13,9 @@ import torch
 from diffusers import StableDiffusionPanoramaPipeline
 from torch import Tensor
 
-from core.diffusion.perceptual_weights import load_perceptual
-from core.diffusion.pipeline import SyncDiffusionPipeline
-from core.params import PanoramaParams, SyncParams
+from panoweave.core.diffusion.perceptual_weights import load_perceptual
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.params import PanoramaParams, SyncParams
 from tests.core import tiny
 from tests.core.transcription import run_algorithm_1
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from diffusers import LCMScheduler, StableDiffusionPipeline
 
-from core.diffusion.perceptual import PerceptualLoss
-from core.diffusion.pipeline import SyncDiffusionPipeline
-from core.params import PanoramaParams
-from core.traits import InvalidParams
+from panoweave.core.checkpoint import InvalidParams
+from panoweave.core.diffusion.perceptual import PerceptualLoss
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.params import PanoramaParams
 from tests.core import alone, tiny
 
 

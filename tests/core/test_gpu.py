@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.diffusion.checkpoints import DtypeName
-from core.diffusion.pipeline import SyncDiffusionPipeline
-from core.params import PanoramaParams
-from core.presets import PRESETS, PresetName
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.machine import DtypeName
+from panoweave.core.params import PanoramaParams
+from panoweave.core.presets import PRESETS, PresetName
 from tests.core.cuda import NEEDS_CUDA, load
 
 pytestmark = NEEDS_CUDA

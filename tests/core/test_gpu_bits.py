@@ -19,11 +19,12 @@ from torch import nn
 from torchvision import models
 
 from bench import sd2_random
-from core.diffusion.checkpoints import DtypeName, load_pipeline
-from core.diffusion.perceptual_weights import PerceptualName, load_perceptual
-from core.diffusion.pipeline import SyncDiffusionPipeline
-from core.params import PanoramaParams
-from core.presets import PRESETS, PresetName, SchedulerName
+from panoweave.core.diffusion.checkpoints import load_pipeline
+from panoweave.core.diffusion.perceptual_weights import load_perceptual
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.machine import DtypeName, PerceptualName
+from panoweave.core.params import PanoramaParams
+from panoweave.core.presets import PRESETS, PresetName, SchedulerName
 from tests.core.cuda import NEEDS_CUDA, load
 from tests.core.test_resume import check_resumes, picture
 
@@ -32,12 +33,12 @@ pytestmark = NEEDS_CUDA
 _ELSEWHERE = """
 import hashlib, sys
 from pathlib import Path
-from core.diffusion.standing import Standing
-from core.params import PanoramaParams
+from panoweave.core.diffusion.sampler_state import SamplerState
+from panoweave.core.params import PanoramaParams
 from tests.core.cuda import load
-standing = Standing.from_bytes(Path(sys.argv[1]).read_bytes(), {})
+state = SamplerState.from_bytes(Path(sys.argv[1]).read_bytes(), {})
 params = PanoramaParams.model_validate_json(sys.argv[2])
-print(hashlib.sha256(load()(params, resume=standing).image.tobytes()).hexdigest())
+print(hashlib.sha256(load()(params, resume=state).image.tobytes()).hexdigest())
 """
 
 
@@ -50,7 +51,7 @@ def asked(**changes: Any) -> PanoramaParams:
 @pytest.mark.parametrize("scheduler", get_args(SchedulerName))
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_and_scheduler(preset: PresetName, scheduler: SchedulerName) -> None:
-    windows = PRESETS[preset].windows
+    windows = PRESETS[preset]["windows"]
     params = asked(scheduler=scheduler, preset=preset, windows=windows)
     check_resumes(load, params, at=(2, 6))
 
@@ -110,8 +111,8 @@ def test_every_perceptual_network(
 def test_another_process_goes_on(tmp_path: Path) -> None:
     saved: list[bytes] = []
     params = asked(steps=10)
-    whole = load()(params, on_step=lambda report: saved.append(report.standing.to_bytes({})))
-    file = tmp_path / "standing"
+    whole = load()(params, on_step=lambda report: saved.append(report.state.to_bytes({})))
+    file = tmp_path / "state"
     file.write_bytes(saved[4])
     command = [sys.executable, "-c", _ELSEWHERE, str(file), params.model_dump_json()]
     told = subprocess.run(command, check=True, capture_output=True, text=True).stdout

@@ -11,18 +11,18 @@ from PIL import Image
 from torch import Tensor
 
 from bench.single_windows import LastFeatures, make_single_windows, nearest_distance
-from core.conditions import ImageInput
-from core.conditions import Region as RegionParams
-from core.diffusion.checkpoints import load_pipeline
-from core.diffusion.denoise import Denoiser
-from core.diffusion.layout import Backdrop, Layout, Region, painted
-from core.diffusion.pipeline import SyncDiffusionPipeline
-from core.diffusion.sampler import Sampler
-from core.diffusion.windows import WindowPlan
-from core.embedded import WEIGHTS
-from core.images import to_png
-from core.params import PanoramaParams, SyncParams
-from core.traits import CheckpointTraits, InvalidParams
+from panoweave.core.checkpoint import CheckpointTraits, InvalidParams
+from panoweave.core.conditions import ImageInput
+from panoweave.core.conditions import Region as RegionParams
+from panoweave.core.diffusion.checkpoints import load_pipeline
+from panoweave.core.diffusion.denoise import Denoiser
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.diffusion.regions import Backdrop, Layout, Region, painted
+from panoweave.core.diffusion.schedulers import Sampler
+from panoweave.core.diffusion.views import WindowPlan
+from panoweave.core.embedded import WEIGHTS
+from panoweave.core.image_reader import to_png
+from panoweave.core.params import PanoramaParams, SyncParams
 from tests.core import tiny
 
 TRAITS = CheckpointTraits(window_px=64, px_per_latent=8)

@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.diffusion.checkpoints import load_pipeline
-from core.diffusion.decode import decode_canvas, decode_ring
-from core.diffusion.perceptual_weights import load_perceptual
-from core.diffusion.pipeline import SyncDiffusionPipeline
-from core.embedded import WEIGHTS
-from core.params import PanoramaParams, SyncParams
-from core.presets import PresetName
-from core.traits import InvalidParams
+from panoweave.core.checkpoint import InvalidParams
+from panoweave.core.diffusion.checkpoints import load_pipeline
+from panoweave.core.diffusion.decode import decode_canvas, decode_ring
+from panoweave.core.diffusion.perceptual_weights import load_perceptual
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.embedded import WEIGHTS
+from panoweave.core.params import PanoramaParams, SyncParams
+from panoweave.core.presets import PresetName
 from tests.core import tiny
 
 

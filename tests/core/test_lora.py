@@ -12,9 +12,9 @@ from peft import LoraConfig, inject_adapter_in_model
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
 
-from core.diffusion.checkpoints import add_lora
-from core.diffusion.errors import CheckpointError
-from core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.diffusion.checkpoints import add_lora
+from panoweave.core.diffusion.errors import CheckpointError
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from tests.core import alone, tiny
 
 FILE = "pytorch_lora_weights.safetensors"

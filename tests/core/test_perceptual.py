@@ -7,9 +7,13 @@ import torch
 from torch import Tensor
 from torchvision import models
 
-from core.diffusion.errors import PerceptualWeightsError
-from core.diffusion.perceptual import GramStyle, PerceptualLoss, distance
-from core.diffusion.perceptual_weights import load_perceptual, load_stlpips_style, trunk_url
+from panoweave.core.diffusion.errors import PerceptualWeightsError
+from panoweave.core.diffusion.perceptual import GramStyle, PerceptualLoss, distance
+from panoweave.core.diffusion.perceptual_weights import (
+    load_perceptual,
+    load_stlpips_style,
+    trunk_url,
+)
 
 
 def picture(phase: float, size: int) -> Tensor:

@@ -11,21 +11,21 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from core.conditions import Extend, ImageInput
-from core.diffusion.checkpoints import load_pipeline
-from core.diffusion.decode import from_pil
-from core.diffusion.denoise import Denoiser
-from core.diffusion.extend import Kept
-from core.diffusion.perceptual import PerceptualLoss, distance
-from core.diffusion.pipeline import SyncDiffusionPipeline
-from core.diffusion.sampler import Sampler
-from core.diffusion.synchronize import PictureAnchor
-from core.diffusion.windows import WindowPlan
-from core.embedded import WEIGHTS
-from core.images import to_png
-from core.params import PanoramaParams, SyncParams
-from core.presets import PresetName
-from core.traits import InvalidParams
+from panoweave.core.checkpoint import InvalidParams
+from panoweave.core.conditions import Extend, ImageInput
+from panoweave.core.diffusion.checkpoints import load_pipeline
+from panoweave.core.diffusion.decode import from_pil
+from panoweave.core.diffusion.denoise import Denoiser
+from panoweave.core.diffusion.extend import Kept
+from panoweave.core.diffusion.perceptual import PerceptualLoss, distance
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.diffusion.schedulers import Sampler
+from panoweave.core.diffusion.sync import PictureAnchor
+from panoweave.core.diffusion.views import WindowPlan
+from panoweave.core.embedded import WEIGHTS
+from panoweave.core.image_reader import to_png
+from panoweave.core.params import PanoramaParams, SyncParams
+from panoweave.core.presets import PresetName
 from tests.core import alone, tiny
 
 CPU = torch.device("cpu")

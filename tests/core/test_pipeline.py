@@ -15,20 +15,20 @@ from diffusers import (
 )
 from PIL import Image
 
-from core.diffusion.checkpoints import load_pipeline, resolve_checkpoint
-from core.diffusion.coherence import CoherenceMeter
-from core.diffusion.errors import (
+from panoweave.core.checkpoint import InvalidParams
+from panoweave.core.diffusion.checkpoints import load_pipeline, resolve_checkpoint
+from panoweave.core.diffusion.coherence import CoherenceMeter
+from panoweave.core.diffusion.errors import (
     CheckpointError,
     NonFiniteGradientError,
     PerceptualWeightsError,
     UnsupportedSchedulerError,
 )
-from core.diffusion.perceptual import Embedding, PerceptualLoss
-from core.diffusion.perceptual_weights import load_stlpips_style
-from core.diffusion.pipeline import StepReport, SyncDiffusionPipeline
-from core.embedded import WEIGHTS
-from core.params import PanoramaParams, SyncParams
-from core.traits import InvalidParams
+from panoweave.core.diffusion.perceptual import Embedding, PerceptualLoss
+from panoweave.core.diffusion.perceptual_weights import load_stlpips_style
+from panoweave.core.diffusion.pipeline import StepReport, SyncDiffusionPipeline
+from panoweave.core.embedded import WEIGHTS
+from panoweave.core.params import PanoramaParams, SyncParams
 from tests.core import tiny
 
 PARAMS = PanoramaParams(prompt="a lake", width=128, stride=32, steps=3, seed=5)
@@ -67,12 +67,12 @@ def test_reports_every_step(pipeline: SyncDiffusionPipeline) -> None:
     reports: list[StepReport] = []
     pipeline(PARAMS, on_step=reports.append)
     assert [(report.step, report.total_steps) for report in reports] == [(1, 3), (2, 3), (3, 3)]
-    assert reports[0].standing.latents.shape == (1, 4, 8, 16)
+    assert reports[0].state.latents.shape == (1, 4, 8, 16)
 
 
 @pytest.mark.parametrize("has_tiny_decoder", [True, False])
 def test_a_step_can_be_looked_at(has_tiny_decoder: bool) -> None:
-    """What is foreseen at the last step is the picture, small; at the first one it is not yet."""
+    """The prediction of the last step is the picture, small; that of the first step is not yet."""
     made = load_pipeline(str(WEIGHTS), perceptual="stlpips-alex", device="cpu")
     if not has_tiny_decoder:
         made.tiny_decoder = None
@@ -80,7 +80,9 @@ def test_a_step_can_be_looked_at(has_tiny_decoder: bool) -> None:
     params = PanoramaParams(
         prompt="a lake", seed=1, width=384, steps=8, sync=SyncParams(weight=0, decoder="full")
     )
-    panorama = made(params, on_step=lambda report: previews.append(made.preview(report.foreseen)))
+    panorama = made(
+        params, on_step=lambda report: previews.append(made.preview(report.pred_original_sample))
+    )
 
     def difference(preview: Image.Image) -> float:
         sides = [np.asarray(image.resize((48, 16)), float) for image in (preview, panorama.image)]
@@ -127,7 +129,7 @@ def test_sparing_memory_keeps_less_and_changes_nothing(pipeline: SyncDiffusionPi
         return image.tobytes(), kept
 
     picture, kept = made()
-    pipeline.spare_memory()
+    pipeline.enable_gradient_checkpointing()
     spared, less = made()
     assert spared == picture
     assert less < 0.8 * kept

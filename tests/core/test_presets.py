@@ -10,16 +10,16 @@ import torch
 from diffusers import AutoencoderTiny
 from torch import Tensor
 
-from core.diffusion.denoise import Denoiser
-from core.diffusion.errors import CheckpointError
-from core.diffusion.perceptual import Embedding, PerceptualLoss
-from core.diffusion.perceptual_weights import load_perceptual
-from core.diffusion.pipeline import SyncDiffusionPipeline
-from core.diffusion.sampler import Sampler
-from core.diffusion.synchronize import Synchronizer
-from core.diffusion.windows import WindowPlan
-from core.params import PanoramaParams, SyncParams
-from core.presets import PRESETS, PresetName
+from panoweave.core.diffusion.denoise import Denoiser
+from panoweave.core.diffusion.errors import CheckpointError
+from panoweave.core.diffusion.perceptual import Embedding, PerceptualLoss
+from panoweave.core.diffusion.perceptual_weights import load_perceptual
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.diffusion.schedulers import Sampler
+from panoweave.core.diffusion.sync import Synchronizer
+from panoweave.core.diffusion.views import WindowPlan
+from panoweave.core.params import PanoramaParams, SyncParams
+from panoweave.core.presets import PRESETS, PresetName
 from tests.core import tiny
 
 FAINT = 0.01
@@ -75,7 +75,7 @@ def latents(pipeline: SyncDiffusionPipeline, params: PanoramaParams) -> Tensor:
 def test_every_preset_makes_a_panorama(pipeline: SyncDiffusionPipeline, preset: PresetName) -> None:
     panorama = pipeline(asked(preset))
     assert panorama.image.size == (128, 64)
-    assert panorama.params.sync.decoder == PRESETS[preset].decoder
+    assert panorama.params.sync.decoder == PRESETS[preset]["sync"]["decoder"]
 
 
 def test_the_tiny_decoder_leads_elsewhere_than_the_full_one(

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from core.conditions import Region
-from core.diffusion.pipeline import SyncDiffusionPipeline
-from core.diffusion.prompts import Unread, find_unread
-from core.params import PanoramaParams
+from panoweave.core.conditions import Region
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.diffusion.prompts import TruncatedPrompt, find_truncated_prompts
+from panoweave.core.params import PanoramaParams
 from tests.core import tiny
 
 
@@ -16,8 +16,8 @@ def pipeline(tmp_path: Path) -> SyncDiffusionPipeline:
     return tiny.pipeline(tmp_path)  # a token is a letter; 16, two of them special
 
 
-def unread(pipeline: SyncDiffusionPipeline, params: PanoramaParams) -> list[Unread]:
-    return find_unread(pipeline.tokenizer, params.resolve(pipeline.traits))
+def unread(pipeline: SyncDiffusionPipeline, params: PanoramaParams) -> list[TruncatedPrompt]:
+    return find_truncated_prompts(pipeline.tokenizer, params.resolve(pipeline.traits))
 
 
 def test_what_the_text_encoder_does_not_read_is_reported(pipeline: SyncDiffusionPipeline) -> None:
@@ -27,8 +27,8 @@ def test_what_the_text_encoder_does_not_read_is_reported(pipeline: SyncDiffusion
         regions=[Region(prompt="aaaaaaaaaaaaaabc", x=0, width=64)],
     )
     assert unread(pipeline, params) == [
-        Unread("prompt", tokens=18, limit=14, text="opqr"),
-        Unread("regions.0.prompt", tokens=16, limit=14, text="bc"),
+        TruncatedPrompt("prompt", tokens=18, limit=14, text="opqr"),
+        TruncatedPrompt("regions.0.prompt", tokens=16, limit=14, text="bc"),
     ]
 
 

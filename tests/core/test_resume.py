@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from core.diffusion.errors import UnfitStandingError
-from core.diffusion.identity import identify
-from core.diffusion.perceptual import PerceptualLoss
-from core.diffusion.perceptual_weights import load_perceptual
-from core.diffusion.pipeline import StepReport, SyncDiffusionPipeline
-from core.diffusion.standing import Standing
-from core.params import PanoramaParams
-from core.presets import PRESETS, PresetName, SchedulerName
+from panoweave.core.diffusion.errors import InvalidSamplerStateError
+from panoweave.core.diffusion.identity import identify
+from panoweave.core.diffusion.perceptual import PerceptualLoss
+from panoweave.core.diffusion.perceptual_weights import load_perceptual
+from panoweave.core.diffusion.pipeline import StepReport, SyncDiffusionPipeline
+from panoweave.core.diffusion.sampler_state import SamplerState
+from panoweave.core.params import PanoramaParams
+from panoweave.core.presets import PRESETS, PresetName, SchedulerName
 from tests.core import tiny
 from tests.core.test_presets import small_decoder
 
@@ -65,18 +65,18 @@ def check_resumes(
     lasts: list[Tensor] = []
 
     def save(report: StepReport) -> None:
-        saved.append(report.standing.to_bytes(LABEL))
+        saved.append(report.state.to_bytes(LABEL))
 
     def look(report: StepReport) -> None:
-        lasts.append(report.standing.latents)
+        lasts.append(report.state.latents)
 
     whole = fresh()(params, images=images or {}, on_step=save).image
-    end = Standing.from_bytes(saved[-1], LABEL).latents
+    end = SamplerState.from_bytes(saved[-1], LABEL).latents
     for step in at:
-        standing = Standing.from_bytes(saved[step - 1], LABEL)
-        assert standing.step == step
+        state = SamplerState.from_bytes(saved[step - 1], LABEL)
+        assert state.step == step
         lasts.clear()
-        resumed = fresh()(params, images=images or {}, on_step=look, resume=standing).image
+        resumed = fresh()(params, images=images or {}, on_step=look, resume=state).image
         assert len(lasts) == len(saved) - step  # no step is done twice
         assert all(torch.equal(latents.cpu(), end) for latents in lasts[-1:])
         assert resumed.tobytes() == whole.tobytes()
@@ -87,7 +87,7 @@ def check_resumes(
 def test_every_scheduler_and_preset(
     fresh: Make, scheduler: SchedulerName, preset: PresetName
 ) -> None:
-    windows = PRESETS[preset].windows
+    windows = PRESETS[preset]["windows"]
     check_resumes(fresh, asked(scheduler=scheduler, preset=preset, windows=windows))
 
 
@@ -143,66 +143,68 @@ def test_a_larger_checkpoint(tmp_path: Path, perceptual: PerceptualLoss) -> None
 
 
 @pytest.fixture(scope="module")
-def standing() -> Standing:
+def state() -> SamplerState:
     torch.manual_seed(0)
-    halves = {
-        "generator": torch.Generator().get_state(),
-        "1": torch.randn(1, 4, 8, 16).to(torch.bfloat16),
-    }
-    return Standing(3, torch.randn(1, 4, 8, 16, dtype=torch.float16), halves)
+    outputs = {"1": torch.randn(1, 4, 8, 16).to(torch.bfloat16)}
+    latents = torch.randn(1, 4, 8, 16, dtype=torch.float16)
+    return SamplerState(3, latents, outputs, torch.Generator().get_state())
 
 
-def same(one: Standing, other: Standing) -> bool:
+def same(one: SamplerState, other: SamplerState) -> bool:
     return (
         one.step == other.step
         and one.latents.dtype == other.latents.dtype
         and torch.equal(one.latents, other.latents)
-        and one.memory.keys() == other.memory.keys()
-        and all(torch.equal(one.memory[name], other.memory[name]) for name in one.memory)
+        and torch.equal(one.generator_state, other.generator_state)
+        and one.scheduler_state.keys() == other.scheduler_state.keys()
+        and all(
+            torch.equal(tensor, other.scheduler_state[name])
+            for name, tensor in one.scheduler_state.items()
+        )
     )
 
 
-def test_bytes_hold_it_as_it_is(standing: Standing) -> None:
-    data = standing.to_bytes(LABEL)
-    assert same(Standing.from_bytes(data, LABEL), standing)
-    assert standing.size_bytes <= len(data) <= standing.size_bytes + 1_024
+def test_bytes_hold_it_as_it_is(state: SamplerState) -> None:
+    data = state.to_bytes(LABEL)
+    assert same(SamplerState.from_bytes(data, LABEL), state)
+    assert state.size_bytes <= len(data) <= state.size_bytes + 1_024
 
 
-def test_what_was_saved_of_another_panorama_is_refused(standing: Standing) -> None:
-    data = standing.to_bytes(LABEL)
+def test_what_was_saved_of_another_panorama_is_refused(state: SamplerState) -> None:
+    data = state.to_bytes(LABEL)
     for name in LABEL:
-        with pytest.raises(UnfitStandingError, match=f"its {name} is another"):
-            Standing.from_bytes(data, {**LABEL, name: "another"})
+        with pytest.raises(InvalidSamplerStateError, match=f"its {name} is another"):
+            SamplerState.from_bytes(data, {**LABEL, name: "another"})
 
 
-def test_another_format_is_refused(standing: Standing, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = standing.to_bytes(LABEL)
-    monkeypatch.setattr("core.diffusion.standing._FORMAT", "2")
-    with pytest.raises(UnfitStandingError, match="its format is another"):
-        Standing.from_bytes(data, LABEL)
+def test_another_format_is_refused(state: SamplerState, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = state.to_bytes(LABEL)
+    monkeypatch.setattr("panoweave.core.diffusion.sampler_state._FORMAT", "2")
+    with pytest.raises(InvalidSamplerStateError, match="its format is another"):
+        SamplerState.from_bytes(data, LABEL)
 
 
 @given(data=st.data())
 @settings(max_examples=150)
-def test_broken_bytes_are_refused(standing: Standing, data: st.DataObject) -> None:
+def test_broken_bytes_are_refused(state: SamplerState, data: st.DataObject) -> None:
     """Or say the same all the same: never anything else."""
-    whole = standing.to_bytes(LABEL)
+    whole = state.to_bytes(LABEL)
     broken = bytearray(whole)
     # A sixth of it is the header, where most can go wrong.
     place = data.draw(st.integers(0, 700) | st.integers(0, len(whole) - 1))
     broken[place] ^= data.draw(st.integers(1, 255))
     cut = data.draw(st.just(len(whole)) | st.integers(0, len(whole)))
     try:
-        read = Standing.from_bytes(bytes(broken[:cut]), LABEL)
-    except UnfitStandingError:
+        read = SamplerState.from_bytes(bytes(broken[:cut]), LABEL)
+    except InvalidSamplerStateError:
         return
-    assert same(read, standing)
+    assert same(read, state)
 
 
 def test_where_another_panorama_stood_is_refused(fresh: Make) -> None:
     reports: list[StepReport] = []
     fresh()(asked(), on_step=reports.append)
-    last = reports[-1].standing
+    last = reports[-1].state
     with pytest.raises(ValueError, match=r"latents \(1, 4, 8, 12\) .* has \(1, 4, 8, 16\)"):
         fresh()(asked(width=128), resume=last)
     with pytest.raises(ValueError, match="step 5 of 4"):
@@ -227,7 +229,7 @@ def test_an_identity_is_the_networks(fresh: Make) -> None:
     pipeline = fresh()
     first = identify(pipeline)
     assert identify(fresh()) == first
-    pipeline.spare_memory()
+    pipeline.enable_gradient_checkpointing()
     assert identify(pipeline) == first
     identities = [first, *changes_of(pipeline)]
     assert len(set(identities)) == len(identities)

@@ -10,13 +10,13 @@ import torch
 from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
-from core.diffusion.errors import UnsupportedSchedulerError
-from core.diffusion.perceptual import PerceptualLoss
-from core.diffusion.pipeline import SyncDiffusionPipeline
-from core.diffusion.sampler import SCHEDULERS, Sampler
-from core.diffusion.windows import Canvas, WindowGrid
-from core.params import PanoramaParams, SyncParams
-from core.presets import PRESETS, PresetName, SchedulerName
+from panoweave.core.diffusion.errors import UnsupportedSchedulerError
+from panoweave.core.diffusion.perceptual import PerceptualLoss
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.diffusion.schedulers import SCHEDULERS, Sampler
+from panoweave.core.diffusion.views import Canvas, WindowGrid
+from panoweave.core.params import PanoramaParams, SyncParams
+from panoweave.core.presets import PRESETS, PresetName, SchedulerName
 from tests.core import tiny
 
 NAMES = get_args(SchedulerName)

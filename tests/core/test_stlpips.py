@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from core.diffusion.stlpips import BlurPool, BlurredConv, reflect
+from panoweave.core.diffusion.stlpips import BlurPool, BlurredConv, reflect
 
 
 @pytest.mark.parametrize("height", [14, 15, 16, 17, 64, 65])

@@ -9,9 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.diffusion.windows import Canvas, WindowGrid, WindowPlan
-from core.params import PanoramaParams, SyncParams
-from core.traits import CheckpointTraits, InvalidParams
+from panoweave.core.checkpoint import CheckpointTraits, InvalidParams
+from panoweave.core.diffusion.views import Canvas, WindowGrid, WindowPlan
+from panoweave.core.params import PanoramaParams, SyncParams
 
 TRAITS = CheckpointTraits(window_px=128, px_per_latent=8)
 

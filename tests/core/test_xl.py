@@ -9,10 +9,10 @@ import pytest
 import torch
 from diffusers import AutoencoderTiny, StableDiffusionXLPipeline
 
-from core.diffusion.checkpoints import load_pipeline
-from core.diffusion.errors import CheckpointError
-from core.diffusion.pipeline import SyncDiffusionPipeline
-from core.params import PanoramaParams
+from panoweave.core.diffusion.checkpoints import load_pipeline
+from panoweave.core.diffusion.errors import CheckpointError
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.params import PanoramaParams
 from tests.core import alone, tiny
 
 

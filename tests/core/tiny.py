@@ -16,7 +16,7 @@ from transformers import (
     CLIPTokenizer,
 )
 
-from core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 
 WINDOW_LATENTS = 8
 PX_PER_LATENT = 8

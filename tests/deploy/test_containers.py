@@ -1,4 +1,7 @@
-"""The container files, as far as they can be checked without a container engine."""
+"""The container files, as far as they can be checked without a container engine.
+
+`make lint` checks their form: hadolint the Dockerfile, check-jsonschema docker-compose.yml.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,6 @@ import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -17,29 +19,18 @@ import yaml
 from redis import Redis
 from typer.main import get_command
 
-from core.jobs.settings import Settings
-from deploy.cli import app
-from deploy.local.child import Child
-from deploy.local.ports import free_port
-from deploy.local.servers import S3Server, find_redis_server
-from tests.deploy.conftest import wait_until
+from panoweave.core.infra.settings import Settings
+from panoweave.deploy.cli import app
+from panoweave.deploy.local.child import Child
+from panoweave.deploy.local.ports import free_port
+from panoweave.deploy.local.servers import S3Server, find_redis_server
+from tests.processes import wait_until
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 OURS = {name: service for name, service in SERVICES.items() if "build" in service}
-
-
-def test_compose_fits_the_published_schema() -> None:
-    command = [str(Path(sysconfig.get_path("scripts")) / "check-jsonschema")]
-    command += ["--builtin-schema", "vendor.compose-spec", "docker-compose.yml"]
-    subprocess.run(command, cwd=ROOT, check=True)
-
-
-def test_dockerfile_passes_its_linter() -> None:
-    linter = str(Path(sysconfig.get_path("scripts")) / "hadolint")
-    subprocess.run([linter, "Dockerfile"], cwd=ROOT, check=True)
 
 
 def test_there_are_the_parts_of_the_stack() -> None:
@@ -102,13 +93,15 @@ def test_what_the_api_image_copies_is_enough(tmp_path: Path) -> None:
             for source in ROOT.glob(pattern):
                 place = tmp_path / target / ("" if source.is_dir() else source.name)
                 if source.is_dir():
-                    shutil.copytree(source, place)
+                    shutil.copytree(source, place, symlinks=True)
                 else:
                     place.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copy(source, place)
     program = (
-        "import sys, service.app, worker.janitor, deploy.cli, deploy.processes\n"
-        f"assert service.app.__file__.startswith({str(tmp_path)!r})\n"
+        "import sys\n"
+        "import panoweave.service.app, panoweave.worker.janitor\n"
+        "import panoweave.deploy.cli, panoweave.deploy.serve.processes\n"
+        f"assert panoweave.service.app.__file__.startswith({str(tmp_path)!r})\n"
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)

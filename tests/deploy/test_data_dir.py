@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.errors import StackAlreadyRunning
-from deploy.local.data_dir import DataDir, StackState
+from panoweave.deploy.errors import StackAlreadyRunning
+from panoweave.deploy.local.data_dir import DataDir, StackState
 
 
 def test_credentials_are_made_once_for_the_owner_alone(tmp_path: Path) -> None:

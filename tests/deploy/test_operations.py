@@ -12,11 +12,11 @@ from typing import Any
 import httpx
 import pytest
 
-from core.jobs import models
-from core.jobs.api_keys import ApiKeys
-from core.jobs.connection import connect
-from core.jobs.settings import Settings
-from deploy.local.ports import free_port
+from panoweave.core.infra.api_keys import ApiKeys
+from panoweave.core.infra.redis import connect
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs import models
+from panoweave.deploy.local.ports import free_port
 from tests.processes import process, wait_until
 
 PROMPT = "a lighthouse nobody may read of"
@@ -44,13 +44,15 @@ class Seen:
 
 
 @pytest.fixture(scope="module")
-def seen(settings: Settings, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Seen:
+def seen(
+    settings: Settings, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Seen:
     folder = tmp_path_factory.mktemp("operations")
     logs = {part: folder / part for part in PARTS}
     ports = {part: free_port() for part in PARTS}
     here = settings.model_copy(
         update={
-            "model": str(tiny_model),
+            "model": str(tiny_checkpoint),
             "device": "cpu",
             "port": ports["api"],
             "janitor_interval_s": 0.2,
@@ -153,7 +155,7 @@ def test_no_prompt_and_no_secret_is_in_any_log(seen: Seen, part: str) -> None:
 def test_one_request_is_followed_through_all_processes(seen: Seen) -> None:
     of_api = [line for line in seen.lines("api") if line.get("request_id") == "order-7"]
     assert {line["tenant"] for line in of_api} == {"ada"}
-    (access,) = [line for line in of_api if line["logger"] == "service.access"]
+    (access,) = [line for line in of_api if line["logger"] == "panoweave.service.http.access_log"]
     assert (access["method"], access["route"], access["status"]) == ("POST", "/panoramas", 202)
     assert 0 < access["duration_s"] < 30
     assert any(line.get("job_id") == seen.job["id"] for line in of_api)

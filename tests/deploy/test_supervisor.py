@@ -9,9 +9,10 @@ import sys
 import time
 from pathlib import Path
 
-from deploy.local.child import Child
-from deploy.local.supervisor import Supervisor
-from tests.deploy.conftest import is_alive, wait_until
+from panoweave.deploy.local.child import Child
+from panoweave.deploy.local.supervisor import Supervisor
+from tests.deploy.stack import is_alive
+from tests.processes import wait_until
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 DEAF = [
@@ -21,12 +22,19 @@ DEAF = [
     "print('deaf', flush=True); time.sleep(600)",
 ]
 
+LISTENING = [
+    sys.executable,
+    "-c",
+    "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit())\n"
+    "print('listening', flush=True); time.sleep(600)",
+]
+
 
 def child(folder: Path, name: str = "sleeper", command: list[str] = SLEEP) -> Child:
     return Child(name, command, os.environ, folder / f"{name}.log", grace_s=30)
 
 
-def test_a_killed_child_runs_again_and_the_person_is_told(tmp_path: Path) -> None:
+def test_a_killed_child_runs_again_and_that_is_said(tmp_path: Path) -> None:
     said: list[str] = []
     supervisor = Supervisor(said.append)
     supervisor.start(child(tmp_path))
@@ -91,9 +99,23 @@ def test_a_hurry_kills_what_does_not_listen(tmp_path: Path) -> None:
     assert deaf.exit_status() == -signal.SIGKILL
 
 
+def test_a_frozen_child_is_killed_when_its_grace_is_over(tmp_path: Path) -> None:
+    said: list[str] = []
+    supervisor = Supervisor(said.append)
+    frozen = Child("frozen", LISTENING, os.environ, tmp_path / "log", grace_s=0.5)
+    supervisor.start(frozen)
+    wait_until(lambda: frozen.log_tail() == "listening", 10)
+    assert frozen.pid is not None
+    os.kill(frozen.pid, signal.SIGSTOP)
+    supervisor.stop(lambda: False)
+    assert frozen.exit_status() == -signal.SIGKILL
+    assert "frozen was still busy after" in said[0]
+
+
 def test_no_child_outlives_a_killed_parent(tmp_path: Path) -> None:
     program = (
-        "import os, sys, time; from pathlib import Path; from deploy.local.child import Child\n"
+        "import os, sys, time; from pathlib import Path\n"
+        "from panoweave.deploy.local.child import Child\n"
         "c = Child('s', [sys.executable, '-c', 'import time; time.sleep(600)'], os.environ,"
         " Path(sys.argv[1]), grace_s=1)\n"
         "c.start(); print(c.pid, flush=True); time.sleep(600)"

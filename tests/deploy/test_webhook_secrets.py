@@ -6,9 +6,9 @@ import re
 
 from redis import Redis
 
-from core.jobs.settings import Settings
-from core.jobs.webhook_secrets import WebhookSecrets
-from tests.deploy.conftest import Cli
+from panoweave.core.infra.settings import Settings
+from panoweave.core.webhooks.secrets import WebhookSecrets
+from tests.deploy.stack import Cli
 
 
 def test_a_secret_is_made_shown_once_and_revoked(

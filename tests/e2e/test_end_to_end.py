@@ -17,9 +17,9 @@ import pytest
 from PIL import Image, ImageStat
 from redis import Redis
 
-from core.jobs import models
-from core.jobs.settings import Settings
-from deploy.local.ports import free_port
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs import models
+from panoweave.deploy.local.ports import free_port
 from tests.processes import process, wait_until
 
 pytestmark = pytest.mark.usefixtures("redis", "objects")

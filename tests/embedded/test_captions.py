@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from transformers import CLIPTokenizer
 
-from core.embedded.captions import EMPTY, KEEP_TIME, caption, vocabulary
-from core.embedded.style import BIOMES, TIMES, WEATHERS, Subject
-from core.embedded.tokenizer import MAX_TOKENS, build_tokenizer, learn_merges
+from panoweave.core.embedded.captions import EMPTY, KEEP_TIME, caption, vocabulary
+from panoweave.core.embedded.style import BIOMES, TIMES, WEATHERS, Subject
+from panoweave.core.embedded.tokenizer import MAX_TOKENS, build_tokenizer, learn_merges
 
 SUBJECT = Subject("mountains", "night", "foggy")
 _NIGHT_WORDS = {"night", "moonlight", "stars"}

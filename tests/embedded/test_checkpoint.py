@@ -10,14 +10,14 @@ from diffusers import StableDiffusionPipeline
 from torch import Tensor
 from transformers import CLIPTokenizer
 
-from core.diffusion.checkpoints import load_tiny_decoder
-from core.embedded import WEIGHTS
-from core.embedded.captions import vocabulary
-from core.embedded.figures import HELD_OUT_SEED, reconstruction
-from core.embedded.latents import to_tensor
-from core.embedded.scenes import WINDOW_PX
-from core.embedded.shards import render_shard
-from core.embedded.sheet import lay_out, load_pipeline, sample
+from panoweave.core.diffusion.checkpoints import load_tiny_decoder
+from panoweave.core.embedded import WEIGHTS
+from panoweave.core.embedded.captions import vocabulary
+from panoweave.core.embedded.figures import HELD_OUT_SEED, reconstruction
+from panoweave.core.embedded.latents import to_tensor
+from panoweave.core.embedded.scenes import WINDOW_PX
+from panoweave.core.embedded.shards import render_shard
+from panoweave.core.embedded.sheet import lay_out, load_pipeline, sample
 
 MAX_BYTES = 30_000_000
 MAX_CONTROLNET_BYTES = 10_000_000

@@ -9,11 +9,17 @@ import pytest
 import torch
 from diffusers import ControlNetModel
 
-from core.diffusion.checkpoints import load_controlnet
-from core.embedded import WEIGHTS
-from core.embedded.control import ControlRecipe, Windows, build_controlnet, main, train_controlnet
-from core.embedded.shards import render_shard
-from core.embedded.sheet import load_pipeline
+from panoweave.core.diffusion.checkpoints import load_controlnet
+from panoweave.core.embedded import WEIGHTS
+from panoweave.core.embedded.control import (
+    ControlRecipe,
+    Windows,
+    build_controlnet,
+    main,
+    train_controlnet,
+)
+from panoweave.core.embedded.shards import render_shard
+from panoweave.core.embedded.sheet import load_pipeline
 
 TINY = ControlRecipe(steps=4, shards=1, scenes_per_shard=2, batch=2, hint_widths=(8, 8, 8, 8))
 

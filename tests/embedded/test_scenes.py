@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from core.embedded.scenes import WINDOW_PX, cut_windows, render_scene
-from core.embedded.shards import WINDOWS_PER_SCENE, render_shard, subject_at
-from core.embedded.style import BIOMES, TIMES, WEATHERS, Subject
+from panoweave.core.embedded.scenes import WINDOW_PX, cut_windows, render_scene
+from panoweave.core.embedded.shards import WINDOWS_PER_SCENE, render_shard, subject_at
+from panoweave.core.embedded.style import BIOMES, TIMES, WEATHERS, Subject
 
 
 def test_the_same_seed_gives_the_same_scene() -> None:

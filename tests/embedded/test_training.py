@@ -7,14 +7,14 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
-from core.diffusion.checkpoints import load_tiny_decoder
-from core.embedded.autoencoder import DecoderRecipe, write_encoder
-from core.embedded.denoiser import DenoiserRecipe
-from core.embedded.latents import LATENT_CHANNELS, fit_pca, to_tensor
-from core.embedded.networks import build_autoencoder
-from core.embedded.runs import Schedule
-from core.embedded.shards import render_shard
-from core.embedded.train import STAGES, Recipe, Training, main
+from panoweave.core.diffusion.checkpoints import load_tiny_decoder
+from panoweave.core.embedded.autoencoder import DecoderRecipe, write_encoder
+from panoweave.core.embedded.denoiser import DenoiserRecipe
+from panoweave.core.embedded.latents import LATENT_CHANNELS, fit_pca, to_tensor
+from panoweave.core.embedded.networks import build_autoencoder
+from panoweave.core.embedded.runs import Schedule
+from panoweave.core.embedded.shards import render_shard
+from panoweave.core.embedded.train import STAGES, Recipe, Training, main
 
 TINY = Recipe(
     shards=2,
@@ -57,7 +57,7 @@ def test_all_stages_end_in_a_directory_that_diffusers_loads(tmp_path: Path) -> N
 
 
 def test_the_command_runs_a_single_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.embedded.train.Recipe", lambda: TINY)
+    monkeypatch.setattr("panoweave.core.embedded.train.Recipe", lambda: TINY)
     threads = torch.get_num_threads()
     try:
         main(["--work", str(tmp_path), "--stage", "decoder", "--decoder-steps", "1"])

@@ -9,11 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from core.jobs import events
-from core.jobs.connection import connect
-from tests.faults.arena import Arena, arena, objects_of
+from panoweave.core.infra.redis import connect
+from panoweave.core.jobs import events
+from tests.faults.arena import AS_INSTALLED, LONG, Arena, arena, is_under_way, objects_of
 from tests.faults.small_disk import small_disk
-from tests.faults.test_recovery import AS_INSTALLED, LONG, is_under_way
 from tests.processes import wait_until
 
 pytestmark = pytest.mark.slow
@@ -28,11 +27,11 @@ def has_succeeded(here: Arena, job_id: str) -> bool:
 
 
 def test_what_s3_has_no_room_for_waits_and_is_not_made_again(
-    tmp_path: Path, checkpoint: Path
+    tmp_path: Path, tiny_checkpoint: Path
 ) -> None:
     with (
         small_disk(tmp_path / "s3", mib=64) as disk,
-        arena(tmp_path, checkpoint, NAMES) as here,
+        arena(tmp_path, tiny_checkpoint, NAMES) as here,
     ):
         wait_until(lambda: here.ready_workers() == 1, 90)
         before = here.post("before", steps=3)  # now its first volume is there
@@ -53,18 +52,18 @@ def test_what_s3_has_no_room_for_waits_and_is_not_made_again(
         assert hashlib.sha256(picture.content).hexdigest() == view["result"]["sha256"]
         assert len(objects_of(here)) == 6
         with connect(here.settings) as redis:
-            told = events.read(redis, job_id, limit=1_000)
-        steps = [event.data["step"] for event in told if event.data.get("phase") == "denoising"]
+            history = events.read(redis, job_id, limit=1_000)
+        steps = [event.data["step"] for event in history if event.data.get("phase") == "denoising"]
         assert steps == sorted(set(steps))
 
 
 def test_a_redis_without_room_takes_nothing_in_and_loses_nothing(
-    tmp_path: Path, checkpoint: Path
+    tmp_path: Path, tiny_checkpoint: Path
 ) -> None:
     """Nor is there any for what the processes have to say: that stops none of them."""
     with (
         small_disk(tmp_path / "redis", mib=8) as disk,
-        arena(tmp_path, checkpoint, NAMES, log=Path("/dev/full"), **AS_INSTALLED) as here,
+        arena(tmp_path, tiny_checkpoint, NAMES, log=Path("/dev/full"), **AS_INSTALLED) as here,
     ):
         wait_until(lambda: here.ready_workers() == 1, 90)
         accepted = [here.post("before", **LONG)]

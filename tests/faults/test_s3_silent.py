@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from core.jobs import events
-from core.jobs.connection import connect
+from panoweave.core.infra.redis import connect
+from panoweave.core.jobs import events
 from tests.faults.arena import arena, freeze_s3
 from tests.processes import wait_until
 
@@ -17,9 +17,9 @@ NAMES = ("worker-1", "api-1", "janitor-1")
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_what_could_not_be_stored_is_stored_later_and_not_made_again(
-    tmp_path: Path, checkpoint: Path
+    tmp_path: Path, tiny_checkpoint: Path
 ) -> None:
-    with arena(tmp_path, checkpoint, NAMES) as here:
+    with arena(tmp_path, tiny_checkpoint, NAMES) as here:
         wait_until(lambda: here.ready_workers() == 1, 90)
         job_id = here.post("unstored", width=192, stride=32, steps=60)
         wait_until(lambda: here.view(job_id)["status"] == "running", 30)
@@ -34,7 +34,7 @@ def test_what_could_not_be_stored_is_stored_later_and_not_made_again(
         assert answer.status_code == 202
         wait_until(lambda: here.view(job_id)["status"] == "succeeded", 60)
         with connect(here.settings) as redis:
-            told = events.read(redis, job_id, limit=1_000)
-    second = told[[event.type for event in told].index("retried") :]
+            history = events.read(redis, job_id, limit=1_000)
+    second = history[[event.type for event in history].index("retried") :]
     assert "denoising" not in {event.data.get("phase") for event in second}
     assert {event.data["step"] for event in second if event.data.get("phase") == "resuming"} == {60}

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 import pytest
 from redis import Redis
 
-from core.jobs import keys
-from core.jobs.deliveries import Deliveries, State, Try
-from core.jobs.record import JobRecord, Webhook, WebhookEvent
-from core.jobs.settings import Settings
-from core.jobs.store import JobStore
-from tests.jobs.samples import FAILURE, WEBHOOK, new_record, progress, result_of
+from panoweave.core.infra import redis_keys
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs.record import JobRecord, Webhook, WebhookEvent
+from panoweave.core.jobs.store import JobStore
+from panoweave.core.webhooks.deliveries import Deliveries, State, Try
+from tests.jobs.samples import FAILURE, WEBHOOK, new_record, progress, result_of, start_job
 
 TRIED = Try(at=datetime(2026, 11, 26, tzinfo=UTC), took_s=0.5, status=500)
 
@@ -34,7 +34,7 @@ def post(store: JobStore, *events: WebhookEvent) -> JobRecord:
 
 
 def run(store: JobStore, record: JobRecord) -> tuple[JobRecord, str]:
-    started = store.start(record.id, "worker-1")
+    started = start_job(store, record.id, "worker-1")
     assert started.token is not None
     return started, started.token
 
@@ -105,7 +105,7 @@ def test_a_failed_try_is_remembered_and_due_later(
     assert told.next_try_at is not None
     assert 295 < told.next_try_at.timestamp() - time.time() < 305
     assert deliveries.claim(1, 60) == []
-    redis.zadd(keys.OUTBOX, {claimed.id: 0})
+    redis.zadd(redis_keys.OUTBOX, {claimed.id: 0})
     (again,) = deliveries.claim(1, 60)
     assert (again.id, again.tries) == (claimed.id, 1)
 
@@ -156,4 +156,4 @@ def test_a_deleted_job_is_told_of_no_more(
     assert deliveries.claim(1, 60) == []
     deliveries.settle(claimed.id, TRIED, State.PENDING, 0)  # of a sender that was at it
     assert redis.keys("*deliver*") == []
-    assert redis.zcard(keys.OUTBOX) == 0
+    assert redis.zcard(redis_keys.OUTBOX) == 0

@@ -1,19 +1,18 @@
 from __future__ import annotations
 
-from typing import Literal
-
 import pytest
 from redis import Redis
 
-from core.jobs import keys, models
-from core.jobs.failures import ModelNotReady
-from core.jobs.models import ModelState
-from core.traits import CheckpointTraits
+from panoweave.core.checkpoint import CheckpointTraits
+from panoweave.core.infra import redis_keys
+from panoweave.core.jobs import models
+from panoweave.core.jobs.errors import ModelNotReady
+from panoweave.core.jobs.models import ModelState, WorkerState
 from tests.jobs.samples import TRAITS
 
 
 def state(
-    state: Literal["loading", "ready", "failed"],
+    state: WorkerState,
     traits: CheckpointTraits | None = None,
     worker: str = "worker-1",
     model: str = "embedded",
@@ -47,8 +46,8 @@ def test_a_worker_counts_as_long_as_it_says_something(redis: Redis) -> None:
     models.publish(redis, state("ready", TRAITS, "worker-1"))
     models.publish(redis, state("loading", None, "worker-2"))
     assert [each.worker for each in models.live_workers(redis)] == ["worker-1", "worker-2"]
-    assert 0 < int(redis.ttl(keys.worker("worker-1"))) <= models.LIVENESS_S
-    redis.delete(keys.worker("worker-1"))  # as its time to live does
+    assert 0 < int(redis.ttl(redis_keys.worker("worker-1"))) <= models.LIVENESS_S
+    redis.delete(redis_keys.worker("worker-1"))  # as its time to live does
     assert [each.worker for each in models.live_workers(redis)] == ["worker-2"]
     models.withdraw(redis, "worker-2")
     assert models.live_workers(redis) == []

@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from core.jobs.failures import NoSuchObject, ObjectStoreError
-from core.jobs.objects import ObjectStore
-from core.jobs.settings import Settings
-from deploy.local.ports import free_port
-from deploy.local.servers import S3Server
+from panoweave.core.infra.errors import NoSuchObject, ObjectStoreError
+from panoweave.core.infra.s3 import ObjectStore
+from panoweave.core.infra.settings import Settings
+from panoweave.deploy.local.ports import free_port
+from panoweave.deploy.local.servers import S3Server
 from tests.receivers import answer, receiving
 
 BODY = b"\x89PNG not really" * 1_000

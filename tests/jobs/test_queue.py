@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from core.jobs import models
-from core.jobs.models import ModelState
-from core.jobs.queue import QUEUE_NAME, TASK, Queue
-from core.jobs.record import JobRecord, Status
-from core.jobs.settings import Settings
-from core.jobs.store import JobStore
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs import models
+from panoweave.core.jobs.models import ModelState
+from panoweave.core.jobs.queue import QUEUE_NAME, TICKET, Queue
+from panoweave.core.jobs.record import JobRecord, Status
+from panoweave.core.jobs.store import JobStore
 from tests.jobs.samples import new_record, result_of
 
 SECRET_PROMPT = "a prompt that stays private"
@@ -36,7 +36,7 @@ def post(store: JobStore, tenant: str = "default") -> JobRecord:
 
 
 def place(queue: Queue, record: JobRecord) -> int:
-    return queue.outlook([record]).places[record.id]
+    return queue.estimate([record]).places[record.id]
 
 
 def claim(store: JobStore) -> JobRecord:
@@ -52,9 +52,9 @@ def succeed(store: JobStore, record: JobRecord) -> None:
 
 def test_rq_gets_not_a_word_of_the_prompt(queue: Queue, store: JobStore, redis: Redis) -> None:
     store.create(new_record(prompt=SECRET_PROMPT))
-    queue.add_turn()
+    queue.add_ticket()
     (job,) = queue.rq.jobs
-    assert (job.func_name, list(job.args)) == (TASK, [])
+    assert (job.func_name, list(job.args)) == (TICKET, [])
     fields: Any = redis.hgetall(job.key)
     assert SECRET_PROMPT.encode() not in b"".join(fields.values())
 
@@ -101,7 +101,7 @@ def test_places_are_those_in_which_jobs_are_taken(store: JobStore, queue: Queue)
             for number in range(5)
             for record in store.list(f"tenant-{number}", Status.QUEUED, 100).records
         ]
-        places = queue.outlook(waiting).places
+        places = queue.estimate(waiting).places
         assert sorted(places.values()) == list(range(len(waiting)))
         for taken in range(min(len(waiting), chance.randrange(9))):
             assert places[claim(store).id] == taken
@@ -111,7 +111,7 @@ def test_a_job_that_does_not_wait_has_no_place(store: JobStore, queue: Queue) ->
     running, waiting = post(store), post(store)
     claim(store)
     store.request_cancel(waiting.id)
-    assert queue.outlook([running, waiting]).places == {}
+    assert queue.estimate([running, waiting]).places == {}
 
 
 def test_a_job_that_was_given_back_is_its_tenants_next(store: JobStore) -> None:
@@ -139,7 +139,7 @@ def test_a_claim_whose_answer_was_lost_takes_no_second_job(
 ) -> None:
     """The client sends the command again: the same one."""
     post(store), post(store)
-    monkeypatch.setattr("core.jobs.store.secrets.token_hex", lambda _: "ab" * 16)
+    monkeypatch.setattr("panoweave.core.jobs.store.secrets.token_hex", lambda _: "ab" * 16)
     assert claim(store) == claim(store)
 
 
@@ -147,21 +147,21 @@ def test_turns_are_topped_up_to_what_there_are_workers_for(
     store: JobStore, queue: Queue, redis: Redis
 ) -> None:
     queue.top_up()
-    assert queue.turns() == 0
+    assert queue.rq.count == 0
     for _ in range(5):
         post(store)
     queue.top_up()
-    assert queue.turns() == 1  # for the worker that comes
+    assert queue.rq.count == 1  # for the worker that comes
     redis.sadd("panoweave:workers", "a", "b", "c")
     queue.top_up()
     queue.top_up()
-    assert queue.turns() == 3
+    assert queue.rq.count == 3
 
 
 def test_the_pace_is_that_of_the_last_successes_and_of_workers_that_are_ready(
     store: JobStore, queue: Queue, redis: Redis
 ) -> None:
-    assert queue.outlook([]) == ({}, None, 0)
+    assert queue.estimate([]) == ({}, None, 0)
     post(store)
     record = claim(store)
     time.sleep(0.05)
@@ -172,11 +172,11 @@ def test_the_pace_is_that_of_the_last_successes_and_of_workers_that_are_ready(
         )
         models.publish(redis, told)
     waiting = [post(store) for _ in range(3)]
-    outlook = queue.outlook(waiting)
-    assert outlook.workers == 2
-    assert outlook.run_s is not None
-    assert 0.05 <= outlook.run_s < 1
-    assert [outlook.eta_s(each.id) for each in waiting] == [
-        outlook.run_s * factor for factor in (1, 1.5, 2)
+    estimate = queue.estimate(waiting)
+    assert estimate.workers == 2
+    assert estimate.run_s is not None
+    assert 0.05 <= estimate.run_s < 1
+    assert [estimate.eta_s(each.id) for each in waiting] == [
+        estimate.run_s * factor for factor in (1, 1.5, 2)
     ]
-    assert outlook.eta_s(record.id) is None
+    assert estimate.eta_s(record.id) is None

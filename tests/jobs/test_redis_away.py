@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from core.jobs import events, models
-from core.jobs.connection import connect
-from core.jobs.failures import NotFound, StoreUnavailable
-from core.jobs.queue import Queue
-from core.jobs.record import Status
-from core.jobs.settings import Settings
-from core.jobs.store import JobStore
-from deploy.local.servers import RedisServer
-from tests.jobs.samples import new_record
+from panoweave.core.infra.errors import StoreUnavailable
+from panoweave.core.infra.redis import connect
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs import events, models
+from panoweave.core.jobs.errors import NotFound
+from panoweave.core.jobs.queue import Queue
+from panoweave.core.jobs.record import Status
+from panoweave.core.jobs.store import JobStore
+from panoweave.deploy.local.servers import RedisServer
+from tests.jobs.samples import new_record, start_job
 
 
 def test_redis_goes_and_comes_back(tmp_path: Path) -> None:
@@ -33,12 +34,11 @@ def test_redis_goes_and_comes_back(tmp_path: Path) -> None:
             lambda: store.get(job_id),
             lambda: store.create(new_record()),
             lambda: store.list("default"),
-            lambda: store.start(job_id, "worker-1"),
+            lambda: start_job(store, job_id, "worker-1"),
             lambda: store.lost(),
-            lambda: queue.add_turn(),
+            lambda: queue.add_ticket(),
             lambda: queue.top_up(),
-            lambda: queue.turns(),
-            lambda: queue.outlook([new_record()]),
+            lambda: queue.estimate([new_record()]),
             lambda: events.read(redis, job_id),
             lambda: models.get(redis, "embedded"),
         ):
@@ -48,7 +48,7 @@ def test_redis_goes_and_comes_back(tmp_path: Path) -> None:
         assert time.monotonic() - began < 5
 
         server.start()
-        assert store.start(job_id, "worker-1").status is Status.RUNNING
+        assert start_job(store, job_id, "worker-1").status is Status.RUNNING
 
 
 def test_a_full_redis_takes_no_half_made_job(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_a_full_redis_takes_no_half_made_job(tmp_path: Path) -> None:
             with pytest.raises(StoreUnavailable):
                 store.create(record)
             with pytest.raises(StoreUnavailable):
-                Queue(redis).add_turn()
+                Queue(redis).add_ticket()
             redis.config_set("maxmemory", 0)
             with pytest.raises(NotFound):
                 store.get(record.id)

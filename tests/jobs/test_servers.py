@@ -15,10 +15,10 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from core.jobs.objects import ObjectStore
-from core.jobs.settings import Settings
-from deploy.errors import StackFailed
-from deploy.local.servers import RedisServer, S3Server
+from panoweave.core.infra.s3 import ObjectStore
+from panoweave.core.infra.settings import Settings
+from panoweave.deploy.errors import StackFailed
+from panoweave.deploy.local.servers import RedisServer, S3Server
 
 
 def s3(folder: Path) -> S3Server:
@@ -82,7 +82,7 @@ def test_what_a_server_that_dies_had_to_say_is_shown(tmp_path: Path) -> None:
 def test_a_killed_parent_leaves_no_server_behind(tmp_path: Path) -> None:
     script = (
         "import pathlib, sys, time\n"
-        "from deploy.local.servers import RedisServer\n"
+        "from panoweave.deploy.local.servers import RedisServer\n"
         "folder = pathlib.Path(sys.argv[1])\n"
         "with RedisServer(folder, folder) as server:\n"
         "    print(server.child.pid, flush=True)\n"

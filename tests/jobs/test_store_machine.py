@@ -21,12 +21,21 @@ from hypothesis.stateful import (
 )
 from redis import Redis
 
-from core.jobs import events, keys
-from core.jobs.failures import IllegalMove, StaleAttempt
-from core.jobs.record import MOVES, TERMINAL, JobRecord, Status
-from core.jobs.settings import Settings
-from core.jobs.store import JobStore
-from tests.jobs.samples import FAILURE, new_record, progress, result_of
+from panoweave.core.infra import redis_keys
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs import events
+from panoweave.core.jobs.errors import IllegalMove, StaleAttempt
+from panoweave.core.jobs.record import TERMINAL, JobRecord, Status
+from panoweave.core.jobs.store import JobStore
+from tests.jobs.samples import FAILURE, new_record, progress, result_of, start_job
+
+MOVES: dict[Status, frozenset[Status]] = {
+    Status.QUEUED: frozenset({Status.RUNNING, Status.CANCELLED}),
+    Status.RUNNING: frozenset({Status.QUEUED, *TERMINAL}),
+    Status.SUCCEEDED: frozenset(),
+    Status.FAILED: frozenset({Status.QUEUED}),  # a retry
+    Status.CANCELLED: frozenset(),
+}
 
 
 @dataclass
@@ -56,10 +65,9 @@ def machine(redis: Redis, job_settings: Settings) -> type[RuleBasedStateMachine]
         @rule(target=tokens)
         def start(self) -> Any:
             if self.job.status is not Status.QUEUED:
-                with pytest.raises(IllegalMove):
-                    store.start(self.id, "worker")
+                assert store.claim("worker") is None
                 return multiple()
-            token = store.start(self.id, "worker").token
+            token = start_job(store, self.id).token
             assert token is not None
             self.job.move(Status.RUNNING)
             self.job.tokens.append(token)
@@ -143,13 +151,15 @@ def machine(redis: Redis, job_settings: Settings) -> type[RuleBasedStateMachine]
             status = self.job.status
             told = events.read(redis, self.id, limit=1_000)
             assert [event.status for event in told][-1] is status
-            assert redis.zcard(keys.OUTBOX) == self.job.endings + (status in TERMINAL)
-            assert redis.zcard(keys.LEASES) == (1 if status is Status.RUNNING else 0)
-            assert redis.zcard(keys.QUEUED) == (1 if status is Status.QUEUED else 0)
-            assert redis.zcard(keys.TURNS) == (1 if status is Status.QUEUED else 0)
+            assert redis.zcard(redis_keys.OUTBOX) == self.job.endings + (status in TERMINAL)
+            assert redis.zcard(redis_keys.LEASES) == (1 if status is Status.RUNNING else 0)
+            assert redis.zcard(redis_keys.QUEUED) == (1 if status is Status.QUEUED else 0)
+            assert redis.zcard(redis_keys.WAITING_TENANTS) == (1 if status is Status.QUEUED else 0)
             for each in Status:
-                assert redis.zcard(keys.index("default", each)) == (1 if each is status else 0)
-            assert (int(redis.ttl(keys.job(self.id))) > 0) is (status in TERMINAL)
+                assert redis.zcard(redis_keys.index("default", each)) == (
+                    1 if each is status else 0
+                )
+            assert (int(redis.ttl(redis_keys.job(self.id))) > 0) is (status in TERMINAL)
 
     return Jobs
 

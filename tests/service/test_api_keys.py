@@ -10,14 +10,15 @@ import httpx
 import pytest
 from redis import Redis
 
-from core.jobs import keys
-from core.jobs.api_keys import ApiKeys, NoSuchKey, Scope
-from core.jobs.settings import Settings
-from core.jobs.store import JobStore
-from service.auth import UnsafeBind, check_bind
-from tests.jobs.samples import FAILURE
+from panoweave.core.infra import redis_keys
+from panoweave.core.infra.api_keys import ApiKeys, Scope
+from panoweave.core.infra.errors import NoSuchKey
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs.store import JobStore
+from panoweave.service.http.auth import UnsafeBind, check_bind
+from tests.jobs.samples import FAILURE, start_job
 from tests.service.checks import problem
-from tests.service.conftest import serving
+from tests.service.server import serving
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def test_another_tenants_panorama_is_as_absent_as_none(
     with as_(api, tokens[0]) as ada, as_(api, tokens[1]) as bob, as_(api, tokens[2]) as her_other:
         job_id = post(ada).json()["id"]
         assert store.get(job_id).tenant == "ada"
-        record = store.start(job_id, "worker-1")
+        record = start_job(store, job_id, "worker-1")
         assert record.token is not None
         store.fail(job_id, record.token, FAILURE)
         for method, path in (
@@ -147,7 +148,7 @@ def test_redis_holds_no_secret_and_no_log_does(
     secret = token[-43:]
     with caplog.at_level(logging.DEBUG), as_(api, token) as client:
         assert post(client).status_code == 202
-    assert secret.encode() not in b"".join(redis.hvals(keys.API_KEYS))  # type: ignore[arg-type]
+    assert secret.encode() not in b"".join(redis.hvals(redis_keys.API_KEYS))  # type: ignore[arg-type]
     assert secret not in caplog.text
 
 

@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from core.jobs import keys
-from core.jobs.connection import connect
-from core.jobs.objects import ObjectStore
-from core.jobs.queue import Queue
-from core.jobs.settings import Settings
-from core.jobs.store import JobStore
-from deploy.local.servers import RedisServer
+from panoweave.core.infra import redis_keys
+from panoweave.core.infra.redis import connect
+from panoweave.core.infra.s3 import ObjectStore
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs.queue import Queue
+from panoweave.core.jobs.store import JobStore
+from panoweave.deploy.local.servers import RedisServer
 from tests.service.checks import problem
-from tests.service.conftest import publish_model, serving
-from tests.service.test_pictures import inline, png
-
-
-@pytest.fixture
-def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path / "data", tmp_path / "logs") as server:
-        yield server
+from tests.service.pictures import inline, png
+from tests.service.server import publish_model, serving
 
 
 def publish_in(server: RedisServer) -> None:
@@ -110,7 +102,7 @@ def test_a_full_redis_keeps_no_picture_of_what_it_refused(
         redis.config_set("maxmemory", 0)
         assert api.post("/panoramas", json=asked).status_code == 202
         assert len(objects.list("")) == 1
-        assert redis.zcard(keys.UNTIDY) == 0
+        assert redis.zcard(redis_keys.ORPHANS) == 0
 
 
 def test_a_job_that_was_recorded_but_got_no_turn_is_accepted_and_made(
@@ -129,9 +121,9 @@ def test_a_job_that_was_recorded_but_got_no_turn_is_accepted_and_made(
     here = settings.model_copy(update={"redis_url": SecretStr(own_redis.url)})
     with connect(here) as redis:
         queue = Queue(redis)
-        assert queue.turns() == 0
+        assert queue.rq.count == 0
         queue.top_up()
-        assert queue.turns() == 1
+        assert queue.rq.count == 1
         found = JobStore(redis, here).claim("worker-1")
     assert found is not None
     assert found.id == answer.json()["id"]
@@ -150,13 +142,13 @@ def test_redis_dies_between_record_and_queue(
 ) -> None:
     """Taken in is taken in: a 503 would make the client post it again, and both would be made."""
     publish_in(own_redis)
-    add_turn = Queue.add_turn
+    add_ticket = Queue.add_ticket
 
     def die_first(queue: Queue) -> None:
         own_redis.child.kill()
-        add_turn(queue)
+        add_ticket(queue)
 
-    monkeypatch.setattr(Queue, "add_turn", die_first)
+    monkeypatch.setattr(Queue, "add_ticket", die_first)
     with serving(settings.model_copy(update={"redis_url": SecretStr(own_redis.url)})) as api:
         answer = api.post("/panoramas", json={"prompt": "a hill"})
     assert answer.status_code == 202

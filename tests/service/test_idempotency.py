@@ -10,17 +10,19 @@ import httpx
 import pytest
 from redis import Redis
 
-from core.jobs import keys
-from core.jobs.idempotency import Idempotency, OtherRequest, StillInFlight
-from core.jobs.queue import Queue
-from core.jobs.record import DEFAULT_TENANT
-from core.jobs.settings import Settings
-from core.jobs.store import JobStore
-from service.once import fingerprint
-from service.schemas import PanoramaRequest
+from panoweave.core.infra import redis_keys
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs.errors import OtherRequest, StillInFlight
+from panoweave.core.jobs.idempotency import Idempotency
+from panoweave.core.jobs.queue import Queue
+from panoweave.core.jobs.record import DEFAULT_TENANT
+from panoweave.core.jobs.store import JobStore
+from panoweave.service.http.idempotency import fingerprint
+from panoweave.service.schemas import PanoramaRequest
+from tests.jobs.samples import start_job
 from tests.service.checks import at_fault, problem
-from tests.service.conftest import serving
-from tests.service.test_pictures import inline, png
+from tests.service.pictures import inline, png
+from tests.service.server import publish_model, serving
 
 SAME = fingerprint(PanoramaRequest.model_validate({"prompt": "a hill"}))
 
@@ -28,6 +30,12 @@ SAME = fingerprint(PanoramaRequest.model_validate({"prompt": "a hill"}))
 def post(api: httpx.Client, key: str, **fields: object) -> httpx.Response:
     body = {"prompt": "a hill", **fields}
     return api.post("/panoramas", json=body, headers={"Idempotency-Key": key})
+
+
+def failing_post(api: httpx.Client, key: str) -> httpx.Response:
+    """After an unexpected error uvicorn closes the connection, so it must not be used again."""
+    headers = {"Idempotency-Key": key, "Connection": "close"}
+    return api.post("/panoramas", json={"prompt": "a hill"}, headers=headers)
 
 
 def count(store: JobStore) -> int:
@@ -42,14 +50,14 @@ def test_a_hundred_equal_posts_at_once_make_one_job(
     assert Counter(answer.status_code for answer in answers) == {202: 100}
     assert len({answer.content for answer in answers}) == 1
     assert len({answer.headers["location"] for answer in answers}) == 1
-    assert (count(store), queue.turns()) == (1, 1)
+    assert (count(store), queue.rq.count) == (1, 1)
     replayed = Counter(answer.headers.get("idempotency-replayed") for answer in answers)
     assert replayed == {None: 1, "true": 99}
 
 
 def test_the_answer_stays_what_it_was(api: httpx.Client, store: JobStore) -> None:
     first = post(api, "order-7", metadata={"a": 1, "b": 2})
-    store.start(first.json()["id"], "worker-1")
+    start_job(store, first.json()["id"], "worker-1")
     respelt = b'{ "metadata": {"b": 2, "a": 1},  "prompt": "a hill" }'
     headers = {"Idempotency-Key": "order-7", "Content-Type": "application/json"}
     again = api.post("/panoramas", content=respelt, headers=headers)
@@ -78,15 +86,14 @@ def test_a_refused_request_does_not_use_its_key_up(api: httpx.Client, store: Job
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "two words"])
 def test_a_key_is_text_without_spaces(api: httpx.Client, store: JobStore, key: str) -> None:
-    told = at_fault(post(api, key))
-    assert told["field"] == "idempotency-key"
+    error = at_fault(post(api, key))
+    assert error["field"] == "idempotency-key"
     assert count(store) == 0
 
 
-def test_while_the_first_is_carried_out_others_are_told_to_wait(
-    api: httpx.Client, redis: Redis, store: JobStore, monkeypatch: pytest.MonkeyPatch
+def test_while_the_first_is_carried_out_others_are_refused_after_a_wait(
+    api: httpx.Client, redis: Redis, store: JobStore
 ) -> None:
-    monkeypatch.setattr("service.once._WAIT_S", 0.1)
     Idempotency(redis).begin(DEFAULT_TENANT, "order-7", SAME, "pano_1")
     answer = post(api, "order-7")
     problem(answer, 409, "idempotency_key_in_flight")
@@ -95,12 +102,13 @@ def test_while_the_first_is_carried_out_others_are_told_to_wait(
 
 
 def test_what_a_dead_process_began_is_ended_by_the_next(
-    api: httpx.Client, redis: Redis, store: JobStore, monkeypatch: pytest.MonkeyPatch
+    api: httpx.Client, redis: Redis, store: JobStore
 ) -> None:
     """With the id of the job that it may have made: it is not made twice."""
-    monkeypatch.setattr("core.jobs.idempotency._LEASE_MS", 50)
     made = api.post("/panoramas", json={"prompt": "a hill"}).json()
     Idempotency(redis).begin(DEFAULT_TENANT, "order-7", SAME, made["id"])
+    (key,) = redis.scan_iter(redis_keys.idempotency("*", "*"))
+    redis.hset(key, "leased_until", 0)  # as if its lease had passed
     answer = post(api, "order-7")
     assert answer.status_code == 202
     assert answer.json() == made
@@ -120,6 +128,18 @@ def test_what_found_no_store_is_sent_again_at_once(
     assert count(store) == 1
 
 
+def test_what_failed_unexpectedly_is_sent_again_at_once(
+    api: httpx.Client, redis: Redis, store: JobStore
+) -> None:
+    redis.hset(redis_keys.MODELS, "embedded", "{}")
+    problem(failing_post(api, "order-7"), 500, "internal_error")
+    publish_model(redis)
+    begun = time.monotonic()
+    assert post(api, "order-7").status_code == 202
+    assert time.monotonic() - begun < 2
+    assert count(store) == 1
+
+
 def test_keys_belong_to_their_owners_and_are_kept_for_a_day(redis: Redis) -> None:
     known = Idempotency(redis)
     assert known.begin("ada", "order-7", "one", "pano_1").job_id == "pano_1"
@@ -130,7 +150,7 @@ def test_keys_belong_to_their_owners_and_are_kept_for_a_day(redis: Redis) -> Non
         known.begin("ada", "order-7", "two", "pano_3")
     known.finish("ada", "order-7", "done")
     assert known.begin("ada", "order-7", "one", "pano_3").answer == "done"
-    for key in redis.scan_iter(keys.idempotency("*", "*")):
+    for key in redis.scan_iter(redis_keys.idempotency("*", "*")):
         assert 86_390 < redis.ttl(key) <= 86_400
     known.forget("ada", "order-7")
     assert known.begin("ada", "order-7", "two", "pano_4").job_id == "pano_4"

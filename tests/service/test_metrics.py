@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import httpx
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 from redis import Redis
 
-from core.jobs.api_keys import ApiKeys
-from core.jobs.connection import connect
-from core.jobs.record import JobRecord
-from core.jobs.settings import Settings
-from core.jobs.store import JobStore
-from deploy.local.servers import RedisServer
-from tests.jobs.samples import FAILURE, new_record, result_of
+from panoweave.core.infra.api_keys import ApiKeys
+from panoweave.core.infra.redis import connect
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs.record import JobRecord
+from panoweave.core.jobs.store import JobStore
+from panoweave.deploy.local.servers import RedisServer
+from tests.jobs.samples import FAILURE, new_record, result_of, start_job
 from tests.service.checks import problem
-from tests.service.conftest import publish_model, serving
-
-
-@pytest.fixture
-def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path / "data", tmp_path / "logs") as server:
-        yield server
+from tests.service.server import publish_model, serving
 
 
 def scrape(api: httpx.Client, **headers: str) -> dict[str, float]:
@@ -45,7 +35,7 @@ def test_the_jobs_are_shown_as_redis_has_them(
     api: httpx.Client, settings: Settings, store: JobStore
 ) -> None:
     def started() -> tuple[JobRecord, str]:
-        record = store.start(store.create(new_record()).id, "worker-1")
+        record = start_job(store, store.create(new_record()).id, "worker-1")
         assert record.token is not None
         return record, record.token
 

@@ -11,39 +11,16 @@ import httpx
 import pytest
 from redis import Redis
 
-from core.jobs import keys
-from core.jobs.objects import ObjectStore
-from core.jobs.queue import Queue
-from core.jobs.record import JOB_ID_PATTERN, JobRecord, Result
-from core.jobs.store import JobStore
-from core.presets import DEFAULT_PRESET, PRESETS
+from panoweave.core.infra import redis_keys
+from panoweave.core.infra.s3 import ObjectStore
+from panoweave.core.jobs.queue import Queue
+from panoweave.core.jobs.record import JOB_ID_PATTERN
+from panoweave.core.jobs.store import JobStore
+from panoweave.core.presets import DEFAULT_PRESET, PRESETS
+from panoweave.worker.upload import describe
 from tests.jobs.samples import FAILURE, progress, result_of
 from tests.service.checks import at_fault, problem
-from worker.artifacts import describe
-
-PICTURE = b"\x89PNG not really"
-
-
-def post(api: httpx.Client, **fields: object) -> str:
-    answer = api.post("/panoramas", json={"prompt": "a hill", **fields})
-    assert answer.status_code == 202, answer.text
-    return str(answer.json()["id"])
-
-
-def start(store: JobStore, job_id: str) -> tuple[JobRecord, str]:
-    record = store.start(job_id, "worker-1")
-    assert record.token is not None
-    return record, record.token
-
-
-def finish(store: JobStore, objects: ObjectStore, job_id: str) -> Result:
-    record, token = start(store, job_id)
-    sha256 = hashlib.sha256(PICTURE).hexdigest()
-    objects.put(record.keys.image, PICTURE, "image/png", sha256)
-    objects.put(record.keys.preview, PICTURE, "image/jpeg", sha256)
-    result = result_of(record).model_copy(update={"sha256": sha256, "bytes": len(PICTURE)})
-    store.succeed(job_id, token, result)
-    return result
+from tests.service.steps import PICTURE, finish, post, start
 
 
 def test_a_post_is_accepted_with_everything_filled_in(api: httpx.Client, queue: Queue) -> None:
@@ -58,14 +35,14 @@ def test_a_post_is_accepted_with_everything_filled_in(api: httpx.Client, queue: 
     params = job["params"]
     assert (params["width"], params["height"], params["stride"]) == (768, 128, 32)
     assert isinstance(params["seed"], int)
-    expected = PRESETS[DEFAULT_PRESET]
+    expected = PRESETS[DEFAULT_PRESET]["sync"]
     assert params["preset"] == DEFAULT_PRESET
-    assert params["sync"]["weight"] == expected.weight
+    assert params["sync"]["weight"] == expected["weight"]
     assert params["sync"]["anchor"] == 10
     assert None not in params["sync"].values()
     assert job["metadata"] == {"order": 7}
     assert [job["result"], job["error"], job["started_at"]] == [None, None, None]
-    assert queue.turns() == 1
+    assert queue.rq.count == 1
     assert api.get(answer.headers["location"]).json() == job
 
 
@@ -74,7 +51,7 @@ def test_a_seed_that_was_asked_for_is_kept(api: httpx.Client) -> None:
     assert api.get(f"/panoramas/{job_id}").json()["params"]["seed"] == 2**53 - 1
 
 
-def test_progress_is_told_while_it_runs(api: httpx.Client, store: JobStore) -> None:
+def test_progress_is_shown_while_it_runs(api: httpx.Client, store: JobStore) -> None:
     first, second = post(api), post(api)
     assert api.get(f"/panoramas/{second}").json()["queue_position"] == 1
     _, token = start(store, first)
@@ -126,8 +103,8 @@ def test_the_image_is_a_redirect_to_a_fresh_link(
     api: httpx.Client, store: JobStore, objects: ObjectStore
 ) -> None:
     job_id = post(api)
-    told = problem(api.get(f"/panoramas/{job_id}/image"), 409, "not_succeeded")
-    assert "queued" in told["detail"]
+    refused = problem(api.get(f"/panoramas/{job_id}/image"), 409, "not_succeeded")
+    assert "queued" in refused["detail"]
     finish(store, objects, job_id)
     answer = api.get(f"/panoramas/{job_id}/image")
     assert answer.status_code == 307
@@ -173,7 +150,7 @@ def test_a_failed_panorama_is_tried_again(
         answer = api.post(f"/panoramas/{job_id}/retry")
         assert answer.status_code == 202
         assert (answer.json()["status"], answer.json()["error"]) == ("queued", None)
-    assert queue.turns() == 1
+    assert queue.rq.count == 1
     record, token = start(store, job_id)
     store.succeed(job_id, token, result_of(record))
     problem(api.post(f"/panoramas/{job_id}/retry"), 409, "not_failed")
@@ -241,7 +218,9 @@ def test_the_prompt_gets_into_no_log(api: httpx.Client, caplog: pytest.LogCaptur
         job_id = post(api, prompt="a secret garden")
         api.get(f"/panoramas/{job_id}")
         api.post("/panoramas", json={"prompt": "a secret garden", "width": 1})
-    assert [record.name for record in caplog.records].count("service.access") == 3
+    assert [record.name for record in caplog.records].count(
+        "panoweave.service.http.access_log"
+    ) == 3
     assert "secret garden" not in caplog.text
 
 
@@ -249,7 +228,7 @@ def test_a_fault_of_ours_is_a_problem_too_and_keeps_the_prompt(
     api: httpx.Client, redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     job_id = post(api, prompt="a secret garden")
-    redis.hset(keys.job(job_id), "params", '{"prompt": "a secret garden"}')
+    redis.hset(redis_keys.job(job_id), "params", '{"prompt": "a secret garden"}')
     problem(api.get(f"/panoramas/{job_id}"), 500, "internal_error")
     deadline = time.monotonic() + 5  # uvicorn logs the error once it has answered
     while "ValidationError" not in caplog.text and time.monotonic() < deadline:
@@ -258,7 +237,7 @@ def test_a_fault_of_ours_is_a_problem_too_and_keeps_the_prompt(
     assert "secret garden" not in caplog.text
 
 
-def test_what_redis_has_forgotten_is_still_told(
+def test_what_redis_has_forgotten_is_still_found(
     api: httpx.Client, store: JobStore, objects: ObjectStore, redis: Redis
 ) -> None:
     """From what lies beside the picture; to its own tenant, and until it is deleted."""

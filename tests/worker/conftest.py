@@ -2,26 +2,25 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
 from redis import Redis
 
-from core.diffusion.coherence import CoherenceMeter
-from core.diffusion.identity import identify
-from core.diffusion.perceptual_weights import load_perceptual, load_stlpips_style
-from core.diffusion.pipeline import SyncDiffusionPipeline
-from core.jobs.objects import ObjectStore
-from core.jobs.queue import Queue
-from core.jobs.record import DEFAULT_TENANT, JobRecord
-from core.jobs.savepoints import Savepoints
-from core.jobs.settings import Settings
-from core.jobs.store import JobStore
-from core.params import PanoramaParams
+from panoweave.core.diffusion.coherence import CoherenceMeter
+from panoweave.core.diffusion.identity import identify
+from panoweave.core.diffusion.oom_retry import OomRetry
+from panoweave.core.diffusion.perceptual_weights import load_perceptual, load_stlpips_style
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.infra.s3 import ObjectStore
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs.queue import Queue
+from panoweave.core.jobs.record import DEFAULT_TENANT, JobRecord
+from panoweave.core.jobs.savepoints import Savepoints
+from panoweave.core.jobs.store import JobStore
+from panoweave.core.params import PanoramaParams
+from panoweave.worker.job import WorkerContext
 from tests.core import tiny
-from worker.maker import Maker
-from worker.tasks import Workshop
 
 torch.set_num_threads(1)
 
@@ -35,13 +34,13 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> SyncDiffusionPipeline:
 
 
 @pytest.fixture
-def workshop(
+def context(
     settings: Settings, redis: Redis, objects: ObjectStore, pipeline: SyncDiffusionPipeline
-) -> Workshop:
-    return Workshop(
+) -> WorkerContext:
+    return WorkerContext(
         name="test-worker",
         settings=settings,
-        maker=Maker(pipeline, settings.window_batch),
+        generator=OomRetry(pipeline, settings.window_batch),
         store=JobStore(redis, settings),
         queue=Queue(redis),
         objects=objects,
@@ -52,21 +51,13 @@ def workshop(
 
 
 @pytest.fixture
-def post(workshop: Workshop) -> Callable[..., JobRecord]:
+def post(context: WorkerContext) -> Callable[..., JobRecord]:
     """Create a queued job of two windows, five steps."""
 
     def create(**changes: object) -> JobRecord:
         asked = {"prompt": "a lake", "width": 128, "stride": 64, "steps": 5, "seed": 1, **changes}
-        params = PanoramaParams.model_validate(asked).resolve(workshop.maker.pipeline.traits)
+        params = PanoramaParams.model_validate(asked).resolve(context.generator.pipeline.traits)
         record = JobRecord.new(params, "tiny", DEFAULT_TENANT, {"order": 7})
-        return workshop.store.create(record)
+        return context.store.create(record)
 
     return create
-
-
-@pytest.fixture(scope="session")
-def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory that a worker process can load."""
-    folder = tmp_path_factory.mktemp("checkpoint")
-    tiny.pipeline(folder / "words").save_pretrained(folder / "model")
-    return folder / "model"

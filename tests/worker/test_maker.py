@@ -6,40 +6,40 @@ import dataclasses
 
 import torch
 
-from core.jobs.failures import FailureCode
-from core.jobs.record import JobRecord, Status
-from core.params import PanoramaParams
-from tests.worker.test_tasks import Post, run
-from worker.maker import Maker
-from worker.tasks import Workshop
+from panoweave.core.diffusion.oom_retry import OomRetry
+from panoweave.core.jobs.failures import FailureCode
+from panoweave.core.jobs.record import JobRecord, Status
+from panoweave.core.params import PanoramaParams
+from panoweave.worker.job import WorkerContext
+from tests.worker.attempts import Post, run
 
 
 def test_where_memory_runs_out_less_is_used_for_the_same_picture(
-    workshop: Workshop, post: Post
+    context: WorkerContext, post: Post
 ) -> None:
     """Fewer windows at once; then nothing kept for the gradient; then the job fails."""
     tried: list[tuple[int, bool]] = []
-    pipeline = workshop.maker.pipeline
+    pipeline = context.generator.pipeline
 
     @dataclasses.dataclass
     class Cramped:
         room: int
         traits = pipeline.traits
-        is_sparing = False
+        gradient_checkpointing = False
 
-        def spare_memory(self) -> None:
-            self.is_sparing = True
+        def enable_gradient_checkpointing(self) -> None:
+            self.gradient_checkpointing = True
 
         def __call__(self, params: PanoramaParams, *, window_batch: int, **rest: object) -> object:
-            tried.append((window_batch, self.is_sparing))
-            if window_batch * (1 if self.is_sparing else 2) > self.room:
+            tried.append((window_batch, self.gradient_checkpointing))
+            if window_batch * (1 if self.gradient_checkpointing else 2) > self.room:
                 raise torch.OutOfMemoryError
             return pipeline(params, window_batch=window_batch, **rest)  # type: ignore[arg-type]
 
     def ended(room: int) -> JobRecord:
         tried.clear()
-        maker = Maker(Cramped(room), 8)  # type: ignore[arg-type]
-        cramped = dataclasses.replace(workshop, maker=maker)
+        generator = OomRetry(Cramped(room), 8)  # type: ignore[arg-type]
+        cramped = dataclasses.replace(context, generator=generator)
         record = run(cramped, post())
         assert record is not None
         return record
@@ -53,8 +53,8 @@ def test_where_memory_runs_out_less_is_used_for_the_same_picture(
     assert failed.error.code is FailureCode.OUT_OF_MEMORY
     assert tried[-1] == (1, True)
 
-    frugal = Maker(Cramped(4), 8)  # type: ignore[arg-type]
+    frugal = OomRetry(Cramped(4), 8)  # type: ignore[arg-type]
     tried.clear()
     for _ in range(2):
-        frugal.make(post().params)
+        frugal.generate(post().params)
     assert tried == [(8, False), (4, False), (2, False), (2, False)]  # what was enough is kept

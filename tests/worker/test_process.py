@@ -14,22 +14,23 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from core.jobs import keys, models
-from core.jobs.connection import connect
-from core.jobs.events import read
-from core.jobs.models import ModelState
-from core.jobs.queue import Queue
-from core.jobs.record import DEFAULT_TENANT, JobRecord, Status, Webhook
-from core.jobs.settings import Settings
-from core.jobs.store import JobStore
-from core.jobs.webhook_secrets import WebhookSecrets
-from core.params import PanoramaParams
-from core.traits import CheckpointTraits
-from deploy.local.servers import RedisServer
-from tests.jobs.samples import FAILURE
+from panoweave.core.checkpoint import CheckpointTraits
+from panoweave.core.infra import redis_keys
+from panoweave.core.infra.redis import connect
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs import models
+from panoweave.core.jobs.events import read
+from panoweave.core.jobs.models import ModelState
+from panoweave.core.jobs.queue import Queue
+from panoweave.core.jobs.record import DEFAULT_TENANT, JobRecord, Status, Webhook
+from panoweave.core.jobs.store import JobStore
+from panoweave.core.params import PanoramaParams
+from panoweave.core.webhooks.secrets import WebhookSecrets
+from panoweave.deploy.local.servers import RedisServer
+from panoweave.worker import janitor
+from tests.jobs.samples import FAILURE, start_job
 from tests.processes import environment_of, process, wait_until
 from tests.receivers import receiving
-from worker import janitor
 
 TRAITS = CheckpointTraits(window_px=64, px_per_latent=8)
 STEPS = 120  # of the tiny model: some seconds, so that there is a middle to be killed in
@@ -58,7 +59,7 @@ def post(here: Settings, redis: Redis) -> Callable[..., JobRecord]:
         params = asked.resolve(models.traits(redis, here.model))
         asked_for = JobRecord.new(params, here.model, DEFAULT_TENANT, {}, webhook=webhook)
         record = store.create(asked_for)
-        queue.add_turn()
+        queue.add_ticket()
         return record
 
     return create
@@ -84,7 +85,7 @@ def test_a_killed_worker_job_goes_on_with_another(
     with process("janitor", here, log), process("worker", here, log) as doomed:
         wait_until(lambda: ready(redis, here), 60, log)
         record = post(steps=60)
-        wait_until(lambda: bool(redis.exists(keys.savepoint(record.id))), 60, log)
+        wait_until(lambda: bool(redis.exists(redis_keys.savepoint(record.id))), 60, log)
         wait_until(lambda: steps_done(store, record) > 30, 60, log)
         doomed.send_signal(signal.SIGKILL)
         doomed.wait()
@@ -101,7 +102,7 @@ def test_a_killed_worker_job_goes_on_with_another(
         if event.data.get("phase") == "resuming"
     ]
     assert 15 < resumed <= done + 1  # a step may be saved that was not reported yet
-    assert not redis.exists(keys.savepoint(record.id))
+    assert not redis.exists(redis_keys.savepoint(record.id))
     assert ended.result is not None
     assert uninterrupted.result is not None
     assert ended.result.keys.image.endswith("/2/panorama.png")
@@ -138,7 +139,7 @@ def test_sigterm_while_redis_is_away_loses_no_job(here: Settings, tmp_path: Path
             asked = PanoramaParams(prompt="a lake", width=192, stride=32, steps=STEPS, seed=1)
             params = asked.resolve(models.traits(redis, alone.model))
             record = store.create(JobRecord.new(params, alone.model, DEFAULT_TENANT, {}))
-            Queue(redis).add_turn()
+            Queue(redis).add_ticket()
             wait_until(lambda: steps_done(store, record) > 5, 60, log)
             time.sleep(1.1)  # the append-only file is written every second
             server.child.kill()
@@ -182,19 +183,19 @@ def test_a_hung_step_ends_the_process(
     params = PanoramaParams(prompt="a lake").resolve(TRAITS)
     record = store.create(JobRecord.new(params, "tiny", DEFAULT_TENANT, {}))
     for _ in range(losses):
-        started = store.start(record.id, "earlier")
+        started = start_job(store, record.id, "earlier")
         assert started.token is not None
         store.hung(record.id, started.token, FAILURE)
     hang = textwrap.dedent(
-        f"""
+        """
         import threading, time
-        from core.jobs.connection import connect
-        from core.jobs.settings import Settings
-        from core.jobs.store import JobStore
-        from worker.attempt import Attempt
+        from panoweave.core.infra.redis import connect
+        from panoweave.core.infra.settings import Settings
+        from panoweave.core.jobs.store import JobStore
+        from panoweave.worker.attempt import Attempt
         settings = Settings()
         store = JobStore(connect(settings), settings)
-        with Attempt(store.start("{record.id}", "hung"), store, settings, threading.Event()):
+        with Attempt(store.claim("hung"), store, settings, threading.Event()):
             time.sleep(60)
         """
     )
@@ -206,7 +207,7 @@ def test_a_hung_step_ends_the_process(
     ended = store.get(record.id)
     assert ended.status == status
     if ended.status is Status.QUEUED:
-        assert Queue(redis).turns() == 1
+        assert Queue(redis).rq.count == 1
     else:
         assert ended.error is not None
         assert ended.error.code == "step_timeout"
@@ -243,7 +244,7 @@ def test_the_janitor_sees_that_a_turn_comes(here: Settings, redis: Redis) -> Non
     store, queue = JobStore(redis, here), Queue(redis)
     params = PanoramaParams(prompt="a lake").resolve(TRAITS)
     store.create(JobRecord.new(params, "tiny", DEFAULT_TENANT, {}))
-    assert queue.turns() == 0
+    assert queue.rq.count == 0
     janitor.sweep(store, queue)
     janitor.sweep(store, queue)
-    assert queue.turns() == 1
+    assert queue.rq.count == 1

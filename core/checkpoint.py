@@ -1,0 +1,62 @@
+"""What a checkpoint decides about its panoramas, and how it refuses others. Torch-free."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from panoweave.core.presets import SchedulerName
+
+PAPER_GUIDANCE_SCALE = 7.5
+
+
+class InvalidParams(ValueError):
+    """A parameter that this checkpoint cannot satisfy. Names the field and what is legal."""
+
+    def __init__(self, field: str, problem: str, legal: str) -> None:
+        super().__init__(f"{field}: {problem}; legal: {legal}")
+        self.field = field
+        self.problem = problem
+        self.legal = legal
+
+
+class Params(BaseModel):
+    # A prompt must not get into a traceback, and from there into a log.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, hide_input_in_errors=True
+    )
+
+
+MAX_STEPS = 250
+
+GuidanceScale = Annotated[float, Field(ge=1, le=30)]
+StepCount = Annotated[int, Field(ge=1, le=MAX_STEPS)]
+
+
+class CheckpointDefaults(Params):
+    """Defaults that a checkpoint brings along, in `panoweave.json` beside `model_index.json`."""
+
+    guidance_scale: GuidanceScale = PAPER_GUIDANCE_SCALE
+    scheduler: SchedulerName = "ddim"
+    steps: StepCount | None = Field(None, description="None: the preset's.")
+
+
+class CheckpointTraits(Params):
+    """What a checkpoint decides: the sizes it works in, and the defaults that suit it.
+
+    `window_px = window_latents * px_per_latent`.
+    """
+
+    # Published by workers: what a newer one says must not stop an older API during an upgrade.
+    model_config = ConfigDict(extra="ignore")
+
+    window_px: int = Field(gt=0)
+    px_per_latent: int = Field(gt=0)
+    tiny_decoder: bool = Field(False, description="Whether sync.decoder can be 'tiny'.")
+    controlnet: bool = Field(False, description="Whether a request can bring `control`.")
+    defaults: CheckpointDefaults = CheckpointDefaults()
+
+    @property
+    def window_latents(self) -> int:
+        return self.window_px // self.px_per_latent

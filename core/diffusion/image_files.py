@@ -1,0 +1,90 @@
+"""A panorama as a file, with its parameters inside."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any, Final
+
+from PIL import Image
+from PIL.ExifTags import IFD, Base
+from PIL.PngImagePlugin import PngInfo
+
+from panoweave.core.diffusion.pipeline import Panorama
+from panoweave.core.params import ResolvedParams
+
+_MAKER: Final = "panoweave"
+_PREVIEW_WIDTH_PX: Final = 1_024
+_PREVIEW_QUALITY: Final = 80
+_ASCII: Final = b"ASCII\0\0\0"  # EXIF: how its UserComment is encoded
+_MAX_JPEG_EXIF_BYTES: Final = 65_000  # a segment of a JPEG has 16 bits for its length
+
+# What viewers need to show a picture as a sphere (Photo Sphere XMP). Only a picture that is all
+# around and half as high as wide is one.
+_GPANO: Final = """\
+<x:xmpmeta xmlns:x="adobe:ns:meta/">
+ <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+  <rdf:Description rdf:about="" xmlns:GPano="http://ns.google.com/photos/1.0/panorama/"
+   GPano:ProjectionType="equirectangular" GPano:UsePanoramaViewer="True"
+   GPano:FullPanoWidthPixels="{0}" GPano:FullPanoHeightPixels="{1}"
+   GPano:CroppedAreaImageWidthPixels="{0}" GPano:CroppedAreaImageHeightPixels="{1}"
+   GPano:CroppedAreaLeftPixels="0" GPano:CroppedAreaTopPixels="0"/>
+ </rdf:RDF>
+</x:xmpmeta>
+"""
+
+
+def encode(panorama: Panorama) -> bytes:
+    """The picture in the format that was asked for, with its parameters inside as far as they fit.
+
+    In PNG's text chunk `panoweave`, elsewhere in EXIF's UserComment, as JSON.
+    """
+    output = panorama.params.output
+    if output.format == "png":
+        options: dict[str, Any] = {"pnginfo": _text_chunks(panorama)}
+    else:
+        options = {"quality": output.quality, "xmp": _xmp(panorama)}
+        if holds_parameters(panorama.params):
+            options["exif"] = _exif(panorama.params)
+        if output.format == "jpeg":
+            options["subsampling"] = "4:4:4"  # colours at full resolution: skies show it
+    buffer = io.BytesIO()
+    panorama.image.save(buffer, output.format, **options)
+    return buffer.getvalue()
+
+
+def holds_parameters(params: ResolvedParams) -> bool:
+    """A JPEG has no room for very many regions with very long prompts."""
+    return params.output.format != "jpeg" or len(_exif(params)) <= _MAX_JPEG_EXIF_BYTES
+
+
+def encode_preview(image: Image.Image) -> bytes:
+    """A small JPEG."""
+    small = image.copy()
+    small.thumbnail((_PREVIEW_WIDTH_PX, _PREVIEW_WIDTH_PX))
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=_PREVIEW_QUALITY)
+    return buffer.getvalue()
+
+
+def _text_chunks(panorama: Panorama) -> PngInfo:
+    text = PngInfo()
+    text.add_itxt("Software", _MAKER)
+    text.add_itxt(_MAKER, panorama.params.model_dump_json())
+    if xmp := _xmp(panorama):
+        text.add_itxt("XML:com.adobe.xmp", xmp.decode())
+    return text
+
+
+def _exif(params: ResolvedParams) -> bytes:
+    exif = Image.Exif()
+    exif[Base.Software] = _MAKER
+    comment = json.dumps(params.model_dump(mode="json"), ensure_ascii=True).encode()
+    exif.get_ifd(IFD.Exif)[Base.UserComment] = _ASCII + comment
+    return exif.tobytes()
+
+
+def _xmp(panorama: Panorama) -> bytes:
+    width, height = panorama.image.size
+    is_sphere = panorama.params.loop and width == 2 * height
+    return _GPANO.format(width, height).encode() if is_sphere else b""

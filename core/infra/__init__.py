@@ -1,0 +1,1 @@
+"""What panoweave stands on: settings, Redis, S3 and API keys. Knows no job and no panorama."""

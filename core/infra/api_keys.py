@@ -1,0 +1,96 @@
+"""Who may use the API: keys of tenants, of which Redis holds a digest and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+from redis import Redis
+
+from panoweave.core.infra import redis_keys
+from panoweave.core.infra.errors import NoSuchKey
+from panoweave.core.infra.redis import translate_redis_errors
+
+Scope = Literal["read", "write", "admin"]
+SCOPES: Final[tuple[Scope, ...]] = ("read", "write", "admin")
+
+# It begins the keys of a tenant's objects, and is a part of names in Redis.
+TenantName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+
+_TOKEN = re.compile(r"pw_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
+
+
+class ApiKey(BaseModel):
+    """What is known of a key. Its secret is not."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str
+    tenant: TenantName
+    scopes: tuple[Scope, ...]
+    created_at: datetime
+    digest: str  # SHA-256 of the secret, hex
+
+    def may(self, scope: Scope) -> bool:
+        """An admin may everything; who may write may read."""
+        held = set(self.scopes)
+        return "admin" in held or scope in held or (scope == "read" and "write" in held)
+
+
+class ApiKeys:
+    """Raises StoreUnavailable where Redis is away."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def create(self, tenant: str, scopes: tuple[Scope, ...]) -> tuple[ApiKey, str]:
+        """A new key, and the token that its owner sends. The token is known this once."""
+        key_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
+        key = ApiKey(
+            id=key_id,
+            tenant=tenant,
+            scopes=scopes,
+            created_at=datetime.now(UTC),
+            digest=_digest(secret),
+        )
+        with translate_redis_errors():
+            self._redis.hset(redis_keys.API_KEYS, key_id, key.model_dump_json())
+        return key, f"pw_{key_id}_{secret}"
+
+    def find(self, token: str) -> ApiKey | None:
+        """The key that a token is of; None where it is of none."""
+        found = _TOKEN.fullmatch(token)
+        if found is None:
+            return None
+        with translate_redis_errors():
+            text: Any = self._redis.hget(redis_keys.API_KEYS, found[1])
+        key = ApiKey.model_validate_json(text) if text else None
+        # Compared in constant time, with a digest of nothing where there is no such key.
+        fits = hmac.compare_digest(_digest(found[2]), key.digest if key else _digest(""))
+        return key if fits else None
+
+    def all(self) -> list[ApiKey]:
+        """Oldest first."""
+        with translate_redis_errors():
+            texts: Any = self._redis.hvals(redis_keys.API_KEYS)
+        found = [ApiKey.model_validate_json(text) for text in texts]
+        return sorted(found, key=lambda key: key.created_at)
+
+    def any(self) -> bool:
+        with translate_redis_errors():
+            return bool(self._redis.hlen(redis_keys.API_KEYS))
+
+    def revoke(self, key_id: str) -> None:
+        """From now on nobody is let in with it. Raises NoSuchKey."""
+        with translate_redis_errors():
+            if not self._redis.hdel(redis_keys.API_KEYS, key_id):
+                raise NoSuchKey(key_id)
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

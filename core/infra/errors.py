@@ -1,0 +1,31 @@
+"""What can go wrong with Redis, S3 and API keys.
+
+InfraError
+├── StoreUnavailable   Redis is away, loading, read-only or full
+├── ObjectStoreError   S3 is away, or refused the request
+│   └── NoSuchObject   S3 answered that the object does not exist
+└── NoSuchKey          there is no API key with this id
+"""
+
+from __future__ import annotations
+
+
+class InfraError(Exception):
+    """Base of what this package raises on purpose."""
+
+
+class StoreUnavailable(InfraError):
+    """Redis did not accept the command. Assume that nothing happened, and try again later."""
+
+
+class ObjectStoreError(InfraError):
+    """The object store did not do what was asked, after bounded retries."""
+
+
+class NoSuchObject(ObjectStoreError):
+    """The object does not exist: asking again gives the same answer."""
+
+
+class NoSuchKey(InfraError):
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"there is no API key {key_id}")

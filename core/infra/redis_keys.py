@@ -1,0 +1,86 @@
+"""The names of all Redis keys. Lua scripts get them from here: see core/infra/lua.py.
+
+Stored data has these names. A constant may be renamed, its value may not.
+"""
+
+from __future__ import annotations
+
+PREFIX = "panoweave:"
+
+# Whole keys.
+OUTBOX = PREFIX + "outbox"  # zset: webhook delivery -> when it is due (ms)
+LEASES = PREFIX + "leases"  # zset: running job -> when its lease expires (ms, Redis's clock)
+QUEUED = PREFIX + "queued"  # zset: queued job -> since when (ms)
+WAITING_TENANTS = PREFIX + "turns"  # zset: tenant with queued jobs -> last served (a count)
+LAST_SERVED = PREFIX + "served"  # hash: tenant -> when it was last served (a count)
+SERVED_COUNT = PREFIX + "turn"  # counter: jobs started so far
+RUN_TIMES = PREFIX + "run_times"  # list: how long the last successful jobs ran (ms)
+ENDED = PREFIX + "ended"  # hash: status, a failed job's with its code -> how many jobs so far
+REQUEUED = PREFIX + "requeued"  # hash: reason -> attempts that went back to the queue so far
+EXPIRY = PREFIX + "expiry"  # zset: status:job:tenant of an ended job -> when it expires (ms)
+ORPHANS = PREFIX + "untidy"  # zset: orphaned objects, see orphan_cleanup -> when to delete (ms)
+MODELS = PREFIX + "models"  # hash: model -> its last published state
+API_KEYS = PREFIX + "api_keys"  # hash: key id -> tenant, scopes, digest of the secret
+WAKES = PREFIX + "wakes"  # channel: ids of jobs whose record has just changed
+CHECK = PREFIX + "check"  # string: empty, written to see whether Redis accepts writes
+WORKERS = PREFIX + "workers"  # set: names of workers that may live
+
+# Beginnings of keys, before an id.
+JOB = PREFIX + "job:"  # hash: the record
+EVENTS = PREFIX + "events:"  # stream: what has happened to the job
+SAVEPOINT = PREFIX + "savepoint:"  # string: the job's sampler state, as its worker wrote it
+INDEX = PREFIX + "index:"  # zset: job ids by status and tenant, all scores 0
+CLAIM = PREFIX + "claim:"  # string: the job that a claim with this token got
+WORKER = PREFIX + "worker:"  # string: the worker's last published state
+DELIVERIES = PREFIX + "deliveries:"  # list: ids of the job's webhook deliveries, oldest first
+DELIVERY = PREFIX + "delivery:"  # hash: one delivery
+DELIVERY_ATTEMPTS = PREFIX + "delivery_attempts:"  # list: the delivery's tries, as JSON
+WEBHOOK_SECRETS = PREFIX + "webhook_secrets:"  # hash: secret id -> a secret of the tenant
+IDEMPOTENCY = PREFIX + "idempotency:"  # hash: a request by owner and digest of its key
+IDEMPOTENCY_OF = PREFIX + "idempotency_of:"  # string: the IDEMPOTENCY key of the job's request
+
+
+def job(job_id: str) -> str:
+    return f"{JOB}{job_id}"
+
+
+def savepoint(job_id: str) -> str:
+    return f"{SAVEPOINT}{job_id}"
+
+
+def events(job_id: str) -> str:
+    return f"{EVENTS}{job_id}"
+
+
+def index(tenant: str, status: str | None = None) -> str:
+    """Its scores are all 0, so it is ordered by id, which is by time."""
+    return f"{INDEX}{status or 'all'}:{tenant}"
+
+
+def worker(name: str) -> str:
+    return f"{WORKER}{name}"
+
+
+def deliveries(job_id: str) -> str:
+    return f"{DELIVERIES}{job_id}"
+
+
+def delivery(delivery_id: str) -> str:
+    return f"{DELIVERY}{delivery_id}"
+
+
+def delivery_attempts(delivery_id: str) -> str:
+    return f"{DELIVERY_ATTEMPTS}{delivery_id}"
+
+
+def webhook_secrets(tenant: str) -> str:
+    return f"{WEBHOOK_SECRETS}{tenant}"
+
+
+def uploads(tenant: str) -> str:
+    """zset: uploads of the tenant -> until when they are kept (ms)."""
+    return f"{PREFIX}uploads:{tenant}"
+
+
+def idempotency(owner: str, digest: str) -> str:
+    return f"{IDEMPOTENCY}{owner}:{digest}"

@@ -1,0 +1,193 @@
+"""Finished panoramas in an S3 bucket: bounded in time, checked on arrival, shared by signed URL."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from panoweave.core.infra.errors import NoSuchObject, ObjectStoreError
+from panoweave.core.infra.settings import Settings
+
+_CONNECT_TIMEOUT_S = 3
+_READ_TIMEOUT_S = 20
+_TRIES = 3
+_REMEMBERED_URLS = 4_096
+_NO_KEY = "NoSuchKey"
+
+
+class Found(NamedTuple):
+    """What a server says of an object without sending it."""
+
+    size: int  # in bytes
+    etag: str
+
+
+class Upload(NamedTuple):
+    """A form (multipart/form-data) that S3 takes: these fields first, then `file`."""
+
+    url: str
+    fields: dict[str, str]
+
+
+class ObjectStore:
+    def __init__(self, settings: Settings) -> None:
+        self._bucket = settings.s3_bucket
+        self._presign_ttl_s = settings.presign_ttl_s
+        self._client = s3_client(settings)
+        # A signature covers the host name, so URLs for clients are signed for the host they use.
+        self._public = s3_client(settings, public=True)
+        self._stable = lru_cache(_REMEMBERED_URLS)(self._presign_in)
+
+    def put(self, key: str, body: bytes, content_type: str, sha256: str) -> None:
+        """Store `body`; the server refuses it if it arrives with another SHA-256 (hex)."""
+        with _errors_name(key):
+            self._client.put_object(
+                Bucket=self._bucket,
+                Key=key,
+                Body=body,
+                ContentType=content_type,
+                ChecksumSHA256=base64.b64encode(bytes.fromhex(sha256)).decode(),
+            )
+
+    def get(self, key: str) -> bytes:
+        with _errors_name(key):
+            body: bytes = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+            return body
+
+    def get_unchanged(self, key: str, etag: str) -> bytes | None:
+        """The object with this ETag. None where it was replaced or removed meanwhile."""
+        with _errors_name(key):
+            try:
+                found = self._client.get_object(Bucket=self._bucket, Key=key, IfMatch=etag)
+            except ClientError as error:
+                if _status(error) in (404, 412):
+                    return None
+                raise
+            body: bytes = found["Body"].read()
+            return body
+
+    def exists(self, key: str) -> bool:
+        return self.find(key) is not None
+
+    def find(self, key: str) -> Found | None:
+        """None where there is no such object."""
+        with _errors_name(key):
+            try:
+                head = self._client.head_object(Bucket=self._bucket, Key=key)
+            except ClientError as error:
+                if _status(error) == 404:
+                    return None
+                raise
+            return Found(int(head["ContentLength"]), head["ETag"])
+
+    def presign(self, key: str, filename: str) -> str:
+        """A URL that downloads the object as `filename` for a while. Made here, without S3."""
+        with _errors_name(key):  # no network, but credentials may be missing
+            url: str = self._public.generate_presigned_url(
+                "get_object",
+                Params={
+                    "Bucket": self._bucket,
+                    "Key": key,
+                    "ResponseContentDisposition": f'inline; filename="{filename}"',
+                },
+                ExpiresIn=self._presign_ttl_s,
+            )
+            return url
+
+    def presign_stable(self, key: str, filename: str) -> str:
+        """As `presign`, the same URL for a while: good for at least half of a fresh one's time."""
+        return self._stable(key, filename, int(time.time() / (self._presign_ttl_s / 2)))
+
+    def presign_upload(self, key: str, max_bytes: int) -> Upload:
+        """A form that uploads the object: the server takes up to `max_bytes`, for a while."""
+        with _errors_name(key):
+            form = self._public.generate_presigned_post(
+                Bucket=self._bucket,
+                Key=key,
+                Conditions=[["content-length-range", 1, max_bytes]],
+                ExpiresIn=self._presign_ttl_s,
+            )
+            return Upload(form["url"], form["fields"])
+
+    def _presign_in(self, key: str, filename: str, _period: int) -> str:
+        return self.presign(key, filename)
+
+    def list(self, prefix: str) -> list[str]:
+        """The keys that begin so."""
+        with _errors_name(prefix):
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket, Prefix=prefix
+            )
+            return [found["Key"] for page in pages for found in page.get("Contents", [])]
+
+    def delete(self, key: str) -> None:
+        """One that is not there is deleted already."""
+        with _errors_name(key):
+            self._client.delete_object(Bucket=self._bucket, Key=key)
+
+    def delete_prefix(self, prefix: str) -> None:
+        for key in self.list(prefix):
+            self.delete(key)
+
+    def ensure_bucket(self) -> None:
+        with _errors_name(self._bucket):
+            try:
+                self._client.head_bucket(Bucket=self._bucket)
+            except ClientError as error:
+                if _status(error) != 404:
+                    raise
+                self._client.create_bucket(Bucket=self._bucket)
+
+    def check(self) -> None:
+        """Raises `ObjectStoreError` unless the bucket is there and lets us in."""
+        with _errors_name(self._bucket):
+            self._client.head_bucket(Bucket=self._bucket)
+
+    def close(self) -> None:
+        self._client.close()
+        self._public.close()
+
+
+def s3_client(settings: Settings, *, public: bool = False) -> Any:
+    endpoint = (settings.s3_public_endpoint if public else None) or settings.s3_endpoint
+    key_id, secret = settings.s3_access_key_id, settings.s3_secret_access_key
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name=settings.s3_region,
+        aws_access_key_id=key_id.get_secret_value() if key_id else None,
+        aws_secret_access_key=secret.get_secret_value() if secret else None,
+        config=Config(
+            s3={"addressing_style": "path"},
+            signature_version="s3v4",  # boto3's default presigns with a version S3 servers refuse
+            connect_timeout=_CONNECT_TIMEOUT_S,
+            read_timeout=_READ_TIMEOUT_S,
+            retries={"mode": "standard", "total_max_attempts": _TRIES},
+            # Other servers than AWS's refuse the checksum trailers boto3 adds unasked.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+    )
+
+
+@contextmanager
+def _errors_name(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        # A bucket that is missing is another 404: a server that starts says so for a moment.
+        is_missing = isinstance(error, ClientError) and error.response["Error"]["Code"] == _NO_KEY
+        kind = NoSuchObject if is_missing else ObjectStoreError
+        raise kind(f"object store: {what}: {error}") from error
+
+
+def _status(error: ClientError) -> int:
+    return int(error.response["ResponseMetadata"]["HTTPStatusCode"])

@@ -1,0 +1,76 @@
+"""What can go wrong with a job, as exceptions.
+
+    JobsError
+    ├── NotFound              no such job, or another tenant's
+    ├── Refused               the record did not allow the move; carries the record
+    │   ├── IllegalMove       the job's status does not allow it
+    │   └── StaleAttempt      the caller's attempt is over, another may have begun
+    ├── QueueFull             as many jobs wait as may
+    │   └── TenantQueueFull   as many jobs of this tenant wait as may
+    ├── TooManyUploads        the tenant has as many uploads as it may
+    ├── ModelNotReady         no worker has published the model yet
+    ├── OtherRequest          the idempotency key was used with another request
+    └── StillInFlight         the first request with the idempotency key has no answer yet
+
+Errors of Redis and S3 are in core/infra/errors.py, public failure codes in failures.py.
+"""
+
+from __future__ import annotations
+
+from panoweave.core.jobs.record import JobRecord
+
+
+class JobsError(Exception):
+    """Base of what this package raises on purpose."""
+
+
+class NotFound(JobsError):
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"no job {job_id}")
+        self.job_id = job_id
+
+
+class Refused(JobsError):
+    def __init__(self, move: str, record: JobRecord) -> None:
+        super().__init__(f"{move} refused: {record.id} is {record.status}")
+        self.move = move
+        self.record = record
+
+
+class IllegalMove(Refused):
+    """The job's status allows no such move."""
+
+
+class StaleAttempt(Refused):
+    """The caller's attempt is no longer the current one: it must stop and commit nothing."""
+
+
+class QueueFull(JobsError):
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"{limit} jobs wait already")
+        self.limit = limit
+
+
+class TenantQueueFull(QueueFull):
+    """As many jobs of one tenant wait as may."""
+
+
+class TooManyUploads(JobsError):
+    def __init__(self, limit: int, retry_after_s: int) -> None:
+        super().__init__(f"the tenant has {limit} uploads already")
+        self.limit = limit
+        self.retry_after_s = retry_after_s
+
+
+class ModelNotReady(JobsError):
+    def __init__(self, model: str) -> None:
+        super().__init__(f"no worker has published the model {model!r} yet")
+        self.model = model
+
+
+class OtherRequest(JobsError):
+    """The idempotency key was used before, with another request."""
+
+
+class StillInFlight(JobsError):
+    """The first request with this idempotency key has not been answered yet."""

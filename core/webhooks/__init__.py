@@ -1,0 +1,1 @@
+"""Webhook deliveries: what is due, how it is signed, and where it may go."""

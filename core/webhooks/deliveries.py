@@ -1,0 +1,133 @@
+"""What webhooks are told: what is due, what came of each try, what is to be told again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+from redis import Redis
+
+from panoweave.core.infra import redis_keys
+from panoweave.core.infra.lua import register_script
+from panoweave.core.infra.redis import translate_redis_errors
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs.record import WebhookEvent
+
+
+class State(StrEnum):
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    DEAD = "dead"  # given up; kept, and may be redelivered
+    GONE = "gone"  # the receiver said 410: it wants no more of this job
+
+
+TryError = Literal[
+    "target_refused",  # an address that is never connected to
+    "unknown_host",
+    "connection_failed",
+    "tls_failed",
+    "timeout",
+    "no_secret",  # none to sign with
+    "job_forgotten",
+]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+
+class Try(_Part):
+    """One try: the receiver's status, or why there is none."""
+
+    at: datetime
+    took_s: float
+    status: int | None = None
+    error: TryError | None = None
+
+
+class Delivery(_Part):
+    id: str  # the webhook-id: the same over all tries
+    job_id: str
+    tenant: str
+    type: WebhookEvent
+    url: str
+    attempt: int  # of the job, when this happened
+    happened_at: datetime
+    state: State
+    tries: int  # since it was last asked for
+
+
+class DeliveryHistory(_Part):
+    """A delivery with its history."""
+
+    delivery: Delivery
+    next_try_at: datetime | None
+    tries: list[Try]
+
+
+class Deliveries:
+    """Raises StoreUnavailable where Redis is away."""
+
+    def __init__(self, redis: Redis, settings: Settings) -> None:
+        self._redis = redis
+        self._ttl_s = settings.job_ttl_s
+        self._script = register_script(redis, __package__, "deliveries.lua")
+
+    def claim(self, limit: int, lease_s: float) -> list[Delivery]:
+        """Up to `limit` that are due, to be settled or postponed within the lease."""
+        claimed = self._call("claim", limit, round(lease_s * 1_000))
+        return [_delivery(_pairs(flat)) for flat in claimed]
+
+    def postpone(self, delivery_id: str, pause_s: float) -> None:
+        self._call("postpone", delivery_id, round(pause_s * 1_000))
+
+    def settle(self, delivery_id: str, tried: Try, state: State, pause_s: float = 0) -> None:
+        """`pause_s`: until the next try, of one that stays pending."""
+        self._call(
+            "settle", delivery_id, tried.model_dump_json(), state.value, round(pause_s * 1_000)
+        )
+
+    def redeliver(self, delivery_ids: Iterable[str]) -> None:
+        self._call("redeliver", self._ttl_s, *delivery_ids)
+
+    def of(self, job_id: str) -> list[DeliveryHistory]:
+        """Of one job, oldest first."""
+        with translate_redis_errors():
+            raw_ids: Any = self._redis.lrange(redis_keys.deliveries(job_id), 0, -1)
+            ids = [raw.decode() for raw in raw_ids]
+            pipeline = self._redis.pipeline(transaction=False)
+            for each in ids:
+                pipeline.hgetall(redis_keys.delivery(each))
+                pipeline.lrange(redis_keys.delivery_attempts(each), 0, -1)
+                pipeline.zscore(redis_keys.OUTBOX, each)
+            answers = pipeline.execute()
+        found = zip(answers[::3], answers[1::3], answers[2::3], strict=True)
+        return [
+            DeliveryHistory(
+                delivery=_delivery(fields),
+                next_try_at=None if due_ms is None else _time(due_ms),
+                tries=[Try.model_validate_json(text) for text in tries],
+            )
+            for fields, tries, due_ms in found
+            if fields
+        ]
+
+    def _call(self, *arguments: str | int) -> Any:
+        with translate_redis_errors():
+            return self._script(args=arguments)
+
+
+def _pairs(flat: list[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _delivery(fields: dict[bytes, bytes]) -> Delivery:
+    told: dict[str, Any] = {name.decode(): value.decode() for name, value in fields.items()}
+    return Delivery.model_validate({**told, "happened_at": _time(told["happened_at"])})
+
+
+def _time(ms: str | float) -> datetime:
+    return datetime.fromtimestamp(int(ms) / 1_000, UTC)

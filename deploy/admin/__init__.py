@@ -1,0 +1,1 @@
+"""Commands for operators: API keys, webhook secrets, tenants."""

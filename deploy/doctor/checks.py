@@ -1,0 +1,211 @@
+"""What `panoweave doctor` looks at. Each check says what it found and what to do about it."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from panoweave.core.infra.settings import Settings
+
+_SUB_MODELS = ("scheduler", "text_encoder", "tokenizer", "unet", "vae")
+_NO_REDIS = "start the stack: panoweave up; or set PANOWEAVE_REDIS_URL to a Redis that runs"
+_NO_S3 = "start the stack: panoweave up; or set PANOWEAVE_S3_ENDPOINT and PANOWEAVE_S3_BUCKET"
+_NO_WORKER_PART = 'only a worker needs it: pip install "panoweave[worker]"'
+
+
+@dataclass(frozen=True)
+class Check:
+    name: str
+    level: Literal["ok", "warn", "fail"]
+    found: str
+    remedy: str = ""
+
+
+def run_checks(settings: Settings) -> Iterator[Check]:
+    """One after the other, each as soon as it is known."""
+    yield from check_redis(settings)
+    yield check_s3(settings)
+    yield check_device(settings)
+    yield check_model(settings)
+    if settings.tiny_decoder:
+        yield check_addition("tiny_decoder", settings.tiny_decoder)
+    if settings.controlnet:
+        yield check_addition("controlnet", settings.controlnet)
+    if settings.lora:
+        yield check_lora(settings.lora)
+    yield check_perceptual(settings)
+
+
+def check_redis(settings: Settings) -> Iterator[Check]:
+    import redis
+
+    from panoweave.core.infra.redis import connect
+
+    client = connect(settings)
+    try:
+        version = client.info("server")["redis_version"]
+    except redis.AuthenticationError as error:
+        yield Check("Redis", "fail", str(error), "correct the password in PANOWEAVE_REDIS_URL")
+        return
+    except redis.RedisError as error:
+        yield Check("Redis", "fail", str(error), _NO_REDIS)
+        return
+    yield Check("Redis", "ok", f"version {version}")
+    yield from _check_redis_settings(client)
+
+
+def _check_redis_settings(client: Any) -> Iterator[Check]:
+    import redis
+
+    try:
+        appendonly = client.config_get("appendonly")["appendonly"]
+        policy = client.config_get("maxmemory-policy")["maxmemory-policy"]
+    except (redis.RedisError, KeyError):
+        found = "this Redis does not show its settings (managed services often do not)"
+        remedy = "see to it that persistence is on and maxmemory-policy is noeviction"
+        yield Check("Redis settings", "warn", found, remedy)
+        return
+    if appendonly == "yes":
+        yield Check("Redis persistence", "ok", "append-only file on")
+    else:
+        found = "append-only file off: a restart of Redis forgets accepted jobs"
+        yield Check("Redis persistence", "warn", found, "appendonly yes in redis.conf")
+    if policy == "noeviction":
+        yield Check("Redis eviction", "ok", policy)
+    else:
+        found = f"maxmemory-policy {policy} throws jobs away when memory is short"
+        yield Check("Redis eviction", "fail", found, "maxmemory-policy noeviction in redis.conf")
+
+
+def check_s3(settings: Settings) -> Check:
+    """Write, read and delete a probe: the rights that a worker needs."""
+    from panoweave.core.infra.errors import ObjectStoreError
+    from panoweave.core.infra.s3 import ObjectStore
+
+    name = f"S3 bucket {settings.s3_bucket}"
+    if not settings.model_fields_set & {"s3_bucket", "s3_endpoint"}:
+        return Check(name, "fail", "no S3 is configured", _NO_S3)
+    store = ObjectStore(settings)
+    key, probe = f"doctor/{uuid.uuid4().hex}", b"panoweave doctor"
+    try:
+        store.put(key, probe, "text/plain", hashlib.sha256(probe).hexdigest())
+        intact = store.get(key) == probe
+        store.delete_prefix(key)
+    except ObjectStoreError as error:
+        remedy = (
+            "check that PANOWEAVE_S3_ENDPOINT answers, that the bucket exists, and that the key "
+            "may write, read, list and delete in it"
+        )
+        return Check(name, "fail", str(error), remedy)
+    finally:
+        store.close()
+    if not intact:
+        return Check(name, "fail", "it gave back something else than was written", "another S3")
+    return Check(name, "ok", "writes, reads, deletes")
+
+
+def check_device(settings: Settings) -> Check:
+    try:
+        import torch
+
+        from panoweave.core.diffusion.checkpoints import resolve_device
+    except ImportError as error:
+        return Check("device", "warn", f"no {error.name} in this installation", _NO_WORKER_PART)
+    try:
+        device = resolve_device(settings.device)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        first_line = str(error).splitlines()[0]
+        remedy = "PANOWEAVE_DEVICE=auto takes a GPU where there is one, else the CPU"
+        return Check("device", "fail", f"{settings.device}: {first_line}", remedy)
+    if device.type == "cuda":
+        return Check("device", "ok", torch.cuda.get_device_name(device))
+    return Check("device", "ok", f"{device.type}, {torch.get_num_threads()} threads")
+
+
+def check_model(settings: Settings) -> Check:
+    return _check_checkpoint("model", settings.model, "PANOWEAVE_MODEL", _SUB_MODELS)
+
+
+def check_addition(name: Literal["tiny_decoder", "controlnet"], source: str) -> Check:
+    """What is loaded beside the model."""
+    what, setting = name.replace("_", " "), f"PANOWEAVE_{name.upper()}"
+    return _check_checkpoint(what, source, setting, ("config.json",))
+
+
+def check_lora(source: str) -> Check:
+    """Looks without the network: `prefetch` is what downloads."""
+    name = f"LoRA {source}"
+    try:
+        from panoweave.core.diffusion.errors import CheckpointError
+        from panoweave.core.diffusion.lora_files import find_lora
+    except ImportError as error:
+        return Check(name, "warn", f"no {error.name} in this installation", _NO_WORKER_PART)
+    try:
+        file = find_lora(source, local_files_only=True)
+    except CheckpointError as error:
+        remedy = "panoweave prefetch, where the hub has it; else correct PANOWEAVE_LORA"
+        return Check(name, "fail", str(error), remedy)
+    return Check(name, "ok", str(file))
+
+
+def _check_checkpoint(what: str, source: str, setting: str, parts: tuple[str, ...]) -> Check:
+    """Looks without loading, and without the network: `prefetch` is what downloads."""
+    name = f"{what} {source}"
+    try:
+        from panoweave.core.diffusion.checkpoints import resolve_checkpoint
+        from panoweave.core.diffusion.errors import CheckpointError
+        from panoweave.core.embedded import checkpoint_of
+    except ImportError as error:
+        return Check(name, "warn", f"no {error.name} in this installation", _NO_WORKER_PART)
+    try:
+        checkpoint, revision = resolve_checkpoint(checkpoint_of(source))
+    except CheckpointError as error:
+        return Check(name, "fail", str(error), f"correct {setting}")
+    if Path(checkpoint).is_absolute() or Path(checkpoint).is_dir():
+        return _check_directory(name, Path(checkpoint), setting, parts)
+    index = "model_index.json" if parts is _SUB_MODELS else parts[0]
+    return _check_hub_cache(name, checkpoint, revision, setting, index)
+
+
+def _check_directory(name: str, folder: Path, setting: str, parts: tuple[str, ...]) -> Check:
+    missing = [part for part in parts if not (folder / part).exists()]
+    if missing:
+        remedy = f"{setting} needs a directory in diffusers' format"
+        return Check(name, "fail", f"{folder} lacks {', '.join(missing)}", remedy)
+    return Check(name, "ok", str(folder))
+
+
+def _check_hub_cache(
+    name: str, hub_id: str, revision: str | None, setting: str, index: str
+) -> Check:
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        cached = try_to_load_from_cache(hub_id, index, revision=revision)
+    except HFValidationError as error:
+        return Check(name, "fail", str(error), f"correct {setting}")
+    if isinstance(cached, str):
+        return Check(name, "ok", "in the hub's cache on this machine")
+    found = "not on this machine yet: the first worker will download it"
+    return Check(name, "warn", found, "panoweave prefetch")
+
+
+def check_perceptual(settings: Settings) -> Check:
+    name = f"perceptual loss {settings.perceptual}"
+    try:
+        from panoweave.core.diffusion.errors import PerceptualWeightsError
+        from panoweave.core.diffusion.perceptual_weights import load_perceptual
+    except ImportError as error:
+        return Check(name, "warn", f"no {error.name} in this installation", _NO_WORKER_PART)
+    try:
+        load_perceptual(settings.perceptual, settings.perceptual_trunk)
+    except PerceptualWeightsError as error:
+        return Check(name, "fail", str(error), "panoweave prefetch")
+    return Check(name, "ok", "weights are here")

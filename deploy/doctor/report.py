@@ -1,0 +1,45 @@
+"""`panoweave doctor`: a table of what works here, and what to do about what does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.markup import escape
+from rich.table import Table
+
+from panoweave.deploy.doctor.checks import Check, run_checks
+from panoweave.deploy.environment import read_settings
+from panoweave.deploy.local.data_dir import DataDir
+from panoweave.deploy.terminal import out
+
+_STYLE = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+
+
+def run_doctor(data: Path) -> int:
+    home = DataDir(data)
+    local = home.running()
+    if local is not None:
+        out.print(f"checking the stack that runs on {escape(str(home.root))} ({local.api_url})")
+    settings = read_settings(home.read_env() if local is not None else None)
+    with out.status("checking"):
+        checks = list(run_checks(settings))
+    out.print(_table(checks))
+    failures = [check for check in checks if check.level == "fail"]
+    if not failures:
+        out.print("[green]everything a panorama needs is here[/]")
+        return 0
+    out.print(f"[bold red]{len(failures)} of {len(checks)} checks failed[/]")
+    return 1
+
+
+def _table(checks: list[Check]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("check", no_wrap=True)
+    table.add_column("")
+    table.add_column("found, and what to do", overflow="fold")
+    for check in checks:
+        text = escape(check.found)
+        if check.remedy:
+            text += f"\n[bold]do:[/] {escape(check.remedy)}"
+        table.add_row(escape(check.name), f"[{_STYLE[check.level]}]{check.level}[/]", text)
+    return table

@@ -1,0 +1,45 @@
+"""Traces by OpenTelemetry, where its extra is installed and its own variables ask for it.
+
+Nothing here is an option of panoweave: OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_TRACES_EXPORTER switch
+it on, and all others (OTEL_RESOURCE_ATTRIBUTES, OTEL_TRACES_SAMPLER, ...) are the SDK's.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import entry_points
+from typing import Final
+
+from panoweave.deploy.errors import BadOption
+
+_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+# `otlp` in the specification; Python's packages are one a protocol, and this is its default.
+_OTLP: Final = "otlp_proto_http"
+
+
+def start_tracing(service: str) -> None:
+    """Before anything is to be traced. Raises BadOption where it is asked for in vain."""
+    name = _exporter_name()
+    if name is None:
+        return
+    remedy = 'pip install "panoweave[opentelemetry]"'
+    try:
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    except ModuleNotFoundError as error:
+        raise BadOption(f"OTEL_* asks for traces, which need {error.name}", remedy) from error
+    exporters = entry_points(group="opentelemetry_traces_exporter", name=name)
+    if not exporters:
+        raise BadOption(f"OTEL_* asks for the exporter {name}, which is not installed", remedy)
+    os.environ.setdefault("OTEL_SERVICE_NAME", service)
+    provider = TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(next(iter(exporters)).load()()))
+    trace.set_tracer_provider(provider)
+
+
+def _exporter_name() -> str | None:
+    named = os.environ.get("OTEL_TRACES_EXPORTER", "")
+    if not named and any(os.environ.get(name) for name in _ENDPOINTS):
+        named = "otlp"
+    return {"": None, "none": None, "otlp": _OTLP}.get(named, named)

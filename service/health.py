@@ -1,0 +1,72 @@
+"""Probes for orchestrators (/livez, /readyz), and /status for operators."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fastapi import APIRouter
+
+from panoweave.core.infra.errors import ObjectStoreError
+from panoweave.core.infra.redis import translate_redis_errors
+from panoweave.core.jobs import models
+from panoweave.service.dependencies import Context, ContextDep
+from panoweave.service.http.auth import OperatorOnly
+from panoweave.service.http.errors import JobStoreUnavailable
+from panoweave.service.models import model_views
+from panoweave.service.openapi.document import answer, refusals
+from panoweave.service.schemas import Health, StatusView, WorkerView
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/livez", responses={200: answer("The process is alive.", shows=("alive",))})
+async def get_livez() -> Health:
+    """Whether the process answers. Depends on nothing else: a restart would not bring Redis
+    back."""
+    return Health(status="alive")
+
+
+@router.get(
+    "/readyz",
+    responses={
+        200: answer("The API can accept panoramas.", shows=("ready",)),
+        **refusals(JobStoreUnavailable, needs_key=False),
+    },
+)
+def get_readyz(context: ContextDep) -> Health:
+    """Whether Redis answers. Without it no panorama can be accepted."""
+    with translate_redis_errors():
+        context.redis.ping()
+    return Health(status="ready")
+
+
+@router.get(
+    "/status",
+    responses={
+        200: answer("The state of the whole service.", shows=("status",)),
+        **refusals(JobStoreUnavailable),
+    },
+    dependencies=[OperatorOnly],
+)
+def get_status(context: ContextDep) -> StatusView:
+    """Queue lengths, live workers, models, and whether the bucket can be reached. Covers all
+    tenants, and needs a key of scope `admin`."""
+    counts = context.store.counts()
+    return StatusView(
+        queued=counts.queued,
+        running=counts.running,
+        workers=[
+            WorkerView(name=state.worker, model=state.model, state=state.state, detail=state.detail)
+            for state in models.live_workers(context.redis)
+        ],
+        models=model_views(context),
+        s3=_s3_state(context),
+    )
+
+
+def _s3_state(context: Context) -> Literal["ok", "away"]:
+    try:
+        context.objects.check()
+    except ObjectStoreError:
+        return "away"
+    return "ok"

@@ -1,0 +1,1 @@
+"""HTTP concerns that routes share: authentication, errors, idempotency, conditional requests."""

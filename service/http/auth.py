@@ -1,0 +1,102 @@
+"""Authentication by API key (`Authorization: Bearer`), and what a key's scopes allow."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated, Final, NamedTuple
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from structlog.contextvars import bind_contextvars
+
+from panoweave.core.infra.api_keys import ApiKey, ApiKeys, Scope
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs.record import DEFAULT_TENANT
+from panoweave.service.dependencies import ContextDep
+from panoweave.service.http.errors import Forbidden, Unauthorized
+
+_SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
+_bearer = HTTPBearer(
+    auto_error=False,
+    scheme_name="ApiKey",
+    description="An API key, as `panoweave keys create` shows it. Not needed on loopback as long "
+    "as there are no keys.",
+)
+
+
+class Caller(NamedTuple):
+    tenant: str
+    key_owner: str  # whose idempotency keys the caller uses
+
+
+class UnsafeBind(ValueError):
+    """The API would be open to everyone who can reach this machine."""
+
+
+def check_bind(settings: Settings, api_keys: ApiKeys) -> None:
+    """Raises UnsafeBind if the API would listen beyond loopback without API keys."""
+    if not is_loopback(settings.host) and not api_keys.any():
+        raise UnsafeBind(
+            f"PANOWEAVE_HOST={settings.host}: without API keys the API serves loopback only; make "
+            "one with `panoweave keys create --tenant NAME`, or use 127.0.0.1"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+CredentialsDep = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+
+
+def authenticate(context: ContextDep, credentials: CredentialsDep) -> ApiKey | None:
+    """The caller's key. None if no key is needed: on loopback, before the first key is made.
+
+    Raises Unauthorized.
+    """
+    if credentials is None:
+        # Beyond loopback a key is always needed, even after the last one was revoked.
+        if is_loopback(context.settings.host) and not context.api_keys.any():
+            return None
+        raise Unauthorized("Send Authorization: Bearer and an API key.")
+    key = context.api_keys.find(credentials.credentials)
+    if key is None:
+        raise Unauthorized("This API key is not known, or was revoked.")
+    return key
+
+
+AuthenticatedKey = Annotated[ApiKey | None, Depends(authenticate)]
+
+
+# Not a plain function: FastAPI would run it in a thread, and the log context would stay there.
+async def _caller(request: Request, key: AuthenticatedKey) -> Caller:
+    bind_contextvars(tenant=key.tenant if key else DEFAULT_TENANT)
+    if key is None:
+        return Caller(DEFAULT_TENANT, DEFAULT_TENANT)
+    require_scope(key, "read" if request.method in _SAFE_METHODS else "write")
+    return Caller(key.tenant, key.id)
+
+
+def _operator(key: AuthenticatedKey) -> None:
+    if key is not None:
+        require_scope(key, "admin")
+
+
+def require_scope(key: ApiKey, scope: Scope) -> None:
+    if not key.may(scope):
+        raise Forbidden(f"This API key lacks the scope {scope}.")
+
+
+CallerDep = Annotated[Caller, Depends(_caller)]
+OperatorOnly = Depends(_operator)
+"""For routes that show data of all tenants: needs the scope `admin`."""
+
+
+def _tenant(caller: CallerDep) -> str:
+    return caller.tenant
+
+
+TenantDep = Annotated[str, Depends(_tenant)]

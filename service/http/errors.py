@@ -1,0 +1,228 @@
+"""Every refusal of the API, as RFC 9457 `application/problem+json` with a stable `code`.
+
+    ServiceError
+    ├── MalformedJson              400  malformed_json
+    ├── Unauthorized               401  unauthorized
+    ├── Forbidden                  403  forbidden
+    ├── UnknownPath                404  unknown_path
+    ├── PanoramaNotFound           404  not_found
+    ├── MethodNotAllowed           405  method_not_allowed
+    ├── NotEnded                   409  not_ended
+    ├── NotFailed                  409  not_failed
+    ├── NotSucceeded               409  not_succeeded
+    ├── PreviewUnavailable         409  no_preview
+    ├── IdempotencyKeyInFlight     409  idempotency_key_in_flight
+    ├── BodyTooLarge               413  body_too_large
+    ├── UnsupportedMediaType       415  unsupported_media_type
+    ├── InvalidRequest             422  invalid_params
+    ├── IdempotencyKeyReused       422  idempotency_key_reused
+    ├── TooManyQueued              429  queue_full
+    │   └── TooManyQueuedByTenant  429  tenant_queue_full
+    ├── TooManyUploadsByTenant     429  tenant_uploads_full
+    ├── InternalError              500  internal_error
+    └── Unavailable
+        ├── ModelNotLoaded         503  model_not_ready
+        ├── JobStoreUnavailable    503  store_unavailable
+        ├── ObjectStoreUnavailable 503  storage_unavailable
+        └── ImageReadersBusy       503  image_readers_busy
+
+`error_handlers` turns the errors of `panoweave.core` into these. No message quotes what the client
+sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class FieldProblem(BaseModel):
+    """One field that cannot be accepted."""
+
+    field: str = Field(description="Dotted path, such as `sync.weight`.")
+    detail: str
+    legal: str | None = Field(None, description="What would be accepted.")
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details."""
+
+    model_config = ConfigDict(title="Problem")
+
+    type: str = Field(description="`urn:panoweave:problem:` and the code.")
+    title: str
+    status: int
+    code: str = Field(description="Stable: for programs to decide upon.")
+    detail: str
+    errors: list[FieldProblem] | None = Field(None, description="The fields at fault, if any.")
+
+
+class ServiceError(Exception):
+    """Base of all refusals: the answer is its `problem`."""
+
+    status: ClassVar[int]
+    code: ClassVar[str]
+    title: ClassVar[str]
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        errors: Sequence[FieldProblem] = (),
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = list(errors)
+        self.headers = headers or {}
+
+    def problem(self) -> dict[str, Any]:
+        problem = Problem(
+            type=f"urn:panoweave:problem:{self.code}",
+            title=self.title,
+            status=self.status,
+            code=self.code,
+            detail=self.detail,
+            errors=self.errors or None,
+        )
+        return problem.model_dump(exclude_none=True)
+
+    def response(self) -> JSONResponse:
+        return JSONResponse(
+            self.problem(),
+            status_code=self.status,
+            headers=self.headers,
+            media_type=MEDIA_TYPE,
+        )
+
+
+class MalformedJson(ServiceError):
+    status, code, title = 400, "malformed_json", "The body is not JSON"
+
+
+class Unauthorized(ServiceError):
+    status, code, title = 401, "unauthorized", "An API key is needed"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+class Forbidden(ServiceError):
+    status, code, title = 403, "forbidden", "The API key does not allow this"
+
+
+class UnknownPath(ServiceError):
+    status, code, title = 404, "unknown_path", "There is nothing here"
+
+
+class PanoramaNotFound(ServiceError):
+    status, code, title = 404, "not_found", "No such panorama"
+
+
+class MethodNotAllowed(ServiceError):
+    status, code, title = 405, "method_not_allowed", "This path takes another method"
+
+
+class NotEnded(ServiceError):
+    status, code, title = 409, "not_ended", "The panorama has not ended yet"
+
+
+class NotFailed(ServiceError):
+    status, code, title = 409, "not_failed", "Only a failed panorama can be retried"
+
+
+class NotSucceeded(ServiceError):
+    status, code, title = 409, "not_succeeded", "There is no finished picture"
+
+
+class PreviewUnavailable(ServiceError):
+    status, code, title = 409, "no_preview", "There is no preview"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"Retry-After": "2"})
+
+
+class IdempotencyKeyInFlight(ServiceError):
+    status, code = 409, "idempotency_key_in_flight"
+    title = "The first request with this key is still being carried out"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A request with this Idempotency-Key has not been answered yet. Send it again.",
+            headers={"Retry-After": "1"},
+        )
+
+
+class BodyTooLarge(ServiceError):
+    status, code, title = 413, "body_too_large", "The body is too large"
+
+
+class UnsupportedMediaType(ServiceError):
+    status, code, title = 415, "unsupported_media_type", "The body must be JSON"
+
+
+class InvalidRequest(ServiceError):
+    status, code, title = 422, "invalid_params", "The request cannot be carried out"
+
+
+class IdempotencyKeyReused(ServiceError):
+    status, code = 422, "idempotency_key_reused"
+    title = "The key belongs to another request"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This Idempotency-Key was used with another body within 24 hours. A new request needs "
+            "a new key."
+        )
+
+
+class TooManyQueued(ServiceError):
+    status, code, title = 429, "queue_full", "Too many panoramas are waiting"
+    retry_after_s: ClassVar[int] = 10
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"Retry-After": str(self.retry_after_s)})
+
+
+class TooManyQueuedByTenant(TooManyQueued):
+    code, title = "tenant_queue_full", "Too many of your panoramas are waiting"
+
+
+class TooManyUploadsByTenant(ServiceError):
+    status, code, title = 429, "tenant_uploads_full", "Too many of your uploads are kept"
+
+    def __init__(self, detail: str, retry_after_s: int) -> None:
+        super().__init__(detail, headers={"Retry-After": str(retry_after_s)})
+
+
+class InternalError(ServiceError):
+    status, code, title = 500, "internal_error", "Something went wrong on our side"
+
+
+class Unavailable(ServiceError):
+    status = 503
+    retry_after_s: ClassVar[int]
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"Retry-After": str(self.retry_after_s)})
+
+
+class ModelNotLoaded(Unavailable):
+    code, title, retry_after_s = "model_not_ready", "The model is not ready yet", 5
+
+
+class JobStoreUnavailable(Unavailable):
+    code, title, retry_after_s = "store_unavailable", "The job store is away", 2
+
+
+class ObjectStoreUnavailable(Unavailable):
+    code, title, retry_after_s = "storage_unavailable", "The object store is away", 5
+
+
+class ImageReadersBusy(Unavailable):
+    code, title, retry_after_s = "image_readers_busy", "Too many requests bring pictures", 5

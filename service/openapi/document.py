@@ -1,0 +1,195 @@
+"""The published OpenAPI document: FastAPI's, completed with what FastAPI does not know.
+
+Nothing here names a route. New routes are described by the same rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from panoweave.service.http.errors import (
+    MEDIA_TYPE,
+    BodyTooLarge,
+    Forbidden,
+    InternalError,
+    MalformedJson,
+    MethodNotAllowed,
+    Problem,
+    ServiceError,
+    Unauthorized,
+    UnknownPath,
+    UnsupportedMediaType,
+)
+from panoweave.service.openapi import examples, links, response_headers
+from panoweave.service.openapi.response_headers import ResponseHeader
+from panoweave.service.schemas import EventView
+
+_PROBLEM_SCHEMA = {"$ref": "#/components/schemas/Problem"}
+_UNROUTED_MODELS: Final[tuple[type[BaseModel], ...]] = (Problem, EventView)
+_BODY_REFUSALS: Final = (MalformedJson, BodyTooLarge, UnsupportedMediaType)
+_WITH_BODY: Final = frozenset({"post", "put", "patch"})
+
+# Before OpenAPI 3.2, the schema of a stream describes one event.
+EVENT_STREAM: Final = {
+    "schema": {
+        "type": "object",
+        "description": "One event.",
+        "properties": {
+            "id": {"type": "string", "description": "For `Last-Event-ID`."},
+            "event": {"type": "string", "description": "What happened."},
+            "data": {
+                "type": "string",
+                "contentMediaType": "application/json",
+                "contentSchema": {"$ref": "#/components/schemas/EventView"},
+            },
+        },
+        "required": ["id", "event", "data"],
+    },
+    "examples": examples.EVENTS,
+}
+TAGS: Final = [
+    {
+        "name": "panoramas",
+        "description": "Create, read, follow, cancel, retry and delete panoramas.",
+    },
+    {"name": "webhooks", "description": "The deliveries of a panorama's webhook."},
+    {"name": "uploads", "description": "Upload pictures that requests refer to."},
+    {"name": "models", "description": "The models, and the sizes that they make."},
+    {"name": "health", "description": "For operators, orchestrators and Prometheus."},
+]
+
+
+def operation_id(route: APIRoute) -> str:
+    """The function's name. Generated clients name their method after it."""
+    return route.name
+
+
+def answer(
+    description: str,
+    *,
+    shows: Sequence[str] = (),
+    always: Sequence[ResponseHeader] = (),
+    sometimes: Sequence[ResponseHeader] = (),
+) -> dict[str, Any]:
+    """One entry of a route's `responses`. `shows` names examples of `examples.ANSWERS`."""
+    response: dict[str, Any] = {"description": description}
+    if headers := response_headers.described(always, sometimes):
+        response["headers"] = headers
+    if shows:
+        response["content"] = {"application/json": {"examples": examples.references(shows)}}
+    return response
+
+
+def refusals(
+    *errors: type[ServiceError], needs_key: bool = True
+) -> dict[int | str, dict[str, Any]]:
+    """Entries of a route's `responses` for these errors. Several errors may share a status."""
+    by_status: dict[int | str, list[type[ServiceError]]] = {}
+    for error in (*errors, *((Unauthorized, Forbidden) if needs_key else ())):
+        by_status.setdefault(error.status, []).append(error)
+    return {status: _refusal(kinds) for status, kinds in by_status.items()}
+
+
+def _refusal(kinds: Sequence[type[ServiceError]]) -> dict[str, Any]:
+    shown = [example for kind in kinds if (example := examples.refusal(kind))]
+    content: dict[str, Any] = {"schema": _PROBLEM_SCHEMA}
+    if shown:
+        # Named by their codes, so that a reader sees which codes a status may come with.
+        content["examples"] = examples.references(one.code for one in shown)
+    names = {name for one in shown for name in one.headers}
+    always = {name for name in names if all(name in one.headers for one in shown)}
+    sometimes = names - always
+    known = response_headers.REFUSAL_HEADERS
+    return {
+        "description": " ".join(f"`{kind.code}`: {kind.title}." for kind in kinds),
+        "headers": response_headers.described(
+            [known[name] for name in sorted(always)], [known[name] for name in sorted(sometimes)]
+        ),
+        "content": {MEDIA_TYPE: content},
+    }
+
+
+def install(app: FastAPI) -> None:
+    def schema() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = get_openapi(
+                title=app.title,
+                version=app.version,
+                description=app.description,
+                routes=app.routes,
+                tags=TAGS,
+            )
+            _, unrouted = models_json_schema(
+                [(model, "serialization") for model in _UNROUTED_MODELS],
+                ref_template="#/components/schemas/{model}",
+            )
+            document["components"]["schemas"] |= unrouted["$defs"]
+            _finish(document)
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = schema  # type: ignore[method-assign]
+
+
+def _finish(document: dict[str, Any]) -> None:
+    components = document["components"]
+    for path in document["paths"].values():
+        for method, operation in path.items():
+            _drop_default_422(operation)
+            _add_common_refusals(method, operation)
+            for parameter in operation.get("parameters", []):
+                _drop_null(parameter)
+            for response in operation["responses"].values():
+                _use_schema_for_streams(response)
+                headers = {name: _header(name) for name in response_headers.on_every_answer()}
+                response["headers"] = response.get("headers", {}) | headers
+    links.add(document)
+    components["headers"] = response_headers.on_every_answer()
+    # Referred to from here, because FastAPI drops nulls from the examples of a route.
+    components["examples"] = examples.components()
+    # Answers to paths and methods that are not in this document.
+    components["responses"] = {
+        kind.__name__: _refusal([kind]) for kind in (UnknownPath, MethodNotAllowed)
+    }
+    # FastAPI's own refusals; and PanoramaParams, whose fields PanoramaRequest's schema includes.
+    for name in ("HTTPValidationError", "ValidationError", "PanoramaParams"):
+        components["schemas"].pop(name, None)
+
+
+def _drop_default_422(operation: dict[str, Any]) -> None:
+    """FastAPI adds a 422 of its own shape to each route with parameters that declares none."""
+    if "application/json" in operation["responses"].get("422", {}).get("content", {}):
+        del operation["responses"]["422"]
+
+
+def _add_common_refusals(method: str, operation: dict[str, Any]) -> None:
+    """Add what every route may answer. Bodies are checked even if the route takes none."""
+    kinds = (InternalError, *(_BODY_REFUSALS if method in _WITH_BODY else ()))
+    added = {str(status): one for status, one in refusals(*kinds, needs_key=False).items()}
+    operation["responses"] = dict(sorted((added | operation["responses"]).items()))
+
+
+def _drop_null(parameter: dict[str, Any]) -> None:
+    """An absent parameter is None in Python, but a client cannot send a null."""
+    schema = parameter["schema"]
+    branches = schema.pop("anyOf", [])
+    kept = [branch for branch in branches if branch != {"type": "null"}]
+    schema |= kept[0] if len(kept) == 1 else {"anyOf": kept} if kept else {}
+
+
+def _use_schema_for_streams(response: dict[str, Any]) -> None:
+    """FastAPI writes OpenAPI 3.2's `itemSchema`; this document is 3.1."""
+    for media_type in response.get("content", {}).values():
+        if "itemSchema" in media_type:
+            media_type.setdefault("schema", media_type.pop("itemSchema"))
+
+
+def _header(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/headers/{name}"}

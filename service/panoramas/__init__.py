@@ -1,0 +1,1 @@
+"""Panoramas: creating, reading, following, cancelling, retrying and deleting them."""

@@ -1,0 +1,263 @@
+"""The routes under /panoramas, apart from events and webhook deliveries."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Body, Query, Response, status
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import RedirectResponse
+
+from panoweave.core.jobs.record import JOB_ID_PATTERN, TERMINAL, Status, file_name
+from panoweave.service.dependencies import Context, ContextDep, SubscriptionsDep
+from panoweave.service.http import conditional
+from panoweave.service.http.auth import CallerDep, TenantDep
+from panoweave.service.http.conditional import IfNoneMatch, Prefer
+from panoweave.service.http.errors import (
+    IdempotencyKeyInFlight,
+    IdempotencyKeyReused,
+    ImageReadersBusy,
+    InvalidRequest,
+    JobStoreUnavailable,
+    ModelNotLoaded,
+    NotEnded,
+    NotFailed,
+    NotSucceeded,
+    ObjectStoreUnavailable,
+    PanoramaNotFound,
+    PreviewUnavailable,
+    TooManyQueued,
+    TooManyQueuedByTenant,
+)
+from panoweave.service.http.idempotency import IdempotencyKey
+from panoweave.service.http.trace import TraceDep
+from panoweave.service.openapi import examples
+from panoweave.service.openapi.document import answer, refusals
+from panoweave.service.openapi.response_headers import (
+    CACHE_CONTROL,
+    ETAG,
+    IDEMPOTENCY_REPLAYED,
+    LOCATION,
+    PREFERENCE_APPLIED,
+    RETRY_AFTER,
+    SIGNED_LOCATION,
+    VARY,
+)
+from panoweave.service.panoramas import lifecycle
+from panoweave.service.panoramas.lookup import PanoramaId, lookup_job
+from panoweave.service.panoramas.submit import submit
+from panoweave.service.panoramas.views import panorama_view, panorama_views, preview_name
+from panoweave.service.schemas import PanoramaPage, PanoramaRequest, PanoramaView
+
+router = APIRouter(prefix="/panoramas", tags=["panoramas"])
+
+_POLL_AFTER_S: Final = "2"
+_MAX_PAGE: Final = 100
+_STORES_UNAVAILABLE: Final = (JobStoreUnavailable, ObjectStoreUnavailable)
+
+
+@router.post(
+    "",
+    status_code=status.HTTP_202_ACCEPTED,
+    responses={
+        202: answer(
+            "Accepted. Poll its `Location`, or follow its events.",
+            shows=("queued",),
+            always=(LOCATION, RETRY_AFTER),
+            sometimes=(IDEMPOTENCY_REPLAYED,),
+        ),
+        **refusals(
+            PanoramaNotFound,
+            IdempotencyKeyInFlight,
+            InvalidRequest,
+            IdempotencyKeyReused,
+            TooManyQueued,
+            TooManyQueuedByTenant,
+            ModelNotLoaded,
+            ImageReadersBusy,
+            *_STORES_UNAVAILABLE,
+        ),
+    },
+    response_model=PanoramaView,
+)
+def create_panorama(
+    request: Annotated[PanoramaRequest, Body(openapi_examples=examples.REQUESTS)],
+    context: ContextDep,
+    caller: CallerDep,
+    trace: TraceDep,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Accept a panorama. A worker makes it later: poll the `Location`."""
+    accepted = submit(context, caller, request, trace, idempotency_key)
+    job_id = json.loads(accepted.answer)["id"]
+    headers = {"Location": f"/panoramas/{job_id}", "Retry-After": _POLL_AFTER_S}
+    if accepted.is_replayed:
+        headers["Idempotency-Replayed"] = "true"
+    return Response(
+        accepted.answer, status.HTTP_202_ACCEPTED, headers=headers, media_type="application/json"
+    )
+
+
+@router.get(
+    "",
+    responses={
+        200: answer("One page.", shows=("first_page", "last_page")),
+        **refusals(InvalidRequest, *_STORES_UNAVAILABLE),
+    },
+)
+def list_panoramas(
+    context: ContextDep,
+    tenant: TenantDep,
+    status: Annotated[Status | None, Query(description="Only panoramas in this status.")] = None,
+    limit: Annotated[int, Query(ge=1, le=_MAX_PAGE, description="The most items a page has.")] = 20,
+    cursor: Annotated[
+        str | None, Query(pattern=JOB_ID_PATTERN, description="`next_cursor` of the page before.")
+    ] = None,
+) -> PanoramaPage:
+    """The tenant's panoramas, newest first. New ones do not shift the pages that follow."""
+    page = context.store.list(tenant, status, limit, cursor)
+    return PanoramaPage(items=panorama_views(context, page.records), next_cursor=page.next_cursor)
+
+
+@router.get(
+    "/{job_id}",
+    response_model=PanoramaView,
+    responses={
+        200: answer(
+            "The panorama as it is now or, with `Prefer: wait`, after the wait.",
+            shows=("queued", "running", "succeeded", "failed"),
+            always=(ETAG, CACHE_CONTROL, VARY),
+            sometimes=(RETRY_AFTER, PREFERENCE_APPLIED),
+        ),
+        304: answer(
+            "The panorama has not changed since the answer that `If-None-Match` names.",
+            always=(ETAG, CACHE_CONTROL, VARY),
+            sometimes=(RETRY_AFTER, PREFERENCE_APPLIED),
+        ),
+        **refusals(PanoramaNotFound, *_STORES_UNAVAILABLE),
+    },
+)
+async def get_panorama(
+    job_id: PanoramaId,
+    context: ContextDep,
+    tenant: TenantDep,
+    subscriptions: SubscriptionsDep,
+    if_none_match: IfNoneMatch = None,
+    prefer: Prefer = None,
+) -> Response:
+    """The panorama's status and progress. Once it has succeeded, links to the picture."""
+    wait_s = conditional.wait_s(prefer)
+    deadline = time.monotonic() + (wait_s or 0)
+    with subscriptions.subscribe(job_id) as subscription:
+        while True:
+            view = await run_in_threadpool(_read, context, job_id, tenant)
+            body = view.model_dump_json().encode()
+            if if_none_match is None:
+                is_news = view.status in TERMINAL
+            else:
+                is_news = not conditional.matches(if_none_match, conditional.etag(body))
+            left_s = deadline - time.monotonic()
+            if is_news or left_s <= 0:
+                break
+            await subscription.wait(left_s)
+    headers = {} if view.status in TERMINAL else {"Retry-After": _POLL_AFTER_S}
+    if wait_s is not None:
+        headers["Preference-Applied"] = f"wait={wait_s}"
+    return conditional.answer(body, headers, if_none_match)
+
+
+def _read(context: Context, job_id: str, tenant: str) -> PanoramaView:
+    return panorama_view(context, lookup_job(context, job_id, tenant))
+
+
+@router.delete(
+    "/{job_id}",
+    status_code=status.HTTP_204_NO_CONTENT,
+    responses={
+        204: answer("Deleted."),
+        **refusals(PanoramaNotFound, NotEnded, *_STORES_UNAVAILABLE),
+    },
+)
+def delete_panorama(job_id: PanoramaId, context: ContextDep, tenant: TenantDep) -> None:
+    """Delete the record, the picture, and the pictures of the request. A panorama that has not
+    ended must be cancelled first."""
+    lifecycle.delete(context, tenant, job_id)
+
+
+@router.post(
+    "/{job_id}/cancel",
+    responses={
+        200: answer("The panorama as it is now.", shows=("cancelled", "to_be_cancelled")),
+        **refusals(PanoramaNotFound, *_STORES_UNAVAILABLE),
+    },
+)
+def cancel_panorama(job_id: PanoramaId, context: ContextDep, tenant: TenantDep) -> PanoramaView:
+    """Cancel a panorama: at once if it is queued, at its next step if it runs. After this answer
+    it never becomes `succeeded`. A panorama that has ended stays as it is."""
+    return panorama_view(context, lifecycle.cancel(context, tenant, job_id))
+
+
+@router.post(
+    "/{job_id}/retry",
+    status_code=status.HTTP_202_ACCEPTED,
+    responses={
+        202: answer("The panorama as it is now.", shows=("queued", "running")),
+        **refusals(
+            PanoramaNotFound,
+            NotFailed,
+            TooManyQueued,
+            TooManyQueuedByTenant,
+            *_STORES_UNAVAILABLE,
+        ),
+    },
+)
+def retry_panorama(job_id: PanoramaId, context: ContextDep, tenant: TenantDep) -> PanoramaView:
+    """Retry a failed panorama, from the last step that was saved. One that is queued or running
+    stays as it is."""
+    return panorama_view(context, lifecycle.retry(context, tenant, job_id))
+
+
+@router.get(
+    "/{job_id}/image",
+    status_code=status.HTTP_307_TEMPORARY_REDIRECT,
+    response_class=RedirectResponse,
+    responses={
+        307: answer("Where the picture is.", always=(SIGNED_LOCATION, CACHE_CONTROL)),
+        **refusals(PanoramaNotFound, NotSucceeded, *_STORES_UNAVAILABLE),
+    },
+)
+def get_image(job_id: PanoramaId, context: ContextDep, tenant: TenantDep) -> RedirectResponse:
+    """Redirect to the finished picture, with a freshly signed URL."""
+    record = lookup_job(context, job_id, tenant)
+    if record.result is None:
+        raise NotSucceeded(f"This panorama is {record.status}.")
+    filename = file_name(record.id, record.result.format)
+    return _redirect(context, record.result.keys.image, filename)
+
+
+@router.get(
+    "/{job_id}/preview",
+    status_code=status.HTTP_307_TEMPORARY_REDIRECT,
+    response_class=RedirectResponse,
+    responses={
+        307: answer("Where the preview is.", always=(SIGNED_LOCATION, CACHE_CONTROL)),
+        **refusals(PanoramaNotFound, PreviewUnavailable, *_STORES_UNAVAILABLE),
+    },
+)
+def get_preview(job_id: PanoramaId, context: ContextDep, tenant: TenantDep) -> RedirectResponse:
+    """Redirect to a small JPEG. While the panorama is being made, it shows the predicted result
+    and is replaced every few seconds."""
+    record = lookup_job(context, job_id, tenant)
+    if record.result:
+        return _redirect(context, record.result.keys.preview, preview_name(record.id))
+    predicted = record.keys.foreseen
+    if record.status is Status.RUNNING and context.objects.exists(predicted):
+        return _redirect(context, predicted, preview_name(record.id))
+    raise PreviewUnavailable(f"This panorama is {record.status} and has no preview yet.")
+
+
+def _redirect(context: Context, key: str, filename: str) -> RedirectResponse:
+    url = context.objects.presign(key, filename)
+    return RedirectResponse(url, headers={"Cache-Control": "no-store"})

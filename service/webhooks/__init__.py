@@ -1,0 +1,1 @@
+"""Webhooks as a client sees them: validating a target, reading and repeating deliveries."""
