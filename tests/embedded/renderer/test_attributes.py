@@ -23,7 +23,8 @@ Noon = tuple[Tensor, list[Facts]]
 def _blue_from_above(picture: Tensor) -> Tensor:
     """Which pixels (H, W) are blue, down from the upper edge without a gap: a clear sky."""
     red, _, blue = picture.float()
-    return ((blue > red * 1.04) & (blue > 80)).float().cummin(0).values
+    sky: Tensor = ((blue > red * 1.04) & (blue > 80)).float().cummin(0).values
+    return sky
 
 
 def test_shares_sum_to_one(noon: Noon) -> None:
