@@ -1,7 +1,7 @@
-"""Pictures that come with a request: read with care, and brought to 8-bit RGB. Torch-free.
+"""The pictures of a request: checked, and converted to 8-bit RGB. Torch-free.
 
-What a stranger sends may be anything: it is read as one of three formats or not at all, and only
-after its size is known.
+The bytes come from outside, so only three formats are read, and nothing is decoded before its size
+is checked.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from panoweave.core.params import PanoramaParams, ResolvedParams
 MAX_IMAGE_BYTES: Final = 20 * 2**20
 MAX_IMAGE_PIXELS: Final = 2**26
 FORMATS: Final = ("PNG", "JPEG", "WEBP")
-_BACKGROUND: Final = (255, 255, 255)  # what transparent pixels show
+_BACKGROUND: Final = (255, 255, 255)  # shown through transparent pixels
 _SIXTEEN_BIT: Final = ("I", "I;16", "I;16B", "I;16L")
 
 
 class BadImage(ValueError):
-    """What is wrong with a picture, and what would be legal, in words for who sent it."""
+    """A picture that cannot be used: what is wrong with it, and what would be legal."""
 
     def __init__(self, problem: str, legal: str) -> None:
         super().__init__(f"{problem}; legal: {legal}")
@@ -34,9 +34,9 @@ class BadImage(ValueError):
 
 
 def read_image(data: bytes) -> Image.Image:
-    """A picture as 8-bit RGB, upright as its EXIF orientation says, over white.
+    """A picture as 8-bit RGB, turned by its EXIF orientation, transparent pixels white.
 
-    Raises BadImage where it is none, is too large, or moves.
+    Raises BadImage if it is no picture, too large, or an animation.
     """
     if len(data) > MAX_IMAGE_BYTES:
         raise BadImage(f"{len(data):,} bytes", f"up to {MAX_IMAGE_BYTES:,} bytes")
@@ -47,22 +47,24 @@ def read_image(data: bytes) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BadImage("too many pixels", f"up to {MAX_IMAGE_PIXELS:,} pixels") from error
     except UnidentifiedImageError as error:
-        raise BadImage("no picture of a known format", " or ".join(FORMATS)) from error
+        raise BadImage("not a picture in a known format", " or ".join(FORMATS)) from error
     except (OSError, SyntaxError, ValueError) as error:
         if isinstance(error, BadImage):
             raise
-        raise BadImage("a broken picture", "a whole file") from error
+        raise BadImage("a damaged picture", "a complete file") from error
     return _flatten(ImageOps.exif_transpose(image))
 
 
 def read_inline(field: str, encoded: str) -> Image.Image:
-    """A picture in base64 out of a request's field. Raises InvalidParams naming it."""
+    """The picture that a field of the request holds in base64. Raises InvalidParams."""
     try:
         return read_image(base64.b64decode(encoded, validate=True))
     except BadImage as error:
         raise InvalidParams(field, error.problem, error.legal) from error
-    except ValueError as error:  # binascii.Error, or what is not even ASCII
-        raise InvalidParams(f"{field}.base64", "no base64", "the file's bytes in base64") from error
+    except ValueError as error:  # binascii.Error, or text that is not ASCII
+        raise InvalidParams(
+            f"{field}.base64", "not base64", "the file's bytes in base64"
+        ) from error
 
 
 def to_png(image: Image.Image) -> bytes:
@@ -72,28 +74,28 @@ def to_png(image: Image.Image) -> bytes:
 
 
 def _check(image: Image.Image) -> None:
-    """Before a single pixel is decoded."""
+    """Raises BadImage. Reads the file's header only; no pixel is decoded yet."""
     width, height = image.size
     if width * height > MAX_IMAGE_PIXELS:
         raise BadImage(f"{width} x {height} pixels", f"up to {MAX_IMAGE_PIXELS:,} pixels")
     if getattr(image, "n_frames", 1) > 1:
-        raise BadImage("a moving picture", "a still one")
+        raise BadImage("an animation", "a still picture")
 
 
 def _flatten(image: Image.Image) -> Image.Image:
     if image.mode in _SIXTEEN_BIT:
-        # Pillow would cut off everything above 255.
+        # Pillow's own conversion clips at 255.
         image = image.point(lambda level: level / 257).convert("L")
     if not image.has_transparency_data:
         return image.convert("RGB")
-    seen = image.convert("RGBA")
-    flat = Image.new("RGB", seen.size, _BACKGROUND)
-    flat.paste(seen, mask=seen.getchannel("A"))
+    transparent = image.convert("RGBA")
+    flat = Image.new("RGB", transparent.size, _BACKGROUND)
+    flat.paste(transparent, mask=transparent.getchannel("A"))
     return flat
 
 
 def image_inputs(params: PanoramaParams) -> dict[str, ImageInput]:
-    """The pictures that come with a request, by field."""
+    """The pictures of a request, by field."""
     inputs = {"anchor_image": params.anchor_image}
     if params.extend:
         inputs["extend.image"] = params.extend.image
@@ -105,7 +107,7 @@ def image_inputs(params: PanoramaParams) -> dict[str, ImageInput]:
 
 
 def with_image_inputs(params: ResolvedParams, inputs: Mapping[str, ImageInput]) -> ResolvedParams:
-    """The same parameters, with the pictures elsewhere."""
+    """The same parameters with these pictures in place of their own."""
     moved: dict[str, object] = {}
     if "anchor_image" in inputs:
         moved["anchor_image"] = inputs["anchor_image"]
@@ -123,13 +125,13 @@ def with_image_inputs(params: ResolvedParams, inputs: Mapping[str, ImageInput]) 
 def check_image_sizes(
     params: ResolvedParams, sizes: Mapping[str, tuple[int, int]], traits: CheckpointTraits
 ) -> None:
-    """Refuse a picture, (width, height) in pixels, that does not fit where it is to stay."""
+    """Refuse a picture that does not fit its place. `sizes`: (width, height) in pixels, by field."""
     whole = (params.width, params.height)
     for field, size in sizes.items():
         if (field == "control.image" or field.endswith(".mask")) and size != whole:
             raise InvalidParams(
                 field,
-                f"{size[0]} x {size[1]} px are not the panorama's",
+                f"{size[0]} x {size[1]} px is not the panorama's size",
                 f"{whole[0]} x {whole[1]} px",
             )
     if not params.extend or "extend.image" not in sizes:
