@@ -51,7 +51,7 @@ def read_image(data: bytes) -> Image.Image:
     except (OSError, SyntaxError, ValueError) as error:
         if isinstance(error, BadImage):
             raise
-        raise BadImage("a damaged picture", "a complete file") from error
+        raise BadImage("a broken picture", "a whole file") from error
     return _flatten(ImageOps.exif_transpose(image))
 
 
@@ -63,7 +63,7 @@ def read_inline(field: str, encoded: str) -> Image.Image:
         raise InvalidParams(field, error.problem, error.legal) from error
     except ValueError as error:  # binascii.Error, or text that is not ASCII
         raise InvalidParams(
-            f"{field}.base64", "not base64", "the file's bytes in base64"
+            f"{field}.base64", "is not base64", "the file's bytes in base64"
         ) from error
 
 
@@ -125,7 +125,7 @@ def with_image_inputs(params: ResolvedParams, inputs: Mapping[str, ImageInput]) 
 def check_image_sizes(
     params: ResolvedParams, sizes: Mapping[str, tuple[int, int]], traits: CheckpointTraits
 ) -> None:
-    """Refuse a picture that does not fit its place. `sizes`: (width, height) in pixels, by field."""
+    """Refuse a picture that does not fit its place. `sizes`: (width, height) in px, by field."""
     whole = (params.width, params.height)
     for field, size in sizes.items():
         if (field == "control.image" or field.endswith(".mask")) and size != whole:
