@@ -1,97 +1,41 @@
-"""The pictures of a request: checked, and converted to 8-bit RGB. Torch-free.
-
-The bytes come from outside, so only three formats are read, and nothing is decoded before its size
-is checked.
-"""
+"""Pictures that come with a request: where they are in it, and which sizes fit. Torch-free."""
 
 from __future__ import annotations
 
 import base64
-import io
+import re
 from collections.abc import Mapping
 from typing import Final
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from panoweave.core.checkpoint import CheckpointTraits, InvalidParams
 from panoweave.core.conditions import ImageInput
+from panoweave.core.image_reader import BadImage, read_image
 from panoweave.core.params import PanoramaParams, ResolvedParams
 
-MAX_IMAGE_BYTES: Final = 20 * 2**20
-MAX_IMAGE_PIXELS: Final = 2**26
-FORMATS: Final = ("PNG", "JPEG", "WEBP")
-_BACKGROUND: Final = (255, 255, 255)  # shown through transparent pixels
-_SIXTEEN_BIT: Final = ("I", "I;16", "I;16B", "I;16L")
+_DATA_URI: Final = re.compile(r"data:image/(?:png|jpeg|webp);base64,", re.ASCII)
 
 
-class BadImage(ValueError):
-    """A picture that cannot be used: what is wrong with it, and what would be legal."""
-
-    def __init__(self, problem: str, legal: str) -> None:
-        super().__init__(f"{problem}; legal: {legal}")
-        self.problem = problem
-        self.legal = legal
-
-
-def read_image(data: bytes) -> Image.Image:
-    """A picture as 8-bit RGB, turned by its EXIF orientation, transparent pixels white.
-
-    Raises BadImage if it is no picture, too large, or an animation.
-    """
-    if len(data) > MAX_IMAGE_BYTES:
-        raise BadImage(f"{len(data):,} bytes", f"up to {MAX_IMAGE_BYTES:,} bytes")
+def decode_base64(field: str, encoded: str) -> bytes:
+    """The file in a request's field: plain base64 or a data URI. Raises InvalidParams naming it."""
+    prefix = _DATA_URI.match(encoded)
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-        _check(image)
-        image.load()
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise BadImage("too many pixels", f"up to {MAX_IMAGE_PIXELS:,} pixels") from error
-    except UnidentifiedImageError as error:
-        raise BadImage("not a picture in a known format", " or ".join(FORMATS)) from error
-    except (OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, BadImage):
-            raise
-        raise BadImage("a broken picture", "a whole file") from error
-    return _flatten(ImageOps.exif_transpose(image))
+        return base64.b64decode(encoded[prefix.end() :] if prefix else encoded, validate=True)
+    except ValueError as error:  # binascii.Error, or what is not even ASCII
+        raise InvalidParams(
+            f"{field}.base64",
+            "no base64",
+            "the file's bytes in base64, or data:image/png;base64, and the same (jpeg, webp)",
+        ) from error
 
 
 def read_inline(field: str, encoded: str) -> Image.Image:
     """The picture that a field of the request holds in base64. Raises InvalidParams."""
     try:
-        return read_image(base64.b64decode(encoded, validate=True))
+        return read_image(decode_base64(field, encoded))
     except BadImage as error:
         raise InvalidParams(field, error.problem, error.legal) from error
-    except ValueError as error:  # binascii.Error, or text that is not ASCII
-        raise InvalidParams(
-            f"{field}.base64", "is not base64", "the file's bytes in base64"
-        ) from error
-
-
-def to_png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def _check(image: Image.Image) -> None:
-    """Raises BadImage. Reads the file's header only; no pixel is decoded yet."""
-    width, height = image.size
-    if width * height > MAX_IMAGE_PIXELS:
-        raise BadImage(f"{width} x {height} pixels", f"up to {MAX_IMAGE_PIXELS:,} pixels")
-    if getattr(image, "n_frames", 1) > 1:
-        raise BadImage("an animation", "a still picture")
-
-
-def _flatten(image: Image.Image) -> Image.Image:
-    if image.mode in _SIXTEEN_BIT:
-        # Pillow's own conversion clips at 255.
-        image = image.point(lambda level: level / 257).convert("L")
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    transparent = image.convert("RGBA")
-    flat = Image.new("RGB", transparent.size, _BACKGROUND)
-    flat.paste(transparent, mask=transparent.getchannel("A"))
-    return flat
 
 
 def image_inputs(params: PanoramaParams) -> dict[str, ImageInput]:
