@@ -77,5 +77,10 @@ def webhook_secrets(tenant: str) -> str:
     return f"{WEBHOOK_SECRETS}{tenant}"
 
 
+def uploads(tenant: str) -> str:
+    """zset: uploads of the tenant -> until when they are kept (ms)."""
+    return f"{PREFIX}uploads:{tenant}"
+
+
 def idempotency(owner: str, digest: str) -> str:
     return f"{IDEMPOTENCY}{owner}:{digest}"
