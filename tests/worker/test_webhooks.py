@@ -294,7 +294,7 @@ def test_a_receiver_must_be_who_its_certificate_says(
         deliver_all(dispatcher, deliveries)
     told = only(deliveries, record)
     assert told.tries[0].error == error
-    assert [each.told["type"] for each in receiver.received if each.told] == (
+    assert [each.payload["type"] for each in receiver.received if each.payload] == (
         [] if error else ["panorama.succeeded"]
     )
 
