@@ -98,8 +98,8 @@ def test_its_webhooks_are_delivered(
         dispatcher = WebhookDispatcher(redis, object_store, here)
         for delivery in deliveries.claim(10, 60):
             dispatcher.deliver(delivery.model_copy(update={"url": receiver.url}))
-    told = [(each.told["type"], each.told["data"]["id"]) for each in receiver.received]
-    assert sorted(told) == [
+    delivered = [(each.payload["type"], each.payload["data"]["id"]) for each in receiver.received]
+    assert sorted(delivered) == [
         ("panorama.failed", old.jobs["failed"]),
         ("panorama.started", old.jobs["preempted"]),
         ("panorama.started", old.jobs["failed"]),
