@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.embedded.training.renderer import (
+from panoweave.core.embedded.training.renderer import (
     BIOMES,
     Facts,
     Scene,

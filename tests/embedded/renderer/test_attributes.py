@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from core.embedded.training.renderer import (
+from panoweave.core.embedded.training.renderer import (
     BIOMES,
     CLASSES,
     Facts,

@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.embedded.training.renderer import WEATHERS, Facts, Scene, render, window_attributes
+from panoweave.core.embedded.training.renderer import (
+    WEATHERS,
+    Facts,
+    Scene,
+    render,
+    window_attributes,
+)
 from tests.embedded.renderer.conftest import HEIGHT, WIDTH, scene, small
 
 

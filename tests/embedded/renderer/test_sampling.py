@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from core.embedded.training.renderer import BIOMES, TIMES, WEATHERS, sample_scene
-from core.embedded.training.renderer.dice import Draft
+from panoweave.core.embedded.training.renderer import BIOMES, TIMES, WEATHERS, sample_scene
+from panoweave.core.embedded.training.renderer.dice import Draft
 
 
 def test_the_same_state_draws_the_same_scene() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.embedded.training.renderer import STYLES, Facts, apply_style
+from panoweave.core.embedded.training.renderer import STYLES, Facts, apply_style
 
 Noon = tuple[Tensor, list[Facts]]
 

@@ -6,13 +6,13 @@ pictures, facts = render_with_facts(scenes, device="cuda")  # uint8 (B, 3, 256, 
 window_attributes(facts[0], x0=512, width=256).dominant     # "mountains"
 """
 
-from core.embedded.training.renderer.attributes import WindowAttributes, window_attributes
-from core.embedded.training.renderer.classes import CLASSES
-from core.embedded.training.renderer.facts import Facts
-from core.embedded.training.renderer.render import render, render_with_facts
-from core.embedded.training.renderer.sampling import sample_scene
-from core.embedded.training.renderer.scene import BIOMES, TIMES, WEATHERS, Scene
-from core.embedded.training.renderer.styles import STYLES, apply_style
+from panoweave.core.embedded.training.renderer.attributes import WindowAttributes, window_attributes
+from panoweave.core.embedded.training.renderer.classes import CLASSES
+from panoweave.core.embedded.training.renderer.facts import Facts
+from panoweave.core.embedded.training.renderer.render import render, render_with_facts
+from panoweave.core.embedded.training.renderer.sampling import sample_scene
+from panoweave.core.embedded.training.renderer.scene import BIOMES, TIMES, WEATHERS, Scene
+from panoweave.core.embedded.training.renderer.styles import STYLES, apply_style
 
 __all__ = [
     "BIOMES",

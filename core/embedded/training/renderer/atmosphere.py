@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from core.embedded.training.renderer.maths import rgb, smooth
+from panoweave.core.embedded.training.renderer.maths import rgb, smooth
 
 _EARTH = 6371e3
 _TOP = _EARTH + 90e3

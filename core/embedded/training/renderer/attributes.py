@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.embedded.training.renderer.classes import CLASSES
-from core.embedded.training.renderer.facts import ROWS, Facts
+from panoweave.core.embedded.training.renderer.classes import CLASSES
+from panoweave.core.embedded.training.renderer.facts import ROWS, Facts
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from core.embedded.training.renderer import biomes_green, biomes_high
-from core.embedded.training.renderer.dice import Draft
+from panoweave.core.embedded.training.renderer import biomes_green, biomes_high
+from panoweave.core.embedded.training.renderer.dice import Draft
 
 MAKERS: dict[str, Callable[[Draft], str]] = {
     "mountains": biomes_high.mountains,

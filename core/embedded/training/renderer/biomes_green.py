@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.embedded.training.renderer.dice import Draft
+from panoweave.core.embedded.training.renderer.dice import Draft
 
 
 def meadow(draft: Draft) -> str:

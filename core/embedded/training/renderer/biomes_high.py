@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from core.embedded.training.renderer.dice import Draft
-from core.embedded.training.renderer.maths import TAU
+from panoweave.core.embedded.training.renderer.dice import Draft
+from panoweave.core.embedded.training.renderer.maths import TAU
 
 
 def mountains(draft: Draft) -> str:

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from core.embedded.training.renderer.maths import TAU, channel, lerp, smooth
-from core.embedded.training.renderer.noise import PUFF, ROUGH, SOFT, Noise
-from core.embedded.training.renderer.scene import Batch
-from core.embedded.training.renderer.sky import Light, SkyView
+from panoweave.core.embedded.training.renderer.maths import TAU, channel, lerp, smooth
+from panoweave.core.embedded.training.renderer.noise import PUFF, ROUGH, SOFT, Noise
+from panoweave.core.embedded.training.renderer.scene import Batch
+from panoweave.core.embedded.training.renderer.sky import Light, SkyView
 
 _ROWS = (52000.0, 33000.0, 21000.0, 13500.0, 8500.0, 5200.0)  # distances of cumulus, metres
 

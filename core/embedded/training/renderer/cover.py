@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from core.embedded.training.renderer.maths import hash2, lerp
+from panoweave.core.embedded.training.renderer.maths import hash2, lerp
 
 Numbers = dict[str, Tensor]
 

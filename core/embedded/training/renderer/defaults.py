@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.embedded.training.renderer.scene import Colour
+from panoweave.core.embedded.training.renderer.scene import Colour
 
 NUMBERS: dict[str, float] = {
     "base": 20.0,  # height of the plain, m

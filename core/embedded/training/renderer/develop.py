@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from core.embedded.training.renderer.maths import lerp, rgb, smooth
-from core.embedded.training.renderer.scene import Batch
+from panoweave.core.embedded.training.renderer.maths import lerp, rgb, smooth
+from panoweave.core.embedded.training.renderer.scene import Batch
 
 
 def average_samples(image: Tensor, supersample: int) -> Tensor:

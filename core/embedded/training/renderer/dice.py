@@ -8,8 +8,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from core.embedded.training.renderer.defaults import COLOURS, NUMBERS
-from core.embedded.training.renderer.scene import Colour
+from panoweave.core.embedded.training.renderer.defaults import COLOURS, NUMBERS
+from panoweave.core.embedded.training.renderer.scene import Colour
 
 T = TypeVar("T")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from core.embedded.training.renderer.grid import Grid
-from core.embedded.training.renderer.maths import TAU, hash2, smooth
+from panoweave.core.embedded.training.renderer.grid import Grid
+from panoweave.core.embedded.training.renderer.maths import TAU, hash2, smooth
 
 
 def erosion(

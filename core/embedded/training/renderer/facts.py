@@ -11,16 +11,16 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.embedded.training.renderer.classes import (
+from panoweave.core.embedded.training.renderer.classes import (
     CLASSES,
     CLOUD,
     SKY,
     WATER,
 )
-from core.embedded.training.renderer.frame import Frame, Hits
-from core.embedded.training.renderer.maths import TAU
-from core.embedded.training.renderer.relief import on_volcano
-from core.embedded.training.renderer.scene import Batch, Scene
+from panoweave.core.embedded.training.renderer.frame import Frame, Hits
+from panoweave.core.embedded.training.renderer.maths import TAU
+from panoweave.core.embedded.training.renderer.relief import on_volcano
+from panoweave.core.embedded.training.renderer.scene import Batch, Scene
 
 # Rows of `Facts.columns`: the share of each class, and of what follows.
 ROWS = (*CLASSES, "peaks", "cones")

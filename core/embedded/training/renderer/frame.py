@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from core.embedded.training.renderer.grid import R_FAR, R_NEAR
-from core.embedded.training.renderer.maths import TAU, lerp
-from core.embedded.training.renderer.scene import Batch
+from panoweave.core.embedded.training.renderer.grid import R_FAR, R_NEAR
+from panoweave.core.embedded.training.renderer.maths import TAU, lerp
+from panoweave.core.embedded.training.renderer.scene import Batch
 
 
 class Frame:

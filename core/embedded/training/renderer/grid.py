@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from core.embedded.training.renderer.maths import TAU
+from panoweave.core.embedded.training.renderer.maths import TAU
 
 R_NEAR, R_FAR = 10.0, 45000.0  # metres
 

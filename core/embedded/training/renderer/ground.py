@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from core.embedded.training.renderer import terrain as maps
-from core.embedded.training.renderer.cover import path_of
-from core.embedded.training.renderer.maths import channel, lerp, rgb, smooth
-from core.embedded.training.renderer.noise import PUFF, ROUGH, SOFT, WHITE
-from core.embedded.training.renderer.site import Site, hash_cells
+from panoweave.core.embedded.training.renderer import terrain as maps
+from panoweave.core.embedded.training.renderer.cover import path_of
+from panoweave.core.embedded.training.renderer.maths import channel, lerp, rgb, smooth
+from panoweave.core.embedded.training.renderer.noise import PUFF, ROUGH, SOFT, WHITE
+from panoweave.core.embedded.training.renderer.site import Site, hash_cells
 
 
 class Ground:

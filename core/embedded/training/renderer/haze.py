@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from core.embedded.training.renderer.frame import Frame, Hits
-from core.embedded.training.renderer.maths import lerp, rgb, smooth
-from core.embedded.training.renderer.noise import Noise
-from core.embedded.training.renderer.scene import Batch
-from core.embedded.training.renderer.sky import Light
+from panoweave.core.embedded.training.renderer.frame import Frame, Hits
+from panoweave.core.embedded.training.renderer.maths import lerp, rgb, smooth
+from panoweave.core.embedded.training.renderer.noise import Noise
+from panoweave.core.embedded.training.renderer.scene import Batch
+from panoweave.core.embedded.training.renderer.sky import Light
 
 
 class Haze:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from core.embedded.training.renderer import relief, shores
-from core.embedded.training.renderer.grid import Grid, widest
-from core.embedded.training.renderer.maths import lerp, smooth
-from core.embedded.training.renderer.noise import Noise
-from core.embedded.training.renderer.scene import Batch
+from panoweave.core.embedded.training.renderer import relief, shores
+from panoweave.core.embedded.training.renderer.grid import Grid, widest
+from panoweave.core.embedded.training.renderer.maths import lerp, smooth
+from panoweave.core.embedded.training.renderer.noise import Noise
+from panoweave.core.embedded.training.renderer.scene import Batch
 
 
 def height_map(batch: Batch, nz: Noise, grid: Grid) -> Tensor:

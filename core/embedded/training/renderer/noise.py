@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (the name that torch's documentation uses)
 from torch import Tensor
 
-from core.embedded.training.renderer.maths import TAU
+from panoweave.core.embedded.training.renderer.maths import TAU
 
 TABLE = 256
 TEXTURE = 512

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from core.embedded.training.renderer.blobs import Array, Heap, turn
-from core.embedded.training.renderer.maths import TAU
+from panoweave.core.embedded.training.renderer.blobs import Array, Heap, turn
+from panoweave.core.embedded.training.renderer.maths import TAU
 
 # Of firs: width, taper, height of the lowest branch, raggedness, droop.
 _FIRS = (

@@ -9,16 +9,16 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from core.embedded.training.renderer import classes
-from core.embedded.training.renderer import terrain as maps
-from core.embedded.training.renderer.cover import path_of
-from core.embedded.training.renderer.frame import Frame
-from core.embedded.training.renderer.haze import Haze
-from core.embedded.training.renderer.maths import TAU, lerp, smooth
-from core.embedded.training.renderer.scene import Batch
-from core.embedded.training.renderer.sky import Light
-from core.embedded.training.renderer.sprite_light import SpriteLighter
-from core.embedded.training.renderer.sprites import (
+from panoweave.core.embedded.training.renderer import classes
+from panoweave.core.embedded.training.renderer import terrain as maps
+from panoweave.core.embedded.training.renderer.cover import path_of
+from panoweave.core.embedded.training.renderer.frame import Frame
+from panoweave.core.embedded.training.renderer.haze import Haze
+from panoweave.core.embedded.training.renderer.maths import TAU, lerp, smooth
+from panoweave.core.embedded.training.renderer.scene import Batch
+from panoweave.core.embedded.training.renderer.sky import Light
+from panoweave.core.embedded.training.renderer.sprite_light import SpriteLighter
+from panoweave.core.embedded.training.renderer.sprites import (
     BLOOM,
     LEVELS,
     SPRITE_H,
@@ -28,8 +28,8 @@ from core.embedded.training.renderer.sprites import (
     VARIANTS,
     atlas,
 )
-from core.embedded.training.renderer.stands import TYPICAL_HEIGHT, Cells, Stand
-from core.embedded.training.renderer.terrain import Terrain
+from panoweave.core.embedded.training.renderer.stands import TYPICAL_HEIGHT, Cells, Stand
+from panoweave.core.embedded.training.renderer.terrain import Terrain
 
 _CODES = {"tree": classes.TREES, "bush": classes.BUSHES, "tuft": classes.GROUND}
 

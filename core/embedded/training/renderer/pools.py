@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from core.embedded.training.renderer.frame import Frame, Hits
-from core.embedded.training.renderer.maths import channel, lerp, smooth
-from core.embedded.training.renderer.noise import ROUGH, SOFT, Noise
-from core.embedded.training.renderer.scene import Batch
-from core.embedded.training.renderer.sky import Light
+from panoweave.core.embedded.training.renderer.frame import Frame, Hits
+from panoweave.core.embedded.training.renderer.maths import channel, lerp, smooth
+from panoweave.core.embedded.training.renderer.noise import ROUGH, SOFT, Noise
+from panoweave.core.embedded.training.renderer.scene import Batch
+from panoweave.core.embedded.training.renderer.sky import Light
 
 
 def paint_pools(

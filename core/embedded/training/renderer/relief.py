@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from core.embedded.training.renderer.erosion import erosion
-from core.embedded.training.renderer.grid import Grid
-from core.embedded.training.renderer.maths import lerp, smooth
-from core.embedded.training.renderer.noise import Noise
+from panoweave.core.embedded.training.renderer.erosion import erosion
+from panoweave.core.embedded.training.renderer.grid import Grid
+from panoweave.core.embedded.training.renderer.maths import lerp, smooth
+from panoweave.core.embedded.training.renderer.noise import Noise
 
 Numbers = dict[str, Tensor]
 

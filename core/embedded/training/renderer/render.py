@@ -17,21 +17,26 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from core.embedded.training.renderer import terrain as maps
-from core.embedded.training.renderer.clouds import paint_clouds
-from core.embedded.training.renderer.develop import average_samples, develop
-from core.embedded.training.renderer.facts import Facts, class_map, gather_facts, relief_maps
-from core.embedded.training.renderer.frame import Frame, Hits, cast_rays
-from core.embedded.training.renderer.haze import Haze
-from core.embedded.training.renderer.noise import Noise
-from core.embedded.training.renderer.plants import Planter
-from core.embedded.training.renderer.pools import paint_pools
-from core.embedded.training.renderer.scene import Scene, as_batch
-from core.embedded.training.renderer.shading import shade
-from core.embedded.training.renderer.site import site_of
-from core.embedded.training.renderer.sky import light_of, paint_sky, sky_view
-from core.embedded.training.renderer.terrain import build_terrain, fine_surface
-from core.embedded.training.renderer.water import paint_water
+from panoweave.core.embedded.training.renderer import terrain as maps
+from panoweave.core.embedded.training.renderer.clouds import paint_clouds
+from panoweave.core.embedded.training.renderer.develop import average_samples, develop
+from panoweave.core.embedded.training.renderer.facts import (
+    Facts,
+    class_map,
+    gather_facts,
+    relief_maps,
+)
+from panoweave.core.embedded.training.renderer.frame import Frame, Hits, cast_rays
+from panoweave.core.embedded.training.renderer.haze import Haze
+from panoweave.core.embedded.training.renderer.noise import Noise
+from panoweave.core.embedded.training.renderer.plants import Planter
+from panoweave.core.embedded.training.renderer.pools import paint_pools
+from panoweave.core.embedded.training.renderer.scene import Scene, as_batch
+from panoweave.core.embedded.training.renderer.shading import shade
+from panoweave.core.embedded.training.renderer.site import site_of
+from panoweave.core.embedded.training.renderer.sky import light_of, paint_sky, sky_view
+from panoweave.core.embedded.training.renderer.terrain import build_terrain, fine_surface
+from panoweave.core.embedded.training.renderer.water import paint_water
 
 
 def render(

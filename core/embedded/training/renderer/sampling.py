@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 
-from core.embedded.training.renderer.biomes import MAKERS, PATHS
-from core.embedded.training.renderer.dice import Draft
-from core.embedded.training.renderer.maths import TAU
-from core.embedded.training.renderer.scene import BIOMES, TIMES, WEATHERS, Colour, Scene
-from core.embedded.training.renderer.weather import set_light, set_weather
+from panoweave.core.embedded.training.renderer.biomes import MAKERS, PATHS
+from panoweave.core.embedded.training.renderer.dice import Draft
+from panoweave.core.embedded.training.renderer.maths import TAU
+from panoweave.core.embedded.training.renderer.scene import BIOMES, TIMES, WEATHERS, Colour, Scene
+from panoweave.core.embedded.training.renderer.weather import set_light, set_weather
 
 _TIME_SHARES = (0.15, 0.15, 0.23, 0.18, 0.12, 0.17)
 _WEATHER_SHARES = (0.38, 0.36, 0.14, 0.12)

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from core.embedded.training.renderer import classes
-from core.embedded.training.renderer import terrain as maps
-from core.embedded.training.renderer.cover import canopy
-from core.embedded.training.renderer.frame import Frame, Surface
-from core.embedded.training.renderer.ground import Ground
-from core.embedded.training.renderer.maths import channel, lerp, smooth
-from core.embedded.training.renderer.noise import ROUGH, SOFT, WHITE
-from core.embedded.training.renderer.shadows import plant_shadow
-from core.embedded.training.renderer.site import Site
-from core.embedded.training.renderer.sky import Light
+from panoweave.core.embedded.training.renderer import classes
+from panoweave.core.embedded.training.renderer import terrain as maps
+from panoweave.core.embedded.training.renderer.cover import canopy
+from panoweave.core.embedded.training.renderer.frame import Frame, Surface
+from panoweave.core.embedded.training.renderer.ground import Ground
+from panoweave.core.embedded.training.renderer.maths import channel, lerp, smooth
+from panoweave.core.embedded.training.renderer.noise import ROUGH, SOFT, WHITE
+from panoweave.core.embedded.training.renderer.shadows import plant_shadow
+from panoweave.core.embedded.training.renderer.site import Site
+from panoweave.core.embedded.training.renderer.sky import Light
 
 
 @dataclass(frozen=True)

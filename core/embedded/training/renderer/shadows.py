@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from core.embedded.training.renderer.frame import Surface
-from core.embedded.training.renderer.grid import R_NEAR, Grid, box_blur
-from core.embedded.training.renderer.maths import TAU, lerp, smooth
+from panoweave.core.embedded.training.renderer.frame import Surface
+from panoweave.core.embedded.training.renderer.grid import R_NEAR, Grid, box_blur
+from panoweave.core.embedded.training.renderer.maths import TAU, lerp, smooth
 
 Numbers = dict[str, Tensor]
 

@@ -1,6 +1,6 @@
 """Contact sheet: two panoramas of every biome, their times and weathers taking turns.
 
-python -m core.embedded.training.renderer.sheet OUT.png
+python -m panoweave.core.embedded.training.renderer.sheet OUT.png
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from core.embedded.training.renderer.render import render
-from core.embedded.training.renderer.sampling import sample_scene
-from core.embedded.training.renderer.scene import BIOMES, TIMES, Scene
+from panoweave.core.embedded.training.renderer.render import render
+from panoweave.core.embedded.training.renderer.sampling import sample_scene
+from panoweave.core.embedded.training.renderer.scene import BIOMES, TIMES, Scene
 
 _WEATHERS = ("clear", "cloudy", "clear", "cloudy", "foggy", "clear", "stormy")
 _SIZE = (640, 80)

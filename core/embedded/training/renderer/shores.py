@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from core.embedded.training.renderer.grid import Grid
-from core.embedded.training.renderer.maths import smooth
-from core.embedded.training.renderer.noise import Noise
+from panoweave.core.embedded.training.renderer.grid import Grid
+from panoweave.core.embedded.training.renderer.maths import smooth
+from panoweave.core.embedded.training.renderer.noise import Noise
 
 Numbers = dict[str, Tensor]
 

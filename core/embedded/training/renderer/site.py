@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from core.embedded.training.renderer import terrain as maps
-from core.embedded.training.renderer.frame import Frame, Hits
-from core.embedded.training.renderer.maths import TAU, hash2, smooth
-from core.embedded.training.renderer.noise import PUFF, ROUGH, SOFT, WHITE, Noise
-from core.embedded.training.renderer.scene import Batch
+from panoweave.core.embedded.training.renderer import terrain as maps
+from panoweave.core.embedded.training.renderer.frame import Frame, Hits
+from panoweave.core.embedded.training.renderer.maths import TAU, hash2, smooth
+from panoweave.core.embedded.training.renderer.noise import PUFF, ROUGH, SOFT, WHITE, Noise
+from panoweave.core.embedded.training.renderer.scene import Batch
 
 
 @dataclass(frozen=True)

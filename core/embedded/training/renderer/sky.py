@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from core.embedded.training.renderer.atmosphere import Atmosphere
-from core.embedded.training.renderer.frame import Frame
-from core.embedded.training.renderer.maths import TAU, hash2, lerp, rgb, smooth
-from core.embedded.training.renderer.noise import PUFF, SOFT, Noise
-from core.embedded.training.renderer.scene import Batch
+from panoweave.core.embedded.training.renderer.atmosphere import Atmosphere
+from panoweave.core.embedded.training.renderer.frame import Frame
+from panoweave.core.embedded.training.renderer.maths import TAU, hash2, lerp, rgb, smooth
+from panoweave.core.embedded.training.renderer.noise import PUFF, SOFT, Noise
+from panoweave.core.embedded.training.renderer.scene import Batch
 
 _ELEVATIONS, _AZIMUTHS = 64, 48
 

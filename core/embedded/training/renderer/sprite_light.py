@@ -7,11 +7,11 @@ import math
 import torch
 from torch import Tensor
 
-from core.embedded.training.renderer.maths import lerp, rgb, smooth
-from core.embedded.training.renderer.scene import Batch
-from core.embedded.training.renderer.sky import Light
-from core.embedded.training.renderer.sprites import CONIFER, PINE, STONE, VARIANTS
-from core.embedded.training.renderer.stands import Cells, Stand
+from panoweave.core.embedded.training.renderer.maths import lerp, rgb, smooth
+from panoweave.core.embedded.training.renderer.scene import Batch
+from panoweave.core.embedded.training.renderer.sky import Light
+from panoweave.core.embedded.training.renderer.sprites import CONIFER, PINE, STONE, VARIANTS
+from panoweave.core.embedded.training.renderer.stands import Cells, Stand
 
 _NUMBERS = ("sun_el", "night", "tree_snow", "conifer", "bush_grass", "sandy", "moss")
 _COLOURS = (

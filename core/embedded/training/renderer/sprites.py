@@ -11,9 +11,9 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.embedded.training.renderer.blobs import Array
-from core.embedded.training.renderer.maths import TAU
-from core.embedded.training.renderer.plant_shapes import shape
+from panoweave.core.embedded.training.renderer.blobs import Array
+from panoweave.core.embedded.training.renderer.maths import TAU
+from panoweave.core.embedded.training.renderer.plant_shapes import shape
 
 SPRITE_H, SPRITE_W = 208, 176
 SCALE = SPRITE_H / 1.04  # sprite pixels in a plant's height

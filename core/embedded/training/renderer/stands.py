@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from core.embedded.training.renderer.maths import TAU, hash2
-from core.embedded.training.renderer.scene import Batch
-from core.embedded.training.renderer.sprites import VARIANTS
+from panoweave.core.embedded.training.renderer.maths import TAU, hash2
+from panoweave.core.embedded.training.renderer.scene import Batch
+from panoweave.core.embedded.training.renderer.sprites import VARIANTS
 
 Numbers = dict[str, Tensor]
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from core.embedded.training.renderer.maths import lerp, rgb, smooth
+from panoweave.core.embedded.training.renderer.maths import lerp, rgb, smooth
 
 _GRAIN_SEED = 20
 

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from core.embedded.training.renderer.cover import canopy
-from core.embedded.training.renderer.frame import Frame, Surface, fine_radii
-from core.embedded.training.renderer.grid import Grid, upsample
-from core.embedded.training.renderer.land import height_map
-from core.embedded.training.renderer.maths import TAU, lerp, smooth
-from core.embedded.training.renderer.noise import ROUGH, Noise
-from core.embedded.training.renderer.scene import Batch
-from core.embedded.training.renderer.shadows import land_shadow, occlusion
-from core.embedded.training.renderer.stands import Stand, stands_of
+from panoweave.core.embedded.training.renderer.cover import canopy
+from panoweave.core.embedded.training.renderer.frame import Frame, Surface, fine_radii
+from panoweave.core.embedded.training.renderer.grid import Grid, upsample
+from panoweave.core.embedded.training.renderer.land import height_map
+from panoweave.core.embedded.training.renderer.maths import TAU, lerp, smooth
+from panoweave.core.embedded.training.renderer.noise import ROUGH, Noise
+from panoweave.core.embedded.training.renderer.scene import Batch
+from panoweave.core.embedded.training.renderer.shadows import land_shadow, occlusion
+from panoweave.core.embedded.training.renderer.stands import Stand, stands_of
 
 RADII = 384
 # Between these distances the crowns of the far forest show one by one; metres.

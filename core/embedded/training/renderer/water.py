@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from core.embedded.training.renderer.frame import Frame, Hits, Surface
-from core.embedded.training.renderer.grid import R_FAR, R_NEAR
-from core.embedded.training.renderer.maths import TAU, channel, lerp, rgb, smooth
-from core.embedded.training.renderer.noise import PUFF, ROUGH, SOFT, WHITE, Noise
-from core.embedded.training.renderer.scene import Batch
-from core.embedded.training.renderer.sky import Light
+from panoweave.core.embedded.training.renderer.frame import Frame, Hits, Surface
+from panoweave.core.embedded.training.renderer.grid import R_FAR, R_NEAR
+from panoweave.core.embedded.training.renderer.maths import TAU, channel, lerp, rgb, smooth
+from panoweave.core.embedded.training.renderer.noise import PUFF, ROUGH, SOFT, WHITE, Noise
+from panoweave.core.embedded.training.renderer.scene import Batch
+from panoweave.core.embedded.training.renderer.sky import Light
 
 _STEPS = 36
 

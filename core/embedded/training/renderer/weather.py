@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from core.embedded.training.renderer.dice import Draft
-from core.embedded.training.renderer.maths import TAU
-from core.embedded.training.renderer.scene import Colour
+from panoweave.core.embedded.training.renderer.dice import Draft
+from panoweave.core.embedded.training.renderer.maths import TAU
+from panoweave.core.embedded.training.renderer.scene import Colour
 
 _DAWNS: tuple[tuple[Colour, Colour], ...] = (
     ((1.18, 0.86, 0.78), (1.12, 0.88, 1.04)),
