@@ -22,7 +22,8 @@ from panoweave.deploy.settings import read_settings
 from panoweave.deploy.threads import wait_politely
 
 if TYPE_CHECKING:
-    from panoweave.core.diffusion.pipeline import Panorama, StepReport, SyncDiffusionPipeline
+    from panoweave.core.diffusion.pipeline import Panorama, SyncDiffusionPipeline
+    from panoweave.core.diffusion.sampling import StepReport
     from panoweave.core.infra.settings import Settings
 
 

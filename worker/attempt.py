@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
-from panoweave.core.diffusion.pipeline import StepReport
+from panoweave.core.diffusion.sampling import StepReport
 from panoweave.core.infra.errors import StoreUnavailable
 from panoweave.core.infra.redis import connect
 from panoweave.core.infra.settings import Settings

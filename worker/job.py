@@ -17,8 +17,9 @@ from PIL import Image
 
 from panoweave.core.checkpoint import InvalidParams
 from panoweave.core.diffusion.errors import DiffusionError
+from panoweave.core.diffusion.identity import PipelineIdentity
 from panoweave.core.diffusion.oom_retry import OomRetry
-from panoweave.core.diffusion.pipeline import StepReport
+from panoweave.core.diffusion.sampling import StepReport
 from panoweave.core.images import image_inputs, read_image
 from panoweave.core.infra.errors import ObjectStoreError, StoreUnavailable
 from panoweave.core.infra.s3 import ObjectStore
@@ -57,7 +58,7 @@ class Workshop:
     queue: Queue
     objects: ObjectStore
     savepoints: Savepoints
-    identity: str  # of the pipeline: who may go on with whose panoramas
+    identity: PipelineIdentity  # who may go on with whose panoramas
     stopping: threading.Event
 
 
@@ -130,7 +131,9 @@ def run_attempt(workshop: Workshop, record: JobRecord) -> JobRecord | None:
                     previews.show(report)
                     attempt.on_step(report)
 
-                panorama = workshop.maker.generate(record.params, images, on_step, state)
+                panorama = workshop.maker.generate(
+                    record.params, images, on_step, state, attempt.check
+                )
                 tracing.add_stages(panorama.timings_s)
                 attempt.enter(UPLOADING)
                 with tracing.span("upload"), metrics.upload():

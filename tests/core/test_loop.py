@@ -23,9 +23,7 @@ from tests.core import tiny
 @pytest.fixture
 def exact(tmp_path: Path) -> SyncDiffusionPipeline:
     """In float64: rounding differs from place to place, and grows from step to step."""
-    pipeline = tiny.pipeline(tmp_path)
-    for network in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
-        network.double()
+    pipeline = tiny.in_float64(tiny.pipeline(tmp_path))
     pipeline.perceptual = load_perceptual("stlpips-alex").double()
     return pipeline
 
@@ -34,11 +32,9 @@ def denoise(pipeline: SyncDiffusionPipeline, anchor: int, rolled: int) -> Tensor
     sync = SyncParams(anchor=anchor, weight=20)
     params = PanoramaParams(
         prompt="a lake", seed=3, width=128, loop=True, steps=3, preset="paper", sync=sync
-    ).resolve(pipeline.traits)
-    with torch.no_grad():
-        noise = pipeline.draw_noise(params).double().roll(rolled, dims=-1)
-        embeddings = pipeline.encode_prompt("a lake", "")
-        return pipeline.denoise(noise, params, embeddings, None, 4)
+    )
+    noise = tiny.draw_noise(pipeline, params).roll(rolled, dims=-1)
+    return tiny.sample(pipeline, params, noise=noise, window_batch=4)
 
 
 def test_a_rolled_beginning_rolls_the_result(exact: SyncDiffusionPipeline) -> None:

@@ -26,7 +26,8 @@ from panoweave.core.diffusion.errors import (
 )
 from panoweave.core.diffusion.perceptual import Embedding, PerceptualLoss
 from panoweave.core.diffusion.perceptual_weights import load_stlpips_style
-from panoweave.core.diffusion.pipeline import StepReport, SyncDiffusionPipeline
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.diffusion.sampling import StepReport
 from panoweave.core.embedded import WEIGHTS
 from panoweave.core.params import PanoramaParams, SyncParams
 from tests.core import tiny
@@ -107,6 +108,34 @@ def test_the_callback_can_stop_it(pipeline: SyncDiffusionPipeline) -> None:
     with pytest.raises(Stop):
         pipeline(PARAMS, on_step=stop)
     assert seen == [1, 2]
+
+
+def test_a_panorama_can_be_stopped_between_two_batches(pipeline: SyncDiffusionPipeline) -> None:
+    """In the middle of a step; and a finished one has had a batch for each evaluation."""
+
+    class Stop(BaseException):
+        pass
+
+    reports: list[StepReport] = []
+    batches: list[int] = []
+
+    def count() -> None:
+        batches.append(len(reports))
+
+    def stop() -> None:
+        count()
+        if len(batches) == 6:
+            raise Stop
+
+    params = PARAMS.model_copy(update={"preset": "paper"})
+    pipeline(params, on_step=reports.append, on_batch=count, window_batch=1)
+    # Three windows at each step: the anchor, two gradients, two windows that were moved.
+    assert batches == [0] * 5 + [1] * 5 + [2] * 5
+    reports.clear()
+    batches.clear()
+    with pytest.raises(Stop):
+        pipeline(params, on_step=reports.append, on_batch=stop, window_batch=1)
+    assert [report.step for report in reports] == [1]
 
 
 def test_the_caller_may_hold_no_grad_or_not(pipeline: SyncDiffusionPipeline) -> None:

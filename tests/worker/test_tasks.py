@@ -19,7 +19,7 @@ from redis import Redis
 
 from panoweave.core.checkpoint import InvalidParams
 from panoweave.core.diffusion.errors import NonFiniteGradientError
-from panoweave.core.diffusion.pipeline import StepReport
+from panoweave.core.diffusion.sampling import StepReport
 from panoweave.core.infra import redis_keys
 from panoweave.core.infra.redis import connect
 from panoweave.core.infra.s3 import ObjectStore
