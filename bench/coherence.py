@@ -20,9 +20,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from panoweave.core.diffusion.checkpoints import load_pipeline
 from panoweave.core.diffusion.coherence import mean_pair_distance, whole_windows
-from panoweave.core.diffusion.perceptual_weights import PerceptualName
 from panoweave.core.diffusion.pipeline import Panorama, SyncDiffusionPipeline
 from panoweave.core.embedded import WEIGHTS
+from panoweave.core.machine import PerceptualName
 from panoweave.core.params import PanoramaParams, SyncParams
 from panoweave.core.presets import PRESETS
 
@@ -158,11 +158,11 @@ def mean(rows: Iterator[Row]) -> Row:
 
 
 def document(table: str) -> str:
-    paper = PRESETS["paper"]
+    paper = PRESETS["paper"]["sync"]
     return (
         "# Coherence: SyncDiffusion against MultiDiffusion\n\n"
         "Made by `python -m bench.coherence --report docs` with the embedded model and the preset "
-        f"`paper` (weight {paper.weight:g}, decay {paper.decay:g}, every step); "
+        f"`paper` (weight {paper['weight']:g}, decay {paper['decay']:g}, every step); "
         "MultiDiffusion is the same request with `sync.weight = 0`. Lower is more coherent; "
         "ratio is Sync / Multi of the held-out measure, and of the means in the last row. The "
         "pictures of seed 1 are in coherence.png.\n\n"

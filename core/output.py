@@ -1,4 +1,4 @@
-"""What file a panorama becomes. Torch-free."""
+"""The file that a panorama becomes. Torch-free."""
 
 from __future__ import annotations
 
@@ -17,14 +17,18 @@ DEFAULT_QUALITY: Final = 90
 MEDIA_TYPES: Final[Mapping[FormatName, str]] = MappingProxyType(
     {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp", "avif": "image/avif"}
 )
-_MAX_WEBP_SIDE_PX: Final = 16_383  # the format has 14 bits for it
+# How the name of a file of each format ends.
+SUFFIXES: Final[Mapping[str, FormatName]] = MappingProxyType(
+    {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".avif": "avif"}
+)
+_MAX_WEBP_SIDE_PX: Final = 16_383  # the format stores a side in 14 bits
 
 
 class Output(Params):
     """The file's format."""
 
     format: FormatName = Field(
-        "png", description="'png' loses nothing; the others are smaller, by `quality`."
+        "png", description="'png' is lossless; the others are smaller, depending on `quality`."
     )
     quality: Quality | None = Field(
         None, description=f"Of 'jpeg', 'webp' and 'avif'. Default: {DEFAULT_QUALITY}."
@@ -32,11 +36,11 @@ class Output(Params):
 
 
 def resolve_output(asked: Output, width: int, height: int) -> Output:
-    """With nothing left open but what does not apply. Raises InvalidParams."""
+    """The output with its quality filled in, where the format has one. Raises InvalidParams."""
     if asked.format == "webp" and max(width, height) > _MAX_WEBP_SIDE_PX:
         raise InvalidParams(
             "output.format",
-            f"'webp' holds no picture of {width} x {height} px",
+            f"'webp' cannot store a picture of {width} x {height} px",
             f"'png', 'jpeg' or 'avif', or sides of up to {_MAX_WEBP_SIDE_PX} px",
         )
     if asked.format != "png":
@@ -44,6 +48,8 @@ def resolve_output(asked: Output, width: int, height: int) -> Output:
         return asked.model_copy(update={"quality": quality})
     if asked.quality is not None:
         raise InvalidParams(
-            "output.quality", "'png' loses nothing", "null, or another output.format"
+            "output.quality",
+            "'png' is lossless and has no quality",
+            "null, or another output.format",
         )
     return asked

@@ -1,16 +1,19 @@
-"""What a panorama may be asked to be; with what it imports, the home of all defaults and limits.
+"""The parameters of a panorama, with their limits and texts, and how a request is resolved.
 
-Torch-free, so that the HTTP service, the worker and the command line share one set of rules.
-A request is a `PanoramaParams`; `resolve` fills in what depends on the checkpoint (window size,
-stride, sizes, seed) and refuses what the checkpoint cannot make.
+A request is a `PanoramaParams`. `resolve` gives every field a value: the request's, else the
+checkpoint's, else the preset's. It refuses what the checkpoint cannot make. The HTTP service, the
+worker and the command line derive what they accept from these fields, so a parameter is added
+here and where it is used: docs/contributing/add-a-parameter.md.
+
+Torch-free, like the modules that it imports.
 """
 
 from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Sequence
-from typing import Annotated, Literal, Self, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field
 
@@ -29,38 +32,26 @@ from panoweave.core.conditions import (
     ImageInput,
     Prompt,
     Region,
+    ResolvedRegion,
     Side,
+    resolve_regions,
 )
 from panoweave.core.output import Output, resolve_output
 from panoweave.core.presets import (
     DEFAULT_PRESET,
     MAX_LCM_STEPS,
     PRESETS,
+    SYNC_SHARES,
     Decoder,
     PresetName,
     SchedulerName,
     Windows,
 )
-from panoweave.core.sizes import (
-    DEFAULT_WINDOWS_HIGH,
-    DEFAULT_WINDOWS_WIDE,
-    MAX_WINDOWS,
-    check_amount,
-    resolve_circumference,
-    resolve_side,
-    resolve_stride,
-)
+from panoweave.core.sizes import MAX_WINDOWS, PanoramaSize, resolve_size
 
 MAX_REGIONS = 16
 MAX_SEED = 2**53 - 1  # the largest integer that every JSON reader keeps exact
 
-
-# How many windows go through the networks at once. A matter of memory and speed only: the
-# picture is the same, so it belongs to the machine (a setting), not to the request.
-DEFAULT_WINDOW_BATCH = 8
-
-
-_T = TypeVar("_T")
 
 Weight = Annotated[float, Field(ge=0, le=1_000)]
 Decay = Annotated[float, Field(gt=0, le=1)]
@@ -75,20 +66,20 @@ class SyncParams(Params):
 
     weight: Weight | None = Field(
         None,
-        description="w: the descent's step size; 0 lets every window go its way. "
+        description="w, the step size of the gradient descent; at 0 windows are not synchronised. "
         "Default: the preset's.",
     )
     decay: Decay | None = Field(
-        None, description="w is multiplied by this at every step. Default: the preset's."
+        None, description="The factor that w is multiplied by at every step. Default: the preset's."
     )
     max_move: MaxMove | None = Field(
         None,
-        description="The farthest that a window is moved in one step: the root mean square over "
-        "its latents, whose standard deviation is about 1. A longer move is shortened to it. "
-        "Default: the preset's; of 'paper', which has none, null.",
+        description="The farthest that a window is moved in one step, as the root mean square over "
+        "its latents, whose standard deviation is about 1. A longer move is shortened. "
+        "Default: the preset's; null for 'paper', which sets no limit.",
     )
     steps: SyncSteps | None = Field(
-        None, description="Synchronise only in the first so many steps. Default: the preset's."
+        None, description="How many of the first steps are synchronised. Default: the preset's."
     )
     every: Every | None = Field(
         None, description="Synchronise only every n-th step. Default: the preset's."
@@ -99,21 +90,23 @@ class SyncParams(Params):
     )
     decoder: Decoder | None = Field(
         None,
-        description="What windows are compared through: 'full' is the checkpoint's own decoder, "
-        "'tiny' a smaller one. Default: the preset's, as far as the checkpoint has it.",
+        description="The decoder through which windows are compared: 'full' is the checkpoint's "
+        "own, 'tiny' a smaller one. Default: the preset's, where the checkpoint has it.",
     )
     reuse_prediction: bool | None = Field(
         None,
-        description="Denoise with the prediction that the gradient was taken through, in place of "
-        "a second one at the moved windows. Default: the preset's.",
+        description="Denoise with the prediction that the gradient was taken through, instead of "
+        "predicting again for the moved windows. Default: the preset's.",
     )
 
 
 class PanoramaParams(Params):
-    """One panorama, as asked for. What is None is filled in by `resolve`."""
+    """A request for one panorama. `resolve` fills in what is None."""
 
     prompt: Prompt
-    negative_prompt: str = Field("", max_length=MAX_PROMPT_CHARS)
+    negative_prompt: str = Field(
+        "", max_length=MAX_PROMPT_CHARS, description="What the panorama must not show."
+    )
     width: Side | None = Field(
         None, description="Pixels: the window plus a whole number of strides. Default: 6 windows."
     )
@@ -121,71 +114,75 @@ class PanoramaParams(Params):
         None, description="Pixels: the window plus a whole number of strides. Default: 1 window."
     )
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = Field(
-        None, description="The same seed gives the same panorama. Default: drawn, and reported."
+        None, description="The same seed gives the same panorama. Default: random, and reported."
     )
     steps: StepCount | None = Field(
         None,
-        description="Reverse diffusion steps. Default: the preset's; of checkpoints that were "
-        "distilled to a few steps, theirs.",
+        description="Reverse diffusion steps. Default: the checkpoint's, where it was distilled to "
+        "a few steps; else the preset's.",
     )
     guidance_scale: GuidanceScale | None = Field(
-        None, description="Classifier-free guidance. Default: what suits the checkpoint."
+        None, description="Strength of classifier-free guidance. Default: the checkpoint's."
     )
     scheduler: SchedulerName | None = Field(
         None,
-        description="What takes the reverse steps. Default: what suits the checkpoint, 'ddim' for "
-        "most; 'lcm' for those that were distilled to a few steps.",
+        description="The sampler of the reverse steps. Default: the checkpoint's: 'ddim' for most, "
+        "'lcm' for those that were distilled to a few steps.",
     )
     stride: Side | None = Field(
         None, description="Pixels between neighbouring windows. Default: a quarter window."
     )
     loop: bool = Field(
         False,
-        description="A ring: the right edge goes on at the left one, for views all around. The "
-        "width is then a whole number of strides.",
+        description="The right edge continues at the left one, for views all around. The width is "
+        "then a whole number of strides.",
     )
     preset: PresetName = Field(
         DEFAULT_PRESET,
-        description="What the rest of the request leaves open: 'paper' is exact, 'balanced' as "
-        "coherent in a fraction of the time, 'fast' faster still.",
+        description="Defaults for the fields that a request leaves open: 'paper' follows the paper "
+        "exactly, 'balanced' is as coherent in a fraction of the time, 'fast' is faster still.",
     )
     windows: Windows | None = Field(
         None,
-        description="'overlapping' every stride (MultiDiffusion), or 'shifted': side by side, "
-        "elsewhere at each step. Default: the preset's; 'overlapping' where a stride is given.",
+        description="'overlapping': one window every stride (MultiDiffusion); 'shifted': windows "
+        "side by side, at other places in each step. Default: 'overlapping' where a stride is "
+        "given; else the preset's.",
     )
     regions: Sequence[Region] = Field(
         [],
         max_length=MAX_REGIONS,
-        description="Boxes or masks with prompts of their own, over the background that `prompt` "
+        description="Boxes or masks with their own prompts, over the background that `prompt` "
         "describes.",
     )
     anchor_image: ImageInput | None = Field(
         None,
-        description="What all windows are pulled towards, in place of one of them. Scaled to cover "
-        "a window, and what sticks out is cut off evenly.",
+        description="A picture that all windows are pulled towards, instead of one of them. It is "
+        "scaled to cover a window and cropped at its centre.",
     )
     extend: Extend | None = Field(
-        None, description="A picture that stays as it is; the panorama grows around it."
+        None, description="A picture that keeps its pixels; the panorama is painted around it."
     )
     control: Control | None = Field(
         None,
-        description="Where things are: a ControlNet follows these edges. For checkpoints with a "
-        "ControlNet.",
+        description="Edges that say where things are. Needs a checkpoint with a ControlNet.",
     )
     output: Output = Output()
     sync: SyncParams = SyncParams()
 
     def resolve(self, traits: CheckpointTraits) -> ResolvedParams:
-        """All parameters, with those that depend on the checkpoint filled in.
+        """Every parameter, with a value where the request left it open.
 
-        Raises `InvalidParams` naming the field and what this checkpoint accepts there.
+        Raises `InvalidParams`, which names the field and what this checkpoint accepts there.
         """
         return ResolvedParams.of(self, traits)
 
 
+# In the two classes below, a field that `resolve` always fills is declared again, without None.
+
+
 class ResolvedSync(SyncParams):
-    model_config = ConfigDict(extra="ignore")  # as in ResolvedParams
+    # Stored with jobs: a field that a newer version added must not stop an older one.
+    model_config = ConfigDict(extra="ignore")
 
     weight: Weight
     decay: Decay
@@ -196,22 +193,17 @@ class ResolvedSync(SyncParams):
     reuse_prediction: bool
 
 
-class ResolvedRegion(Region):
-    model_config = ConfigDict(extra="ignore")  # as in ResolvedParams
-
-
 class ResolvedParams(PanoramaParams):
-    """A panorama that a given checkpoint can make: nothing left open."""
+    """A panorama that a given checkpoint can make: every field has its value."""
 
-    # Stored with jobs: what a newer version wrote must not stop an older one during an upgrade.
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore")  # as in ResolvedSync
 
     width: Side
     height: Side
     steps: StepCount
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)]
     guidance_scale: GuidanceScale
-    scheduler: SchedulerName = "ddim"  # the only one there was in earlier versions
+    scheduler: SchedulerName = "ddim"  # jobs of version 0.1.0 were stored without it
     stride: Side
     windows: Windows
     regions: Sequence[ResolvedRegion] = []
@@ -219,113 +211,72 @@ class ResolvedParams(PanoramaParams):
 
     @classmethod
     def of(cls, asked: PanoramaParams, traits: CheckpointTraits) -> Self:
-        stride = resolve_stride(asked.stride, traits)
-        height = resolve_side("height", asked.height, DEFAULT_WINDOWS_HIGH, stride, traits)
-        rows = (height - traits.window_px) // stride + 1
-        if asked.loop:
-            width = resolve_circumference(asked.width, stride, traits)
-            columns = width // stride
-        else:
-            width = resolve_side("width", asked.width, DEFAULT_WINDOWS_WIDE, stride, traits)
-            columns = (width - traits.window_px) // stride + 1
-        check_amount(width, height, columns, rows)
-        if asked.control and not traits.controlnet:
-            raise InvalidParams(
-                "control",
-                "this checkpoint has no ControlNet",
-                "null, or a worker that loads one (PANOWEAVE_CONTROLNET)",
-            )
-        steps = _or(asked.steps, _or(traits.defaults.steps, PRESETS[asked.preset].steps))
-        scheduler = _or(asked.scheduler, traits.defaults.scheduler)
-        if scheduler == "lcm" and steps > MAX_LCM_STEPS:
-            raise InvalidParams(
-                "steps", f"{steps} are too many for the scheduler 'lcm'", f"1 to {MAX_LCM_STEPS}"
-            )
-        return cls(
-            prompt=asked.prompt,
-            negative_prompt=asked.negative_prompt,
-            width=width,
-            height=height,
-            seed=secrets.randbelow(MAX_SEED + 1) if asked.seed is None else asked.seed,
-            steps=steps,
-            guidance_scale=(
-                traits.defaults.guidance_scale
-                if asked.guidance_scale is None
-                else asked.guidance_scale
-            ),
-            scheduler=scheduler,
-            stride=stride,
-            loop=asked.loop,
-            regions=[
-                _resolve_region(f"regions.{number}", region, width, height, traits)
-                for number, region in enumerate(asked.regions)
-            ],
-            preset=asked.preset,
-            windows=_resolve_windows(asked),
-            anchor_image=asked.anchor_image,
-            extend=asked.extend,
-            control=asked.control,
-            output=resolve_output(asked.output, width, height),
-            sync=_resolve_sync(asked, steps, traits, columns, rows),
+        """Asked, filled from checkpoint and preset; then the fields that depend on one another."""
+        values = _fill(PanoramaParams, asked, traits.defaults.model_dump(), PRESETS[asked.preset])
+        size = resolve_size(asked.width, asked.height, asked.stride, asked.loop, traits)
+        _check_controlnet(asked, traits)
+        _check_scheduler(values["scheduler"], values["steps"])
+        values |= {
+            "width": size.width,
+            "height": size.height,
+            "stride": size.stride,
+            "regions": resolve_regions(asked.regions, size.width, size.height, traits),
+            "output": resolve_output(asked.output, size.width, size.height),
+            "sync": _resolve_sync(asked, values["steps"], size, traits),
+        }
+        if asked.seed is None:
+            values["seed"] = secrets.randbelow(MAX_SEED + 1)
+        if asked.windows is None and asked.stride is not None:
+            values["windows"] = "overlapping"
+        return cls(**values)
+
+
+def _fill(fields: type[Params], asked: Params, *defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """A value for each of the fields: the one asked for, else that of the first defaults with one.
+
+    `asked` may have more fields than these.
+    """
+    values = {}
+    for name in fields.model_fields:
+        candidates = (getattr(asked, name), *(one.get(name) for one in defaults))
+        values[name] = next((value for value in candidates if value is not None), None)
+    return values
+
+
+def _check_controlnet(asked: PanoramaParams, traits: CheckpointTraits) -> None:
+    if asked.control and not traits.controlnet:
+        raise InvalidParams(
+            "control",
+            "this checkpoint has no ControlNet",
+            "null, or a worker that loads one (PANOWEAVE_CONTROLNET)",
         )
 
 
-def _resolve_region(
-    field: str, region: Region, width: int, height: int, traits: CheckpointTraits
-) -> ResolvedRegion:
-    """A box on whole latents, inside the picture; a mask as it is."""
-    if region.x is None or region.width is None:
-        return ResolvedRegion.model_validate(region.model_dump())
-    unit = traits.px_per_latent
-    tall = height - region.y if region.height is None else region.height
-    for name, begin, extent, side in (
-        ("width", region.x, region.width, width),
-        ("height", region.y, tall, height),
-    ):
-        start = "x" if name == "width" else "y"
-        if begin % unit or begin >= side:
-            raise InvalidParams(
-                f"{field}.{start}",
-                f"{begin} px is no place in a picture of {side} px",
-                f"multiples of {unit} from 0 to {side - unit}",
-            )
-        if extent % unit or begin + extent > side:
-            raise InvalidParams(
-                f"{field}.{name}",
-                f"{extent} px from {begin} on does not fit a picture of {side} px",
-                f"multiples of {unit} from {unit} to {side - begin}",
-            )
-    return ResolvedRegion.model_validate({**region.model_dump(), "height": tall})
-
-
-def _resolve_windows(asked: PanoramaParams) -> Windows:
-    if asked.windows:
-        return asked.windows
-    return PRESETS[asked.preset].windows if asked.stride is None else "overlapping"
+def _check_scheduler(scheduler: SchedulerName, steps: int) -> None:
+    if scheduler == "lcm" and steps > MAX_LCM_STEPS:
+        raise InvalidParams(
+            "steps", f"{steps} are too many for the scheduler 'lcm'", f"1 to {MAX_LCM_STEPS}"
+        )
 
 
 def _resolve_sync(
-    asked: PanoramaParams, steps: int, traits: CheckpointTraits, columns: int, rows: int
+    asked: PanoramaParams, steps: int, size: PanoramaSize, traits: CheckpointTraits
 ) -> ResolvedSync:
-    sync, preset = asked.sync, PRESETS[asked.preset]
+    sync = asked.sync
     if sync.steps is not None and sync.steps > steps:
         raise InvalidParams(
             "sync.steps",
-            f"{sync.steps} is more than the {steps} steps there are",
+            f"{sync.steps} is more than the {steps} steps of the panorama",
             f"0 to {steps}",
         )
     if sync.decoder == "tiny" and not traits.tiny_decoder:
         raise InvalidParams("sync.decoder", "this checkpoint has no tiny decoder", "'full'")
-    return ResolvedSync(
-        weight=_or(sync.weight, preset.weight),
-        decay=_or(sync.decay, preset.decay),
-        max_move=preset.max_move if sync.max_move is None else sync.max_move,
-        steps=_or(sync.steps, math.ceil(preset.sync_share * steps)),
-        every=_or(sync.every, preset.every),
-        anchor=_resolve_anchor(sync.anchor, columns, rows),
-        decoder=_or(sync.decoder, preset.decoder if traits.tiny_decoder else "full"),
-        reuse_prediction=_or(sync.reuse_prediction, preset.reuse_prediction),
-    )
+    share = {"steps": math.ceil(SYNC_SHARES[asked.preset] * steps)}
+    values = _fill(SyncParams, sync, PRESETS[asked.preset]["sync"], share)
+    values["anchor"] = _resolve_anchor(sync.anchor, size.columns, size.rows)
+    if not traits.tiny_decoder:
+        values["decoder"] = "full"
+    return ResolvedSync(**values)
 
 
 def _resolve_anchor(anchor: Literal["centre"] | int, columns: int, rows: int) -> int:
@@ -338,7 +289,3 @@ def _resolve_anchor(anchor: Literal["centre"] | int, columns: int, rows: int) ->
         f"there is no window {anchor} among {columns * rows}",
         f"'centre' or 0 to {columns * rows - 1}",
     )
-
-
-def _or(asked: _T | None, otherwise: _T) -> _T:
-    return otherwise if asked is None else asked

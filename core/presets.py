@@ -1,40 +1,64 @@
-"""The presets: what a request gets where it says nothing else. Torch-free."""
+"""The presets: values for the fields that a request leaves open. Torch-free."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 PresetName = Literal["paper", "balanced", "fast"]
 Windows = Literal["overlapping", "shifted"]
 Decoder = Literal["full", "tiny"]
 SchedulerName = Literal["ddim", "euler", "dpm++", "lcm"]
-MAX_LCM_STEPS: Final = 50  # as many as such models were distilled from
+MAX_LCM_STEPS: Final = 50  # such checkpoints were distilled from this many steps
 DEFAULT_PRESET: Final[PresetName] = "balanced"
 
-
-@dataclass(frozen=True)
-class Preset:
-    """What a request gets where it says nothing else. Chosen by measurement: docs/benchmarks.md."""
-
-    steps: int
-    windows: Windows
-    weight: float
-    decay: float
-    max_move: float | None  # None: no bound
-    sync_share: float  # of all steps, the first ones
-    every: int
-    decoder: Decoder  # "tiny" where the checkpoint has one
-    reuse_prediction: bool
-
-
-PRESETS: Final[Mapping[PresetName, Preset]] = MappingProxyType(
+# Each preset is shaped like the request that would ask for the same values by field name. The
+# values were chosen by measurement: docs/benchmarks.md. The decoder "tiny" applies where the
+# checkpoint has one.
+PRESETS: Final[Mapping[PresetName, Mapping[str, Any]]] = MappingProxyType(
     {
-        # The paper's setting, exact: Algorithm 1 at every step.
-        "paper": Preset(50, "overlapping", 20, 0.95, None, 1.0, 1, "full", False),
-        "balanced": Preset(50, "shifted", 28, 1, 0.05, 0.9, 1, "tiny", True),
-        "fast": Preset(30, "shifted", 42, 1, 0.058, 0.9, 1, "tiny", True),
+        # The paper's own setting: Algorithm 1 at every step.
+        "paper": {
+            "steps": 50,
+            "windows": "overlapping",
+            "sync": {
+                "weight": 20,
+                "decay": 0.95,
+                "max_move": None,
+                "every": 1,
+                "decoder": "full",
+                "reuse_prediction": False,
+            },
+        },
+        "balanced": {
+            "steps": 50,
+            "windows": "shifted",
+            "sync": {
+                "weight": 28,
+                "decay": 1,
+                "max_move": 0.05,
+                "every": 1,
+                "decoder": "tiny",
+                "reuse_prediction": True,
+            },
+        },
+        "fast": {
+            "steps": 30,
+            "windows": "shifted",
+            "sync": {
+                "weight": 42,
+                "decay": 1,
+                "max_move": 0.058,
+                "every": 1,
+                "decoder": "tiny",
+                "reuse_prediction": True,
+            },
+        },
     }
+)
+
+# The default of `sync.steps`, as a share of the steps that the request has.
+SYNC_SHARES: Final[Mapping[PresetName, float]] = MappingProxyType(
+    {"paper": 1.0, "balanced": 0.9, "fast": 0.9}
 )

@@ -1,8 +1,9 @@
-"""Sizes that windows can cover: what is legal, what is nearest to it, what is the default."""
+"""The sizes that windows can cover: defaults, limits, and the nearest legal size in a refusal."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from panoweave.core.checkpoint import CheckpointTraits, InvalidParams
 
@@ -15,7 +16,35 @@ DEFAULT_WINDOWS_HIGH = 1
 DEFAULT_STRIDES_PER_WINDOW = 4  # the paper's stride: 16 latents of a 64-latent window
 
 
-def resolve_stride(stride: int | None, traits: CheckpointTraits) -> int:
+@dataclass(frozen=True)
+class PanoramaSize:
+    """A size that windows cover exactly. Lengths are in pixels."""
+
+    width: int
+    height: int
+    stride: int
+    columns: int  # of overlapping windows
+    rows: int
+
+
+def resolve_size(
+    width: int | None, height: int | None, stride: int | None, loop: bool, traits: CheckpointTraits
+) -> PanoramaSize:
+    """The size that was asked for, or the default. Raises InvalidParams."""
+    stride = _resolve_stride(stride, traits)
+    height = _resolve_side("height", height, DEFAULT_WINDOWS_HIGH, stride, traits)
+    rows = (height - traits.window_px) // stride + 1
+    if loop:
+        width = _resolve_circumference(width, stride, traits)
+        columns = width // stride
+    else:
+        width = _resolve_side("width", width, DEFAULT_WINDOWS_WIDE, stride, traits)
+        columns = (width - traits.window_px) // stride + 1
+    _check_limits(width, height, columns, rows)
+    return PanoramaSize(width, height, stride, columns, rows)
+
+
+def _resolve_stride(stride: int | None, traits: CheckpointTraits) -> int:
     if stride is None:
         quarter = traits.window_latents // DEFAULT_STRIDES_PER_WINDOW
         return max(1, quarter) * traits.px_per_latent
@@ -29,7 +58,7 @@ def resolve_stride(stride: int | None, traits: CheckpointTraits) -> int:
     return stride
 
 
-def resolve_side(
+def _resolve_side(
     field: str, side_px: int | None, windows: int, stride: int, traits: CheckpointTraits
 ) -> int:
     window = traits.window_px
@@ -50,7 +79,7 @@ def resolve_side(
     )
 
 
-def resolve_circumference(width: int | None, stride: int, traits: CheckpointTraits) -> int:
+def _resolve_circumference(width: int | None, stride: int, traits: CheckpointTraits) -> int:
     window = traits.window_px
     if width is None:
         return DEFAULT_WINDOWS_WIDE * window // stride * stride
@@ -61,16 +90,16 @@ def resolve_circumference(width: int | None, stride: int, traits: CheckpointTrai
     nearest = (
         f"{below}"
         if width < least or below + stride > MAX_SIDE_PX
-        else (f"{below} or {below + stride}")
+        else f"{below} or {below + stride}"
     )
     raise InvalidParams(
         "width",
-        f"a ring of {width} px holds no whole number of strides of {stride} px, or no window",
+        f"a loop of {width} px must hold a window and a whole number of strides of {stride} px",
         f"multiples of {stride} from {least}, nearest: {nearest}",
     )
 
 
-def check_amount(width: int, height: int, columns: int, rows: int) -> None:
+def _check_limits(width: int, height: int, columns: int, rows: int) -> None:
     if width * height > MAX_PIXELS:
         raise InvalidParams(
             "width",

@@ -17,9 +17,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from panoweave.deploy.api_client import ApiClient, Job
-from panoweave.deploy.console import out as terminal
-from panoweave.deploy.console import panorama_progress
 from panoweave.deploy.local.background import background_stack
+from panoweave.deploy.terminal import out as terminal
+from panoweave.deploy.terminal import panorama_progress
 
 _SEED = 1  # the same on every machine: what was looked at is what a new user sees
 

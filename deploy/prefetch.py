@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from panoweave.deploy.console import out
+from panoweave.deploy.environment import read_settings
 from panoweave.deploy.errors import DeployError
-from panoweave.deploy.settings import read_settings
+from panoweave.deploy.terminal import out
 
 if TYPE_CHECKING:
     from panoweave.core.infra.settings import Settings

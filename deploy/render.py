@@ -1,4 +1,4 @@
-"""`panoweave render`: one panorama in this process, with no queue and no server."""
+"""`panoweave render`: one panorama in this process, without servers."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 from rich.markup import escape
 
+from panoweave.core.accepted_values import explain
 from panoweave.core.checkpoint import InvalidParams
 from panoweave.core.conditions import ImageInput
-from panoweave.core.output import FormatName
+from panoweave.core.output import SUFFIXES
 from panoweave.core.params import PanoramaParams
-from panoweave.deploy.console import out, panorama_progress
+from panoweave.deploy.environment import read_settings
 from panoweave.deploy.errors import BadOption, DeployError
-from panoweave.deploy.settings import read_settings
-from panoweave.deploy.threads import wait_politely
+from panoweave.deploy.render_options import option_name
+from panoweave.deploy.serve.threads import limit_spinning
+from panoweave.deploy.terminal import out, panorama_progress
 
 if TYPE_CHECKING:
     from panoweave.core.diffusion.pipeline import Panorama, SyncDiffusionPipeline
@@ -27,14 +28,10 @@ if TYPE_CHECKING:
     from panoweave.core.infra.settings import Settings
 
 
-_FORMATS: Final[Mapping[str, FormatName]] = MappingProxyType(
-    {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".avif": "avif"}
-)
-
-
 def run_render(asked: Mapping[str, Any], output: Path, request: Path | None = None) -> int:
-    said = {**(read_request(request) if request else {}), **asked}
-    params = check_params(_with_format(said, output))
+    """`asked`: the fields given on the command line, which overrule those in the request file."""
+    given = _overrule(read_request(request), asked) if request else {**asked}
+    params = check_params(_with_format(given, output))
     settings = read_settings()
     pipeline = _load(settings)
     begun = time.monotonic()
@@ -47,7 +44,7 @@ def run_render(asked: Mapping[str, Any], output: Path, request: Path | None = No
 
 
 def read_request(file: Path) -> dict[str, Any]:
-    """The fields in a JSON file, its pictures' files read in."""
+    """The fields in a JSON file, with the pictures that it names by file."""
     try:
         fields = json.loads(file.read_text(), object_hook=_read_picture)
     except OSError as error:
@@ -55,7 +52,16 @@ def read_request(file: Path) -> dict[str, Any]:
     except ValueError as error:
         raise BadOption(f"--params: {file} is not JSON: {error}") from error
     if not isinstance(fields, dict):
-        raise BadOption(f"--params: {file} holds no JSON object")
+        raise BadOption(f"--params: {file} is not a JSON object")
+    return fields
+
+
+def _overrule(request: dict[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Field by field, also within `sync` and `output`."""
+    fields = {**request, **asked}
+    for name, value in asked.items():
+        if isinstance(value, dict) and isinstance(request.get(name), dict):
+            fields[name] = {**request[name], **value}
     return fields
 
 
@@ -69,34 +75,31 @@ def check_params(asked: Mapping[str, Any]) -> PanoramaParams:
     try:
         return PanoramaParams.model_validate(asked)
     except ValidationError as error:
-        problems = [f"{option_name(one['loc'])}: {one['msg']}" for one in error.errors()]
-        raise BadOption("; ".join(problems)) from error
-
-
-def option_name(field: str | tuple[int | str, ...]) -> str:
-    """What the person typed: `sync.weight` is --sync-weight, `prompt` is PROMPT."""
-    parts = field.split(".") if isinstance(field, str) else [str(part) for part in field]
-    name = "-".join(parts).replace("_", "-")
-    return "PROMPT" if name == "prompt" else f"--{name}"
+        found = [explain(PanoramaParams, one) for one in error.errors()]
+        problems = [f"{option_name(one.field)}: {one.detail}; legal: {one.legal}" for one in found]
+        raise BadOption("\n".join(problems)) from error
 
 
 def _with_format(asked: dict[str, Any], output: Path) -> dict[str, Any]:
-    """The request for a file of that name. Refused before minutes of work, not after."""
+    """The request with the format that the file's name asks for.
+
+    Checked before the model is loaded: a picture that cannot be written is minutes of work lost.
+    """
     suffix = output.suffix.lower()
-    if suffix not in _FORMATS:
-        raise BadOption(f"-o: {output} ends in none of {', '.join(_FORMATS)}")
+    if suffix not in SUFFIXES:
+        raise BadOption(f"-o: {output} must end in one of {', '.join(SUFFIXES)}")
     if not output.resolve().parent.is_dir():
-        raise BadOption(f"-o: there is no folder {output.resolve().parent}")
-    said = asked.get("output", {})
-    if not isinstance(said, dict):
-        return asked  # refused with the rest
-    if said.get("format") not in (None, _FORMATS[suffix]):
-        raise BadOption(f"-o: {output} is no file of the output.format {said['format']!r}")
-    return {**asked, "output": {**said, "format": _FORMATS[suffix]}}
+        raise BadOption(f"-o: there is no directory {output.resolve().parent}")
+    wanted = asked.get("output", {})
+    if not isinstance(wanted, dict):
+        return asked  # PanoramaParams refuses it
+    if wanted.get("format") not in (None, SUFFIXES[suffix]):
+        raise BadOption(f"-o: {output} is not a file of the output.format {wanted['format']!r}")
+    return {**asked, "output": {**wanted, "format": SUFFIXES[suffix]}}
 
 
 def _load(settings: Settings) -> SyncDiffusionPipeline:
-    wait_politely()
+    limit_spinning()
     with out.status(f"loading the model ({escape(settings.model)})"):
         from panoweave.core.diffusion.errors import DiffusionError
         from panoweave.worker.model import load_model
@@ -139,7 +142,7 @@ def _make(pipeline: SyncDiffusionPipeline, params: PanoramaParams, window_batch:
             raise DeployError(str(error), "no picture was made") from error
         except torch.OutOfMemoryError as error:
             raise DeployError(
-                "memory ran out, with one window at once too",
+                "memory ran out, even with one window at a time",
                 "a smaller picture, or PANOWEAVE_DTYPE=float16",
             ) from error
         progress.update(bar, phase="done")
@@ -160,5 +163,5 @@ def _report(panorama: Panorama, output: Path, took_s: float) -> None:
     for prompt in panorama.truncated_prompts:
         out.print(
             f"[yellow]{option_name(prompt.field)}[/] is longer than the {prompt.limit} tokens that "
-            f"the model reads; not read: {escape(repr(prompt.text))}"
+            f"the model reads; it did not read: {escape(repr(prompt.text))}"
         )

@@ -1,4 +1,4 @@
-"""The HTTP service: `create_app(settings)`. Knows no torch and no worker code."""
+"""The HTTP service: `create_app(settings)`. It imports neither torch nor the worker."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from panoweave.core.infra.settings import Settings
-from panoweave.service import health, metrics, models, uploads
+from panoweave.service import health, models, uploads
 from panoweave.service.dependencies import open_context
-from panoweave.service.http import access_log, errors
+from panoweave.service.http import access_log, error_handlers
 from panoweave.service.http.body import JsonBody
 from panoweave.service.http.headers import SecurityHeaders
-from panoweave.service.job_metrics import jobs_shown
+from panoweave.service.metrics import routes as metrics
+from panoweave.service.metrics.collector import job_metrics_registered
 from panoweave.service.openapi import document
 from panoweave.service.panoramas import events
 from panoweave.service.panoramas import routes as panoramas
-from panoweave.service.panoramas.subscriptions import open_watch
+from panoweave.service.panoramas.subscriptions import open_subscriptions
 from panoweave.service.webhooks import routes as deliveries
 
 _DOCS = "/docs"
@@ -32,12 +33,12 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        with open_context(settings) as context, jobs_shown(registry, context):
-            async with open_watch(settings) as watch:
-                app.state.context, app.state.watch = context, watch
+        with open_context(settings) as context, job_metrics_registered(registry, context):
+            async with open_subscriptions(settings) as subscriptions:
+                app.state.context, app.state.subscriptions = context, subscriptions
                 yield
 
-    # Its pages load nothing from elsewhere.
+    # FastAPIOffline serves the files that /docs loads; FastAPI would load them from a CDN.
     app = FastAPIOffline(
         docs_url=_DOCS,
         redoc_url=None,
@@ -50,11 +51,12 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
         generate_unique_id_function=document.operation_id,
     )
-    app.state.registry, app.state.scrapers = registry, metrics.Scrapers(settings.host)
+    app.state.registry = registry
+    app.state.allowed_scrapers = metrics.AllowedScrapers(settings.host)
     app.add_middleware(JsonBody)
     app.add_middleware(SecurityHeaders, pages=frozenset({_DOCS}))
     access_log.install(app, registry)
-    errors.install(app)
+    error_handlers.install(app)
     document.install(app)
     for routes in (panoramas, events, deliveries, uploads, models, health, metrics):
         app.include_router(routes.router)

@@ -1,4 +1,4 @@
-"""What a request works with: made once at start-up, reached through FastAPI's dependencies."""
+"""The clients that every request shares: opened at start-up, injected by FastAPI."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from panoweave.core.jobs.queue import Queue
 from panoweave.core.jobs.store import JobStore
 from panoweave.core.webhooks.deliveries import Deliveries
 from panoweave.core.webhooks.secrets import WebhookSecrets
-from panoweave.service.panoramas.subscriptions import Watch
+from panoweave.service.panoramas.subscriptions import JobSubscriptions
 
-# A client waits for us: Redis answers in a millisecond or is away.
+# An HTTP client is waiting. A Redis that is up answers within milliseconds.
 _REDIS_TIMEOUT_S = 1.0
 
 
@@ -40,7 +40,7 @@ class Context:
 
 @contextmanager
 def open_context(settings: Settings) -> Iterator[Context]:
-    """Opens no connection yet, so the API starts, and says what is wrong, while Redis is away."""
+    """Connect lazily, so that the API starts and reports the fault while Redis is away."""
     objects = ObjectStore(settings)
     try:
         with connect(settings, timeout_s=_REDIS_TIMEOUT_S) as redis:
@@ -64,10 +64,10 @@ def _context(request: Request) -> Context:
     return context
 
 
-def _watch(request: Request) -> Watch:
-    watch: Watch = request.app.state.watch
-    return watch
+def _subscriptions(request: Request) -> JobSubscriptions:
+    subscriptions: JobSubscriptions = request.app.state.subscriptions
+    return subscriptions
 
 
-InContext = Annotated[Context, Depends(_context)]
-InWatch = Annotated[Watch, Depends(_watch)]
+ContextDep = Annotated[Context, Depends(_context)]
+SubscriptionsDep = Annotated[JobSubscriptions, Depends(_subscriptions)]

@@ -1,4 +1,4 @@
-"""Whether this process lives, and whether it can take work."""
+"""Probes for orchestrators (/livez, /readyz), and /status for operators."""
 
 from __future__ import annotations
 
@@ -9,39 +9,48 @@ from fastapi import APIRouter
 from panoweave.core.infra.errors import ObjectStoreError
 from panoweave.core.infra.redis import translate_redis_errors
 from panoweave.core.jobs import models
-from panoweave.service.dependencies import InContext
-from panoweave.service.http.auth import ForOperators
-from panoweave.service.http.errors import RedisAway
+from panoweave.service.dependencies import Context, ContextDep
+from panoweave.service.http.auth import OperatorOnly
+from panoweave.service.http.errors import JobStoreUnavailable
+from panoweave.service.models import model_views
 from panoweave.service.openapi.document import answer, refusals
-from panoweave.service.panoramas.views import model_views
 from panoweave.service.schemas import Health, StatusView, WorkerView
 
 router = APIRouter(tags=["health"])
 
 
-@router.get("/livez", responses={200: answer("It lives.", shows=("alive",))})
+@router.get("/livez", responses={200: answer("The process is alive.", shows=("alive",))})
 async def get_livez() -> Health:
-    """Depends on nothing: a restart would not bring Redis back."""
+    """Whether the process answers. Depends on nothing else: a restart would not bring Redis
+    back."""
     return Health(status="alive")
+
+
+@router.get(
+    "/readyz",
+    responses={
+        200: answer("The API can accept panoramas.", shows=("ready",)),
+        **refusals(JobStoreUnavailable, needs_key=False),
+    },
+)
+def get_readyz(context: ContextDep) -> Health:
+    """Whether Redis answers. Without it no panorama can be accepted."""
+    with translate_redis_errors():
+        context.redis.ping()
+    return Health(status="ready")
 
 
 @router.get(
     "/status",
     responses={
-        200: answer("How things are.", shows=("status",)),
-        **refusals(RedisAway),
+        200: answer("The state of the whole service.", shows=("status",)),
+        **refusals(JobStoreUnavailable),
     },
-    dependencies=[ForOperators],
+    dependencies=[OperatorOnly],
 )
-def get_status(context: InContext) -> StatusView:
-    """What waits, what runs, who works, and whether the bucket can be reached. For operators: of
-    all tenants, with a key of scope `admin`."""
-    try:
-        context.objects.check()
-    except ObjectStoreError:
-        s3: Literal["ok", "away"] = "away"
-    else:
-        s3 = "ok"
+def get_status(context: ContextDep) -> StatusView:
+    """Queue lengths, live workers, models, and whether the bucket can be reached. Covers all
+    tenants, and needs a key of scope `admin`."""
     counts = context.store.counts()
     return StatusView(
         queued=counts.queued,
@@ -51,19 +60,13 @@ def get_status(context: InContext) -> StatusView:
             for state in models.live_workers(context.redis)
         ],
         models=model_views(context),
-        s3=s3,
+        s3=_s3_state(context),
     )
 
 
-@router.get(
-    "/readyz",
-    responses={
-        200: answer("It can take work.", shows=("ready",)),
-        **refusals(RedisAway, needs_key=False),
-    },
-)
-def get_readyz(context: InContext) -> Health:
-    """Whether Redis answers: without it no work is taken."""
-    with translate_redis_errors():
-        context.redis.ping()
-    return Health(status="ready")
+def _s3_state(context: Context) -> Literal["ok", "away"]:
+    try:
+        context.objects.check()
+    except ObjectStoreError:
+        return "away"
+    return "ok"

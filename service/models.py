@@ -1,26 +1,53 @@
-"""Which models there are, as the workers tell."""
+"""GET /models: the models that workers have published."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
 from fastapi import APIRouter
 
-from panoweave.service.dependencies import InContext
-from panoweave.service.http.auth import InCaller
-from panoweave.service.http.errors import RedisAway
+from panoweave.core.jobs import models
+from panoweave.core.jobs.models import ModelState
+from panoweave.service.dependencies import Context, ContextDep
+from panoweave.service.http.auth import CallerDep
+from panoweave.service.http.errors import JobStoreUnavailable
 from panoweave.service.openapi.document import answer, refusals
-from panoweave.service.panoramas.views import model_views
-from panoweave.service.schemas import ModelList
+from panoweave.service.schemas import ModelList, ModelView
 
 router = APIRouter(tags=["models"])
+
+_BEST_STATE_FIRST: Final = ("ready", "loading", "failed")
 
 
 @router.get(
     "/models",
     responses={
-        200: answer("All that are known.", shows=("models",)),
-        **refusals(RedisAway),
+        200: answer("All known models.", shows=("models",)),
+        **refusals(JobStoreUnavailable),
     },
 )
-def list_models(context: InContext, _: InCaller) -> ModelList:
-    """Each model's window, which says what sizes it makes, and how many workers hold it."""
+def list_models(context: ContextDep, _: CallerDep) -> ModelList:
+    """Each model with its window, which determines the sizes it can make, and how many workers
+    hold it."""
     return ModelList(items=model_views(context))
+
+
+def model_views(context: Context) -> list[ModelView]:
+    live = models.live_workers(context.redis)
+    return [_model_view(known, live) for known in models.all(context.redis)]
+
+
+def _model_view(known: ModelState, live: Sequence[ModelState]) -> ModelView:
+    """What was last published of a model; if workers hold it now, the best state among them."""
+    holders = [state for state in live if state.model == known.model]
+    shown = min(holders, key=lambda state: _BEST_STATE_FIRST.index(state.state), default=known)
+    return ModelView(
+        model=known.model,
+        state=shown.state if holders else "offline",
+        detail=shown.detail,
+        traits=known.traits,
+        perceptual=shown.perceptual,
+        workers=len(holders),
+        updated_at=shown.updated_at,
+    )

@@ -1,26 +1,39 @@
-"""The JSON that the API takes and gives."""
+"""The JSON of requests and answers."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    ModelWrapValidatorHandler,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from panoweave.core.checkpoint import CheckpointTraits, Params
-from panoweave.core.infra.settings import Perceptual
 from panoweave.core.jobs.failures import FailureCode
 from panoweave.core.jobs.models import WorkerState
 from panoweave.core.jobs.record import Status, WebhookEvent
+from panoweave.core.machine import PerceptualName
 from panoweave.core.params import PanoramaParams, ResolvedParams
 from panoweave.core.webhooks.deliveries import State, TryError
 from panoweave.core.webhooks.targets import MAX_URL_CHARS
 
-MAX_METADATA_BYTES = 8_192  # of JSON: webhooks carry it, and are to stay below 20 kB
+MAX_METADATA_BYTES = 8_192  # as JSON; a webhook carries it and stays below 20 kB
 
-_WHEN_IT_ENDED: tuple[WebhookEvent, ...] = (
+_TERMINAL_EVENTS: tuple[WebhookEvent, ...] = (
     "panorama.succeeded",
     "panorama.failed",
     "panorama.cancelled",
@@ -28,18 +41,18 @@ _WHEN_IT_ENDED: tuple[WebhookEvent, ...] = (
 
 
 class WebhookRequest(Params):
-    """Whom to tell. What is sent is signed as Standard Webhooks has it."""
+    """A URL that receives events by POST, signed as Standard Webhooks specifies."""
 
     url: str = Field(
         min_length=1,
         max_length=MAX_URL_CHARS,
-        description="https, and a public host. It is told by POST, and any 2xx ends it.",
+        description="An https URL with a public host. Any 2xx answer confirms a delivery.",
     )
     events: Sequence[WebhookEvent] = Field(
-        _WHEN_IT_ENDED,
+        _TERMINAL_EVENTS,
         min_length=1,
         max_length=5,
-        description="a list of the events to be told of, each named once: "
+        description="a list of the events to send, each named once: "
         + ", ".join(get_args(WebhookEvent)),
     )
 
@@ -51,15 +64,17 @@ class WebhookRequest(Params):
         return events
 
 
-class PanoramaRequest(PanoramaParams):
-    """A panorama to make: its parameters, and what the caller wants to find again."""
+class PanoramaRequest(Params):
+    """A panorama to make: its parameters, a webhook, and metadata of the caller's own."""
 
+    # In JSON, the fields of `params` stand beside the others: see the validator below.
+    params: PanoramaParams
     webhook: WebhookRequest | None = Field(
-        None, description="Tells you when something has happened, in place of polling."
+        None, description="Notifies the caller, who then need not poll."
     )
     metadata: dict[str, Any] = Field(
         {},
-        description=f"any JSON object of up to {MAX_METADATA_BYTES:,} bytes; given back as it is",
+        description=f"any JSON object of up to {MAX_METADATA_BYTES:,} bytes; returned unchanged",
     )
 
     @field_validator("metadata")
@@ -73,31 +88,71 @@ class PanoramaRequest(PanoramaParams):
             raise ValueError(f"takes {size:,} bytes")
         return metadata
 
-    def params(self) -> PanoramaParams:
-        return PanoramaParams.model_validate(self.model_dump(exclude={"metadata", "webhook"}))
+    @model_validator(mode="wrap")
+    @classmethod
+    def _validate_flat(cls, body: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        """Nest the parameters, validate, and name the fields of an error as the client did."""
+        if not isinstance(body, dict):
+            return validate(body)
+        beside = cls.model_fields.keys() - {"params"}
+        envelope = {name: value for name, value in body.items() if name in beside}
+        params = {name: value for name, value in body.items() if name not in beside}
+        try:
+            return validate({"params": params, **envelope})
+        except ValidationError as error:
+            flat = [_without_params(each) for each in error.errors(include_url=False)]
+            raise ValidationError.from_exception_data(cls.__name__, flat, hide_input=True) from None
+
+    @model_serializer(mode="wrap")
+    def _serialize_flat(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = serialize(self)
+        return {**fields.pop("params"), **fields}
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        schema = handler.resolve_ref_schema(handler(core_schema))
+        envelope = schema["properties"]
+        params = handler.resolve_ref_schema(envelope.pop("params"))
+        schema["properties"] = params["properties"] | envelope
+        schema["required"] = params["required"]
+        return schema
+
+
+def _without_params(error: ErrorDetails) -> InitErrorDetails:
+    location = error["loc"]
+    return InitErrorDetails(
+        # Also what is not a custom error: pydantic cannot build all of its own from their names.
+        type=PydanticCustomError(error["type"], error["msg"]),
+        loc=location[1:] if location[:1] == ("params",) else location,
+        input=error["input"],
+    )
 
 
 class _View(BaseModel):
-    # A view that does not fit is a fault of ours: its values must not get into a log with it.
+    # A view that fails to validate is logged. Its values, such as the prompt, must not be.
     model_config = ConfigDict(hide_input_in_errors=True)
 
 
 class ProgressView(_View):
-    phase: str = Field(description="`queued`, what the worker is at, or `done`.")
+    phase: str = Field(description="`queued`, the worker's current phase, or `done`.")
     step: int
     total_steps: int
     fraction: float = Field(description="0 to 1, over all phases.")
-    eta_s: float | None = Field(description="Seconds until it is finished, where known.")
+    eta_s: float | None = Field(description="Seconds until it is finished, if known.")
 
 
 class WarningView(_View):
     code: Literal["prompt_truncated", "parameters_left_out"]
-    field: str = Field(description="The field of the request that it is about.")
+    field: str = Field(description="The field of the request that it concerns.")
     detail: str
 
 
 class ResultView(_View):
-    image_url: str = Field(description="Presigned when read: fetch it soon, or read again.")
+    image_url: str = Field(
+        description="A presigned URL. It expires: read the panorama again for a new one."
+    )
     preview_url: str
     width: int
     height: int
@@ -107,14 +162,14 @@ class ResultView(_View):
     coherence: dict[str, float | str]
     timings_s: dict[str, float]
     warnings: list[WarningView] = Field(
-        description="What to know of it: a prompt that was longer than the model reads, say."
+        description="Such as a prompt that was longer than what the model reads."
     )
 
 
 class ErrorView(_View):
     code: FailureCode
     detail: str
-    retryable: bool = Field(description="Whether the same request may well succeed later.")
+    retryable: bool = Field(description="Whether the same request is likely to succeed later.")
 
 
 class PanoramaView(_View):
@@ -123,9 +178,11 @@ class PanoramaView(_View):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    queue_position: int | None = Field(description="How many are taken before it; 0 is next.")
+    queue_position: int | None = Field(
+        description="How many panoramas are started before it; 0 is next."
+    )
     progress: ProgressView | None
-    params: ResolvedParams = Field(description="All parameters, with what was left open filled in.")
+    params: ResolvedParams = Field(description="All parameters, with defaults filled in.")
     attempts: int
     cancel_requested: bool
     result: ResultView | None
@@ -135,46 +192,48 @@ class PanoramaView(_View):
 
 class PanoramaPage(_View):
     items: list[PanoramaView]
-    next_cursor: str | None = Field(description="For the page that follows; null on the last.")
+    next_cursor: str | None = Field(
+        description="The `cursor` of the next page; null on the last one."
+    )
 
 
 class TryView(_View):
     at: datetime
     took_s: float
-    status: int | None = Field(description="What the receiver answered; null where it did not.")
-    error: TryError | None = Field(description="Why there was no answer.")
+    status: int | None = Field(description="The receiver's status; null if it did not answer.")
+    error: TryError | None = Field(description="Why there was no answer; null if there was one.")
 
 
 class DeliveryView(_View):
-    id: str = Field(description="The `webhook-id`: the same at every try.")
+    id: str = Field(description="The `webhook-id`, which is the same at every try.")
     type: WebhookEvent
     happened_at: datetime
     state: State = Field(
-        description="`pending`; `delivered`; `dead`: given up, and may be redelivered; `gone`: the "
-        "receiver answered 410, and is told no more of this panorama."
+        description="`pending`; `delivered`; `dead`: given up, but can be redelivered; `gone`: the "
+        "receiver answered 410, and gets no more events of this panorama."
     )
     next_try_at: datetime | None
     tries: list[TryView] = Field(description="Oldest first.")
 
 
 class DeliveryList(_View):
-    url: str | None = Field(description="Whom it is told; null where no webhook was asked for.")
+    url: str | None = Field(description="The receiver; null if the request had no webhook.")
     events: list[WebhookEvent]
     items: list[DeliveryView] = Field(description="Oldest first.")
 
 
 class EventView(_View):
-    """The data of one event; its name says what happened, its id where to go on."""
+    """The data of one event. Its name says what happened, and its id is for `Last-Event-ID`."""
 
-    status: Status = Field(description="Of the panorama, once this had happened.")
+    status: Status = Field(description="The panorama's status after the event.")
     attempt: int
-    progress: dict[str, Any] | None = Field(None, description="Of `progress` events.")
-    reason: str | None = Field(None, description="Of `requeued` events.")
+    progress: dict[str, Any] | None = Field(None, description="In `progress` events.")
+    reason: str | None = Field(None, description="In `requeued` events.")
 
 
 class UploadView(_View):
-    key: str = Field(description="Names the object in requests, once it is there.")
-    url: str = Field(description="Presigned: PUT the file here, PNG, JPEG or WebP.")
+    key: str = Field(description="Refers to the picture in a request, once it is uploaded.")
+    url: str = Field(description="A presigned URL: PUT a PNG, JPEG or WebP file here.")
     method: Literal["PUT"]
     expires_in_s: int
 
@@ -183,9 +242,11 @@ class ModelView(_View):
     model: str
     state: Literal[WorkerState, "offline"]
     detail: str
-    traits: CheckpointTraits | None = Field(description="Null until a worker has loaded it once.")
-    perceptual: Perceptual
-    workers: int = Field(description="How many workers hold it now.")
+    traits: CheckpointTraits | None = Field(
+        description="Null until a worker has loaded the model once."
+    )
+    perceptual: PerceptualName
+    workers: int = Field(description="How many workers hold the model now.")
     updated_at: datetime
 
 
@@ -201,9 +262,9 @@ class WorkerView(_View):
 
 
 class StatusView(_View):
-    queued: int = Field(description="Panoramas that wait, of all tenants.")
-    running: int = Field(description="Panoramas that are being made.")
-    workers: list[WorkerView] = Field(description="Those that live.")
+    queued: int = Field(description="Queued panoramas of all tenants.")
+    running: int = Field(description="Running panoramas of all tenants.")
+    workers: list[WorkerView] = Field(description="Live workers.")
     models: list[ModelView]
     s3: Literal["ok", "away"]
 

@@ -1,9 +1,17 @@
-"""A real Redis and a real S3 server, started once a test session and emptied for each test."""
+"""What all tests share. With pytest-xdist, every process has its own of everything here:
+
+- a real Redis and a real S3 server, emptied for each test that asks for `redis` or `objects`
+- a tiny checkpoint
+- one thread for torch: several processes compute side by side
+"""
 
 from __future__ import annotations
 
+import importlib.util
+import os
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -15,12 +23,39 @@ from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.infra.settings import Settings
 from panoweave.deploy.local.servers import RedisServer, S3Server
 
+# `make test-fast` has no torch; these import it.
+if importlib.util.find_spec("torch") is None:
+    collect_ignore = ["core", "deploy", "e2e", "embedded", "faults", "worker"]
+    collect_ignore += [
+        f"service/test_{name}.py"
+        for name in ("contract", "generated_client", "panoramas", "reading_again")
+    ]
+
+# Before torch is imported; the processes that tests start inherit it.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 # A busy machine is no bug: an example may take as long as it takes.
 hypothesis.settings.register_profile("panoweave", deadline=None)
 hypothesis.settings.load_profile("panoweave")
 
 S3_ACCESS_KEY_ID = "test-key"
 S3_SECRET_ACCESS_KEY = "test-secret"
+
+
+# Tests that share an expensive fixture run in one process; other modules are a group each.
+_SHARED_FIXTURES = ("stack",)
+# The longest first, so that no process is left alone with one at the end.
+_LONGEST_FIRST = ("tests/faults", "tests/deploy", "tests/e2e")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Group the tests for `--dist loadgroup`, and put the long groups first."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        shared = (name for name in _SHARED_FIXTURES if name in fixtures)
+        item.add_marker(pytest.mark.xdist_group(next(shared, item.path.stem)))
+    items.sort(key=lambda item: not item.nodeid.startswith(_LONGEST_FIRST))
 
 
 @pytest.fixture(scope="session")
@@ -74,3 +109,13 @@ def objects(object_store: ObjectStore) -> ObjectStore:
     """The test bucket, emptied."""
     object_store.delete_prefix("")
     return object_store
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory that a worker process can load."""
+    from tests.core import tiny  # torch: not for the tests that need none
+
+    folder = tmp_path_factory.mktemp("tiny-checkpoint")
+    tiny.pipeline(folder / "tokenizer-files").save_pretrained(folder / "model")
+    return folder / "model"

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import email.utils
 import logging
-import ssl
 import threading
 import time
 from collections import Counter
@@ -25,8 +24,9 @@ from panoweave.core.jobs.errors import NotFound
 from panoweave.core.jobs.store import JobStore
 from panoweave.core.webhooks.deliveries import Deliveries, Delivery, State, Try, TryError
 from panoweave.core.webhooks.secrets import WebhookSecrets
+from panoweave.core.webhooks.targets import TargetRules
 from panoweave.worker.telemetry import metrics
-from panoweave.worker.webhook_http import DEADLINE_S, Answered, NotSent, post
+from panoweave.worker.webhook_http import DEADLINE_S, NotSent, Response, post, tls_context
 from panoweave.worker.webhook_payload import payload
 
 log = logging.getLogger(__name__)
@@ -61,9 +61,8 @@ class Courier:
         self._deliveries = Deliveries(redis, settings)
         self._secrets = WebhookSecrets(redis)
         self._objects = objects
-        self._policy = settings.webhook_rules.policy()
-        # The machine's authorities, or SSL_CERT_FILE's: an operator's own are among them.
-        self._tls = ssl.create_default_context()
+        self._rules = TargetRules.of(settings)
+        self._tls = tls_context()
         self._busy: Counter[str] = Counter()  # senders by host
         self._silent: set[str] = set()  # hosts whose last try had no answer
         self._lock = threading.Lock()
@@ -124,22 +123,22 @@ class Courier:
     def deliver(self, delivery: Delivery) -> bool:
         """Try once, and note what came of it; whether there was an answer."""
         at, begun = datetime.now(UTC), time.monotonic()
-        answered, error = self._try(delivery, at)
+        response, error = self._try(delivery, at)
         tried = Try(
             at=at,
             took_s=round(time.monotonic() - begun, 3),
-            status=answered.status if answered else None,
+            status=response.status if response else None,
             error=error,
         )
-        state, pause_s = outcome(delivery, answered)
+        state, pause_s = outcome(delivery, response)
         self._deliveries.settle(delivery.id, tried, state, pause_s)
         metrics.webhook_attempt(_OUTCOMES[state], tried.took_s)
         log.info(
             "%s: %s: %s, %s", delivery.job_id, delivery.type, error or tried.status, state.value
         )
-        return answered is not None
+        return response is not None
 
-    def _try(self, delivery: Delivery, at: datetime) -> tuple[Answered | None, TryError | None]:
+    def _try(self, delivery: Delivery, at: datetime) -> tuple[Response | None, TryError | None]:
         try:
             record = self._store.get(delivery.job_id)
         except NotFound:
@@ -155,7 +154,7 @@ class Courier:
             "webhook-signature": signatures,
         }
         try:
-            return post(delivery.url, body, headers, self._policy, DEADLINE_S, self._tls), None
+            return post(delivery.url, body, headers, self._rules, DEADLINE_S, self._tls), None
         except NotSent as reason:
             return None, reason.error
 
@@ -167,16 +166,16 @@ class Courier:
         )
 
 
-def outcome(delivery: Delivery, answered: Answered | None) -> tuple[State, float]:
+def outcome(delivery: Delivery, response: Response | None) -> tuple[State, float]:
     """What a try makes of a delivery, and the pause until the next one."""
-    if answered and 200 <= answered.status < 300:
+    if response and 200 <= response.status < 300:
         return State.DELIVERED, 0
-    if answered and answered.status == 410:
+    if response and response.status == 410:
         return State.GONE, 0
     # Progress is not worth a second try: there is news by then.
     if delivery.type == "panorama.progress" or delivery.tries >= len(PAUSES_S):
         return State.DEAD, 0
-    asked_s = _seconds(answered.retry_after) if answered and answered.retry_after else 0.0
+    asked_s = _seconds(response.retry_after) if response and response.retry_after else 0.0
     return State.PENDING, max(PAUSES_S[delivery.tries], min(asked_s, MAX_RETRY_AFTER_S))
 
 

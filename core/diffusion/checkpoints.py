@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import torch
 from diffusers import (
@@ -21,14 +21,9 @@ from transformers.utils import logging as transformers_logging
 from panoweave.core.diffusion.coherence import CoherenceMeter
 from panoweave.core.diffusion.errors import CheckpointError
 from panoweave.core.diffusion.lora_files import LORA_LEGAL, find_lora
-from panoweave.core.diffusion.perceptual_weights import (
-    PerceptualName,
-    load_perceptual,
-    load_stlpips_style,
-)
+from panoweave.core.diffusion.perceptual_weights import load_perceptual, load_stlpips_style
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
-
-DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
+from panoweave.core.machine import DtypeName, PerceptualName
 
 _DTYPES: Final = {
     "float32": torch.float32,

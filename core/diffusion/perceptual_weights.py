@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +13,7 @@ from torch import Tensor, nn
 from panoweave.core.diffusion.errors import PerceptualWeightsError
 from panoweave.core.diffusion.perceptual import GramStyle, Lpips, PerceptualLoss
 from panoweave.core.diffusion.stlpips import alex_stages, vgg_stages
-
-PerceptualName = Literal[
-    "stlpips-alex", "stlpips-vgg", "lpips-alex", "lpips-vgg", "lpips-squeeze", "style-vgg"
-]
+from panoweave.core.machine import PerceptualName
 
 
 def load_perceptual(name: PerceptualName, trunk: Path | None = None) -> PerceptualLoss:

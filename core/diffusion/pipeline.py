@@ -46,12 +46,8 @@ from panoweave.core.diffusion.sampler_state import SamplerState
 from panoweave.core.diffusion.sampling import StepReport, sample_syncdiffusion
 from panoweave.core.diffusion.schedulers import SCHEDULERS, check_scheduler
 from panoweave.core.diffusion.views import WindowPlan
-from panoweave.core.params import (
-    DEFAULT_WINDOW_BATCH,
-    PanoramaParams,
-    ResolvedParams,
-    ResolvedSync,
-)
+from panoweave.core.machine import DEFAULT_WINDOW_BATCH
+from panoweave.core.params import PanoramaParams, ResolvedParams, ResolvedSync
 
 OnStep = Callable[[StepReport], None]
 OnBatch = Callable[[], None]

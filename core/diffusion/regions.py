@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
+from panoweave.core.conditions import ResolvedRegion
 from panoweave.core.diffusion.guidance import BatchedModel
 from panoweave.core.diffusion.schedulers import SchedulerAdapter, Step
 from panoweave.core.diffusion.views import Canvas, View
-from panoweave.core.params import ResolvedRegion
 
 # Bootstrapping: in this share of the steps, the first ones, a region is denoised in front of a
 # plain background, so that its subject takes shape inside of the region.

@@ -1,4 +1,7 @@
-"""Everything an operator may set, read once from `PANOWEAVE_*` and passed in."""
+"""The settings of a process, read once from `PANOWEAVE_*` variables and passed to what needs them.
+
+docs/settings.md is made from the fields and their descriptions, which operators read.
+"""
 
 from __future__ import annotations
 
@@ -8,110 +11,204 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from panoweave.core.params import DEFAULT_WINDOW_BATCH
-from panoweave.core.webhooks.targets import TargetRules, check_networks
+from panoweave.core.infra.addresses import check_private
+from panoweave.core.machine import DEFAULT_WINDOW_BATCH, DtypeName, PerceptualName
 
-Perceptual = Literal[
-    "stlpips-alex", "stlpips-vgg", "lpips-alex", "lpips-vgg", "lpips-squeeze", "style-vgg"
-]
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
 class Settings(BaseSettings):
-    """One process's settings. Secrets are `SecretStr`: they show in no log and no error."""
+    """The settings of one process. Secrets are `SecretStr`, so no log and no error shows them."""
 
     model_config = SettingsConfigDict(
         env_prefix="PANOWEAVE_",
-        # Compose files and shells pass "" for what nobody set.
+        # Compose files and shells pass "" for a variable that is not set.
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
     )
 
     # A secret, since the URL may carry a password.
-    redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    redis_url: SecretStr = Field(
+        SecretStr("redis://127.0.0.1:6379/0"), description="The Redis that keeps the jobs."
+    )
 
-    s3_endpoint: str | None = Field(None, description="None: AWS's own endpoints.")
+    s3_endpoint: str | None = Field(
+        None, description="URL of the S3 server. Default: the endpoints of AWS."
+    )
     s3_public_endpoint: str | None = Field(
-        None, description="Where clients reach the bucket, for presigned URLs. None: s3_endpoint."
+        None,
+        description="URL of the S3 server as clients reach it, for presigned URLs. Default: the "
+        "same as `PANOWEAVE_S3_ENDPOINT`.",
     )
-    s3_bucket: str = "panoweave"
-    s3_region: str = "us-east-1"
+    s3_bucket: str = Field("panoweave", description="The bucket that pictures are stored in.")
+    s3_region: str = Field("us-east-1", description="The region of the bucket.")
     s3_access_key_id: SecretStr | None = Field(
-        None, description="None: boto3's own search (instance role, profile)."
+        None,
+        description="Set it together with the secret key. Default: what boto3 finds by itself "
+        "(instance role, profile).",
     )
-    s3_secret_access_key: SecretStr | None = None
+    s3_secret_access_key: SecretStr | None = Field(
+        None, description="The secret key of `PANOWEAVE_S3_ACCESS_KEY_ID`."
+    )
 
-    model: str = Field("embedded", description="embedded | a directory | hub id[@revision]")
-    perceptual: Perceptual = "stlpips-alex"
-    perceptual_trunk: Path | None = None
+    model: str = Field(
+        "embedded",
+        description="The checkpoint: `embedded` (the model that ships), a directory in diffusers' "
+        "format, or a hub id with an optional `@revision`.",
+    )
+    perceptual: PerceptualName = Field(
+        "stlpips-alex", description="The network that compares windows."
+    )
+    perceptual_trunk: Path | None = Field(
+        None,
+        description="A file with torchvision's weights, which all perceptual networks except "
+        "`stlpips-*` need. Default: torchvision's cache.",
+    )
     tiny_decoder: str | None = Field(
         None,
-        description="AutoencoderTiny: a directory | hub id[@revision]. None: the model's own.",
+        description="An AutoencoderTiny for `sync.decoder`: a directory, or a hub id with an "
+        "optional `@revision` (`madebyollin/taesd` fits Stable Diffusion 1 and 2, "
+        "`madebyollin/taesdxl` fits XL). Default: the checkpoint's own, if it has one.",
     )
     controlnet: str | None = Field(
-        None, description="ControlNet: a directory | hub id[@revision]. None: the model's own."
+        None,
+        description="A ControlNet for `control` in requests: a directory, or a hub id with an "
+        "optional `@revision`. Default: the checkpoint's own, if it has one.",
     )
     lora: str | None = Field(
-        None, description="LoRA: a directory | a safetensors file | hub id[@revision]."
+        None,
+        description="A LoRA that is merged into the checkpoint: a safetensors file, a directory "
+        "that holds one, a hub id, or `hub/id/file.safetensors`, each hub id with an optional "
+        "`@revision`. Default: none.",
     )
-    window_batch: int = Field(DEFAULT_WINDOW_BATCH, ge=1)
-    device: str = "auto"
-    dtype: Dtype = Field("auto", description="auto: float16 on CUDA, float32 elsewhere.")
+    window_batch: int = Field(
+        DEFAULT_WINDOW_BATCH,
+        ge=1,
+        description="How many windows go through the networks at once. It changes memory and "
+        "speed. Give all GPU workers the same value, so that a panorama resumes with equal bits.",
+    )
+    device: str = Field(
+        "auto",
+        description="`cpu`, `cuda` or a numbered device such as `cuda:1`. `auto`: `cuda` if there "
+        "is a GPU, else `cpu`.",
+    )
+    dtype: DtypeName = Field(
+        "auto",
+        description="The number format of the networks. `auto`: `float16` on CUDA, else `float32`.",
+    )
 
-    host: str = "127.0.0.1"
-    port: int = Field(8000, ge=0, le=65_535)
-    metrics_host: str = Field("127.0.0.1", description="Where worker and janitor show metrics.")
-    metrics_port: int | None = Field(None, ge=0, le=65_535, description="None: nowhere.")
+    host: str = Field(
+        "127.0.0.1",
+        description="The address that the API listens on. Other than loopback, it needs API keys "
+        "(`panoweave keys create --tenant NAME`).",
+    )
+    port: int = Field(
+        8000, ge=0, le=65_535, description="The port that the API listens on. 0: any free port."
+    )
+    metrics_host: str = Field(
+        "127.0.0.1",
+        description="The address on which worker and janitor serve `/metrics`, `/livez` and "
+        "`/readyz`. They ask for no API key.",
+    )
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65_535,
+        description="The port of `PANOWEAVE_METRICS_HOST`. Default: worker and janitor serve "
+        "neither metrics nor probes. The API serves its own on `PANOWEAVE_PORT`.",
+    )
 
-    max_queued: int = Field(10_000, ge=1, description="Jobs that may wait.")
-    tenant_max_queued: int = Field(1_000, ge=1, description="Jobs of one tenant that may wait.")
+    max_queued: int = Field(
+        10_000, ge=1, description="How many panoramas may wait. The API refuses more with 429."
+    )
+    tenant_max_queued: int = Field(
+        1_000,
+        ge=1,
+        description="How many panoramas of one tenant may wait. The API refuses more with 429.",
+    )
     tenant_max_running: int | None = Field(
-        None, ge=1, description="Jobs of one tenant that may run at once. None: any number."
+        None,
+        ge=1,
+        description="How many panoramas of one tenant may run at once. Default: no limit. "
+        "Tenants take turns in any case.",
     )
-    max_attempts: int = Field(3, ge=1, description="Attempts that may end in a lost worker.")
-    lease_s: float = Field(15, gt=0, description="A worker silent for this long is lost.")
-    heartbeat_s: float = Field(3, gt=0, description="How often a worker renews its lease.")
-    janitor_interval_s: float = Field(2, gt=0)
-    step_timeout_s: float = Field(300, gt=0, description="A step longer than this is hung.")
+    max_attempts: int = Field(
+        3,
+        ge=1,
+        description="A job fails after this many attempts that ended in a lost worker. An orderly "
+        "stop of a worker does not count.",
+    )
+    lease_s: float = Field(
+        15,
+        gt=0,
+        description="Seconds. A worker that does not renew its lease for this long is lost, and "
+        "its job goes back to the queue.",
+    )
+    heartbeat_s: float = Field(
+        3,
+        gt=0,
+        description="Seconds between two renewals of a worker's lease; at most half of "
+        "`PANOWEAVE_LEASE_S`.",
+    )
+    janitor_interval_s: float = Field(
+        2, gt=0, description="Seconds between two searches of the janitor for lost jobs."
+    )
+    step_timeout_s: float = Field(
+        300,
+        gt=0,
+        description="Seconds. A worker whose step takes longer is taken for hung and ends itself.",
+    )
     savepoint_every_s: float = Field(
-        5, gt=0, description="How often a worker saves where its panorama stands."
+        5,
+        gt=0,
+        description="Seconds between two savepoints of a running panorama, from which another "
+        "worker can resume it.",
     )
     savepoint_ttl_s: int = Field(
-        86_400, ge=1, description="How long a job can be gone on with from there."
+        86_400, ge=1, description="Seconds that a savepoint is kept, for resuming and for retries."
     )
     savepoint_max_bytes: int = Field(
-        16 * 2**20, ge=0, description="What is larger is not saved. 0: nothing is."
+        16 * 2**20,
+        ge=0,
+        description="Bytes. A larger savepoint is not written, and the panorama starts over after "
+        "an interruption. 0: no savepoints.",
     )
-    presign_ttl_s: int = Field(3_600, ge=1, le=7 * 86_400)
-    job_ttl_s: int = Field(7 * 86_400, ge=1, description="How long Redis keeps a finished job.")
-    log_level: LogLevel = "INFO"
+    presign_ttl_s: int = Field(
+        3_600, ge=1, le=7 * 86_400, description="Seconds that a presigned URL is valid."
+    )
+    job_ttl_s: int = Field(
+        7 * 86_400, ge=1, description="Seconds that Redis keeps a job after its end."
+    )
+    log_level: LogLevel = Field(
+        "INFO",
+        description="The level of panoweave's own log lines. Libraries log nothing below `INFO`.",
+    )
 
     webhook_networks: str | None = Field(
-        None, description="Private networks that webhooks may be sent to: 10.1.0.0/16,10.2.0.0/16."
+        None,
+        description="Private networks that webhooks may be sent to, separated by commas, such as "
+        "`10.1.0.0/16,10.2.0.0/16`. Default: none.",
     )
-    webhook_http: bool = Field(False, description="Webhooks also over plain http.")
+    webhook_http: bool = Field(False, description="Whether webhooks may be sent over plain http.")
     webhook_test_targets: bool = Field(
-        False, description="For tests: webhooks to any address, loopback too, and over http."
+        False,
+        description="For tests only: webhooks may be sent to any address, over http and to "
+        "loopback too.",
     )
-
-    @property
-    def webhook_rules(self) -> TargetRules:
-        return TargetRules(self.webhook_networks, self.webhook_http, self.webhook_test_targets)
 
     @field_validator("webhook_networks")
     @classmethod
     def _are_networks(cls, networks: str | None) -> str | None:
-        check_networks(networks)
+        check_private(networks)
         return networks
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Self:
+    def _check_pairs(self) -> Self:
         if self.heartbeat_s * 2 > self.lease_s:
             raise ValueError(
                 f"PANOWEAVE_HEARTBEAT_S ({self.heartbeat_s:g}) must be at most half of "
-                f"PANOWEAVE_LEASE_S ({self.lease_s:g}): one late heartbeat is not a lost worker"
+                f"PANOWEAVE_LEASE_S ({self.lease_s:g}), so that one late heartbeat loses no worker"
             )
         if (self.s3_access_key_id is None) != (self.s3_secret_access_key is None):
             raise ValueError(

@@ -15,11 +15,10 @@ from redis import Redis
 from panoweave.core.checkpoint import CheckpointTraits
 from panoweave.core.infra import redis_keys
 from panoweave.core.infra.redis import translate_redis_errors
-from panoweave.core.infra.settings import Perceptual
 from panoweave.core.jobs.errors import ModelNotReady
+from panoweave.core.machine import PerceptualName
 
 LIVENESS_S = 30  # a worker publishes again well within this, busy or idle
-
 
 WorkerState = Literal["loading", "ready", "failed"]
 
@@ -31,7 +30,7 @@ class ModelState(BaseModel):
     state: WorkerState
     detail: str = ""
     traits: CheckpointTraits | None = Field(None, description="Known from the first load on.")
-    perceptual: Perceptual
+    perceptual: PerceptualName
     worker: str
     updated_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
 

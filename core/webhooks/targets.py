@@ -1,32 +1,21 @@
-"""Where webhooks may go: never to this machine, its neighbours or a cloud's metadata service,
-whatever name or notation leads there.
+"""Where webhooks may be sent: never to this machine, its neighbours or a cloud's metadata service.
 
-What is checked when a job is posted is a courtesy to its caller. What counts is the policy, which
-`microsoft-antissrf` enforces on every address that a name resolves to, at each try.
+`TargetRules.check` looks at a URL when a job is posted, as a courtesy to the caller. What counts is
+`TargetRules.permits`, which the sender asks about every address that the host resolves to, at each
+try.
 """
 
 from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 from urllib.parse import urlsplit
 
-from AntiSSRF import AntiSSRFPolicy, IPAddressRanges, PolicyConfigOptions
+from panoweave.core.infra.addresses import embeds_ipv4, is_public, parse_networks
+from panoweave.core.infra.settings import Settings
 
 MAX_URL_CHARS: Final = 2_048
-
-_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-_PRIVATE: Final = [
-    ipaddress.ip_network(text)
-    for text in (
-        *IPAddressRanges.private_use,
-        *IPAddressRanges.unique_local,
-        *IPAddressRanges.shared_address_space,
-    )
-]
-# Metadata services within those ranges: Alibaba's and AWS's over IPv6.
-_NEVER: Final = [ipaddress.ip_network(text) for text in ("100.100.100.200", "fd00:ec2::254")]
 
 
 class BadTarget(ValueError):
@@ -36,37 +25,35 @@ class BadTarget(ValueError):
         self.legal = legal
 
 
-def check_networks(networks: str | None) -> None:
-    """Raises ValueError unless all are private, and hold no metadata service."""
-    for network in _networks(networks):
-        if not any(_within(network, private) for private in _PRIVATE):
-            raise ValueError(f"{network} is not private: public addresses need no allowance")
-        if metadata := next((each for each in _NEVER if _overlap(network, each)), None):
-            raise ValueError(f"{network} holds {metadata}, a metadata service")
-
-
 @dataclass(frozen=True)
 class TargetRules:
     """What an operator allows beside public hosts over https."""
 
-    networks: str | None = None  # private ones, with commas
+    networks: str | None = None  # private networks, with commas between them
     http: bool = False
     test_targets: bool = False  # any address, over http too
 
-    def policy(self) -> AntiSSRFPolicy:
-        """What is enforced at each try."""
-        none, external = PolicyConfigOptions.NONE, PolicyConfigOptions.EXTERNAL_ONLY_LATEST
-        policy = AntiSSRFPolicy(none if self.test_targets else external)
-        policy.add_xff_header = False
-        policy.allow_plain_text_http = self.http or self.test_targets
-        if self.networks and not self.test_targets:
-            policy.add_allowed_addresses([str(network) for network in _networks(self.networks)])
-        return policy
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        return cls(settings.webhook_networks, settings.webhook_http, settings.webhook_test_targets)
+
+    @property
+    def schemes(self) -> tuple[str, ...]:
+        return ("https", "http") if self.http or self.test_targets else ("https",)
+
+    def permits(self, address: str) -> bool:
+        """Whether a connection may be made to this IP address."""
+        if self.test_targets:
+            return True
+        parsed = ipaddress.ip_address(address)
+        if embeds_ipv4(parsed):
+            return False  # even in an allowed network: nobody can say where it ends up
+        allowed = any(parsed in network for network in parse_networks(self.networks))
+        return allowed or is_public(parsed)
 
     def check(self, url: str) -> None:
-        """Raises BadTarget where the URL alone shows that nothing is ever sent there."""
-        schemes = ("https", "http") if self.http or self.test_targets else ("https",)
-        legal = f"{schemes[0]}://host/path, without user, password or fragment"
+        """Raises BadTarget if the URL alone shows that nothing is ever sent there."""
+        legal = f"{self.schemes[0]}://host/path, without user, password or fragment"
         try:
             parts = urlsplit(url)
             host, _ = parts.hostname, parts.port
@@ -74,37 +61,16 @@ class TargetRules:
             raise BadTarget("is no URL", legal) from error
         if not url.isascii() or any(each.isspace() for each in url):
             raise BadTarget("holds characters that a URL does not", legal)
-        if parts.scheme not in schemes:
-            raise BadTarget(f"is not {' or '.join(schemes)}", legal)
+        if parts.scheme not in self.schemes:
+            raise BadTarget(f"is not {' or '.join(self.schemes)}", legal)
         if not host or parts.username is not None or parts.password is not None or parts.fragment:
             raise BadTarget("is not a plain host and path", legal)
-        if not self.test_targets and not self._may_be(host):
+        if not self.test_targets and not self._may_be_permitted(host):
             raise BadTarget("is an address that webhooks are never sent to", "a public host")
 
-    def _may_be(self, host: str) -> bool:
-        """True for names: what they lead to is looked at when it is sent."""
+    def _may_be_permitted(self, host: str) -> bool:
+        """True for names: what they resolve to is checked when the webhook is sent."""
         try:
-            address = ipaddress.ip_address(host)
+            return self.permits(host)
         except ValueError:
             return not (host == "localhost" or host.endswith(".localhost"))
-        allowed = any(address in network for network in _networks(self.networks))
-        return allowed or (address.is_global and not address.is_multicast)
-
-
-def _networks(text: str | None) -> list[_Network]:
-    try:
-        return [
-            ipaddress.ip_network(each.strip()) for each in (text or "").split(",") if each.strip()
-        ]
-    except ValueError as error:
-        raise ValueError(f"{error}; legal: networks such as 10.1.0.0/16, with commas") from error
-
-
-def _within(network: _Network, wider: _Network) -> bool:
-    if isinstance(network, ipaddress.IPv4Network):
-        return isinstance(wider, ipaddress.IPv4Network) and network.subnet_of(wider)
-    return isinstance(wider, ipaddress.IPv6Network) and network.subnet_of(wider)
-
-
-def _overlap(one: _Network, other: _Network) -> bool:
-    return one.version == other.version and one.overlaps(other)

@@ -1,4 +1,4 @@
-"""`panoweave keys`: who may use the API."""
+"""`panoweave keys`: API keys, which say who may use the API."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from rich.table import Table
 
 from panoweave.core.infra.api_keys import SCOPES, ApiKeys, Scope
 from panoweave.core.infra.errors import NoSuchKey
-from panoweave.deploy.admin.tenants import redis_of, tenant_name
-from panoweave.deploy.console import err, out
+from panoweave.deploy.admin.tenants import address, redis_of, tenant_name
 from panoweave.deploy.errors import BadOption, DeployError
+from panoweave.deploy.terminal import err, out
 
 
 def create(tenant: str, scopes: Sequence[str], data: Path) -> int:
@@ -24,8 +24,13 @@ def create(tenant: str, scopes: Sequence[str], data: Path) -> int:
         raise BadOption(f"--scope: {', '.join(scopes)}; legal: {', '.join(SCOPES)}") from error
     with redis_of(data) as redis:
         key, token = ApiKeys(redis).create(name, held)
-    print(token)  # alone, so that a script can take it
-    err.print(f"key {key.id} of {escape(name)}; its token is shown this once", style="dim")
+        stored_in = address(redis)
+    print(token)  # alone on stdout, for scripts
+    err.print(
+        f"key {key.id} of {escape(name)}, stored in the Redis at {escape(stored_in)}; "
+        "its token cannot be shown again",
+        style="dim",
+    )
     return 0
 
 
@@ -37,7 +42,7 @@ def show(data: Path) -> int:
         for key in ApiKeys(redis).all():
             created = f"{key.created_at:%Y-%m-%d %H:%M} UTC"
             table.add_row(key.id, escape(key.tenant), ", ".join(key.scopes), created)
-    out.print(table if table.row_count else "no keys: the API serves loopback only, to everybody")
+    out.print(table if table.row_count else "no keys: the API listens on loopback only")
     return 0
 
 
@@ -46,6 +51,6 @@ def revoke(key_id: str, data: Path) -> int:
         try:
             ApiKeys(redis).revoke(key_id)
         except NoSuchKey as error:
-            raise DeployError(str(error), "`panoweave keys list` shows those there are") from error
+            raise DeployError(str(error), "`panoweave keys list` shows the keys") from error
     out.print(f"revoked {escape(key_id)}")
     return 0

@@ -1,4 +1,4 @@
-"""What the commands about tenants share: which Redis, and which names are legal."""
+"""The Redis that the commands for operators use, and the names that tenants may have."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from redis import Redis
 from panoweave.core.infra.api_keys import TenantName
 from panoweave.core.infra.errors import StoreUnavailable
 from panoweave.core.infra.redis import connect
+from panoweave.deploy.environment import read_settings
 from panoweave.deploy.errors import BadOption, DeployError
 from panoweave.deploy.local.data_dir import DataDir
-from panoweave.deploy.settings import read_settings
 
 
 @contextmanager
 def redis_of(data: Path) -> Iterator[Redis]:
-    """Of the stack that runs on this data directory, else of the settings."""
+    """The Redis of the stack that runs on this data directory, else that of the settings."""
     home = DataDir(data)
     settings = read_settings(home.read_env() if home.running() else None)
     with connect(settings) as redis:
@@ -29,6 +29,12 @@ def redis_of(data: Path) -> Iterator[Redis]:
             raise DeployError(
                 str(error), "start the stack (panoweave up), or set PANOWEAVE_REDIS_URL"
             ) from error
+
+
+def address(redis: Redis) -> str:
+    """Where a Redis is, without its password."""
+    place = redis.connection_pool.connection_kwargs
+    return str(place["path"]) if "path" in place else f"{place['host']}:{place['port']}"
 
 
 def tenant_name(text: str) -> str:

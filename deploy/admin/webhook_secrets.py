@@ -1,4 +1,4 @@
-"""`panoweave webhook-secrets`: what a tenant's webhooks are signed with."""
+"""`panoweave webhook-secrets`: the secrets that sign a tenant's webhooks."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from rich.markup import escape
 from rich.table import Table
 
 from panoweave.core.webhooks.secrets import NoSuchSecret, WebhookSecrets
-from panoweave.deploy.admin.tenants import redis_of, tenant_name
-from panoweave.deploy.console import err, out
+from panoweave.deploy.admin.tenants import address, redis_of, tenant_name
 from panoweave.deploy.errors import DeployError
+from panoweave.deploy.terminal import err, out
 
 
 def create(tenant: str, data: Path) -> int:
     with redis_of(data) as redis:
         made = WebhookSecrets(redis).create(tenant_name(tenant))
-    print(made.secret.get_secret_value())  # alone, so that a script can take it
+        stored_in = address(redis)
+    print(made.secret.get_secret_value())  # alone on stdout, for scripts
     err.print(
-        f"secret {made.id} of {escape(tenant)}; shown this once. The tenant's other secrets sign "
-        "too, until they are revoked",
+        f"secret {made.id} of {escape(tenant)}, stored in the Redis at {escape(stored_in)}; it "
+        "cannot be shown again. The tenant's other secrets sign too, until they are revoked",
         style="dim",
     )
     return 0
@@ -41,7 +42,7 @@ def revoke(tenant: str, secret_id: str, data: Path) -> int:
         try:
             WebhookSecrets(redis).revoke(tenant_name(tenant), secret_id)
         except NoSuchSecret as error:
-            remedy = "`panoweave webhook-secrets list` shows those there are"
+            remedy = "`panoweave webhook-secrets list` shows the secrets"
             raise DeployError(str(error), remedy) from error
     out.print(f"revoked {escape(secret_id)}")
     return 0

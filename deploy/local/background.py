@@ -11,13 +11,13 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from panoweave.deploy.console import out
 from panoweave.deploy.errors import StackFailed
 from panoweave.deploy.local.child import Child
 from panoweave.deploy.local.commands import panoweave
 from panoweave.deploy.local.data_dir import DataDir, StackState
 from panoweave.deploy.local.ports import free_port, require_free
 from panoweave.deploy.local.stack import LONGEST_STOP_S
+from panoweave.deploy.terminal import out
 
 _MARGIN_S = 10.0
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from panoweave.deploy.console import out
+from panoweave.deploy.environment import read_settings
 from panoweave.deploy.local.data_dir import DataDir
 from panoweave.deploy.local.stack import Stack
 from panoweave.deploy.local.stop_request import StopRequest
-from panoweave.deploy.settings import read_settings
+from panoweave.deploy.terminal import out
 
 
 def run_up(data: Path, port: int | None) -> int:

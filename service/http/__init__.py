@@ -1,1 +1,1 @@
-"""What every route needs of HTTP: authentication, errors, idempotency, conditional requests."""
+"""HTTP concerns that routes share: authentication, errors, idempotency, conditional requests."""

@@ -1,6 +1,7 @@
-"""What is kept of each request: an id, a line in the log, and how long it took.
+"""Gives each request an id, logs it, and measures its duration.
 
-By its route's template. What the client wrote (path, query, body, headers) is kept nowhere.
+Logs and metrics name the route's template. They never hold what the client sent: path, query,
+headers or body.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 
 REQUEST_ID: Final = "X-Request-ID"
 
-_SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_VALID_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _PROBES: Final = frozenset({"/livez", "/readyz", "/metrics"})
 _BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -32,7 +33,7 @@ def _is_probe(scope: Scope) -> bool:
     return scope["path"] in _PROBES
 
 
-# Of FastAPI's own tracing, one span a request, where a tracer is set up (panoweave.deploy.tracing).
+# FastAPI's own tracing: one span a request, if panoweave.deploy.serve.tracing has set it up.
 TELEMETRY: Final[TelemetryConfig] = {
     "auto_configure": False,
     "logs": False,
@@ -43,7 +44,7 @@ TELEMETRY: Final[TelemetryConfig] = {
 
 
 def install(app: FastAPI, registry: CollectorRegistry) -> None:
-    """Around all other middleware: what they refuse is a request too."""
+    """Call this after all other middleware is added, so that their refusals are recorded too."""
     seconds = Histogram(
         "panoweave_http_request_duration_seconds",
         "From a request to the beginning of its answer.",
@@ -52,31 +53,31 @@ def install(app: FastAPI, registry: CollectorRegistry) -> None:
         registry=registry,
     )
 
-    def keep(info: Info) -> None:
+    def record(info: Info) -> None:
         method = info.method if info.method in _METHODS else "other"
         route, status = info.modified_handler, info.modified_status
         seconds.labels(method, route, status).observe(info.modified_duration_without_streaming)
-        told = {
+        fields = {
             "method": method,
             "route": route,
             "status": int(status),
             "duration_s": round(info.modified_duration, 4),
         }
-        # What asks every few seconds would bury the rest.
+        # Probes come every few seconds and would bury the rest.
         level = logging.DEBUG if route in _PROBES else logging.INFO
-        log.log(level, "request", extra=told)
+        log.log(level, "request", extra=fields)
 
-    Instrumentator(should_group_status_codes=False).add(keep).instrument(app)
+    Instrumentator(should_group_status_codes=False).add(record).instrument(app)
     app.add_middleware(
         CorrelationIdMiddleware,
         header_name=REQUEST_ID,
-        validator=lambda sent: _SANE_ID.fullmatch(sent) is not None,
-        transformer=_begin,
+        validator=lambda request_id: _VALID_ID.fullmatch(request_id) is not None,
+        transformer=_bind_request_id,
     )
 
 
-def _begin(request_id: str) -> str:
-    """Every line that is logged from here on is of this request."""
+def _bind_request_id(request_id: str) -> str:
+    """Add the id to every line that is logged while this request is handled."""
     clear_contextvars()
     bind_contextvars(request_id=request_id)
     return request_id

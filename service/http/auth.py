@@ -1,4 +1,4 @@
-"""Whose request it is: `Authorization: Bearer`, once there are API keys."""
+"""Authentication by API key (`Authorization: Bearer`), and what a key's scopes allow."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from structlog.contextvars import bind_contextvars
 from panoweave.core.infra.api_keys import ApiKey, ApiKeys, Scope
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs.record import DEFAULT_TENANT
-from panoweave.service.dependencies import InContext
+from panoweave.service.dependencies import ContextDep
 from panoweave.service.http.errors import Forbidden, Unauthorized
 
-_READING: Final = frozenset({"GET", "HEAD"})
+_SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
 _bearer = HTTPBearer(
     auto_error=False,
     scheme_name="ApiKey",
@@ -26,15 +26,15 @@ _bearer = HTTPBearer(
 
 class Caller(NamedTuple):
     tenant: str
-    owner: str  # of idempotency keys
+    key_owner: str  # whose idempotency keys the caller uses
 
 
 class UnsafeBind(ValueError):
-    """The API would be open to whoever reaches this machine."""
+    """The API would be open to everyone who can reach this machine."""
 
 
 def check_bind(settings: Settings, api_keys: ApiKeys) -> None:
-    """Before the API listens: beyond loopback it needs keys. Raises UnsafeBind."""
+    """Raises UnsafeBind if the API would listen beyond loopback without API keys."""
     if not is_loopback(settings.host) and not api_keys.any():
         raise UnsafeBind(
             f"PANOWEAVE_HOST={settings.host}: without API keys the API serves loopback only; make "
@@ -49,13 +49,16 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-InCredentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+CredentialsDep = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
-def find_key(context: InContext, credentials: InCredentials) -> ApiKey | None:
-    """None: whoever asks may, since there are no keys yet."""
+def authenticate(context: ContextDep, credentials: CredentialsDep) -> ApiKey | None:
+    """The caller's key. None if no key is needed: on loopback, before the first key is made.
+
+    Raises Unauthorized.
+    """
     if credentials is None:
-        # Were the last key revoked, an API that is open to others would stay closed to them.
+        # Beyond loopback a key is always needed, even after the last one was revoked.
         if is_loopback(context.settings.host) and not context.api_keys.any():
             return None
         raise Unauthorized("Send Authorization: Bearer and an API key.")
@@ -65,32 +68,35 @@ def find_key(context: InContext, credentials: InCredentials) -> ApiKey | None:
     return key
 
 
-async def _caller(request: Request, key: Annotated[ApiKey | None, Depends(find_key)]) -> Caller:
-    """Not in a thread of its own: what it binds is for the log of the whole request."""
+AuthenticatedKey = Annotated[ApiKey | None, Depends(authenticate)]
+
+
+# Not a plain function: FastAPI would run it in a thread, and the log context would stay there.
+async def _caller(request: Request, key: AuthenticatedKey) -> Caller:
     bind_contextvars(tenant=key.tenant if key else DEFAULT_TENANT)
     if key is None:
         return Caller(DEFAULT_TENANT, DEFAULT_TENANT)
-    require(key, "read" if request.method in _READING else "write")
+    require_scope(key, "read" if request.method in _SAFE_METHODS else "write")
     return Caller(key.tenant, key.id)
 
 
-def _operator(key: Annotated[ApiKey | None, Depends(find_key)]) -> None:
-    """For what concerns all tenants."""
+def _operator(key: AuthenticatedKey) -> None:
     if key is not None:
-        require(key, "admin")
+        require_scope(key, "admin")
 
 
-def require(key: ApiKey, scope: Scope) -> None:
+def require_scope(key: ApiKey, scope: Scope) -> None:
     if not key.may(scope):
         raise Forbidden(f"This API key lacks the scope {scope}.")
 
 
-InCaller = Annotated[Caller, Depends(_caller)]
-ForOperators = Depends(_operator)
+CallerDep = Annotated[Caller, Depends(_caller)]
+OperatorOnly = Depends(_operator)
+"""For routes that show data of all tenants: needs the scope `admin`."""
 
 
-def _tenant(caller: InCaller) -> str:
+def _tenant(caller: CallerDep) -> str:
     return caller.tenant
 
 
-Tenant = Annotated[str, Depends(_tenant)]
+TenantDep = Annotated[str, Depends(_tenant)]

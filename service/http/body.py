@@ -1,4 +1,4 @@
-"""Reads a request's body before anything else does: small, JSON, and nothing that JSON is not."""
+"""Middleware that reads a request's body, limits its size and checks that it is JSON."""
 
 from __future__ import annotations
 
@@ -15,33 +15,38 @@ from panoweave.service.http.errors import (
 
 MAX_BODY_BYTES = 8 * 2**20  # room for a picture of 5 MiB in base64
 
-_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+_METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
 class JsonBody:
-    """ASGI middleware. Python's own reader, which FastAPI uses, would take NaN and Infinity."""
+    """ASGI middleware that checks a body before the application sees it.
+
+    FastAPI parses with Python's own `json`, which accepts NaN and Infinity. JSON does not have
+    them, so they are refused here.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] not in _WITH_BODY:
+        if scope["type"] != "http" or scope["method"] not in _METHODS_WITH_BODY:
             await self._app(scope, receive, send)
             return
+        headers = Headers(scope=scope)
         try:
-            body = await _read(Headers(scope=scope), receive)
+            body = await _read(headers, receive)
             if body:
-                _require_json(Headers(scope=scope), body)
-        except ServiceError as refused:
-            await refused.response()(scope, receive, send)
+                _require_json(headers, body)
+        except ServiceError as error:
+            await error.response()(scope, receive, send)
             return
         await self._app(scope, _replay(body, receive), send)
 
 
 async def _read(headers: Headers, receive: Receive) -> bytes:
     too_large = BodyTooLarge(f"A body may have up to {MAX_BODY_BYTES:,} bytes.")
-    told = headers.get("content-length", "")
-    if told.isdigit() and int(told) > MAX_BODY_BYTES:
+    content_length = headers.get("content-length", "")
+    if content_length.isdigit() and int(content_length) > MAX_BODY_BYTES:
         raise too_large
     body = bytearray()
     while True:
@@ -64,18 +69,19 @@ def _require_json(headers: Headers, body: bytes) -> None:
     try:
         from_json(body, allow_inf_nan=False)
     except ValueError as error:
-        # Its message is what was expected, and the line and column.
+        # The message says what was expected and where. It does not quote the body.
         raise MalformedJson(f"{str(error).capitalize()}.") from error
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    told = False
+    """The body once, then whatever the server receives: a disconnect."""
+    was_sent = False
 
     async def replay() -> Message:
-        nonlocal told
-        if told:
-            return await receive()  # a disconnect, later on
-        told = True
+        nonlocal was_sent
+        if was_sent:
+            return await receive()
+        was_sent = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     return replay

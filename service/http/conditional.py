@@ -1,4 +1,4 @@
-"""Reading a resource again: strong ETags, and `Prefer: wait` (RFC 9110, RFC 7240)."""
+"""Conditional requests with strong ETags (RFC 9110), and `Prefer: wait` (RFC 7240)."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ _TAG = re.compile(r'(?:W/)?("[^"]*")')
 IfNoneMatch = Annotated[
     str | None,
     Header(
-        description="An `ETag`: 304 where the panorama is still the same.",
+        description="An `ETag` from an earlier answer: 304 if the panorama has not changed.",
         examples=['"0b1c2d3e4f5a6b7c8d9e0f1a2b3c4d5e"'],
     ),
 ]
 Prefer = Annotated[
     str | None,
     Header(
-        description=f"`wait=N`: answer when the panorama has ended, or, with `If-None-Match`, when "
-        f"it has changed; after N seconds (up to {MAX_WAIT_S}) at the latest.",
+        description="`wait=N`: answer once the panorama has ended or, with `If-None-Match`, once "
+        f"it has changed. At the latest after N seconds, and after {MAX_WAIT_S} at most.",
         examples=["wait=10"],
     ),
 ]
 
 
 def etag(body: bytes) -> str:
-    """Strong: equal for equal bytes alone."""
+    """A strong ETag: equal only for equal bytes."""
     return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
 
 
@@ -42,13 +42,13 @@ def matches(if_none_match: str | None, tag: str) -> bool:
 
 
 def wait_s(prefer: str | None) -> int | None:
-    """How long to wait, at most; None where nobody asked. Other preferences are ignored."""
+    """How long to wait at most; None if the client did not ask. Other preferences are ignored."""
     found = _WAIT.search(prefer or "")
     return min(int(found[1]), MAX_WAIT_S) if found else None
 
 
 def answer(body: bytes, headers: dict[str, str], if_none_match: str | None) -> Response:
-    """200 with the body, or 304 where the client has it."""
+    """200 with the body, or 304 if the client already has it."""
     tag = etag(body)
     headers = {**headers, "ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Prefer"}
     if matches(if_none_match, tag):

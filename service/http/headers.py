@@ -1,4 +1,4 @@
-"""Headers that keep browsers from guessing, on every answer."""
+"""Security headers for browsers, on every answer."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ ON_EVERY_ANSWER = {
     "X-Frame-Options": "DENY",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-_NOTHING_LOADS = "default-src 'none'; frame-ancestors 'none'"
-_OWN_LOADS = (
+_DATA_POLICY = "default-src 'none'; frame-ancestors 'none'"
+_PAGE_POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; frame-ancestors 'none'"
 )
 
 
 class SecurityHeaders:
-    """ASGI middleware. Cross-origin requests are not allowed: no CORS header is ever sent."""
+    """ASGI middleware. No CORS header is sent, so pages of other origins cannot read an answer."""
 
     def __init__(self, app: ASGIApp, pages: frozenset[str]) -> None:
-        """`pages`: paths that are pages, and load what lies beside them."""
+        """`pages`: paths of HTML pages, which may load scripts and styles of the same origin."""
         self._app = app
         self._pages = pages
 
@@ -36,7 +36,7 @@ class SecurityHeaders:
                 headers = MutableHeaders(scope=message)
                 for name, value in ON_EVERY_ANSWER.items():
                     headers.setdefault(name, value)
-                policy = _OWN_LOADS if scope["path"] in self._pages else _NOTHING_LOADS
+                policy = _PAGE_POLICY if scope["path"] in self._pages else _DATA_POLICY
                 headers.setdefault("Content-Security-Policy", policy)
             await send(message)
 

@@ -1,8 +1,8 @@
-"""A POST that may be sent several times, and is carried out once: `Idempotency-Key`.
+"""`Idempotency-Key`: a POST that is sent several times takes effect once.
 
-After the IETF's draft (draft-ietf-httpapi-idempotency-key-header): the same key and body get the
-same answer for 24 hours, another body is refused. Equal requests at the same moment wait for the
-first one's answer.
+Follows the IETF draft (draft-ietf-httpapi-idempotency-key-header). For 24 hours, the same key with
+the same body gets the same answer, and the same key with another body is refused. A duplicate that
+arrives while the first request is being carried out waits for the first one's answer.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Annotated, Final, NamedTuple
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Annotated, Final
 
 from fastapi import Header
 from pydantic import BaseModel
 
 from panoweave.core.checkpoint import InvalidParams
-from panoweave.core.infra.errors import ObjectStoreError, StoreUnavailable
+from panoweave.core.infra.errors import StoreUnavailable
 from panoweave.core.jobs.errors import ModelNotReady, QueueFull, StillInFlight
-from panoweave.core.jobs.idempotency import Begun
+from panoweave.core.jobs.idempotency import Begun, Idempotency
 from panoweave.core.jobs.record import new_job_id
-from panoweave.service.dependencies import Context
 
 IdempotencyKey = Annotated[
     str | None,
@@ -30,66 +30,75 @@ IdempotencyKey = Annotated[
         min_length=1,
         max_length=255,
         pattern=r"^[\x21-\x7e]*$",
-        description="Any text of the client's own, new for each new request: a UUID, say. Sent "
-        "again with the same body within 24 hours, the request is not carried out again.",
+        description="Text that the client makes up for each new request, such as a UUID. If the "
+        "same key and body are sent again within 24 hours, the request is not carried out again.",
         examples=["1b0c7c5e-5f5e-4a5b-9c39-3f8f1d2a6e77"],
     ),
 ]
 
-_WAIT_S: Final = 3.0
-_LOOK_EVERY_S: Final = 0.05
+_MAX_WAIT_S: Final = 3.0
+_POLL_INTERVAL_S: Final = 0.05
+
+# Raised before a job is made.
+_REFUSALS: Final = (InvalidParams, ModelNotReady, QueueFull)
 
 
-class Answer(NamedTuple):
-    body: str
-    is_replayed: bool
+@dataclass
+class IdempotentRequest:
+    """A request that has begun. `answer` is what an earlier request with the same key was
+    answered; if it is None, this request is to be carried out and then finished."""
+
+    job_id: str  # for the job to make, which an earlier attempt that was cut short may have made
+    answer: str | None = None
+    new_answer: str | None = None
+
+    def finish(self, answer: str) -> None:
+        """Give this answer to later requests with the same key."""
+        self.new_answer = answer
 
 
-def once(
-    context: Context,
-    owner: str,
-    key: str | None,
-    request: BaseModel,
-    carry_out: Callable[[str], BaseModel],
-) -> Answer:
-    """`carry_out` makes a job of the id it is given; a second time with that id changes nothing.
+@contextmanager
+def begin(
+    store: Idempotency, owner: str, key: str | None, request: BaseModel
+) -> Iterator[IdempotentRequest]:
+    """The block carries the request out, unless there is an answer already.
 
-    Raises what it raises, OtherRequest, StillInFlight, or NotFound where the job was deleted since.
+    Keys belong to their owner. Raises OtherRequest, StillInFlight, or NotFound if the job of the
+    first request was deleted.
     """
     if key is None:
-        return Answer(carry_out(new_job_id()).model_dump_json(), False)
-    begun = _begin(context, owner, key, fingerprint(request))
-    if begun.answer is not None:
-        return Answer(begun.answer, True)
+        yield IdempotentRequest(new_job_id())
+        return
+    begun = _begin(store, owner, key, fingerprint(request))
+    current = IdempotentRequest(begun.job_id, begun.answer)
     try:
-        body = carry_out(begun.job_id).model_dump_json()
-    except (InvalidParams, ModelNotReady, QueueFull):
+        yield current
+    except _REFUSALS:
         with suppress(StoreUnavailable):
-            context.idempotency.forget(owner, key)
+            store.forget(owner, key)  # no job was made: the key is free for another request
         raise
-    except (StoreUnavailable, ObjectStoreError):
-        # Perhaps it was carried out: whoever asks again, at once if they like, makes the same job.
+    except Exception:
         with suppress(StoreUnavailable):
-            context.idempotency.release(owner, key)
+            store.release(owner, key)  # a repeated request goes on with the job, if it was made
         raise
-    with suppress(StoreUnavailable):  # the job is there, and would be found again by its id
-        context.idempotency.finish(owner, key, body)
-    return Answer(body, False)
+    if current.new_answer is not None:
+        with suppress(StoreUnavailable):  # without its answer, the job is still found by its id
+            store.finish(owner, key, current.new_answer)
 
 
-def _begin(context: Context, owner: str, key: str, fingerprint: str) -> Begun:
-    patience_ends = time.monotonic() + _WAIT_S
+def _begin(store: Idempotency, owner: str, key: str, fingerprint: str) -> Begun:
+    deadline = time.monotonic() + _MAX_WAIT_S
     job_id = new_job_id()
     while True:
         try:
-            return context.idempotency.begin(owner, key, fingerprint, job_id)
+            return store.begin(owner, key, fingerprint, job_id)
         except StillInFlight:
-            if time.monotonic() > patience_ends:
+            if time.monotonic() > deadline:
                 raise
-            time.sleep(_LOOK_EVERY_S)
+            time.sleep(_POLL_INTERVAL_S)
 
 
 def fingerprint(request: BaseModel) -> str:
-    """Equal for requests that say the same, however their JSON is spaced and ordered."""
-    said = json.dumps(request.model_dump(mode="json", exclude_unset=True), sort_keys=True)
-    return hashlib.sha256(said.encode()).hexdigest()
+    """Equal for equal requests, however their JSON is ordered and spaced."""
+    fields = request.model_dump(mode="json", exclude_unset=True)
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()

@@ -1,6 +1,6 @@
-"""The published contract: FastAPI's, with what it cannot know of a route by itself.
+"""The published OpenAPI document: FastAPI's, completed with what FastAPI does not know.
 
-Nothing here names a route: what is added later is described by the same rules.
+Nothing here names a route. New routes are described by the same rules.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from panoweave.service.openapi import examples, links, response_headers
 from panoweave.service.openapi.response_headers import ResponseHeader
 from panoweave.service.schemas import EventView
 
-_SCHEMA = {"$ref": "#/components/schemas/Problem"}
-_BESIDE_ROUTES: Final[tuple[type[BaseModel], ...]] = (Problem, EventView)
+_PROBLEM_SCHEMA = {"$ref": "#/components/schemas/Problem"}
+_UNROUTED_MODELS: Final[tuple[type[BaseModel], ...]] = (Problem, EventView)
 _BODY_REFUSALS: Final = (MalformedJson, BodyTooLarge, UnsupportedMediaType)
 _WITH_BODY: Final = frozenset({"post", "put", "patch"})
 
-# Before OpenAPI 3.2 the schema of a stream is that of one event.
+# Before OpenAPI 3.2, the schema of a stream describes one event.
 EVENT_STREAM: Final = {
     "schema": {
         "type": "object",
@@ -55,16 +55,19 @@ EVENT_STREAM: Final = {
     "examples": examples.EVENTS,
 }
 TAGS: Final = [
-    {"name": "panoramas", "description": "Ask for one, follow it, fetch it, forget it."},
-    {"name": "webhooks", "description": "What was told of a panorama, and to whom."},
-    {"name": "uploads", "description": "A place for pictures that requests name."},
-    {"name": "models", "description": "What makes the panoramas, and in which sizes."},
-    {"name": "health", "description": "For operators and their probes."},
+    {
+        "name": "panoramas",
+        "description": "Create, read, follow, cancel, retry and delete panoramas.",
+    },
+    {"name": "webhooks", "description": "The deliveries of a panorama's webhook."},
+    {"name": "uploads", "description": "Upload pictures that requests refer to."},
+    {"name": "models", "description": "The models, and the sizes that they make."},
+    {"name": "health", "description": "For operators, orchestrators and Prometheus."},
 ]
 
 
 def operation_id(route: APIRoute) -> str:
-    """The name of the function: what a generated client calls it."""
+    """The function's name. Generated clients name their method after it."""
     return route.name
 
 
@@ -75,8 +78,7 @@ def answer(
     always: Sequence[ResponseHeader] = (),
     sometimes: Sequence[ResponseHeader] = (),
 ) -> dict[str, Any]:
-    """One of a route's `responses`: what of `examples.ANSWERS` it shows, and the headers that it
-    always or sometimes has."""
+    """One entry of a route's `responses`. `shows` names examples of `examples.ANSWERS`."""
     response: dict[str, Any] = {"description": description}
     if headers := response_headers.described(always, sometimes):
         response["headers"] = headers
@@ -88,7 +90,7 @@ def answer(
 def refusals(
     *errors: type[ServiceError], needs_key: bool = True
 ) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route that may answer with these. Several may share a status."""
+    """Entries of a route's `responses` for these errors. Several errors may share a status."""
     by_status: dict[int | str, list[type[ServiceError]]] = {}
     for error in (*errors, *((Unauthorized, Forbidden) if needs_key else ())):
         by_status.setdefault(error.status, []).append(error)
@@ -97,9 +99,9 @@ def refusals(
 
 def _refusal(kinds: Sequence[type[ServiceError]]) -> dict[str, Any]:
     shown = [example for kind in kinds if (example := examples.refusal(kind))]
-    content: dict[str, Any] = {"schema": _SCHEMA}
+    content: dict[str, Any] = {"schema": _PROBLEM_SCHEMA}
     if shown:
-        # By their codes: which codes a status may come with is read off here.
+        # Named by their codes, so that a reader sees which codes a status may come with.
         content["examples"] = examples.references(one.code for one in shown)
     names = {name for one in shown for name in one.headers}
     always = {name for name in names if all(name in one.headers for one in shown)}
@@ -124,11 +126,11 @@ def install(app: FastAPI) -> None:
                 routes=app.routes,
                 tags=TAGS,
             )
-            _, others = models_json_schema(
-                [(model, "serialization") for model in _BESIDE_ROUTES],
+            _, unrouted = models_json_schema(
+                [(model, "serialization") for model in _UNROUTED_MODELS],
                 ref_template="#/components/schemas/{model}",
             )
-            document["components"]["schemas"] |= others["$defs"]
+            document["components"]["schemas"] |= unrouted["$defs"]
             _finish(document)
             app.openapi_schema = document
         return app.openapi_schema
@@ -140,49 +142,50 @@ def _finish(document: dict[str, Any]) -> None:
     components = document["components"]
     for path in document["paths"].values():
         for method, operation in path.items():
-            _drop_fastapis_own(operation)
-            _add_what_any_may_answer(method, operation)
+            _drop_default_422(operation)
+            _add_common_refusals(method, operation)
             for parameter in operation.get("parameters", []):
-                _leave_null_out(parameter)
+                _drop_null(parameter)
             for response in operation["responses"].values():
-                _describe_stream(response)
+                _use_schema_for_streams(response)
                 headers = {name: _header(name) for name in response_headers.on_every_answer()}
                 response["headers"] = response.get("headers", {}) | headers
     links.add(document)
     components["headers"] = response_headers.on_every_answer()
-    # Put here and referred to, since FastAPI drops every null from what a route is given.
+    # Referred to from here, because FastAPI drops nulls from the examples of a route.
     components["examples"] = examples.components()
-    # What no operation answers: paths and methods that are not in this document.
+    # Answers to paths and methods that are not in this document.
     components["responses"] = {
         kind.__name__: _refusal([kind]) for kind in (UnknownPath, MethodNotAllowed)
     }
-    for name in ("HTTPValidationError", "ValidationError"):
+    # FastAPI's own refusals; and PanoramaParams, whose fields PanoramaRequest's schema includes.
+    for name in ("HTTPValidationError", "ValidationError", "PanoramaParams"):
         components["schemas"].pop(name, None)
 
 
-def _drop_fastapis_own(operation: dict[str, Any]) -> None:
-    """FastAPI adds a 422 of its own shape wherever none is declared, for an id in the path too."""
+def _drop_default_422(operation: dict[str, Any]) -> None:
+    """FastAPI adds a 422 of its own shape to each route with parameters that declares none."""
     if "application/json" in operation["responses"].get("422", {}).get("content", {}):
         del operation["responses"]["422"]
 
 
-def _add_what_any_may_answer(method: str, operation: dict[str, Any]) -> None:
-    """Bodies are read before a route is chosen, also where a route takes none."""
+def _add_common_refusals(method: str, operation: dict[str, Any]) -> None:
+    """Add what every route may answer. Bodies are checked even if the route takes none."""
     kinds = (InternalError, *(_BODY_REFUSALS if method in _WITH_BODY else ()))
     added = {str(status): one for status, one in refusals(*kinds, needs_key=False).items()}
     operation["responses"] = dict(sorted((added | operation["responses"]).items()))
 
 
-def _leave_null_out(parameter: dict[str, Any]) -> None:
-    """A parameter is there or not; null is what Python calls one that is not."""
+def _drop_null(parameter: dict[str, Any]) -> None:
+    """An absent parameter is None in Python, but a client cannot send a null."""
     schema = parameter["schema"]
     branches = schema.pop("anyOf", [])
     kept = [branch for branch in branches if branch != {"type": "null"}]
     schema |= kept[0] if len(kept) == 1 else {"anyOf": kept} if kept else {}
 
 
-def _describe_stream(response: dict[str, Any]) -> None:
-    """FastAPI writes the word that OpenAPI has for it since 3.2."""
+def _use_schema_for_streams(response: dict[str, Any]) -> None:
+    """FastAPI writes OpenAPI 3.2's `itemSchema`; this document is 3.1."""
     for media_type in response.get("content", {}).values():
         if "itemSchema" in media_type:
             media_type.setdefault("schema", media_type.pop("itemSchema"))

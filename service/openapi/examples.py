@@ -1,7 +1,9 @@
-"""Requests, answers and refusals that the published contract shows.
+"""The requests, answers and refusals that the OpenAPI document shows as examples.
 
-Answers are made of the service's own models, so that they cannot show what it never says; a test
-posts the requests and compares the refusals with real ones.
+Answers are built from the service's own models, so they cannot show a field that it does not have.
+The request "complete" and the `params` of all answers come from the fields of the parameters: a
+parameter that is added appears in them. A test posts the requests and compares the refusals with
+real ones.
 """
 
 from __future__ import annotations
@@ -42,10 +44,18 @@ from panoweave.service.schemas import (
 JOB_ID: Final = "pano_01m88yz3nz1mdvc9qm85vama36"
 UPLOAD_KEY: Final = "default/uploads/upl_01m88yw2c4k9x7r5t1b3n6d8fg"
 
-# Sizes that the model that ships can make, and those with windows of 512 px as well.
+_TRAITS = CheckpointTraits(
+    window_px=128,
+    px_per_latent=4,
+    tiny_decoder=True,
+    defaults=CheckpointDefaults(guidance_scale=3.0),
+)
+_PARAMS = PanoramaParams(prompt="a mountain lake at dawn", width=1536, seed=7).resolve(_TRAITS)
+
+# All but "complete" have sizes that fit both the embedded model and windows of 512 px.
 REQUESTS: Final[dict[str, Example]] = {
     "plain": {
-        "summary": "A prompt, and what it is worth to say",
+        "summary": "A prompt with the most common fields",
         "value": {
             "prompt": "a mountain lake at dawn",
             "width": 1536,
@@ -55,7 +65,7 @@ REQUESTS: Final[dict[str, Example]] = {
         },
     },
     "loop": {
-        "summary": "A ring: its right edge goes on at its left one",
+        "summary": "A loop: the right edge continues at the left one",
         "value": {
             "prompt": "an orchard in spring, all around",
             "width": 1536,
@@ -64,7 +74,7 @@ REQUESTS: Final[dict[str, Example]] = {
         },
     },
     "regions": {
-        "summary": "Prompts in their places, over a background",
+        "summary": "Prompts at their places, over a background",
         "value": {
             "prompt": "a quiet coast",
             "width": 1536,
@@ -75,7 +85,7 @@ REQUESTS: Final[dict[str, Example]] = {
         },
     },
     "webhook": {
-        "summary": "Told when it has ended, in place of polling",
+        "summary": "A webhook at the end, instead of polling",
         "value": {
             "prompt": "a mountain lake at dawn",
             "webhook": {
@@ -86,25 +96,22 @@ REQUESTS: Final[dict[str, Example]] = {
         },
     },
     "control": {
-        "summary": "After the edges of an uploaded picture, for models with a ControlNet",
+        "summary": "The edges of an uploaded picture, for a model with a ControlNet",
         "value": {
             "prompt": "a ridge in autumn",
             "width": 1536,
             "control": {"type": "canny", "image": {"key": UPLOAD_KEY}, "scale": 0.8},
         },
     },
+    "complete": {
+        "summary": "Every parameter, as an answer of the embedded model reports it",
+        "value": _PARAMS.model_dump(mode="json", exclude_none=True),
+    },
 }
 
-_TRAITS = CheckpointTraits(
-    window_px=128,
-    px_per_latent=4,
-    tiny_decoder=True,
-    defaults=CheckpointDefaults(guidance_scale=3.0),
-)
 _POSTED = datetime(2026, 11, 25, 9, 0, 42, 48_000, tzinfo=UTC)
 _STARTED = _POSTED + timedelta(milliseconds=8)
 _ENDED = _STARTED + timedelta(seconds=10.3)
-_PARAMS = PanoramaParams(prompt="a mountain lake at dawn", width=1536, seed=7).resolve(_TRAITS)
 _PLACE = f"https://s3.example.org/panoweave/default/{JOB_ID}/1"
 _SIGNATURE = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=0c6f2d"
 
@@ -233,13 +240,13 @@ REFUSALS: Final = (
     errors.Unauthorized("Send Authorization: Bearer and an API key."),
     errors.Forbidden("This API key lacks the scope write."),
     errors.UnknownPath("No such path: /openapi.json lists those there are."),
-    errors.NoSuchPanorama(f"There is no panorama {JOB_ID}."),
+    errors.PanoramaNotFound(f"There is no panorama {JOB_ID}."),
     errors.MethodNotAllowed("Allowed here: GET, POST.", headers={"Allow": "GET, POST"}),
     errors.NotEnded("This panorama is queued. Cancel it first."),
     errors.NotFailed("This panorama is succeeded."),
     errors.NotSucceeded("This panorama is queued."),
-    errors.NothingToSee("This panorama is queued, and there is nothing to see of it."),
-    errors.StillBusy(),
+    errors.PreviewUnavailable("This panorama is queued and has no preview yet."),
+    errors.IdempotencyKeyInFlight(),
     errors.BodyTooLarge(f"A body may have up to {MAX_BODY_BYTES:,} bytes."),
     errors.UnsupportedMediaType(
         "Send Content-Type: application/json.", headers={"Accept": "application/json"}
@@ -254,15 +261,16 @@ REFUSALS: Final = (
             )
         ],
     ),
-    errors.KeyReused(),
-    errors.TooMany("10,000 are waiting already."),
-    errors.TooManyOfYours("1,000 of yours are waiting already."),
-    errors.InternalError("The request was not carried out. It has been logged."),
-    errors.NotReady("No worker has loaded the model embedded yet."),
-    errors.RedisAway(
-        "The job store did not answer in time. Look whether it happened, then try again."
+    errors.IdempotencyKeyReused(),
+    errors.TooManyQueued("10,000 are waiting already."),
+    errors.TooManyQueuedByTenant("1,000 of yours are waiting already."),
+    errors.InternalError("An unexpected error happened. It has been logged."),
+    errors.ModelNotLoaded("No worker has loaded the model embedded yet."),
+    errors.JobStoreUnavailable(
+        "The job store did not answer in time. The request may have taken effect: look before "
+        "you send it again."
     ),
-    errors.ObjectsAway("The object store could not be used. Try again."),
+    errors.ObjectStoreUnavailable("The object store could not be used. Try again."),
 )
 
 

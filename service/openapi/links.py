@@ -1,11 +1,11 @@
-"""OpenAPI links: from what an operation answers to what can be asked next."""
+"""OpenAPI links: which requests can follow an answer, and with which of its values."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any, Final
 
-# The name of a path parameter that is a panorama's id, and the schemas that carry such an id.
+# The path parameter that is a panorama's id, and the schemas that hold such an id.
 _ID: Final = "job_id"
 _PANORAMA: Final = "#/components/schemas/PanoramaView"
 _PAGE: Final = "#/components/schemas/PanoramaPage"
@@ -13,19 +13,19 @@ _READING: Final = "get"
 
 
 def add(document: dict[str, Any]) -> None:
-    """To every operation that answers with panoramas, and to the one that forgets one."""
-    on_one = _operations_on_one(document)
-    readers = {name: method for name, method in on_one.items() if method == _READING}
-    pages = _links(_paged(document), "cursor", "$response.body#/next_cursor", "The page after.")
+    """Add links to every operation that answers with panoramas, and to the one that deletes one."""
+    with_id = _panorama_operations(document)
+    readers = {name: method for name, method in with_id.items() if method == _READING}
+    pages = _links(_paged(document), "cursor", "$response.body#/next_cursor", "The next page.")
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             for status, response in operation["responses"].items():
                 schema = _schema(response)
                 if schema == _PANORAMA:
-                    links = _links(on_one, _ID, "$response.body#/id", "With its id.")
+                    links = _links(with_id, _ID, "$response.body#/id", "With the panorama's id.")
                 elif schema == _PAGE:
                     newest = "$response.body#/items/0/id"
-                    links = _links(on_one, _ID, newest, "With the newest one's id.") | pages
+                    links = _links(with_id, _ID, newest, "With the newest panorama's id.") | pages
                 elif (method, status) == ("delete", "204") and path.endswith(f"{{{_ID}}}"):
                     links = _links(readers, _ID, f"$request.path.{_ID}", "404 from now on.")
                 else:
@@ -33,8 +33,8 @@ def add(document: dict[str, Any]) -> None:
                 response["links"] = links
 
 
-def _operations_on_one(document: dict[str, Any]) -> dict[str, str]:
-    """Their methods by their ids."""
+def _panorama_operations(document: dict[str, Any]) -> dict[str, str]:
+    """The operations with a panorama's id in their path: operation id to method."""
     return {
         operation["operationId"]: method
         for path, operations in document["paths"].items()

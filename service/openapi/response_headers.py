@@ -1,4 +1,4 @@
-"""The headers of answers, as the published contract describes them."""
+"""The headers of answers, as the OpenAPI document describes them."""
 
 from __future__ import annotations
 
@@ -21,57 +21,59 @@ _SECONDS: Final = {"type": "integer", "minimum": 1}
 
 LOCATION: Final = ResponseHeader("Location", "Where the panorama is.", _URL)
 SIGNED_LOCATION: Final = ResponseHeader(
-    "Location", "Where the file is, for a while: a presigned URL.", _URL
+    "Location", "A presigned URL of the file, which expires.", _URL
 )
-RETRY_AFTER: Final = ResponseHeader("Retry-After", "Seconds after which to ask again.", _SECONDS)
+RETRY_AFTER: Final = ResponseHeader(
+    "Retry-After", "Seconds after which to send a request again.", _SECONDS
+)
 ETAG: Final = ResponseHeader(
     "ETag",
-    "Names this very answer; for `If-None-Match`.",
+    "Identifies this version of the panorama, for `If-None-Match`.",
     {"type": "string", "pattern": '^"[0-9a-f]{32}"$'},
 )
-CACHE_CONTROL: Final = ResponseHeader("Cache-Control", "Who may keep this answer.", _TEXT)
-VARY: Final = ResponseHeader("Vary", "Which headers of the request it depends on.", _TEXT)
+CACHE_CONTROL: Final = ResponseHeader("Cache-Control", "Who may cache this answer.", _TEXT)
+VARY: Final = ResponseHeader("Vary", "The request headers that this answer depends on.", _TEXT)
 PREFERENCE_APPLIED: Final = ResponseHeader(
     "Preference-Applied",
-    "`wait=N`, where the request asked to wait: N as it was applied.",
+    "`wait=N`, if the request asked to wait: the N that was applied.",
     {"type": "string", "pattern": "^wait=[0-9]{1,2}$"},
 )
 IDEMPOTENCY_REPLAYED: Final = ResponseHeader(
     "Idempotency-Replayed",
-    "`true`: a request with this `Idempotency-Key` was carried out before, and this was its "
+    "`true`: an earlier request with this `Idempotency-Key` was carried out, and this was its "
     "answer. Absent otherwise.",
     {"type": "string", "const": "true"},
 )
-_OF_REFUSALS: Final = (
+_REFUSAL_HEADERS: Final = (
     RETRY_AFTER,
     ResponseHeader("WWW-Authenticate", "`Bearer`: send an API key.", _TEXT),
     ResponseHeader("Allow", "The methods that this path takes.", _TEXT),
     ResponseHeader("Accept", "The media type that is taken.", _TEXT),
 )
-REFUSAL_HEADERS: Final = {header.name: header for header in _OF_REFUSALS}
+REFUSAL_HEADERS: Final = {header.name: header for header in _REFUSAL_HEADERS}
 
 
 def described(
     always: Iterable[ResponseHeader] = (), sometimes: Iterable[ResponseHeader] = ()
 ) -> dict[str, dict[str, Any]]:
-    """As OpenAPI writes them."""
+    """Header objects of OpenAPI, by name."""
     required = {header.name: _object(header) | {"required": True} for header in always}
     return required | {header.name: _object(header) for header in sometimes}
 
 
 def on_every_answer() -> dict[str, dict[str, Any]]:
-    """For `components`: the request's id, and the headers that keep browsers from guessing."""
-    told = {
+    """For `components`: the security headers for browsers, and the request's id."""
+    constant = {
         name: {
-            "description": "For browsers: the same on every answer.",
+            "description": "A security header for browsers. The same on every answer.",
             "required": True,
             "schema": {"type": "string", "const": value},
         }
         for name, value in ON_EVERY_ANSWER.items()
     }
-    return told | {
+    return constant | {
         REQUEST_ID: {
-            "description": "What the logs know this request by: the one that it came with, or a "
+            "description": "The id of this request in the logs: the one that the client sent, or a "
             "new one.",
             "required": True,
             "schema": _TEXT,

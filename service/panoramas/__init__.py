@@ -1,1 +1,1 @@
-"""The panorama resource: routes, and what they call."""
+"""Panoramas: creating, reading, following, cancelling, retrying and deleting them."""

@@ -1,4 +1,4 @@
-"""What happens to a panorama, as it happens: server-sent events."""
+"""GET /panoramas/{id}/events: a panorama's events as they happen, as server-sent events."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from panoweave.core.infra.errors import StoreUnavailable
 from panoweave.core.jobs import events
 from panoweave.core.jobs.events import FIRST
 from panoweave.core.jobs.record import TERMINAL
-from panoweave.service.dependencies import InContext, InWatch
-from panoweave.service.http.auth import Tenant
-from panoweave.service.http.errors import InvalidRequest, NoSuchPanorama, NothingFollows, RedisAway
+from panoweave.service.dependencies import ContextDep, SubscriptionsDep
+from panoweave.service.http.auth import TenantDep
+from panoweave.service.http.error_handlers import StreamEnded
+from panoweave.service.http.errors import InvalidRequest, JobStoreUnavailable, PanoramaNotFound
 from panoweave.service.openapi.document import EVENT_STREAM, answer, refusals
 from panoweave.service.panoramas.lookup import PanoramaId
 from panoweave.service.schemas import EventView
@@ -26,21 +27,22 @@ LastEventId = Annotated[
     str | None,
     Header(
         pattern=r"^[0-9]{1,19}-[0-9]{1,19}$",  # Redis refuses more than 64 bits
-        description="The id of the last event that was seen: those after it follow.",
+        description="The id of the last event that the client has seen. The stream goes on after "
+        "it.",
         examples=["1795597242056-0"],
     ),
 ]
 
 
-def _existing(
-    job_id: PanoramaId, context: InContext, tenant: Tenant, last_event_id: LastEventId = None
+def _job_to_follow(
+    job_id: PanoramaId, context: ContextDep, tenant: TenantDep, last_event_id: LastEventId = None
 ) -> str:
-    """Before the stream begins, so that another tenant's is a plain 404."""
+    """Raises NotFound or StreamEnded while the answer can still have another status than 200."""
     record = context.store.get(job_id, tenant)
     if last_event_id and record.status in TERMINAL:
-        follows = events.read(context.redis, job_id, after=last_event_id, limit=1)
-        if not follows:
-            raise NothingFollows
+        following = events.read(context.redis, job_id, after=last_event_id, limit=1)
+        if not following:
+            raise StreamEnded
     return job_id
 
 
@@ -48,37 +50,37 @@ def _existing(
     "/{job_id}/events",
     response_class=EventSourceResponse,
     responses={
-        200: answer("The events, from the first or the one after `Last-Event-ID`.")
+        200: answer("The events, from the first one or from the one after `Last-Event-ID`.")
         | {"content": {"text/event-stream": EVENT_STREAM}},
-        204: answer("The stream has ended, with the event that was seen last."),
-        **refusals(NoSuchPanorama, InvalidRequest, RedisAway),
+        204: answer("The stream has ended, and the client has seen its last event."),
+        **refusals(PanoramaNotFound, InvalidRequest, JobStoreUnavailable),
     },
 )
 async def follow_events(
-    job_id: Annotated[str, Depends(_existing)],
-    watch: InWatch,
+    job_id: Annotated[str, Depends(_job_to_follow)],
+    subscriptions: SubscriptionsDep,
     last_event_id: LastEventId = None,
 ) -> AsyncIterator[ServerSentEvent]:
-    """`created`, `started`, `progress`, `cancel_requested`, `requeued`, `retried`, and at last
-    `succeeded`, `failed` or `cancelled`, with which the stream ends. Sent again with the
-    `Last-Event-ID` that browsers send by themselves, it goes on without a gap or a repeat."""
-    seen = last_event_id or FIRST
-    with watch.bell(job_id) as bell:
+    """The events `created`, `started`, `progress`, `cancel_requested`, `requeued` and `retried`.
+    The stream ends with `succeeded`, `failed` or `cancelled`. After a lost connection, browsers
+    send `Last-Event-ID` by themselves, and the stream goes on without a gap or a repeat."""
+    last_seen = last_event_id or FIRST
+    with subscriptions.subscribe(job_id) as subscription:
         while True:
             try:
-                found, is_over = await events.read_on(watch.redis, job_id, after=seen)
+                found, is_over = await events.read_on(subscriptions.redis, job_id, after=last_seen)
             except StoreUnavailable:
-                found, is_over = [], False  # the stream goes on where it was, once Redis is back
+                found, is_over = [], False  # go on where the stream was, once Redis is back
             for event in found:
-                seen = event.id
-                yield ServerSentEvent(id=event.id, event=event.type, data=_view(event))
+                last_seen = event.id
+                yield ServerSentEvent(id=event.id, event=event.type, data=_event_view(event))
             if is_over:
                 return
             if not found:
-                await bell.wait()
+                await subscription.wait()
 
 
-def _view(event: events.Event) -> EventView:
+def _event_view(event: events.Event) -> EventView:
     return EventView(
         status=event.status,
         attempt=event.attempt,

@@ -1,12 +1,11 @@
-"""The pictures of a request: read at the door, and copied to where the job's files are.
+"""Copies the pictures of a request to where the job's own objects are.
 
-So a job that was taken in depends on nothing that its caller may change or delete.
+After that, nothing that the caller changes or deletes affects the job.
 """
 
 from __future__ import annotations
 
 import hashlib
-import threading
 
 from PIL import Image
 
@@ -26,32 +25,30 @@ from panoweave.core.jobs.orphan_cleanup import expect_uploads
 from panoweave.core.jobs.record import JobRecord
 from panoweave.service.dependencies import Context
 
-# The largest picture unpacks to 200 MB: no more than so many at once in one API process.
-_unpacking = threading.BoundedSemaphore(2)
 
+def ingest_images(context: Context, job: JobRecord, traits: CheckpointTraits) -> JobRecord:
+    """The job with its pictures read, checked and stored, and with keys in their place.
 
-def take_in(context: Context, record: JobRecord, traits: CheckpointTraits) -> JobRecord:
-    """The record with its pictures stored as the job's own.
-
-    Raises InvalidParams naming the field, ObjectStoreError or StoreUnavailable.
+    Raises InvalidParams that names the field, ObjectStoreError or StoreUnavailable.
     """
-    asked = image_inputs(record.params)
-    images = {field: _read(context, record.tenant, field, image) for field, image in asked.items()}
+    inputs = image_inputs(job.params)
+    images = {field: _read(context, job.tenant, field, given) for field, given in inputs.items()}
     sizes = {field: image.size for field, image in images.items()}
-    check_image_sizes(record.params, sizes, traits)
+    check_image_sizes(job.params, sizes, traits)
     if images:
-        expect_uploads(context.redis, record.id, record.tenant)
-    stored = {field: _store(context, record, field, image) for field, image in images.items()}
-    return record.model_copy(update={"params": with_image_inputs(record.params, stored)})
+        # The janitor removes them again, should the job never be created.
+        expect_uploads(context.redis, job.id, job.tenant)
+    stored = {field: _store(context, job, field, image) for field, image in images.items()}
+    return job.model_copy(update={"params": with_image_inputs(job.params, stored)})
 
 
-def _read(context: Context, tenant: str, field: str, image: ImageInput) -> Image.Image:
-    if image.base64 is not None:
-        return read_inline(field, image.base64)
-    assert image.key is not None  # ImageInput's own promise
-    if not image.key.startswith(f"{tenant}/") or ".." in image.key.split("/"):
+def _read(context: Context, tenant: str, field: str, given: ImageInput) -> Image.Image:
+    if given.base64 is not None:
+        return read_inline(field, given.base64)
+    assert given.key is not None  # ImageInput has exactly one of the two
+    if not given.key.startswith(f"{tenant}/") or ".." in given.key.split("/"):
         raise InvalidParams(f"{field}.key", "is not yours", f"keys that begin with {tenant}/")
-    size = context.objects.size(image.key)
+    size = context.objects.size(given.key)
     if size is None:
         raise InvalidParams(
             f"{field}.key", "there is no such object", "the key of a finished upload"
@@ -59,13 +56,13 @@ def _read(context: Context, tenant: str, field: str, image: ImageInput) -> Image
     try:
         if size > MAX_IMAGE_BYTES:
             raise BadImage(f"{size:,} bytes", f"up to {MAX_IMAGE_BYTES:,} bytes")
-        return read_image(context.objects.get(image.key))
+        return read_image(context.objects.get(given.key))
     except BadImage as error:
         raise InvalidParams(f"{field}.key", error.problem, error.legal) from error
 
 
-def _store(context: Context, record: JobRecord, field: str, image: Image.Image) -> ImageInput:
+def _store(context: Context, job: JobRecord, field: str, image: Image.Image) -> ImageInput:
     body = to_png(image)
-    key = f"{record.tenant}/{record.id}/inputs/{field}.png"
+    key = f"{job.tenant}/{job.id}/inputs/{field}.png"
     context.objects.put(key, body, "image/png", hashlib.sha256(body).hexdigest())
     return ImageInput(key=key)

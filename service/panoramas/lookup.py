@@ -1,4 +1,4 @@
-"""A panorama by its id; once Redis has forgotten it, by what lies beside its picture."""
+"""Finds a job by its id: in Redis or, once its record has expired there, in the object store."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ PanoramaId = Annotated[
     str,
     Path(
         description="The `id` that the panorama was given.",
-        # Told, and not checked at the door: an id that cannot be is as absent as one that is not.
+        # Documented here and not validated by FastAPI: a malformed id is a 404 like an unknown one.
         json_schema_extra={"pattern": JOB_ID_PATTERN},
         examples=[JOB_ID],
     ),
 ]
 
 
-def find(context: Context, job_id: str, tenant: str) -> JobRecord:
-    """Raises NotFound, also where it is another tenant's; StoreUnavailable, ObjectStoreError."""
+def lookup_job(context: Context, job_id: str, tenant: str) -> JobRecord:
+    """Raises NotFound, also for another tenant's job; StoreUnavailable or ObjectStoreError."""
     try:
         return context.store.get(job_id, tenant)
     except NotFound:
         if not re.fullmatch(JOB_ID_PATTERN, job_id):
             raise
-        record = _stored(context.objects, f"{tenant}/{job_id}/")
-        if record is None or (record.id, record.tenant) != (job_id, tenant):
+        job = _stored_record(context.objects, f"{tenant}/{job_id}/")
+        if job is None or (job.id, job.tenant) != (job_id, tenant):
             raise
-        return record
+        return job
 
 
-def _stored(objects: ObjectStore, folder: str) -> JobRecord | None:
-    """What the last attempt that stored a picture said of it."""
-    told = [key for key in objects.list(folder) if key.endswith("/metadata.json")]
-    if not told:
+def _stored_record(objects: ObjectStore, prefix: str) -> JobRecord | None:
+    """The record that the last successful attempt stored beside its picture."""
+    keys = [key for key in objects.list(prefix) if key.endswith("/metadata.json")]
+    if not keys:
         return None
-    last = max(told, key=lambda key: int(key.split("/")[-2]))
+    last = max(keys, key=lambda key: int(key.split("/")[-2]))
     try:
         return JobRecord.model_validate_json(objects.get(last))
     except ValidationError:

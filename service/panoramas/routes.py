@@ -1,37 +1,37 @@
-"""Panoramas: ask for one, look at it, list them, call one off or try again, fetch the picture."""
+"""The routes under /panoramas, apart from events and webhook deliveries."""
 
 from __future__ import annotations
 
 import json
 import time
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Body, Query, Response, status
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 
-from panoweave.core.jobs.record import JOB_ID_PATTERN, TERMINAL, JobRecord, Status, file_name
-from panoweave.service.dependencies import Context, InContext, InWatch
+from panoweave.core.jobs.record import JOB_ID_PATTERN, TERMINAL, Status, file_name
+from panoweave.service.dependencies import Context, ContextDep, SubscriptionsDep
 from panoweave.service.http import conditional
-from panoweave.service.http.auth import InCaller, Tenant
+from panoweave.service.http.auth import CallerDep, TenantDep
 from panoweave.service.http.conditional import IfNoneMatch, Prefer
 from panoweave.service.http.errors import (
+    IdempotencyKeyInFlight,
+    IdempotencyKeyReused,
     InvalidRequest,
-    KeyReused,
-    NoSuchPanorama,
+    JobStoreUnavailable,
+    ModelNotLoaded,
     NotEnded,
     NotFailed,
-    NothingToSee,
-    NotReady,
     NotSucceeded,
-    ObjectsAway,
-    RedisAway,
-    StillBusy,
-    TooMany,
-    TooManyOfYours,
+    ObjectStoreUnavailable,
+    PanoramaNotFound,
+    PreviewUnavailable,
+    TooManyQueued,
+    TooManyQueuedByTenant,
 )
-from panoweave.service.http.idempotency import IdempotencyKey, once
-from panoweave.service.http.trace import InTrace
+from panoweave.service.http.idempotency import IdempotencyKey
+from panoweave.service.http.trace import TraceDep
 from panoweave.service.openapi import examples
 from panoweave.service.openapi.document import answer, refusals
 from panoweave.service.openapi.response_headers import (
@@ -44,15 +44,17 @@ from panoweave.service.openapi.response_headers import (
     SIGNED_LOCATION,
     VARY,
 )
-from panoweave.service.panoramas import submit
-from panoweave.service.panoramas.lookup import PanoramaId, find
-from panoweave.service.panoramas.views import panorama_views, preview_name
+from panoweave.service.panoramas import lifecycle
+from panoweave.service.panoramas.lookup import PanoramaId, lookup_job
+from panoweave.service.panoramas.submit import submit
+from panoweave.service.panoramas.views import panorama_view, panorama_views, preview_name
 from panoweave.service.schemas import PanoramaPage, PanoramaRequest, PanoramaView
 
 router = APIRouter(prefix="/panoramas", tags=["panoramas"])
 
-_POLL_AFTER_S = "2"
-_MAX_PAGE = 100
+_POLL_AFTER_S: Final = "2"
+_MAX_PAGE: Final = 100
+_STORES_UNAVAILABLE: Final = (JobStoreUnavailable, ObjectStoreUnavailable)
 
 
 @router.post(
@@ -60,64 +62,59 @@ _MAX_PAGE = 100
     status_code=status.HTTP_202_ACCEPTED,
     responses={
         202: answer(
-            "Taken in. Poll its `Location`, or follow its events.",
+            "Accepted. Poll its `Location`, or follow its events.",
             shows=("queued",),
             always=(LOCATION, RETRY_AFTER),
             sometimes=(IDEMPOTENCY_REPLAYED,),
         ),
         **refusals(
-            NoSuchPanorama,
-            StillBusy,
+            PanoramaNotFound,
+            IdempotencyKeyInFlight,
             InvalidRequest,
-            KeyReused,
-            TooMany,
-            TooManyOfYours,
-            NotReady,
-            RedisAway,
-            ObjectsAway,
+            IdempotencyKeyReused,
+            TooManyQueued,
+            TooManyQueuedByTenant,
+            ModelNotLoaded,
+            *_STORES_UNAVAILABLE,
         ),
     },
     response_model=PanoramaView,
 )
 def create_panorama(
     request: Annotated[PanoramaRequest, Body(openapi_examples=examples.REQUESTS)],
-    context: InContext,
-    caller: InCaller,
-    trace: InTrace,
+    context: ContextDep,
+    caller: CallerDep,
+    trace: TraceDep,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Take a panorama in. It is made later: poll the `Location`."""
-
-    def carry_out(job_id: str) -> PanoramaView:
-        return _view(context, submit.submit(context, caller.tenant, request, job_id, trace))
-
-    answered = once(context, caller.owner, idempotency_key, request, carry_out)
-    job_id = json.loads(answered.body)["id"]
+    """Accept a panorama. A worker makes it later: poll the `Location`."""
+    accepted = submit(context, caller, request, trace, idempotency_key)
+    job_id = json.loads(accepted.answer)["id"]
     headers = {"Location": f"/panoramas/{job_id}", "Retry-After": _POLL_AFTER_S}
-    if answered.is_replayed:
+    if accepted.is_replayed:
         headers["Idempotency-Replayed"] = "true"
     return Response(
-        answered.body, status.HTTP_202_ACCEPTED, headers=headers, media_type="application/json"
+        accepted.answer, status.HTTP_202_ACCEPTED, headers=headers, media_type="application/json"
     )
 
 
 @router.get(
     "",
     responses={
-        200: answer("A page of them.", shows=("first_page", "last_page")),
-        **refusals(InvalidRequest, RedisAway, ObjectsAway),
+        200: answer("One page.", shows=("first_page", "last_page")),
+        **refusals(InvalidRequest, *_STORES_UNAVAILABLE),
     },
 )
 def list_panoramas(
-    context: InContext,
-    tenant: Tenant,
-    status: Annotated[Status | None, Query(description="Only those.")] = None,
-    limit: Annotated[int, Query(ge=1, le=_MAX_PAGE, description="As many at most.")] = 20,
+    context: ContextDep,
+    tenant: TenantDep,
+    status: Annotated[Status | None, Query(description="Only panoramas in this status.")] = None,
+    limit: Annotated[int, Query(ge=1, le=_MAX_PAGE, description="The most items a page has.")] = 20,
     cursor: Annotated[
         str | None, Query(pattern=JOB_ID_PATTERN, description="`next_cursor` of the page before.")
     ] = None,
 ) -> PanoramaPage:
-    """Newest first. Those that arrive meanwhile do not shift the pages that follow."""
+    """The tenant's panoramas, newest first. New ones do not shift the pages that follow."""
     page = context.store.list(tenant, status, limit, cursor)
     return PanoramaPage(items=panorama_views(context, page.records), next_cursor=page.next_cursor)
 
@@ -127,86 +124,97 @@ def list_panoramas(
     response_model=PanoramaView,
     responses={
         200: answer(
-            "The panorama as it is now; with `Prefer: wait`, as it is after the wait.",
+            "The panorama as it is now or, with `Prefer: wait`, after the wait.",
             shows=("queued", "running", "succeeded", "failed"),
             always=(ETAG, CACHE_CONTROL, VARY),
             sometimes=(RETRY_AFTER, PREFERENCE_APPLIED),
         ),
         304: answer(
-            "It is as it was: `If-None-Match` names it.",
+            "The panorama has not changed since the answer that `If-None-Match` names.",
             always=(ETAG, CACHE_CONTROL, VARY),
             sometimes=(RETRY_AFTER, PREFERENCE_APPLIED),
         ),
-        **refusals(NoSuchPanorama, RedisAway, ObjectsAway),
+        **refusals(PanoramaNotFound, *_STORES_UNAVAILABLE),
     },
 )
 async def get_panorama(
     job_id: PanoramaId,
-    context: InContext,
-    tenant: Tenant,
-    watch: InWatch,
+    context: ContextDep,
+    tenant: TenantDep,
+    subscriptions: SubscriptionsDep,
     if_none_match: IfNoneMatch = None,
     prefer: Prefer = None,
 ) -> Response:
-    """How far it is; once it has succeeded, where the picture is."""
+    """The panorama's status and progress. Once it has succeeded, links to the picture."""
     wait_s = conditional.wait_s(prefer)
-    until = time.monotonic() + (wait_s or 0)
-    with watch.bell(job_id) as bell:
+    deadline = time.monotonic() + (wait_s or 0)
+    with subscriptions.subscribe(job_id) as subscription:
         while True:
-            view = await run_in_threadpool(lambda: _view(context, find(context, job_id, tenant)))
+            view = await run_in_threadpool(_read, context, job_id, tenant)
             body = view.model_dump_json().encode()
             if if_none_match is None:
                 is_news = view.status in TERMINAL
             else:
                 is_news = not conditional.matches(if_none_match, conditional.etag(body))
-            left_s = until - time.monotonic()
+            left_s = deadline - time.monotonic()
             if is_news or left_s <= 0:
                 break
-            await bell.wait(left_s)
+            await subscription.wait(left_s)
     headers = {} if view.status in TERMINAL else {"Retry-After": _POLL_AFTER_S}
     if wait_s is not None:
         headers["Preference-Applied"] = f"wait={wait_s}"
     return conditional.answer(body, headers, if_none_match)
 
 
+def _read(context: Context, job_id: str, tenant: str) -> PanoramaView:
+    return panorama_view(context, lookup_job(context, job_id, tenant))
+
+
 @router.delete(
     "/{job_id}",
     status_code=status.HTTP_204_NO_CONTENT,
     responses={
-        204: answer("It is forgotten."),
-        **refusals(NoSuchPanorama, NotEnded, RedisAway, ObjectsAway),
+        204: answer("Deleted."),
+        **refusals(PanoramaNotFound, NotEnded, *_STORES_UNAVAILABLE),
     },
 )
-def delete_panorama(job_id: PanoramaId, context: InContext, tenant: Tenant) -> None:
-    """Forget it: the record, the picture, and what came with the request. One that has not ended
-    is to be cancelled first."""
-    submit.delete(context, tenant, job_id)
+def delete_panorama(job_id: PanoramaId, context: ContextDep, tenant: TenantDep) -> None:
+    """Delete the record, the picture, and the pictures of the request. A panorama that has not
+    ended must be cancelled first."""
+    lifecycle.delete(context, tenant, job_id)
 
 
 @router.post(
     "/{job_id}/cancel",
     responses={
-        200: answer("As it is now.", shows=("cancelled", "to_be_cancelled")),
-        **refusals(NoSuchPanorama, RedisAway, ObjectsAway),
+        200: answer("The panorama as it is now.", shows=("cancelled", "to_be_cancelled")),
+        **refusals(PanoramaNotFound, *_STORES_UNAVAILABLE),
     },
 )
-def cancel_panorama(job_id: PanoramaId, context: InContext, tenant: Tenant) -> PanoramaView:
-    """Call it off: at once while it waits, at its next step while it runs. Once this has answered,
+def cancel_panorama(job_id: PanoramaId, context: ContextDep, tenant: TenantDep) -> PanoramaView:
+    """Cancel a panorama: at once if it is queued, at its next step if it runs. After this answer
     it never becomes `succeeded`. A panorama that has ended stays as it is."""
-    return _view(context, submit.cancel(context, tenant, job_id))
+    return panorama_view(context, lifecycle.cancel(context, tenant, job_id))
 
 
 @router.post(
     "/{job_id}/retry",
     status_code=status.HTTP_202_ACCEPTED,
     responses={
-        202: answer("As it is now.", shows=("queued", "running")),
-        **refusals(NoSuchPanorama, NotFailed, TooMany, TooManyOfYours, RedisAway, ObjectsAway),
+        202: answer("The panorama as it is now.", shows=("queued", "running")),
+        **refusals(
+            PanoramaNotFound,
+            NotFailed,
+            TooManyQueued,
+            TooManyQueuedByTenant,
+            *_STORES_UNAVAILABLE,
+        ),
     },
 )
-def retry_panorama(job_id: PanoramaId, context: InContext, tenant: Tenant) -> PanoramaView:
-    """Make a failed one after all, from where it stood. One that waits or runs stays as it is."""
-    return _view(context, submit.retry(context, tenant, job_id))
+def retry_panorama(job_id: PanoramaId, context: ContextDep, tenant: TenantDep) -> PanoramaView:
+    """Retry a failed panorama, from the last step that was saved. One that is queued or running
+    stays as it is."""
+    return panorama_view(context, lifecycle.retry(context, tenant, job_id))
 
 
 @router.get(
@@ -215,16 +223,16 @@ def retry_panorama(job_id: PanoramaId, context: InContext, tenant: Tenant) -> Pa
     response_class=RedirectResponse,
     responses={
         307: answer("Where the picture is.", always=(SIGNED_LOCATION, CACHE_CONTROL)),
-        **refusals(NoSuchPanorama, NotSucceeded, RedisAway, ObjectsAway),
+        **refusals(PanoramaNotFound, NotSucceeded, *_STORES_UNAVAILABLE),
     },
 )
-def get_image(job_id: PanoramaId, context: InContext, tenant: Tenant) -> RedirectResponse:
-    """The finished picture, at a URL signed just now."""
-    record = find(context, job_id, tenant)
+def get_image(job_id: PanoramaId, context: ContextDep, tenant: TenantDep) -> RedirectResponse:
+    """Redirect to the finished picture, with a freshly signed URL."""
+    record = lookup_job(context, job_id, tenant)
     if record.result is None:
         raise NotSucceeded(f"This panorama is {record.status}.")
-    name = file_name(record.id, record.result.format)
-    return _redirect(context, record.result.keys.image, name)
+    filename = file_name(record.id, record.result.format)
+    return _redirect(context, record.result.keys.image, filename)
 
 
 @router.get(
@@ -233,24 +241,21 @@ def get_image(job_id: PanoramaId, context: InContext, tenant: Tenant) -> Redirec
     response_class=RedirectResponse,
     responses={
         307: answer("Where the preview is.", always=(SIGNED_LOCATION, CACHE_CONTROL)),
-        **refusals(NoSuchPanorama, NothingToSee, RedisAway, ObjectsAway),
+        **refusals(PanoramaNotFound, PreviewUnavailable, *_STORES_UNAVAILABLE),
     },
 )
-def get_preview(job_id: PanoramaId, context: InContext, tenant: Tenant) -> RedirectResponse:
-    """A small JPEG: while it is made, of the panorama as it is foreseen, anew every few seconds."""
-    record = find(context, job_id, tenant)
+def get_preview(job_id: PanoramaId, context: ContextDep, tenant: TenantDep) -> RedirectResponse:
+    """Redirect to a small JPEG. While the panorama is being made, it shows the predicted result
+    and is replaced every few seconds."""
+    record = lookup_job(context, job_id, tenant)
     if record.result:
         return _redirect(context, record.result.keys.preview, preview_name(record.id))
-    foreseen = record.keys.foreseen
-    if record.status is Status.RUNNING and context.objects.exists(foreseen):
-        return _redirect(context, foreseen, preview_name(record.id))
-    raise NothingToSee(f"This panorama is {record.status}, and there is nothing to see of it.")
+    predicted = record.keys.foreseen
+    if record.status is Status.RUNNING and context.objects.exists(predicted):
+        return _redirect(context, predicted, preview_name(record.id))
+    raise PreviewUnavailable(f"This panorama is {record.status} and has no preview yet.")
 
 
 def _redirect(context: Context, key: str, filename: str) -> RedirectResponse:
     url = context.objects.presign(key, filename)
     return RedirectResponse(url, headers={"Cache-Control": "no-store"})
-
-
-def _view(context: Context, record: JobRecord) -> PanoramaView:
-    return panorama_views(context, [record])[0]

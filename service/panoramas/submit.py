@@ -1,75 +1,82 @@
-"""Taking a panorama in, and calling one off."""
+"""POST /panoramas: from a valid request to a job that waits for a worker."""
 
 from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from typing import NamedTuple
 
 from structlog.contextvars import bind_contextvars
 
 from panoweave.core.infra.errors import ObjectStoreError, StoreUnavailable
 from panoweave.core.jobs import models
-from panoweave.core.jobs.errors import NotFound, QueueFull
-from panoweave.core.jobs.record import TERMINAL, JobRecord, Status, Trace
+from panoweave.core.jobs.errors import QueueFull
+from panoweave.core.jobs.record import JobRecord, Trace
 from panoweave.service.dependencies import Context
-from panoweave.service.http.errors import NotEnded, NotFailed
-from panoweave.service.panoramas.inputs import take_in
-from panoweave.service.panoramas.lookup import find
+from panoweave.service.http import idempotency
+from panoweave.service.http.auth import Caller
+from panoweave.service.panoramas.inputs import ingest_images
+from panoweave.service.panoramas.views import panorama_view
 from panoweave.service.schemas import PanoramaRequest
-from panoweave.service.webhooks.checks import checked
+from panoweave.service.webhooks.targets import validate_webhook
 
 log = logging.getLogger(__name__)
 
 
+class Accepted(NamedTuple):
+    answer: str  # JSON: the panorama as it was when it was accepted
+    is_replayed: bool
+
+
 def submit(
-    context: Context, tenant: str, request: PanoramaRequest, job_id: str, trace: Trace
-) -> JobRecord:
-    """Take a panorama in, once for each `job_id`: a second time finds the first one's record."""
-    model = context.settings.model
-    traits = models.traits(context.redis, model)
-    params = request.params().resolve(traits)
-    webhook = checked(context, tenant, request.webhook)
-    asked = JobRecord.new(params, model, tenant, request.metadata, job_id, webhook, trace)
-    taken = take_in(context, asked, traits)
+    context: Context,
+    caller: Caller,
+    request: PanoramaRequest,
+    trace: Trace,
+    idempotency_key: str | None,
+) -> Accepted:
+    """Accept a panorama, once for each idempotency key.
+
+    Raises what `idempotency.begin` raises, InvalidParams, ModelNotReady, QueueFull,
+    StoreUnavailable and ObjectStoreError.
+    """
+    owner, tenant = caller.key_owner, caller.tenant
+    with idempotency.begin(context.idempotency, owner, idempotency_key, request) as begun:
+        if begun.answer is not None:
+            return Accepted(begun.answer, is_replayed=True)
+
+        model = context.settings.model
+        traits = models.traits(context.redis, model)
+        params = request.params.resolve(traits)
+        webhook = validate_webhook(context, tenant, request.webhook)
+        job_id, metadata = begun.job_id, request.metadata
+        job = JobRecord.new(params, model, tenant, metadata, job_id, webhook, trace)
+        job = ingest_images(context, job, traits)
+        job = _create(context, job)
+        _enqueue(context, job)
+
+        answer = panorama_view(context, job).model_dump_json()
+        begun.finish(answer)
+    return Accepted(answer, is_replayed=False)
+
+
+def _create(context: Context, job: JobRecord) -> JobRecord:
+    """The record as Redis stored it. If a job with this id exists already, its record."""
     try:
-        record = context.store.create(taken)
+        created = context.store.create(job)
     except QueueFull:
-        with suppress(ObjectStoreError):  # its pictures, if it came with any
-            context.objects.delete_prefix(f"{tenant}/{taken.id}/")
+        with suppress(ObjectStoreError):  # the copies of its pictures
+            context.objects.delete_prefix(f"{job.tenant}/{job.id}/")
         raise
-    bind_contextvars(job_id=record.id)
-    log.info("%s: taken in", record.id)
+    bind_contextvars(job_id=created.id)
+    log.info("%s: accepted", created.id)
+    return created
+
+
+def _enqueue(context: Context, job: JobRecord) -> None:
     try:
         context.queue.top_up()
     except StoreUnavailable:
-        # Accepted all the same: the record is the truth, and the janitor sees that a turn comes
-        # for it. A 503 here would make the client post it twice.
-        log.warning("%s was recorded but no turn added: left to the janitor", record.id)
-    return record
-
-
-def cancel(context: Context, tenant: str, job_id: str) -> JobRecord:
-    record = find(context, job_id, tenant)
-    if record.status in TERMINAL:
-        return record
-    return context.store.request_cancel(job_id)
-
-
-def retry(context: Context, tenant: str, job_id: str) -> JobRecord:
-    record = find(context, job_id, tenant)
-    if record.status in (Status.SUCCEEDED, Status.CANCELLED):
-        raise NotFailed(f"This panorama is {record.status}.")
-    record = context.store.retry(record)
-    with suppress(StoreUnavailable):  # the janitor sees that a turn comes for it
-        context.queue.top_up()
-    return record
-
-
-def delete(context: Context, tenant: str, job_id: str) -> None:
-    record = find(context, job_id, tenant)
-    if record.status not in TERMINAL:
-        raise NotEnded(f"This panorama is {record.status}. Cancel it first.")
-    # Its objects first: what fails half-way is found again by its record.
-    context.objects.delete_prefix(f"{record.tenant}/{record.id}/")
-    with suppress(NotFound):  # Redis may have forgotten it, or another DELETE been here
-        context.store.delete(job_id)
+        # The record counts, so the panorama is accepted, and the janitor tops the queue up. After
+        # a 503 the client would post it again, and both would be made.
+        log.warning("%s: recorded, but not enqueued; the janitor will do it", job.id)

@@ -1,4 +1,4 @@
-"""Waiting for something to happen to a job: any number of waiters, and no thread each."""
+"""Wakes requests that wait for a job to change: one Redis subscription for the whole process."""
 
 from __future__ import annotations
 
@@ -18,81 +18,81 @@ from panoweave.core.infra.settings import Settings
 
 log = logging.getLogger(__name__)
 
-# A wake that Redis lost, as it may when it restarts, costs a waiter so much time at the most.
-_AT_LEAST_EVERY_S: Final = 5.0
-_LISTEN_FOR_S: Final = 1.0
-_AGAIN_AFTER_S: Final = 0.5
+# Redis may lose a message when it restarts. A waiter then looks again after this long.
+_MAX_WAIT_S: Final = 5.0
+_READ_TIMEOUT_S: Final = 1.0
+_RECONNECT_AFTER_S: Final = 0.5
 _CANCEL_AGAIN_AFTER_S: Final = 0.1
 
 
-class Bell:
-    """Rings when something may have happened to a job. Look, then wait, then look again."""
+class JobSubscription:
+    """Tells one waiter that its job may have changed. Read the job, wait, then read it again."""
 
     def __init__(self) -> None:
-        self._rung = asyncio.Event()
+        self._changed = asyncio.Event()
 
-    def ring(self) -> None:
-        self._rung.set()
+    def notify(self) -> None:
+        self._changed.set()
 
-    async def wait(self, limit_s: float = _AT_LEAST_EVERY_S) -> None:
-        """Until it has rung since the last wait, or so long."""
+    async def wait(self, limit_s: float = _MAX_WAIT_S) -> None:
+        """Return once the job has changed since the last wait, or when the time is up."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(min(limit_s, _AT_LEAST_EVERY_S)):
-                await self._rung.wait()
-        self._rung.clear()
+            async with asyncio.timeout(min(limit_s, _MAX_WAIT_S)):
+                await self._changed.wait()
+        self._changed.clear()
 
 
-class Watch:
-    """Listens to Redis, once for this process, and rings the bells of the job in question."""
+class JobSubscriptions:
+    """All subscriptions of this process. A waiter costs no thread and no Redis connection."""
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
-        self._bells: defaultdict[str, set[Bell]] = defaultdict(set)
+        self._by_job: defaultdict[str, set[JobSubscription]] = defaultdict(set)
 
     @contextmanager
-    def bell(self, job_id: str) -> Iterator[Bell]:
-        bell = Bell()
-        self._bells[job_id].add(bell)
+    def subscribe(self, job_id: str) -> Iterator[JobSubscription]:
+        subscription = JobSubscription()
+        self._by_job[job_id].add(subscription)
         try:
-            yield bell
+            yield subscription
         finally:
-            self._bells[job_id].discard(bell)
-            if not self._bells[job_id]:
-                del self._bells[job_id]
+            self._by_job[job_id].discard(subscription)
+            if not self._by_job[job_id]:
+                del self._by_job[job_id]
 
     async def listen(self) -> None:
-        """For ever, through Redis's absences."""
+        """Pass Redis's messages on, and reconnect whenever Redis has been away."""
         while True:
             try:
                 async with self.redis.pubsub(ignore_subscribe_messages=True) as channel:
                     await channel.subscribe(redis_keys.WAKES)
-                    self._ring_all()  # for what happened while nobody listened
+                    self._notify_all()  # of what changed while this process was not listening
                     while True:
-                        message = await channel.get_message(timeout=_LISTEN_FOR_S)
+                        message = await channel.get_message(timeout=_READ_TIMEOUT_S)
                         if message:
-                            self._ring(message["data"].decode())
+                            self._notify(message["data"].decode())
             except (RedisError, OSError):
-                log.debug("Redis is away; waiters look by themselves meanwhile")
-                await asyncio.sleep(_AGAIN_AFTER_S)
+                log.debug("Redis is away; waiters poll until it is back")
+                await asyncio.sleep(_RECONNECT_AFTER_S)
 
-    def _ring(self, job_id: str) -> None:
-        for bell in self._bells.get(job_id, ()):
-            bell.ring()
+    def _notify(self, job_id: str) -> None:
+        for subscription in self._by_job.get(job_id, ()):
+            subscription.notify()
 
-    def _ring_all(self) -> None:
-        for job_id in self._bells:
-            self._ring(job_id)
+    def _notify_all(self) -> None:
+        for job_id in self._by_job:
+            self._notify(job_id)
 
 
 @asynccontextmanager
-async def open_watch(settings: Settings) -> AsyncIterator[Watch]:
+async def open_subscriptions(settings: Settings) -> AsyncIterator[JobSubscriptions]:
     async with connect_async(settings) as redis:
-        watch = Watch(redis)
-        listening = asyncio.create_task(watch.listen())
+        subscriptions = JobSubscriptions(redis)
+        listener = asyncio.create_task(subscriptions.listen())
         try:
-            yield watch
+            yield subscriptions
         finally:
-            # Again where it is lost: redis-py may swallow a cancellation while it connects.
-            while not listening.done():
-                listening.cancel()
-                await asyncio.wait([listening], timeout=_CANCEL_AGAIN_AFTER_S)
+            # redis-py may swallow a cancellation while it connects, so cancel until it is done.
+            while not listener.done():
+                listener.cancel()
+                await asyncio.wait([listener], timeout=_CANCEL_AGAIN_AFTER_S)

@@ -1,4 +1,4 @@
-"""From records to what a client reads: links are signed and places in the queue looked up now."""
+"""Turns job records into what a client reads, with fresh links and queue positions."""
 
 from __future__ import annotations
 
@@ -6,30 +6,24 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from panoweave.core.infra.errors import StoreUnavailable
-from panoweave.core.jobs import models
-from panoweave.core.jobs.models import ModelState
 from panoweave.core.jobs.queue import QueueEstimate
 from panoweave.core.jobs.record import JobRecord, Result, Status, file_name
 from panoweave.service.dependencies import Context
-from panoweave.service.schemas import (
-    ErrorView,
-    ModelView,
-    PanoramaView,
-    ProgressView,
-    ResultView,
-)
+from panoweave.service.schemas import ErrorView, PanoramaView, ProgressView, ResultView
 
-_BEST_FIRST = ("ready", "loading", "failed")
 _NO_ESTIMATE = QueueEstimate({}, None, 0)
 
 
+def panorama_view(context: Context, record: JobRecord) -> PanoramaView:
+    return panorama_views(context, [record])[0]
+
+
 def panorama_views(context: Context, records: Sequence[JobRecord]) -> list[PanoramaView]:
-    waiting = [record for record in records if record.status is Status.QUEUED]
+    queued = [record for record in records if record.status is Status.QUEUED]
     estimate = _NO_ESTIMATE
-    # A courtesy: a job that was taken in must not be answered with a 503 because Redis went away
-    # since.
+    # Optional: if Redis has gone away since a job was accepted, the answer is not a 503.
     with suppress(StoreUnavailable):
-        estimate = context.queue.estimate(waiting) if waiting else _NO_ESTIMATE
+        estimate = context.queue.estimate(queued) if queued else _NO_ESTIMATE
     return [_panorama_view(context, record, estimate) for record in records]
 
 
@@ -71,33 +65,14 @@ def _progress_view(record: JobRecord, estimate: QueueEstimate) -> ProgressView |
 
 
 def _result_view(context: Context, job_id: str, result: Result) -> ResultView:
-    # The same URLs for a while: a panorama that has not changed is to be read as unchanged.
-    signed = context.objects.presign_stable
+    # The same URLs for a while, or the ETag of a finished panorama would change at every read.
+    presign = context.objects.presign_stable
     return ResultView(
-        image_url=signed(result.keys.image, file_name(job_id, result.format)),
-        preview_url=signed(result.keys.preview, preview_name(job_id)),
+        image_url=presign(result.keys.image, file_name(job_id, result.format)),
+        preview_url=presign(result.keys.preview, preview_name(job_id)),
         **result.model_dump(exclude={"keys"}),
     )
 
 
 def preview_name(job_id: str) -> str:
     return f"{job_id}-preview.jpg"
-
-
-def model_views(context: Context) -> list[ModelView]:
-    live = models.live_workers(context.redis)
-    return [_model_view(known, live) for known in models.all(context.redis)]
-
-
-def _model_view(known: ModelState, live: Sequence[ModelState]) -> ModelView:
-    holders = [state for state in live if state.model == known.model]
-    shown = min(holders, key=lambda state: _BEST_FIRST.index(state.state), default=known)
-    return ModelView(
-        model=known.model,
-        state=shown.state if holders else "offline",
-        detail=shown.detail,
-        traits=known.traits,
-        perceptual=shown.perceptual,
-        workers=len(holders),
-        updated_at=shown.updated_at,
-    )

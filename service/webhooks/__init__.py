@@ -1,1 +1,1 @@
-"""Webhook deliveries of a panorama, as a client sees them."""
+"""Webhooks as a client sees them: validating a target, reading and repeating deliveries."""

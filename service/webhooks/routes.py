@@ -1,4 +1,4 @@
-"""What a panorama's webhook was told, what came of it, and telling it again."""
+"""The deliveries of a panorama's webhook: listing them, and delivering again."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ from fastapi import APIRouter, Query, status
 
 from panoweave.core.checkpoint import InvalidParams
 from panoweave.core.webhooks.deliveries import State
-from panoweave.service.dependencies import InContext
-from panoweave.service.http.auth import Tenant
-from panoweave.service.http.errors import InvalidRequest, NoSuchPanorama, ObjectsAway, RedisAway
+from panoweave.service.dependencies import ContextDep
+from panoweave.service.http.auth import TenantDep
+from panoweave.service.http.errors import (
+    InvalidRequest,
+    JobStoreUnavailable,
+    ObjectStoreUnavailable,
+    PanoramaNotFound,
+)
 from panoweave.service.openapi.document import answer, refusals
-from panoweave.service.panoramas.lookup import PanoramaId, find
+from panoweave.service.panoramas.lookup import PanoramaId, lookup_job
 from panoweave.service.schemas import DeliveryList
-from panoweave.service.webhooks.checks import delivery_list
+from panoweave.service.webhooks.views import delivery_list
 
 router = APIRouter(prefix="/panoramas", tags=["webhooks"])
 
@@ -24,13 +29,14 @@ _MAX_IDS: Final = 100
 @router.get(
     "/{job_id}/deliveries",
     responses={
-        200: answer("All of them, oldest first.", shows=("deliveries", "no_deliveries")),
-        **refusals(NoSuchPanorama, RedisAway, ObjectsAway),
+        200: answer("All deliveries, oldest first.", shows=("deliveries", "no_deliveries")),
+        **refusals(PanoramaNotFound, JobStoreUnavailable, ObjectStoreUnavailable),
     },
 )
-def list_deliveries(job_id: PanoramaId, context: InContext, tenant: Tenant) -> DeliveryList:
-    """Every event that was to be told, with each try: when, what was answered, when the next is."""
-    record = find(context, job_id, tenant)
+def list_deliveries(job_id: PanoramaId, context: ContextDep, tenant: TenantDep) -> DeliveryList:
+    """Every event that the webhook is sent, with each attempt: when it was made, what the receiver
+    answered, and when the next one is due."""
+    record = lookup_job(context, job_id, tenant)
     return delivery_list(record, context.deliveries.of(record.id))
 
 
@@ -38,30 +44,31 @@ def list_deliveries(job_id: PanoramaId, context: InContext, tenant: Tenant) -> D
     "/{job_id}/deliveries/redeliver",
     status_code=status.HTTP_202_ACCEPTED,
     responses={
-        202: answer("All of them, as they are now.", shows=("deliveries", "no_deliveries")),
-        **refusals(NoSuchPanorama, InvalidRequest, RedisAway, ObjectsAway),
+        202: answer("All deliveries as they are now.", shows=("deliveries", "no_deliveries")),
+        **refusals(PanoramaNotFound, InvalidRequest, JobStoreUnavailable, ObjectStoreUnavailable),
     },
 )
 def redeliver_deliveries(
     job_id: PanoramaId,
-    context: InContext,
-    tenant: Tenant,
+    context: ContextDep,
+    tenant: TenantDep,
     ids: Annotated[
         list[str] | None,
         Query(
             alias="id",
             max_length=_MAX_IDS,
-            description="A delivery of this panorama, delivered or not; may be given again. Left "
-            "out: all that were given up.",
+            description="A delivery of this panorama in any state. May be repeated. Without it, "
+            "all deliveries that were given up are sent again.",
         ),
     ] = None,
 ) -> DeliveryList:
-    """Tell it again, at once and as patiently as before. The `webhook-id` stays the same."""
-    record = find(context, job_id, tenant)
-    told = {each.delivery.id: each for each in context.deliveries.of(record.id)}
+    """Deliver again, at once and with the same retries as before. The `webhook-id` stays the
+    same."""
+    record = lookup_job(context, job_id, tenant)
+    states = {each.delivery.id: each.delivery.state for each in context.deliveries.of(record.id)}
     if ids is None:
-        ids = [name for name, each in told.items() if each.delivery.state is State.DEAD]
-    elif not told.keys() >= set(ids):
+        ids = [id_ for id_, state in states.items() if state is State.DEAD]
+    elif not states.keys() >= set(ids):
         raise InvalidParams("id", "is no delivery of this panorama", "ids as GET lists them")
     context.deliveries.redeliver(ids)
     return delivery_list(record, context.deliveries.of(record.id))

@@ -7,9 +7,10 @@ from typing import Final
 import pytest
 import torch
 
-from panoweave.core.diffusion.checkpoints import DtypeName, load_pipeline
+from panoweave.core.diffusion.checkpoints import load_pipeline
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.embedded import WEIGHTS
+from panoweave.core.machine import DtypeName
 
 NEEDS_CUDA: Final = [
     pytest.mark.gpu,

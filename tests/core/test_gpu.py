@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from panoweave.core.diffusion.checkpoints import DtypeName
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.machine import DtypeName
 from panoweave.core.params import PanoramaParams
 from panoweave.core.presets import PRESETS, PresetName
 from tests.core import tiny

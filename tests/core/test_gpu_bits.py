@@ -19,9 +19,10 @@ from torch import nn
 from torchvision import models
 
 from bench import sd2_random
-from panoweave.core.diffusion.checkpoints import DtypeName, load_pipeline
-from panoweave.core.diffusion.perceptual_weights import PerceptualName, load_perceptual
+from panoweave.core.diffusion.checkpoints import load_pipeline
+from panoweave.core.diffusion.perceptual_weights import load_perceptual
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.machine import DtypeName, PerceptualName
 from panoweave.core.params import PanoramaParams
 from panoweave.core.presets import PRESETS, PresetName, SchedulerName
 from tests.core.cuda import NEEDS_CUDA, load
@@ -50,7 +51,7 @@ def asked(**changes: Any) -> PanoramaParams:
 @pytest.mark.parametrize("scheduler", get_args(SchedulerName))
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_and_scheduler(preset: PresetName, scheduler: SchedulerName) -> None:
-    windows = PRESETS[preset].windows
+    windows = PRESETS[preset]["windows"]
     params = asked(scheduler=scheduler, preset=preset, windows=windows)
     check_resumes(load, params, at=(2, 6))
 

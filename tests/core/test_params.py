@@ -14,9 +14,10 @@ from panoweave.core.params import (
     ResolvedParams,
     SyncParams,
 )
-from panoweave.core.presets import PRESETS, PresetName
+from panoweave.core.presets import PRESETS, SYNC_SHARES, PresetName
 
 TRAITS = CheckpointTraits(window_px=512, px_per_latent=8)
+SMALL = CheckpointTraits(window_px=128, px_per_latent=4, tiny_decoder=True)
 
 
 def test_preset_paper_is_the_papers_setting() -> None:
@@ -33,18 +34,27 @@ def test_preset_paper_is_the_papers_setting() -> None:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_what_is_asked_for_overrules_the_preset(preset: PresetName) -> None:
-    row = PRESETS[preset]
-    sync = SyncParams(weight=1, steps=7, max_move=0.5, reuse_prediction=not row.reuse_prediction)
+    row, share = PRESETS[preset], SYNC_SHARES[preset]
+    reuse = row["sync"]["reuse_prediction"]
+    sync = SyncParams(weight=1, steps=7, max_move=0.5, reuse_prediction=not reuse)
     asked = PanoramaParams(prompt="x", preset=preset, steps=20, windows="overlapping", sync=sync)
     resolved = asked.resolve(TRAITS)
     assert (resolved.sync.weight, resolved.sync.steps) == (1, 7)
     assert resolved.sync.max_move == 0.5
-    assert resolved.sync.reuse_prediction is not row.reuse_prediction
+    assert resolved.sync.reuse_prediction is not reuse
     assert resolved.windows == "overlapping"
-    assert resolved.sync.decay == row.decay
-    assert PanoramaParams(prompt="x", preset=preset).resolve(TRAITS).steps == row.steps
+    assert resolved.sync.decay == row["sync"]["decay"]
+    assert PanoramaParams(prompt="x", preset=preset).resolve(TRAITS).steps == row["steps"]
     untouched = PanoramaParams(prompt="x", preset=preset, steps=20).resolve(TRAITS)
-    assert untouched.sync.steps == math.ceil(20 * row.sync_share)
+    assert untouched.sync.steps == math.ceil(20 * share)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_is_a_request_of_its_own_fields(preset: PresetName) -> None:
+    """Field by field: whoever asks for the same values gets the same panorama."""
+    spelled_out = {**PRESETS[preset], "preset": preset}
+    asked = PanoramaParams.model_validate({"prompt": "x", "seed": 7, **spelled_out})
+    assert asked.resolve(SMALL) == PanoramaParams(prompt="x", seed=7, preset=preset).resolve(SMALL)
 
 
 def test_a_stride_asks_for_overlapping_windows() -> None:
@@ -52,12 +62,11 @@ def test_a_stride_asks_for_overlapping_windows() -> None:
 
 
 def test_a_tiny_decoder_is_used_where_there_is_one_and_refused_where_not() -> None:
-    small = TRAITS.model_copy(update={"tiny_decoder": True})
     asked = PanoramaParams(prompt="x", preset="fast")
     assert asked.resolve(TRAITS).sync.decoder == "full"
-    assert asked.resolve(small).sync.decoder == "tiny"
+    assert asked.resolve(SMALL).sync.decoder == "tiny"
     demanding = PanoramaParams(prompt="x", sync=SyncParams(decoder="tiny"))
-    assert demanding.resolve(small).sync.decoder == "tiny"
+    assert demanding.resolve(SMALL).sync.decoder == "tiny"
     with pytest.raises(InvalidParams, match=r"sync.decoder.*legal: 'full'"):
         demanding.resolve(TRAITS)
 

@@ -51,7 +51,7 @@ def asked(preset: PresetName = "paper", **changes: Any) -> PanoramaParams:
 def test_every_preset_makes_a_panorama(pipeline: SyncDiffusionPipeline, preset: PresetName) -> None:
     panorama = pipeline(asked(preset))
     assert panorama.image.size == (128, 64)
-    assert panorama.params.sync.decoder == PRESETS[preset].decoder
+    assert panorama.params.sync.decoder == PRESETS[preset]["sync"]["decoder"]
 
 
 def test_the_tiny_decoder_leads_elsewhere_than_the_full_one(

@@ -54,7 +54,7 @@ def asked(**changes: Any) -> PanoramaParams:
 def test_every_scheduler_and_preset(
     fresh: Make, scheduler: SchedulerName, preset: PresetName
 ) -> None:
-    windows = PRESETS[preset].windows
+    windows = PRESETS[preset]["windows"]
     check_resumes(fresh, asked(scheduler=scheduler, preset=preset, windows=windows))
 
 

@@ -15,7 +15,6 @@ import pytest
 
 from panoweave.deploy.local.data_dir import DataDir, StackState
 from panoweave.deploy.local.ports import free_port
-from tests.core import tiny
 
 COMMAND = [sys.executable, "-P", "-m", "panoweave.deploy.cli"]
 
@@ -120,16 +119,11 @@ class RunningStack:
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tiny-model")
-    tiny.pipeline(folder / "tokenizer-files").save_pretrained(folder / "model")
-    return folder / "model"
-
-
-@pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterator[RunningStack]:
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path
+) -> Iterator[RunningStack]:
     """One stack for the tests that leave it running."""
-    running = RunningStack(tmp_path_factory.mktemp("stack") / "var", tiny_model)
+    running = RunningStack(tmp_path_factory.mktemp("stack") / "var", tiny_checkpoint)
     yield running
     running.stop()
 

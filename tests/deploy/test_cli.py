@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from panoweave.core.infra.settings import Settings
+from panoweave.core.params import PanoramaParams, SyncParams
 from panoweave.core.presets import DEFAULT_PRESET
 from tests.deploy.conftest import Cli, environment
 
@@ -36,10 +38,25 @@ def test_defaults_in_the_help_are_the_parameters_own(cli: Cli) -> None:
     assert f"Default: {DEFAULT_PRESET}" in cli("render", "--help").stdout
 
 
+def test_every_parameter_with_one_value_is_an_option_of_render(cli: Cli) -> None:
+    """All that the first version had, and those that were added to the fields since."""
+    said = set(re.findall(r"--[a-z-]+", cli("render", "--help").stdout))
+    first = "width height seed stride steps guidance-scale preset loop negative-prompt sync-weight"
+    assert {f"--{name}" for name in first.split()} <= said
+    single = PanoramaParams.model_fields.keys() - {
+        *("prompt", "regions", "anchor_image", "extend", "control", "output", "sync")
+    }
+    assert {f"--{name.replace('_', '-')}" for name in single} <= said
+    assert {f"--sync-{name.replace('_', '-')}" for name in SyncParams.model_fields} <= said
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["", "-o", "x.png"], "PROMPT"),
+        (["", "-o", "x.png"], "PROMPT: "),
+        (["-o", "x.png"], "PROMPT: Field required; legal: text of 1 to 2,000 characters"),
+        (["a", "-o", "x.png", "--sync-anchor", "left"], "--sync-anchor: "),
+        (["a", "-o", "x.png", "--output-quality", "0"], "legal: a whole number from 1 to 100"),
         (["a", "-o", "x.png", "--width", "0"], "--width"),
         (["a", "-o", "x.png", "--sync-weight", "-1"], "--sync-weight"),
         (["a", "-o", "x.png", "--guidance-scale", "nan"], "--guidance-scale"),

@@ -10,7 +10,7 @@ from redis import Redis
 
 from panoweave.core.embedded import WEIGHTS
 from panoweave.core.infra.settings import Settings
-from panoweave.deploy.checks import check_addition, check_lora
+from panoweave.deploy.doctor.checks import check_addition, check_lora
 from panoweave.deploy.local.ports import free_port
 from panoweave.deploy.local.servers import RedisServer
 from tests.deploy.conftest import Cli, RunningStack
@@ -52,14 +52,16 @@ def test_where_nothing_runs_it_says_what_to_do(cli: Cli, tmp_path: Path) -> None
     assert "PANOWEAVE_REDIS_URL" in done.stdout
 
 
-def test_servers_that_work_pass(cli: Cli, settings: Settings, tiny_model: Path) -> None:
-    done = cli("doctor", **server_environment(settings, tiny_model))
+def test_servers_that_work_pass(cli: Cli, settings: Settings, tiny_checkpoint: Path) -> None:
+    done = cli("doctor", **server_environment(settings, tiny_checkpoint))
     assert done.returncode == 0, done.stdout
     assert set(levels(done.stdout).values()) == {"ok"}
 
 
-def test_it_finds_the_stack_that_runs_here(stack: RunningStack, cli: Cli, tiny_model: Path) -> None:
-    done = cli("doctor", "--data", str(stack.home.root), PANOWEAVE_MODEL=str(tiny_model))
+def test_it_finds_the_stack_that_runs_here(
+    stack: RunningStack, cli: Cli, tiny_checkpoint: Path
+) -> None:
+    done = cli("doctor", "--data", str(stack.home.root), PANOWEAVE_MODEL=str(tiny_checkpoint))
     assert done.returncode == 0, done.stdout
     assert stack.state().api_url in done.stdout
 
@@ -87,13 +89,13 @@ def test_each_thing_that_is_wrong_is_named(cli: Cli, settings: Settings, tmp_pat
 
 
 def test_a_redis_that_may_lose_jobs_is_named(
-    cli: Cli, settings: Settings, tmp_path: Path, tiny_model: Path
+    cli: Cli, settings: Settings, tmp_path: Path, tiny_checkpoint: Path
 ) -> None:
     with RedisServer(tmp_path / "data", tmp_path / "logs") as server:
         with Redis.from_url(server.url) as client:
             client.config_set("maxmemory-policy", "allkeys-lru")
             client.config_set("appendonly", "no")
-        environment = server_environment(settings, tiny_model)
+        environment = server_environment(settings, tiny_checkpoint)
         done = cli("doctor", **environment | {"PANOWEAVE_REDIS_URL": server.url})
     assert done.returncode == 1
     found = levels(done.stdout)

@@ -17,6 +17,8 @@ def test_a_key_is_made_shown_once_and_revoked(cli: Cli, settings: Settings, redi
     made = cli("keys", "create", "--tenant", "ada", **environment)
     assert made.returncode == 0, made.stderr
     token = made.stdout.strip()
+    port = settings.redis_url.get_secret_value().rpartition(":")[2].partition("/")[0]
+    assert f"stored in the Redis at 127.0.0.1:{port}" in " ".join(made.stderr.split())
     assert re.fullmatch(r"pw_\w{16}_[\w-]{43}", token)
     key = ApiKeys(redis).find(token)
     assert key is not None

@@ -18,7 +18,7 @@ from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs.record import Status
 from panoweave.worker.telemetry import metrics
 from tests.jobs.samples import new_record
-from tests.service.conftest import serving
+from tests.service.server import serving
 
 ROOT = Path(__file__).parents[2]
 RULES: list[dict[str, Any]] = [

@@ -44,13 +44,15 @@ class Seen:
 
 
 @pytest.fixture(scope="module")
-def seen(settings: Settings, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Seen:
+def seen(
+    settings: Settings, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Seen:
     folder = tmp_path_factory.mktemp("operations")
     logs = {part: folder / part for part in PARTS}
     ports = {part: free_port() for part in PARTS}
     here = settings.model_copy(
         update={
-            "model": str(tiny_model),
+            "model": str(tiny_checkpoint),
             "device": "cpu",
             "port": ports["api"],
             "janitor_interval_s": 0.2,

@@ -61,11 +61,11 @@ def test_what_is_not_run_here_exists() -> None:
             assert argument in COMMANDS
 
 
-def test_the_python_block_runs(tiny_model: Path, tmp_path: Path) -> None:
+def test_the_python_block_runs(tiny_checkpoint: Path, tmp_path: Path) -> None:
     (program,) = PAGE.texts("python")
-    smaller = program.replace("str(WEIGHTS)", repr(str(tiny_model)))
+    smaller = program.replace("str(WEIGHTS)", repr(str(tiny_checkpoint)))
     smaller = smaller.replace("seed=7)", "seed=7, steps=2, width=128)")
-    assert str(tiny_model) in smaller
+    assert str(tiny_checkpoint) in smaller
     assert "steps=2" in smaller
     subprocess.run(
         [sys.executable, "-c", smaller], cwd=tmp_path, env=environment(), check=True, timeout=120

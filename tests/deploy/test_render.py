@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from PIL.ExifTags import IFD, Base
 
 from tests.deploy.conftest import Cli
 
 
 def test_render_writes_the_same_picture_for_the_same_seed(
-    cli: Cli, tiny_model: Path, tmp_path: Path
+    cli: Cli, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     pictures = []
     for name in ("a.png", "b.png"):
@@ -24,7 +25,7 @@ def test_render_writes_the_same_picture_for_the_same_seed(
             str(tmp_path / name),
             *options,
             timeout_s=120,
-            PANOWEAVE_MODEL=str(tiny_model),
+            PANOWEAVE_MODEL=str(tiny_checkpoint),
         )
         assert done.returncode == 0, done.stderr
         assert "128 x 64 px, seed 7" in done.stdout
@@ -35,12 +36,14 @@ def test_render_writes_the_same_picture_for_the_same_seed(
 
 
 def test_render_takes_a_whole_request_from_a_file(
-    cli: Cli, tiny_model: Path, tmp_path: Path
+    cli: Cli, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
-    """A picture by its file; and what the command line says overrules the file."""
+    """A picture by its file. Options overrule the file field by field, also within `sync`."""
     given = Image.radial_gradient("L").convert("RGB").resize((64, 64))
     given.save(tmp_path / "picture.png")
     request = {
+        "prompt": "a lake",
+        "sync": {"weight": 9, "decay": 0.5},
         "width": 192,
         "seed": 3,
         "steps": 1,
@@ -51,27 +54,32 @@ def test_render_takes_a_whole_request_from_a_file(
     options = ["-o", str(tmp_path / "x.webp"), "--params", str(tmp_path / "request.json")]
     done = cli(
         "render",
-        "a lake",
         *options,
-        "--seed",
-        "7",
+        *("--seed", "7", "--sync-weight", "3", "--no-sync-reuse-prediction", "--sync-anchor", "1"),
         timeout_s=120,
-        PANOWEAVE_MODEL=str(tiny_model),
+        PANOWEAVE_MODEL=str(tiny_checkpoint),
     )
     assert done.returncode == 0, done.stderr
     assert "192 x 64 px, seed 7" in done.stdout
     with Image.open(tmp_path / "x.webp") as made:
         assert made.format == "WEBP"
+        comment = made.getexif().get_ifd(IFD.Exif)[Base.UserComment]
+    params = json.loads(comment.removeprefix(b"ASCII\0\0\0"))
+    assert params["prompt"] == "a lake"
+    assert (params["sync"]["weight"], params["sync"]["decay"]) == (3, 0.5)
+    assert (params["sync"]["anchor"], params["sync"]["reuse_prediction"]) == (1, False)
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("{", "is not JSON"),
-        ("[1]", "holds no JSON object"),
+        ("[1]", "is not a JSON object"),
         ('{"anchor_image": {"file": "/nowhere/x.png"}}', "cannot read /nowhere/x.png"),
-        ('{"widht": 3}', "--widht"),
-        ('{"output": {"format": "webp"}}', "is no file of the output.format 'webp'"),
+        ('{"widht": 3}', "widht: There is no such field; legal: the fields prompt,"),
+        ('{"webhook": null}', "webhook: There is no such field"),
+        ('{"regions": [{"prompt": ""}]}', "regions.0.prompt"),
+        ('{"output": {"format": "webp"}}', "is not a file of the output.format 'webp'"),
     ],
 )
 def test_a_request_file_that_cannot_be_used_is_refused(
@@ -85,7 +93,7 @@ def test_a_request_file_that_cannot_be_used_is_refused(
 
 
 def test_a_size_that_does_not_fit_names_the_option_and_the_nearest(
-    cli: Cli, tiny_model: Path, tmp_path: Path
+    cli: Cli, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     done = cli(
         "render",
@@ -95,7 +103,7 @@ def test_a_size_that_does_not_fit_names_the_option_and_the_nearest(
         "--width",
         "130",
         timeout_s=120,
-        PANOWEAVE_MODEL=str(tiny_model),
+        PANOWEAVE_MODEL=str(tiny_checkpoint),
     )
     assert done.returncode == 2
     assert "--width" in done.stderr

@@ -21,6 +21,13 @@ DEAF = [
     "print('deaf', flush=True); time.sleep(600)",
 ]
 
+LISTENING = [
+    sys.executable,
+    "-c",
+    "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit())\n"
+    "print('listening', flush=True); time.sleep(600)",
+]
+
 
 def child(folder: Path, name: str = "sleeper", command: list[str] = SLEEP) -> Child:
     return Child(name, command, os.environ, folder / f"{name}.log", grace_s=30)
@@ -94,8 +101,9 @@ def test_a_hurry_kills_what_does_not_listen(tmp_path: Path) -> None:
 def test_a_frozen_child_is_killed_when_its_grace_is_over(tmp_path: Path) -> None:
     said: list[str] = []
     supervisor = Supervisor(said.append)
-    frozen = Child("frozen", SLEEP, os.environ, tmp_path / "log", grace_s=0.5)
+    frozen = Child("frozen", LISTENING, os.environ, tmp_path / "log", grace_s=0.5)
     supervisor.start(frozen)
+    wait_until(lambda: frozen.log_tail() == "listening", 10)
     assert frozen.pid is not None
     os.kill(frozen.pid, signal.SIGSTOP)
     supervisor.stop(lambda: False)

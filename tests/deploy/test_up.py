@@ -50,9 +50,9 @@ def test_a_taken_port_is_named_before_anything_starts(cli: Cli, tmp_path: Path) 
 
 
 def test_stopped_or_killed_it_leaves_no_process_and_keeps_the_jobs(
-    tmp_path: Path, tiny_model: Path
+    tmp_path: Path, tiny_checkpoint: Path
 ) -> None:
-    first = RunningStack(tmp_path / "var", tiny_model)
+    first = RunningStack(tmp_path / "var", tiny_checkpoint)
     job = first.make_panorama()
     picture = first.http.get(f"/panoramas/{job['id']}/image").content
     children = first.state().children
@@ -61,13 +61,13 @@ def test_stopped_or_killed_it_leaves_no_process_and_keeps_the_jobs(
     assert not [name for name, pid in children.items() if is_alive(pid)]
     assert first.home.running() is None
 
-    second = RunningStack(tmp_path / "var", tiny_model)
+    second = RunningStack(tmp_path / "var", tiny_checkpoint)
     assert second.http.get(f"/panoramas/{job['id']}/image").content == picture
     children = second.state().children
     second.kill()
     wait_until(lambda: not any(is_alive(pid) for pid in children.values()), 20)
 
-    third = RunningStack(tmp_path / "var", tiny_model)
+    third = RunningStack(tmp_path / "var", tiny_checkpoint)
     assert third.http.get(f"/panoramas/{job['id']}").json()["status"] == "succeeded"
     assert third.http.get(f"/panoramas/{job['id']}/image").content == picture
     children = third.state().children
@@ -80,8 +80,8 @@ def test_stopped_or_killed_it_leaves_no_process_and_keeps_the_jobs(
     assert not [name for name, pid in children.items() if is_alive(pid)]
 
 
-def test_a_stop_during_the_start_is_not_kept_waiting(tmp_path: Path, tiny_model: Path) -> None:
-    starting = RunningStack(tmp_path / "var", tiny_model, wait=False)
+def test_a_stop_during_the_start_is_not_kept_waiting(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    starting = RunningStack(tmp_path / "var", tiny_checkpoint, wait=False)
     wait_until((starting.home.logs / "redis.log").exists, 30, starting.said)
     assert starting.stop(signal.SIGTERM, timeout_s=30) == 0, starting.said()
     assert "panoweave is up" not in starting.said()

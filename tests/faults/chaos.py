@@ -88,12 +88,10 @@ class Report:
         ]
 
 
-def run(folder: Path, jobs: int, seed: int) -> Report:
+def run(folder: Path, checkpoint: Path, jobs: int, seed: int) -> Report:
     """Raises AssertionError where something was lost."""
     begun = time.monotonic()
     report, chance = Report(seed, jobs), random.Random(seed)
-    checkpoint = folder / "model"
-    tiny.pipeline(folder / "words").save_pretrained(checkpoint)
     with arena(folder, checkpoint, NAMES, max_attempts=5) as here:
         _wait(lambda: here.ready_workers() == 2, here, "two workers")
         clients = Clients(here, jobs, seed)
@@ -306,8 +304,10 @@ def main() -> None:
     options.add_argument("--report", type=Path)
     asked = options.parse_args()
     print(f"seed {asked.seed}", flush=True)
-    with tempfile.TemporaryDirectory() as folder:
-        report = run(Path(folder), asked.jobs, asked.seed)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        tiny.pipeline(folder / "tokenizer-files").save_pretrained(folder / "model")
+        report = run(folder, folder / "model", asked.jobs, asked.seed)
     text = f"`make chaos` ({asked.jobs} panoramas, two workers on two cores):\n\n"
     publish("chaos", text + table(["", ""], report.rows()), asked.report)
 

@@ -28,11 +28,11 @@ def has_succeeded(here: Arena, job_id: str) -> bool:
 
 
 def test_what_s3_has_no_room_for_waits_and_is_not_made_again(
-    tmp_path: Path, checkpoint: Path
+    tmp_path: Path, tiny_checkpoint: Path
 ) -> None:
     with (
         small_disk(tmp_path / "s3", mib=64) as disk,
-        arena(tmp_path, checkpoint, NAMES) as here,
+        arena(tmp_path, tiny_checkpoint, NAMES) as here,
     ):
         wait_until(lambda: here.ready_workers() == 1, 90)
         before = here.post("before", steps=3)  # now its first volume is there
@@ -59,12 +59,12 @@ def test_what_s3_has_no_room_for_waits_and_is_not_made_again(
 
 
 def test_a_redis_without_room_takes_nothing_in_and_loses_nothing(
-    tmp_path: Path, checkpoint: Path
+    tmp_path: Path, tiny_checkpoint: Path
 ) -> None:
     """Nor is there any for what the processes have to say: that stops none of them."""
     with (
         small_disk(tmp_path / "redis", mib=8) as disk,
-        arena(tmp_path, checkpoint, NAMES, log=Path("/dev/full"), **AS_INSTALLED) as here,
+        arena(tmp_path, tiny_checkpoint, NAMES, log=Path("/dev/full"), **AS_INSTALLED) as here,
     ):
         wait_until(lambda: here.ready_workers() == 1, 90)
         accepted = [here.post("before", **LONG)]

@@ -28,11 +28,11 @@ def is_under_way(here: Arena, job_id: str) -> bool:
 
 
 def test_a_lost_panorama_is_taken_up_within_30_s_as_installed(
-    tmp_path: Path, checkpoint: Path
+    tmp_path: Path, tiny_checkpoint: Path
 ) -> None:
     """Two janitors, of which one acts: it is taken up once."""
     names = ("worker-1", "worker-2", "api-1", "janitor-1", "janitor-2")
-    with arena(tmp_path, checkpoint, names, **AS_INSTALLED) as here:
+    with arena(tmp_path, tiny_checkpoint, names, **AS_INSTALLED) as here:
         wait_until(lambda: here.ready_workers() == 2, 90)
         job_id = here.post("lost", **LONG)
         wait_until(lambda: is_under_way(here, job_id), 30)
@@ -47,11 +47,11 @@ def test_a_lost_panorama_is_taken_up_within_30_s_as_installed(
 
 @pytest.mark.slow
 def test_a_poisonous_panorama_stops_after_its_attempts_and_others_go_on(
-    tmp_path: Path, checkpoint: Path
+    tmp_path: Path, tiny_checkpoint: Path
 ) -> None:
     """Whoever takes it dies of it."""
     names = ("worker-1", "api-1", "janitor-1")
-    with arena(tmp_path, checkpoint, names, max_attempts=2) as here:
+    with arena(tmp_path, tiny_checkpoint, names, max_attempts=2) as here:
         wait_until(lambda: here.ready_workers() == 1, 90)
         poison, other = here.post("poison", **LONG), here.post("other", steps=3)
         for attempt in (1, 2):

@@ -18,9 +18,9 @@ NAMES = ("worker-1", "api-1", "janitor-1")
 @pytest.mark.slow
 @pytest.mark.parametrize("away_s", [1, 15, 60])
 def test_what_was_taken_in_survives_and_the_work_in_hand_is_kept(
-    tmp_path: Path, checkpoint: Path, away_s: float
+    tmp_path: Path, tiny_checkpoint: Path, away_s: float
 ) -> None:
-    with arena(tmp_path, checkpoint, NAMES, **AS_INSTALLED) as here:
+    with arena(tmp_path, tiny_checkpoint, NAMES, **AS_INSTALLED) as here:
         wait_until(lambda: here.ready_workers() == 1, 90)
         running, waiting = here.post("running", **LONG), here.post("waiting", steps=3)
         wait_until(lambda: is_under_way(here, running), 30)

@@ -17,9 +17,9 @@ NAMES = ("worker-1", "api-1", "janitor-1")
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_what_could_not_be_stored_is_stored_later_and_not_made_again(
-    tmp_path: Path, checkpoint: Path
+    tmp_path: Path, tiny_checkpoint: Path
 ) -> None:
-    with arena(tmp_path, checkpoint, NAMES) as here:
+    with arena(tmp_path, tiny_checkpoint, NAMES) as here:
         wait_until(lambda: here.ready_workers() == 1, 90)
         job_id = here.post("unstored", width=192, stride=32, steps=60)
         wait_until(lambda: here.view(job_id)["status"] == "running", 30)

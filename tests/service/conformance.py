@@ -39,12 +39,12 @@ def check(answer: httpx.Response) -> None:
     answer.read()
     # Without the request's body: one that was streamed cannot be read again.
     asked = httpx.Request(answer.request.method, answer.request.url)
-    told = httpx.Response(
+    read = httpx.Response(
         answer.status_code, headers=answer.headers, content=answer.content, request=asked
     )
-    told.elapsed = answer.elapsed
+    read.elapsed = answer.elapsed
     somewhere = {parameter.name: "any" for parameter in operation.path_parameters}
-    operation.Case(path_parameters=somewhere).validate_response(told, checks=_CHECKS)
+    operation.Case(path_parameters=somewhere).validate_response(read, checks=_CHECKS)
     if answer.is_error:
         documented = operation.responses.find_by_status_code(answer.status_code)
         content = documented.definition["content"]["application/problem+json"]

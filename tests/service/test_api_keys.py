@@ -18,7 +18,7 @@ from panoweave.core.jobs.store import JobStore
 from panoweave.service.http.auth import UnsafeBind, check_bind
 from tests.jobs.samples import FAILURE
 from tests.service.checks import problem
-from tests.service.conftest import serving
+from tests.service.server import serving
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from panoweave.core.jobs import models
 from panoweave.core.jobs.models import ModelState
 from panoweave.core.jobs.store import JobStore
 from tests.jobs.samples import TRAITS, new_record
-from tests.service.conftest import serving
+from tests.service.server import serving
 
 
 def test_the_service_imports_nothing_that_makes_pictures() -> None:
@@ -25,7 +25,7 @@ def test_the_service_imports_nothing_that_makes_pictures() -> None:
     assert subprocess.check_output([sys.executable, "-c", script], text=True).strip() == ""
 
 
-def test_models_are_told_with_their_workers(api: httpx.Client, redis: Redis) -> None:
+def test_models_are_listed_with_their_workers(api: httpx.Client, redis: Redis) -> None:
     models.publish(
         redis,
         ModelState(model="embedded", state="loading", perceptual="stlpips-alex", worker="worker-2"),
@@ -46,12 +46,12 @@ def test_operators_see_what_waits_runs_and_works(
     for tenant in ("ada", "bob", "bob"):
         job_id = store.create(new_record(tenant=tenant)).id
     store.start(job_id, "worker-1")
-    told = api.get("/status").json()
-    assert (told["queued"], told["running"], told["s3"]) == (2, 1, "ok")
-    assert [(worker["name"], worker["state"]) for worker in told["workers"]] == [
+    status = api.get("/status").json()
+    assert (status["queued"], status["running"], status["s3"]) == (2, 1, "ok")
+    assert [(worker["name"], worker["state"]) for worker in status["workers"]] == [
         ("worker-1", "ready")
     ]
-    assert [model["model"] for model in told["models"]] == ["embedded"]
+    assert [model["model"] for model in status["models"]] == ["embedded"]
 
 
 def test_operators_see_that_the_bucket_is_away(settings: Settings, redis: Redis) -> None:  # noqa: ARG001
@@ -109,8 +109,8 @@ def test_the_contract_is_published_whole(bare_api: httpx.Client) -> None:
     asked = post["requestBody"]["content"]["application/json"]["schema"]["$ref"]
     assert asked == "#/components/schemas/PanoramaRequest"
     assert components["PanoramaRequest"]["properties"]["steps"]["anyOf"][0]["maximum"] == 250
-    told = "202 400 401 403 404 409 413 415 422 429 500 503"
-    assert sorted(post["responses"]) == told.split()
+    statuses = "202 400 401 403 404 409 413 415 422 429 500 503"
+    assert sorted(post["responses"]) == statuses.split()
     assert set(components) & {"HTTPValidationError", "ValidationError"} == set()
     for reference in _references(document):
         kind, name = reference.removeprefix("#/components/").split("/")

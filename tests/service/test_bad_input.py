@@ -24,9 +24,9 @@ def _nothing_is_accepted(api: httpx.Client, queue: Queue) -> None:  # noqa: ARG0
 
 
 def test_a_wrong_size_names_the_nearest(api: httpx.Client) -> None:
-    told = at_fault(post(api, width=700))
-    assert told["field"] == "width"
-    assert "672 or 704" in told["legal"]
+    error = at_fault(post(api, width=700))
+    assert error["field"] == "width"
+    assert "672 or 704" in error["legal"]
     assert "128" in at_fault(post(api, height=100))["legal"]
 
 
@@ -102,16 +102,27 @@ def test_the_field_and_what_it_takes_are_named(
     api: httpx.Client, fields: dict[str, object], field: str, legal: str
 ) -> None:
     answer = post(api, **fields)
-    told = at_fault(answer)
-    assert told["field"] == field
-    assert legal in told["legal"]
+    error = at_fault(answer)
+    assert error["field"] == field
+    assert legal in error["legal"]
     assert "xxxx" not in answer.text
 
 
 def test_every_field_at_fault_is_named(api: httpx.Client) -> None:
     answer = api.post("/panoramas", json={"steps": 0, "sync": {"every": 0}})
-    told = problem(answer, 422, "invalid_params")
-    assert {error["field"] for error in told["errors"]} == {"prompt", "steps", "sync.every"}
+    refused = problem(answer, 422, "invalid_params")
+    assert {error["field"] for error in refused["errors"]} == {"prompt", "steps", "sync.every"}
+
+
+def test_params_webhook_and_metadata_are_checked_together(api: httpx.Client) -> None:
+    refused = problem(post(api, steps=0, webhook={}, metadata=[1]), 422, "invalid_params")
+    fields = {error["field"] for error in refused["errors"]}
+    assert fields == {"steps", "webhook.url", "metadata"}
+
+
+def test_no_field_is_called_params(api: httpx.Client) -> None:
+    """In the code, the parameters are a part of the request. In JSON they are its fields."""
+    assert at_fault(post(api, params={"prompt": "a hill"}))["field"] == "params"
 
 
 def test_a_field_without_end_is_cut(api: httpx.Client) -> None:
@@ -121,9 +132,9 @@ def test_a_field_without_end_is_cut(api: httpx.Client) -> None:
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
 def test_what_json_does_not_have_is_malformed(api: httpx.Client, number: str) -> None:
     body = f'{{"prompt": "a hill", "guidance_scale": {number}}}'
-    told = problem(api.post("/panoramas", content=body, headers=JSON), 400, "malformed_json")
-    assert "line 1 column 4" in told["detail"]
-    assert number not in told["detail"]
+    refused = problem(api.post("/panoramas", content=body, headers=JSON), 400, "malformed_json")
+    assert "line 1 column 4" in refused["detail"]
+    assert number not in refused["detail"]
 
 
 @pytest.mark.parametrize("where", ['"guidance_scale": 1e400', '"metadata": {"a": [1e400]}'])
@@ -146,18 +157,18 @@ def test_a_number_beyond_all_numbers_is_refused(api: httpx.Client, where: str) -
         (b"[" * 10_000, "line 1 column"),
     ],
 )
-def test_malformed_json_is_told_with_its_place(
+def test_malformed_json_is_refused_with_its_place(
     api: httpx.Client, body: bytes, position: str
 ) -> None:
-    told = problem(api.post("/panoramas", content=body, headers=JSON), 400, "malformed_json")
-    assert position in told["detail"]
+    refused = problem(api.post("/panoramas", content=body, headers=JSON), 400, "malformed_json")
+    assert position in refused["detail"]
 
 
 @pytest.mark.parametrize("body", [b"[]", b'"a hill"', b"null", b"3"])
 def test_a_body_that_is_no_object_is_refused(api: httpx.Client, body: bytes) -> None:
-    told = at_fault(api.post("/panoramas", content=body, headers=JSON))
-    assert told["field"] == "body"
-    assert "prompt" in told["legal"]
+    error = at_fault(api.post("/panoramas", content=body, headers=JSON))
+    assert error["field"] == "body"
+    assert "prompt" in error["legal"]
 
 
 def test_no_body_at_all_is_refused(api: httpx.Client) -> None:
@@ -173,8 +184,8 @@ def test_another_content_type_is_refused(api: httpx.Client, content_type: str) -
 
 
 def test_a_body_that_is_too_large_is_refused(api: httpx.Client) -> None:
-    told = problem(post(api, metadata={"a": "x" * MAX_BODY_BYTES}), 413, "body_too_large")
-    assert "8,388,608" in told["detail"]
+    refused = problem(post(api, metadata={"a": "x" * MAX_BODY_BYTES}), 413, "body_too_large")
+    assert "8,388,608" in refused["detail"]
     streamed = (b" " * 100_000 for _ in range(100))  # no Content-Length to tell by
     answer = api.post("/panoramas", content=streamed, headers=JSON)
     problem(answer, 413, "body_too_large")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -19,14 +17,8 @@ from panoweave.core.jobs.queue import Queue
 from panoweave.core.jobs.store import JobStore
 from panoweave.deploy.local.servers import RedisServer
 from tests.service.checks import problem
-from tests.service.conftest import publish_model, serving
-from tests.service.test_pictures import inline, png
-
-
-@pytest.fixture
-def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path / "data", tmp_path / "logs") as server:
-        yield server
+from tests.service.pictures import inline, png
+from tests.service.server import publish_model, serving
 
 
 def publish_in(server: RedisServer) -> None:

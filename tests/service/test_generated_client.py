@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import re
 import shlex
 import subprocess
 import sys
@@ -20,17 +19,11 @@ from panoweave.core.infra.api_keys import ApiKeys
 from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.jobs.store import JobStore
 from tests.processes import wait_until
-from tests.service.test_panoramas import finish
+from tests.service.documentation import documented
+from tests.service.steps import finish
 
 PACKAGE = "panoweave_client"
 TENANT = "ada"
-DOCS = (Path(__file__).parents[2] / "docs" / "clients.md").read_text()
-
-
-def documented(language: str, containing: str) -> str:
-    blocks = re.findall(rf"^```{language}\n(.*?)^```", DOCS, re.M | re.S)
-    (block,) = [block for block in blocks if containing in block]
-    return str(block)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -20,8 +20,8 @@ from panoweave.core.jobs.store import JobStore
 from panoweave.service.http.idempotency import fingerprint
 from panoweave.service.schemas import PanoramaRequest
 from tests.service.checks import at_fault, problem
-from tests.service.conftest import serving
-from tests.service.test_pictures import inline, png
+from tests.service.pictures import inline, png
+from tests.service.server import publish_model, serving
 
 SAME = fingerprint(PanoramaRequest.model_validate({"prompt": "a hill"}))
 
@@ -29,6 +29,12 @@ SAME = fingerprint(PanoramaRequest.model_validate({"prompt": "a hill"}))
 def post(api: httpx.Client, key: str, **fields: object) -> httpx.Response:
     body = {"prompt": "a hill", **fields}
     return api.post("/panoramas", json=body, headers={"Idempotency-Key": key})
+
+
+def failing_post(api: httpx.Client, key: str) -> httpx.Response:
+    """After an unexpected error uvicorn closes the connection, so it must not be used again."""
+    headers = {"Idempotency-Key": key, "Connection": "close"}
+    return api.post("/panoramas", json={"prompt": "a hill"}, headers=headers)
 
 
 def count(store: JobStore) -> int:
@@ -79,15 +85,14 @@ def test_a_refused_request_does_not_use_its_key_up(api: httpx.Client, store: Job
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "two words"])
 def test_a_key_is_text_without_spaces(api: httpx.Client, store: JobStore, key: str) -> None:
-    told = at_fault(post(api, key))
-    assert told["field"] == "idempotency-key"
+    error = at_fault(post(api, key))
+    assert error["field"] == "idempotency-key"
     assert count(store) == 0
 
 
-def test_while_the_first_is_carried_out_others_are_told_to_wait(
-    api: httpx.Client, redis: Redis, store: JobStore, monkeypatch: pytest.MonkeyPatch
+def test_while_the_first_is_carried_out_others_are_refused_after_a_wait(
+    api: httpx.Client, redis: Redis, store: JobStore
 ) -> None:
-    monkeypatch.setattr("panoweave.service.http.idempotency._WAIT_S", 0.1)
     Idempotency(redis).begin(DEFAULT_TENANT, "order-7", SAME, "pano_1")
     answer = post(api, "order-7")
     problem(answer, 409, "idempotency_key_in_flight")
@@ -96,12 +101,13 @@ def test_while_the_first_is_carried_out_others_are_told_to_wait(
 
 
 def test_what_a_dead_process_began_is_ended_by_the_next(
-    api: httpx.Client, redis: Redis, store: JobStore, monkeypatch: pytest.MonkeyPatch
+    api: httpx.Client, redis: Redis, store: JobStore
 ) -> None:
     """With the id of the job that it may have made: it is not made twice."""
-    monkeypatch.setattr("panoweave.core.jobs.idempotency._LEASE_MS", 50)
     made = api.post("/panoramas", json={"prompt": "a hill"}).json()
     Idempotency(redis).begin(DEFAULT_TENANT, "order-7", SAME, made["id"])
+    (key,) = redis.scan_iter(redis_keys.idempotency("*", "*"))
+    redis.hset(key, "leased_until", 0)  # as if its lease had passed
     answer = post(api, "order-7")
     assert answer.status_code == 202
     assert answer.json() == made
@@ -117,6 +123,18 @@ def test_what_found_no_store_is_sent_again_at_once(
         problem(post(cut_off, "order-7", **picture), 503, "storage_unavailable")
     begun = time.monotonic()
     assert post(api, "order-7", **picture).status_code == 202
+    assert time.monotonic() - begun < 2
+    assert count(store) == 1
+
+
+def test_what_failed_unexpectedly_is_sent_again_at_once(
+    api: httpx.Client, redis: Redis, store: JobStore
+) -> None:
+    redis.hset(redis_keys.MODELS, "embedded", "{}")
+    problem(failing_post(api, "order-7"), 500, "internal_error")
+    publish_model(redis)
+    begun = time.monotonic()
+    assert post(api, "order-7").status_code == 202
     assert time.monotonic() - begun < 2
     assert count(store) == 1
 

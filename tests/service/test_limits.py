@@ -13,8 +13,8 @@ from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs.store import JobStore
 from tests.jobs.samples import new_record
 from tests.service.checks import problem
-from tests.service.conftest import publish_model, serving
-from tests.service.test_pictures import inline, png
+from tests.service.pictures import inline, png
+from tests.service.server import publish_model, serving
 
 
 def post(api: httpx.Client, **headers: str) -> httpx.Response:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import httpx
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 from redis import Redis
@@ -19,13 +15,7 @@ from panoweave.core.jobs.store import JobStore
 from panoweave.deploy.local.servers import RedisServer
 from tests.jobs.samples import FAILURE, new_record, result_of
 from tests.service.checks import problem
-from tests.service.conftest import publish_model, serving
-
-
-@pytest.fixture
-def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path / "data", tmp_path / "logs") as server:
-        yield server
+from tests.service.server import publish_model, serving
 
 
 def scrape(api: httpx.Client, **headers: str) -> dict[str, float]:

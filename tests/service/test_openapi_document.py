@@ -26,8 +26,8 @@ from panoweave.service.http.body import MAX_BODY_BYTES
 from panoweave.service.http.errors import ServiceError
 from panoweave.service.openapi import document, examples
 from tests.jobs.samples import TRAITS
-from tests.service.conftest import serving
-from tests.service.test_pictures import inline, png
+from tests.service.pictures import inline, png
+from tests.service.server import serving
 
 DOCUMENT: dict[str, Any] = create_app(Settings()).openapi()
 PROBLEM = "application/problem+json"
@@ -95,7 +95,7 @@ def test_a_generated_client_has_good_names() -> None:
 
 
 @each_operation
-def test_it_is_told_what_it_does_and_takes(operation: Operation) -> None:
+def test_what_it_does_and_takes_is_described(operation: Operation) -> None:
     described = operation.described
     assert described["summary"]
     assert described["description"]
@@ -131,7 +131,7 @@ def test_its_answers_are_described_and_shown(operation: Operation) -> None:
 
 
 @each_operation
-def test_what_any_of_its_kind_may_answer_is_told(operation: Operation) -> None:
+def test_common_refusals_are_described(operation: Operation) -> None:
     expected = {"500"}
     if operation.method in ("post", "put", "patch"):
         expected |= {"400", "413", "415"}
@@ -155,20 +155,20 @@ def test_its_links_lead_to_operations_that_take_them(operation: Operation) -> No
             assert set(link["parameters"]) <= takes[link["operationId"]]
 
 
-def test_every_code_is_told_somewhere() -> None:
+def test_every_code_is_described_somewhere() -> None:
     responses = [
         *DOCUMENT["components"]["responses"].values(),
         *(response for operation in OPERATIONS for response in operation.responses.values()),
     ]
-    told = {
+    described = {
         code
         for response in responses
         for code in examples_of(response.get("content", {}).get(PROBLEM, {}))
     }
-    assert told == {kind.code for kind in subclasses(ServiceError) if hasattr(kind, "code")}
+    assert described == {kind.code for kind in subclasses(ServiceError) if hasattr(kind, "code")}
 
 
-def test_the_id_of_a_panorama_is_told(api: httpx.Client) -> None:
+def test_the_id_of_a_panorama_is_described(api: httpx.Client) -> None:
     for operation in OPERATIONS:
         for parameter in operation.described.get("parameters", []):
             if parameter["name"] == "job_id":
@@ -181,11 +181,11 @@ def test_the_id_of_a_panorama_is_told(api: httpx.Client) -> None:
 def test_the_requests_it_shows_are_accepted(
     api: httpx.Client, redis: Redis, objects: ObjectStore, name: str
 ) -> None:
-    """By a service whose worker has a ControlNet, once picture and webhook secret are there."""
+    """By a worker with a ControlNet and a tiny decoder, once picture and webhook secret exist."""
     WebhookSecrets(redis).create("default")
     state = models.get(redis, "embedded")
     assert state is not None
-    traits = TRAITS.model_copy(update={"controlnet": True})
+    traits = TRAITS.model_copy(update={"controlnet": True, "tiny_decoder": True})
     models.publish(redis, state.model_copy(update={"traits": traits}))
     picture = png((1536, 128))
     sha256 = hashlib.sha256(picture).hexdigest()

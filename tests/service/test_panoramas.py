@@ -14,36 +14,13 @@ from redis import Redis
 from panoweave.core.infra import redis_keys
 from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.jobs.queue import Queue
-from panoweave.core.jobs.record import JOB_ID_PATTERN, JobRecord, Result
+from panoweave.core.jobs.record import JOB_ID_PATTERN
 from panoweave.core.jobs.store import JobStore
 from panoweave.core.presets import DEFAULT_PRESET, PRESETS
 from panoweave.worker.upload import describe
 from tests.jobs.samples import FAILURE, progress, result_of
 from tests.service.checks import at_fault, problem
-
-PICTURE = b"\x89PNG not really"
-
-
-def post(api: httpx.Client, **fields: object) -> str:
-    answer = api.post("/panoramas", json={"prompt": "a hill", **fields})
-    assert answer.status_code == 202, answer.text
-    return str(answer.json()["id"])
-
-
-def start(store: JobStore, job_id: str) -> tuple[JobRecord, str]:
-    record = store.start(job_id, "worker-1")
-    assert record.token is not None
-    return record, record.token
-
-
-def finish(store: JobStore, objects: ObjectStore, job_id: str) -> Result:
-    record, token = start(store, job_id)
-    sha256 = hashlib.sha256(PICTURE).hexdigest()
-    objects.put(record.keys.image, PICTURE, "image/png", sha256)
-    objects.put(record.keys.preview, PICTURE, "image/jpeg", sha256)
-    result = result_of(record).model_copy(update={"sha256": sha256, "bytes": len(PICTURE)})
-    store.succeed(job_id, token, result)
-    return result
+from tests.service.steps import PICTURE, finish, post, start
 
 
 def test_a_post_is_accepted_with_everything_filled_in(api: httpx.Client, queue: Queue) -> None:
@@ -58,9 +35,9 @@ def test_a_post_is_accepted_with_everything_filled_in(api: httpx.Client, queue: 
     params = job["params"]
     assert (params["width"], params["height"], params["stride"]) == (768, 128, 32)
     assert isinstance(params["seed"], int)
-    expected = PRESETS[DEFAULT_PRESET]
+    expected = PRESETS[DEFAULT_PRESET]["sync"]
     assert params["preset"] == DEFAULT_PRESET
-    assert params["sync"]["weight"] == expected.weight
+    assert params["sync"]["weight"] == expected["weight"]
     assert params["sync"]["anchor"] == 10
     assert None not in params["sync"].values()
     assert job["metadata"] == {"order": 7}
@@ -74,7 +51,7 @@ def test_a_seed_that_was_asked_for_is_kept(api: httpx.Client) -> None:
     assert api.get(f"/panoramas/{job_id}").json()["params"]["seed"] == 2**53 - 1
 
 
-def test_progress_is_told_while_it_runs(api: httpx.Client, store: JobStore) -> None:
+def test_progress_is_shown_while_it_runs(api: httpx.Client, store: JobStore) -> None:
     first, second = post(api), post(api)
     assert api.get(f"/panoramas/{second}").json()["queue_position"] == 1
     _, token = start(store, first)
@@ -126,8 +103,8 @@ def test_the_image_is_a_redirect_to_a_fresh_link(
     api: httpx.Client, store: JobStore, objects: ObjectStore
 ) -> None:
     job_id = post(api)
-    told = problem(api.get(f"/panoramas/{job_id}/image"), 409, "not_succeeded")
-    assert "queued" in told["detail"]
+    refused = problem(api.get(f"/panoramas/{job_id}/image"), 409, "not_succeeded")
+    assert "queued" in refused["detail"]
     finish(store, objects, job_id)
     answer = api.get(f"/panoramas/{job_id}/image")
     assert answer.status_code == 307
@@ -260,7 +237,7 @@ def test_a_fault_of_ours_is_a_problem_too_and_keeps_the_prompt(
     assert "secret garden" not in caplog.text
 
 
-def test_what_redis_has_forgotten_is_still_told(
+def test_what_redis_has_forgotten_is_still_found(
     api: httpx.Client, store: JobStore, objects: ObjectStore, redis: Redis
 ) -> None:
     """From what lies beside the picture; to its own tenant, and until it is deleted."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from typing import Any
 
@@ -16,20 +15,11 @@ from panoweave.core.jobs import models
 from panoweave.core.jobs.store import JobStore
 from tests.jobs.samples import TRAITS
 from tests.service.checks import at_fault, problem
+from tests.service.pictures import inline, noise, png
 
 
 def post(api: httpx.Client, **fields: object) -> httpx.Response:
     return api.post("/panoramas", json={"prompt": "a hill", **fields})
-
-
-def png(size: tuple[int, int] = (40, 30), colour: str = "teal") -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", size, colour).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def inline(data: bytes) -> dict[str, str]:
-    return {"base64": base64.b64encode(data).decode()}
 
 
 def uploaded(api: httpx.Client, data: bytes) -> str:
@@ -94,23 +84,23 @@ def test_a_picture_that_cannot_be_used_is_refused_and_nothing_is_kept(
     field: str,
     legal: str,
 ) -> None:
-    told = at_fault(post(api, anchor_image=image))
-    assert told["field"] == field
-    assert legal in told["legal"]
+    error = at_fault(post(api, anchor_image=image))
+    assert error["field"] == field
+    assert legal in error["legal"]
     assert store.list("default", None, 10, None).records == []
     assert objects.size("default/nothing.png") is None
 
 
 def test_an_uploaded_file_that_is_no_picture_is_refused(api: httpx.Client) -> None:
-    told = at_fault(post(api, anchor_image={"key": uploaded(api, b"GIF89a, or so")}))
-    assert (told["field"], told["legal"]) == ("anchor_image.key", "PNG or JPEG or WEBP")
+    error = at_fault(post(api, anchor_image={"key": uploaded(api, b"GIF89a, or so")}))
+    assert (error["field"], error["legal"]) == ("anchor_image.key", "PNG or JPEG or WEBP")
 
 
 def test_a_picture_to_extend_has_to_fit(api: httpx.Client) -> None:
-    told = at_fault(post(api, extend={"image": inline(png((128, 128))), "x": 704}))
-    assert (told["field"], told["legal"]) == ("extend.x", "multiples of 4 from 0 to 640")
-    told = at_fault(post(api, extend={"image": inline(png((102, 128)))}))
-    assert (told["field"], "multiples of 4" in told["legal"]) == ("extend.image", True)
+    error = at_fault(post(api, extend={"image": inline(png((128, 128))), "x": 704}))
+    assert (error["field"], error["legal"]) == ("extend.x", "multiples of 4 from 0 to 640")
+    error = at_fault(post(api, extend={"image": inline(png((102, 128)))}))
+    assert (error["field"], "multiples of 4" in error["legal"]) == ("extend.image", True)
     assert post(api, extend={"image": inline(png((128, 128))), "x": 320}).status_code == 202
 
 
@@ -127,8 +117,8 @@ def test_a_hint_has_the_panoramas_size(
         image = inline(png((width, 128)))
         return post(api, width=256, control={"type": "canny", "image": image, "scale": 0.5})
 
-    told = at_fault(control(128))
-    assert (told["field"], told["legal"]) == ("control.image", "256 x 128 px")
+    error = at_fault(control(128))
+    assert (error["field"], error["legal"]) == ("control.image", "256 x 128 px")
     job = control(256).json()
     stored = job["params"]["control"]
     key = f"default/{job['id']}/inputs/control.image.png"
@@ -139,10 +129,3 @@ def test_a_hint_has_the_panoramas_size(
 def test_a_body_has_room_for_a_picture_and_an_end(api: httpx.Client) -> None:
     assert post(api, anchor_image=inline(noise(1_250))).status_code == 202
     problem(post(api, anchor_image=inline(noise(1_700))), 413, "body_too_large")
-
-
-def noise(side: int) -> bytes:
-    buffer = io.BytesIO()
-    channels = [Image.effect_noise((side, side), 99) for _ in range(3)]
-    Image.merge("RGB", channels).save(buffer, "PNG", compress_level=0)
-    return buffer.getvalue()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -13,7 +14,7 @@ from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.jobs.store import JobStore
 from tests.jobs.samples import FAILURE, new_record, progress
 from tests.service.checks import problem
-from tests.service.test_panoramas import finish, post, start
+from tests.service.steps import finish, post, start
 
 
 def get(api: httpx.Client, job_id: str, **headers: str) -> httpx.Response:
@@ -67,12 +68,14 @@ def test_one_may_wait_for_a_change(api: httpx.Client, store: JobStore) -> None:
 
 def test_a_wait_has_an_end(api: httpx.Client) -> None:
     job_id = post(api)
+    tag = get(api, job_id).headers["etag"]
     begun = time.monotonic()
-    answer = get(api, job_id, prefer="wait=1")
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(get, api, job_id, prefer="wait=1")
+        second = pool.submit(get, api, job_id, prefer="wait=1", if_none_match=tag)
     assert 0.9 < time.monotonic() - begun < 2
-    assert (answer.status_code, answer.json()["status"]) == (200, "queued")
-    tag = answer.headers["etag"]
-    assert get(api, job_id, prefer="wait=1", if_none_match=tag).status_code == 304
+    assert (first.result().status_code, first.result().json()["status"]) == (200, "queued")
+    assert second.result().status_code == 304
 
 
 @pytest.mark.parametrize(
@@ -109,8 +112,8 @@ def test_deleting_leaves_nothing(api: httpx.Client, store: JobStore, objects: Ob
 
 def test_what_has_not_ended_is_not_deleted(api: httpx.Client, store: JobStore) -> None:
     job_id = post(api)
-    told = problem(api.delete(f"/panoramas/{job_id}"), 409, "not_ended")
-    assert "queued" in told["detail"]
+    refused = problem(api.delete(f"/panoramas/{job_id}"), 409, "not_ended")
+    assert "queued" in refused["detail"]
     start(store, job_id)
     problem(api.delete(f"/panoramas/{job_id}"), 409, "not_ended")
     api.post(f"/panoramas/{job_id}/cancel")

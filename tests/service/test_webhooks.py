@@ -1,4 +1,4 @@
-"""Asking for a webhook, and looking after what it was told."""
+"""Requests with a webhook, and reading and repeating its deliveries."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def ended(api: httpx.Client, **webhook: object) -> str:
     return job_id
 
 
-def told(api: httpx.Client, job_id: str) -> dict[str, Any]:
+def deliveries_of(api: httpx.Client, job_id: str) -> dict[str, Any]:
     body: dict[str, Any] = api.get(f"/panoramas/{job_id}/deliveries").json()
     return body
 
@@ -52,7 +52,7 @@ def test_what_is_asked_for_is_kept_and_due(
     api_with_secret: httpx.Client, deliveries: Deliveries
 ) -> None:
     job_id = ended(api_with_secret)
-    body = told(api_with_secret, job_id)
+    body = deliveries_of(api_with_secret, job_id)
     assert body["url"] == URL
     assert body["events"] == ["panorama.succeeded", "panorama.failed", "panorama.cancelled"]
     (item,) = body["items"]
@@ -65,14 +65,14 @@ def test_every_try_can_be_read(api_with_secret: httpx.Client, deliveries: Delive
     job_id = ended(api_with_secret)
     (due,) = deliveries.claim(10, 60)
     deliveries.settle(due.id, TRIED, State.PENDING, 300)
-    (item,) = told(api_with_secret, job_id)["items"]
+    (item,) = deliveries_of(api_with_secret, job_id)["items"]
     assert item["tries"] == [
         {"at": "2026-11-26T00:00:00Z", "took_s": 15.0, "status": None, "error": "timeout"}
     ]
     assert item["next_try_at"] > item["happened_at"]
 
 
-def test_what_was_given_up_is_told_again(
+def test_what_was_given_up_is_sent_again(
     api_with_secret: httpx.Client, deliveries: Deliveries
 ) -> None:
     job_id = ended(api_with_secret)
@@ -89,18 +89,18 @@ def test_what_was_given_up_is_told_again(
     assert api_with_secret.post(redeliver).json()["items"][0]["state"] == "delivered"
     named = api_with_secret.post(redeliver, params={"id": due.id})
     assert named.json()["items"][0]["state"] == "pending"
-    told_twice = problem(
+    refused = problem(
         api_with_secret.post(redeliver, params={"id": [due.id, "whk_other"]}), 422, "invalid_params"
     )
-    assert told_twice["errors"][0]["field"] == "id"
+    assert refused["errors"][0]["field"] == "id"
 
 
-def test_without_a_webhook_there_is_nothing_to_tell(api: httpx.Client, store: JobStore) -> None:
+def test_without_a_webhook_there_are_no_deliveries(api: httpx.Client, store: JobStore) -> None:
     job_id = api.post("/panoramas", json={"prompt": "a hill"}).json()["id"]
     record = store.start(job_id, "worker-1")
     assert record.token is not None
     store.succeed(job_id, record.token, result_of(record))
-    assert told(api, job_id) == {"url": None, "events": [], "items": []}
+    assert deliveries_of(api, job_id) == {"url": None, "events": [], "items": []}
     redeliver = api.post(f"/panoramas/{job_id}/deliveries/redeliver")
     assert (redeliver.status_code, redeliver.json()["items"]) == (202, [])
 
@@ -118,13 +118,14 @@ def test_what_does_not_exist_is_not_found(api: httpx.Client) -> None:
         ({"url": "http://example.com/"}, "webhook.url", "https://host/path"),
         ({"url": "https://a:b@example.com/"}, "webhook.url", "without user, password"),
         ({"url": "https://169.254.169.254/"}, "webhook.url", "a public host"),
+        ({"url": URL, "events": "AAA"}, "webhook.events", "a list of the events"),
         ({"url": URL, "events": []}, "webhook.events", "panorama.succeeded"),
         ({"url": URL, "events": ["succeeded"]}, "webhook.events.0", "'panorama.failed'"),
         ({"url": URL, "events": ["panorama.failed"] * 2}, "webhook.events", "each named once"),
         ({"url": URL, "secret": "x"}, "webhook.secret", "the fields url, events"),
     ],
 )
-def test_what_can_never_be_told_is_refused(
+def test_a_webhook_that_can_never_be_sent_is_refused(
     api_with_secret: httpx.Client, webhook: dict[str, object], field: str, legal: str
 ) -> None:
     wrong = at_fault(post(api_with_secret, **webhook))

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
@@ -62,11 +61,3 @@ def post(workshop: Workshop) -> Callable[..., JobRecord]:
         return workshop.store.create(record)
 
     return create
-
-
-@pytest.fixture(scope="session")
-def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory that a worker process can load."""
-    folder = tmp_path_factory.mktemp("checkpoint")
-    tiny.pipeline(folder / "words").save_pretrained(folder / "model")
-    return folder / "model"

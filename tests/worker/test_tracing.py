@@ -19,7 +19,7 @@ from panoweave.core.jobs.record import Status
 from panoweave.service.http import access_log
 from panoweave.worker import job
 from panoweave.worker.job import Workshop, take_turn
-from tests.service.conftest import serving
+from tests.service.server import serving
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN_ID = "00f067aa0ba902b7"

@@ -6,16 +6,19 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from panoweave.core.infra.addresses import EMBEDDED_IPV4, check_private, embeds_ipv4, is_public
 from panoweave.core.infra.settings import Settings
-from panoweave.core.webhooks.targets import BadTarget, TargetRules, check_networks
-from panoweave.worker.webhook_http import NotSent, post
-from tests.receivers import receiving
+from panoweave.core.webhooks.targets import BadTarget, TargetRules
+from panoweave.worker.webhook_http import NotSent, Response, post, tls_context
+from tests.receivers import receiving, self_signed
 
-PUBLIC = TargetRules(http=True).policy()
+PUBLIC = TargetRules(http=True)
+TLS = tls_context()
 
 LOOPBACK = [
     "127.0.0.1",
@@ -42,6 +45,11 @@ LOOPBACK = [
     "[64:ff9b::127.0.0.1]",
     "[64:ff9b:1::7f00:1]",
     "[2002:7f00:1::]",
+    "[::127.0.0.1]",
+    "[::ffff:0:127.0.0.1]",
+    "[2001:0:4136:e378:8000:63bf:80ff:fffe]",  # Teredo, whose client is 127.0.0.1
+    "[2001:4860::5efe:127.0.0.1]",  # ISATAP
+    "[2001:4860::200:5efe:127.0.0.1]",
     "\uff11\uff12\uff17.\uff10.\uff10.\uff11",  # digits of full width
     "127\u30020\u30020\u30021",
     "example.com@127.0.0.1",
@@ -66,6 +74,10 @@ NEIGHBOURS = [
     "255.255.255.255",
     "[ff02::1]",
 ]
+
+
+def send(url: str, rules: TargetRules, deadline_s: float) -> Response:
+    return post(url, b"{}", {}, rules, deadline_s, TLS)
 
 
 class Canary:
@@ -116,9 +128,26 @@ def canary() -> Iterator[Canary]:
 @pytest.mark.parametrize("host", LOOPBACK + NEIGHBOURS)
 def test_no_connection_is_made(canary: Canary, host: str) -> None:
     with pytest.raises(NotSent) as reason:
-        post(f"http://{host}:{canary.port}/", b"{}", {}, PUBLIC, 5)
+        send(f"http://{host}:{canary.port}/", PUBLIC, 5)
     assert reason.value.error in ("target_refused", "unknown_host")
     assert canary.visitors == 0
+
+
+@pytest.mark.parametrize("kind", EMBEDDED_IPV4)
+def test_no_address_that_carries_another_is_permitted(kind: str) -> None:
+    """Whichever it carries: the first, the last and one in between, allowed by name or not."""
+    network = EMBEDDED_IPV4[kind]
+    for number in (0, 0x7F000001, 0x08080808, network.num_addresses - 1):
+        address = network[number]
+        assert embeds_ipv4(address)
+        assert not is_public(address)
+        for rules in (PUBLIC, TargetRules("::/0", http=True)):
+            assert not rules.permits(str(address))
+
+
+def test_public_addresses_are_permitted() -> None:
+    for address in ("1.1.1.1", "93.184.216.34", "2606:4700:4700::1111", "2001:4860:4860::8888"):
+        assert PUBLIC.permits(address)
 
 
 def test_there_are_enough_forms_of_addresses() -> None:
@@ -136,20 +165,42 @@ def test_a_name_that_leads_elsewhere_at_the_second_look(
         if host != "rebinding.example":
             return resolve(host, *rest, **options)
         looked_up.append(host)
-        # The first answer is of a range for documentation, in a policy that lets it pass.
+        # The first answer is of a range for documentation, which these rules allow.
         return resolve("203.0.113.7" if len(looked_up) == 1 else "127.0.0.1", *rest, **options)
 
-    policy = TargetRules(http=True).policy()
-    policy.add_allowed_addresses(["203.0.113.0/24"])
+    rules = TargetRules("203.0.113.0/24", http=True)
     monkeypatch.setattr(socket, "getaddrinfo", rebind)
     url = f"http://rebinding.example:{canary.port}/"
     with pytest.raises(NotSent) as reason:
-        post(url, b"{}", {}, policy, 1)
+        send(url, rules, 1)
     assert reason.value.error in ("timeout", "connection_failed")  # nobody lives there
     with pytest.raises(NotSent) as reason:
-        post(url, b"{}", {}, policy, 1)
+        send(url, rules, 1)
     assert reason.value.error == "target_refused"
     assert canary.visitors == 0
+
+
+def test_a_host_keeps_its_name_at_the_address_that_was_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In TLS and in the Host header, though the connection is made to an address."""
+    resolve = socket.getaddrinfo
+
+    def resolve_one(host: str, *rest: Any, **options: Any) -> Any:
+        return resolve("127.0.0.1" if host == "receiver.example" else host, *rest, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve_one)
+    tls, certificate = self_signed(tmp_path, "DNS:receiver.example")
+    trusting = tls_context()
+    trusting.load_verify_locations(certificate)
+    rules = TargetRules(test_targets=True)
+    with receiving(tls=tls) as receiver:
+        url = receiver.url.replace("127.0.0.1", "receiver.example")
+        assert post(url, b"{}", {}, rules, 5, trusting).status == 200
+        with pytest.raises(NotSent, match="tls_failed"):
+            post(receiver.url, b"{}", {}, rules, 5, trusting)
+    (received,) = receiver.received
+    assert received.headers["Host"].startswith("receiver.example:")
 
 
 def test_one_forbidden_address_among_several_is_enough(
@@ -164,7 +215,7 @@ def test_one_forbidden_address_among_several_is_enough(
 
     monkeypatch.setattr(socket, "getaddrinfo", both)
     with pytest.raises(NotSent, match="target_refused"):
-        post(f"http://both.example:{canary.port}/", b"{}", {}, PUBLIC, 5)
+        send(f"http://both.example:{canary.port}/", PUBLIC, 5)
     assert canary.visitors == 0
 
 
@@ -173,14 +224,13 @@ def test_a_proxy_of_the_environment_is_not_asked(
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{canary.port}")
     with pytest.raises(NotSent, match="target_refused"):
-        post("http://169.254.169.254/", b"{}", {}, PUBLIC, 5)
+        send("http://169.254.169.254/", PUBLIC, 5)
     assert canary.visitors == 0
 
 
 def test_plain_http_is_refused_unless_it_was_allowed() -> None:
-    policy = TargetRules().policy()
     with pytest.raises(NotSent, match="target_refused"):
-        post("http://example.com/", b"{}", {}, policy, 5)
+        send("http://example.com/", TargetRules(), 5)
 
 
 def private_address() -> str | None:
@@ -190,7 +240,7 @@ def private_address() -> str | None:
             asking.connect((elsewhere, 9))  # sends nothing
             own: str = asking.getsockname()[0]
             with suppress(ValueError):
-                check_networks(own)
+                check_private(own)
                 return own
     return None
 
@@ -200,10 +250,10 @@ def test_a_private_network_that_was_named_is_reached() -> None:
     if own is None:
         pytest.skip("this machine has no private address")
     with receiving(host=own) as receiver:
-        allowed = TargetRules(own, http=True).policy()
-        assert post(receiver.url, b"{}", {}, allowed, 5).status == 200
+        allowed = TargetRules(own, http=True)
+        assert send(receiver.url, allowed, 5).status == 200
         with pytest.raises(NotSent, match="target_refused"):
-            post(receiver.url, b"{}", {}, PUBLIC, 5)
+            send(receiver.url, PUBLIC, 5)
     assert len(receiver.received) == 1
 
 
@@ -221,7 +271,7 @@ def test_a_private_network_that_was_named_is_reached() -> None:
 )
 def test_networks_that_cannot_be_allowed(networks: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        check_networks(networks)
+        check_private(networks)
     with pytest.raises(ValueError, match="webhook_networks"):
         Settings(webhook_networks=networks)
 

@@ -23,7 +23,7 @@ from panoweave.core.jobs.store import JobStore
 from panoweave.core.webhooks.deliveries import Deliveries, Delivery, DeliveryHistory, State
 from panoweave.core.webhooks.secrets import WebhookSecrets
 from panoweave.worker import webhook_sender
-from panoweave.worker.webhook_http import Answered
+from panoweave.worker.webhook_http import Response
 from panoweave.worker.webhook_sender import PAUSES_S, Courier, outcome
 from tests.jobs.samples import WEBHOOK, new_record, progress, result_of
 from tests.receivers import (
@@ -340,13 +340,13 @@ def test_retry_after_may_be_a_date(deliveries: Deliveries, store: JobStore) -> N
     store.request_cancel(post(store, "https://example.com/").id)
     (delivery,) = deliveries.claim(1, 60)
     later = email.utils.formatdate(time.time() + 900, usegmt=True)
-    state, pause_s = outcome(delivery, Answered(503, later))
+    state, pause_s = outcome(delivery, Response(503, later))
     assert state is State.PENDING
     assert pause_s == pytest.approx(900, abs=2)
     far = email.utils.formatdate(time.time() + 10**7, usegmt=True)
-    assert outcome(delivery, Answered(503, far))[1] == webhook_sender.MAX_RETRY_AFTER_S
+    assert outcome(delivery, Response(503, far))[1] == webhook_sender.MAX_RETRY_AFTER_S
     for neither_later in ("0", "\u00b2", "soon"):
-        assert outcome(delivery, Answered(503, neither_later))[1] == PAUSES_S[0]
+        assert outcome(delivery, Response(503, neither_later))[1] == PAUSES_S[0]
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import structlog
 if TYPE_CHECKING:
     from structlog.typing import Processor
 
-_OURS: Final = ("core", "service", "worker", "deploy")
+_OURS: Final = "panoweave"
 # All that a record may carry beside its message. Libraries attach whatever they like.
 _EXTRAS: Final = ("method", "route", "status", "duration_s")
 # They name presigned URLs, which let in whoever reads them.
@@ -32,8 +32,7 @@ def log_to_stderr(level: str) -> None:
         library.propagate = True
     logging.root.handlers = [handler]
     logging.root.setLevel(max(logging.INFO, logging.getLevelName(level)))
-    for name in _OURS:
-        logging.getLogger(name).setLevel(level)
+    logging.getLogger(_OURS).setLevel(level)
     for name in _INDISCREET:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(True)

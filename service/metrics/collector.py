@@ -1,7 +1,7 @@
-"""What the API shows of the jobs: read from Redis at each scrape.
+"""Metrics about all jobs, read from Redis at each scrape.
 
-So it is right however many API processes there are, and each of them shows the same. What a
-process knows of its own requests is in panoweave.service.http.access_log.
+Every API process shows the same numbers, however many there are. Metrics about the requests of
+one process are in panoweave.service.http.access_log.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from panoweave.core.jobs.record import Status
 from panoweave.core.jobs.stats import Ending
 from panoweave.service.dependencies import Context
 
-# Shown from 0 on: no rate sees a rise from nothing to 1.
+# These start at 0: Prometheus's `rate` does not see a counter that appears with the value 1.
 _ENDINGS: Final = (
     Ending(Status.SUCCEEDED, ""),
     Ending(Status.CANCELLED, ""),
     *(Ending(Status.FAILED, code) for code in FailureCode),
 )
-_REASONS: Final = ("preempted", "step_timeout", "worker_lost")
+_REQUEUE_REASONS: Final = ("preempted", "step_timeout", "worker_lost")
 
 
 @contextmanager
-def jobs_shown(registry: CollectorRegistry, context: Context) -> Iterator[None]:
+def job_metrics_registered(registry: CollectorRegistry, context: Context) -> Iterator[None]:
     collector = JobsCollector(context)
     registry.register(collector)
     try:
@@ -43,46 +43,46 @@ def jobs_shown(registry: CollectorRegistry, context: Context) -> Iterator[None]:
 
 
 class JobsCollector(Collector):
-    """All of it, or, while Redis is away, only that it is."""
+    """While Redis is away, `panoweave_redis_up` is 0 and the other metrics are left out."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
 
     def collect(self) -> Iterable[Metric]:
         try:
-            shown = self._jobs()
+            metrics = self._job_metrics()
             is_up = 1
         except StoreUnavailable:
-            shown, is_up = [], 0
+            metrics, is_up = [], 0
         yield GaugeMetricFamily("panoweave_redis_up", "Whether Redis answers.", value=is_up)
-        yield from shown
+        yield from metrics
 
-    def _jobs(self) -> list[Metric]:
+    def _job_metrics(self) -> list[Metric]:
         counts = self._context.store.counts()
-        tally = stats.read(self._context.redis)
+        totals = stats.read(self._context.redis)
         live = Counter(state.state for state in models.live_workers(self._context.redis))
-        workers = GaugeMetricFamily("panoweave_workers", "Workers that live.", labels=["state"])
+        workers = GaugeMetricFamily("panoweave_workers", "Live workers.", labels=["state"])
         for state in get_args(WorkerState):
             workers.add_metric([state], live[state])
         ended = CounterMetricFamily(
             "panoweave_jobs_ended", "Panoramas that ended.", labels=["status", "code"]
         )
-        for ending, times in {**dict.fromkeys(_ENDINGS, 0), **tally.ended}.items():
-            ended.add_metric(ending, times)
+        for ending, count in {**dict.fromkeys(_ENDINGS, 0), **totals.ended}.items():
+            ended.add_metric(ending, count)
         requeued = CounterMetricFamily(
             "panoweave_attempts_requeued",
             "Attempts that ended with the panorama back in the queue.",
             labels=["reason"],
         )
-        for reason, times in {**dict.fromkeys(_REASONS, 0), **tally.requeued}.items():
-            requeued.add_metric([reason], times)
+        for reason, count in {**dict.fromkeys(_REQUEUE_REASONS, 0), **totals.requeued}.items():
+            requeued.add_metric([reason], count)
         return [
             GaugeMetricFamily("panoweave_jobs_queued", "Panoramas that wait.", counts.queued),
-            GaugeMetricFamily("panoweave_jobs_running", "Panoramas in the making.", counts.running),
+            GaugeMetricFamily("panoweave_jobs_running", "Panoramas being made.", counts.running),
             GaugeMetricFamily(
                 "panoweave_queue_oldest_seconds",
                 "How long the panorama that waits longest has waited.",
-                tally.oldest_queued_s,
+                totals.oldest_queued_s,
             ),
             workers,
             ended,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from panoweave.deploy.environment import read_settings
 from panoweave.deploy.errors import BadOption, DeployError
-from panoweave.deploy.logs import log_to_stderr
-from panoweave.deploy.settings import read_settings
-from panoweave.deploy.threads import wait_politely
-from panoweave.deploy.tracing import start_tracing
+from panoweave.deploy.serve.logs import log_to_stderr
+from panoweave.deploy.serve.threads import limit_spinning
+from panoweave.deploy.serve.tracing import start_tracing
 
 _OPEN_REQUESTS_GRACE_S = 10
 
@@ -49,7 +49,7 @@ def run_api() -> int:
 
 
 def run_worker() -> int:
-    wait_politely()
+    limit_spinning()
     from panoweave.worker import main
 
     settings = read_settings()

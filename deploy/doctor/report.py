@@ -7,10 +7,10 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from panoweave.deploy.checks import Check, run_checks
-from panoweave.deploy.console import out
+from panoweave.deploy.doctor.checks import Check, run_checks
+from panoweave.deploy.environment import read_settings
 from panoweave.deploy.local.data_dir import DataDir
-from panoweave.deploy.settings import read_settings
+from panoweave.deploy.terminal import out
 
 _STYLE = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 

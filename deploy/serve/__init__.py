@@ -1,0 +1,1 @@
+"""`panoweave api`, `worker` and `janitor`: their processes, logs, traces and threads."""

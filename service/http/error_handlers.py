@@ -1,0 +1,138 @@
+"""Turns exceptions into answers: one handler for each base class, and one for everything else."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from asgi_correlation_id import correlation_id
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from panoweave.core.checkpoint import InvalidParams
+from panoweave.core.infra.errors import InfraError, ObjectStoreError, StoreUnavailable
+from panoweave.core.jobs.errors import (
+    JobsError,
+    ModelNotReady,
+    NotFound,
+    OtherRequest,
+    QueueFull,
+    StillInFlight,
+    TenantQueueFull,
+)
+from panoweave.service.http.access_log import REQUEST_ID
+from panoweave.service.http.errors import (
+    FieldProblem,
+    IdempotencyKeyInFlight,
+    IdempotencyKeyReused,
+    InternalError,
+    InvalidRequest,
+    JobStoreUnavailable,
+    MethodNotAllowed,
+    ModelNotLoaded,
+    ObjectStoreUnavailable,
+    PanoramaNotFound,
+    ServiceError,
+    TooManyQueued,
+    TooManyQueuedByTenant,
+    Unavailable,
+    UnknownPath,
+)
+from panoweave.service.http.headers import ON_EVERY_ANSWER
+from panoweave.service.http.validation_messages import field_problem
+
+log = logging.getLogger(__name__)
+
+_EXPECTED: Final = (
+    JobsError,
+    InfraError,
+    InvalidParams,
+    RequestValidationError,
+    HTTPException,
+    ServiceError,
+)
+
+
+class StreamEnded(Exception):
+    """The client has seen the last event. A 204 stops browsers, which would reconnect otherwise."""
+
+
+def _translate(request: Request, error: Exception) -> ServiceError:
+    """The refusal that a client reads. An error that is not expected here is a 500."""
+    match error:
+        case ServiceError():
+            return error
+        case NotFound():
+            return PanoramaNotFound(f"There is no panorama {error.job_id}.")
+        case OtherRequest():
+            return IdempotencyKeyReused()
+        case StillInFlight():
+            return IdempotencyKeyInFlight()
+        case TenantQueueFull():
+            return TooManyQueuedByTenant(f"{error.limit:,} of yours are waiting already.")
+        case QueueFull():
+            return TooManyQueued(f"{error.limit:,} are waiting already.")
+        case ModelNotReady():
+            return ModelNotLoaded(f"No worker has loaded the model {error.model} yet.")
+        case StoreUnavailable():
+            return JobStoreUnavailable(
+                "The job store did not answer in time. The request may have taken effect: look "
+                "before you send it again."
+            )
+        case ObjectStoreError():
+            return ObjectStoreUnavailable("The object store could not be used. Try again.")
+        case InvalidParams():
+            at_fault = FieldProblem(field=error.field, detail=error.problem, legal=error.legal)
+            return InvalidRequest(f"{error.field}: {error.problem}.", errors=[at_fault])
+        case RequestValidationError():
+            return _invalid_request(error)
+        case HTTPException(status_code=404):
+            return UnknownPath("No such path: /openapi.json lists those there are.")
+        case HTTPException(status_code=405):
+            allow = _allowed(request)
+            return MethodNotAllowed(f"Allowed here: {allow}.", headers={"Allow": allow})
+    return InternalError("An unexpected error happened. It has been logged.")
+
+
+def _invalid_request(error: RequestValidationError) -> InvalidRequest:
+    # pydantic reports each branch of a union. The first one of a field is kept.
+    problems: dict[str, FieldProblem] = {}
+    for found in error.errors():
+        field, detail, legal = field_problem(found)
+        problems.setdefault(field, FieldProblem(field=field, detail=detail, legal=legal))
+    names = ", ".join(problems)
+    return InvalidRequest(f"Cannot be accepted: {names}.", errors=list(problems.values()))
+
+
+def _allowed(request: Request) -> str:
+    route = request.scope["route"]
+    # Starlette has one route for each method of a path, and its 405 knows only one of them.
+    operations: dict[str, object] = request.app.openapi()["paths"].get(route.path, {})
+    return ", ".join(sorted(method.upper() for method in operations or route.methods))
+
+
+async def _no_content(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=204)
+
+
+async def _respond(request: Request, error: Exception) -> JSONResponse:
+    translated = _translate(request, error)
+    if isinstance(translated, Unavailable | InternalError):
+        log.warning("answered with %s", translated.code)
+    return translated.response()
+
+
+async def _respond_to_unexpected(request: Request, error: Exception) -> JSONResponse:
+    """Runs outside all middleware, so it adds the headers that they would have added."""
+    response = await _respond(request, error)
+    response.headers.update({**ON_EVERY_ANSWER, REQUEST_ID: correlation_id.get() or ""})
+    return response
+
+
+def install(app: FastAPI) -> None:
+    app.add_exception_handler(StreamEnded, _no_content)
+    for kind in _EXPECTED:
+        app.add_exception_handler(kind, _respond)
+    app.add_exception_handler(Exception, _respond_to_unexpected)

@@ -1,0 +1,1 @@
+"""`GET /metrics` (routes), and what it shows of all jobs (collector)."""
