@@ -24,7 +24,6 @@ from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.diffusion.schedulers import SCHEDULERS, Step
 from panoweave.core.diffusion.unet import UNet
 from panoweave.core.diffusion.views import View, WindowPlan
-from panoweave.core.embedded import WEIGHTS
 from panoweave.core.embedded.scenes import render_scene
 from panoweave.core.embedded.style import Subject
 from panoweave.core.images import to_png
@@ -275,9 +274,8 @@ def test_another_checkpoints_controlnet_is_refused(tmp_path: Path) -> None:
         pipeline.use_controlnet(tiny.controlnet(tiny.unet(cross_attention_dim=32)))
 
 
-def test_the_model_that_ships_follows_edges() -> None:
+def test_the_model_that_ships_follows_edges(embedded: SyncDiffusionPipeline) -> None:
     """The picture's edges are the hint's, far more than without control."""
-    pipeline = load_pipeline(str(WEIGHTS), perceptual="stlpips-alex", device="cpu")
     scene, _ = render_scene(np.random.default_rng(1_002), Subject("lake", "noon", "clear"), 384)
     drawn = Image.fromarray((scene * 255).astype(np.uint8))
     control = {"type": "canny", "image": inline_image(drawn), "scale": 1.5}
@@ -288,7 +286,7 @@ def test_the_model_that_ships_follows_edges() -> None:
 
     def agreement(asked: dict[str, Any]) -> float:
         """F1 of the edges found, within a pixel."""
-        wanted, found = edges(drawn), edges(pipeline(PanoramaParams.model_validate(asked)).image)
+        wanted, found = edges(drawn), edges(embedded(PanoramaParams.model_validate(asked)).image)
         recall, precision = _share(wanted, found), _share(found, wanted)
         return 2 * precision * recall / (precision + recall)
 

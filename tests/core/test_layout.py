@@ -14,14 +14,12 @@ from bench.single_windows import LastFeatures, make_single_windows, nearest_dist
 from panoweave.core.checkpoint import CheckpointTraits, InvalidParams
 from panoweave.core.conditions import ImageInput
 from panoweave.core.conditions import Region as RegionParams
-from panoweave.core.diffusion.checkpoints import load_pipeline
 from panoweave.core.diffusion.guidance import BatchedModel, ClassifierFreeGuidance
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.diffusion.regions import Region, RegionalPrompts, image_mask
 from panoweave.core.diffusion.schedulers import SCHEDULERS
 from panoweave.core.diffusion.unet import UNet
 from panoweave.core.diffusion.views import WindowPlan
-from panoweave.core.embedded import WEIGHTS
 from panoweave.core.images import to_png
 from panoweave.core.params import PanoramaParams, SyncParams
 from tests.core import tiny
@@ -156,16 +154,15 @@ def test_a_box_reaches_down_to_the_bottom_unless_it_says_otherwise() -> None:
     assert asked(regions=[region]).resolve(TRAITS).regions[0].height == 64 - 16
 
 
-def test_a_region_shows_its_own_prompt() -> None:
+def test_a_region_shows_its_own_prompt(embedded: SyncDiffusionPipeline) -> None:
     """Its crop is closer to windows made alone with its prompt than to the background's."""
-    pipeline = load_pipeline(str(WEIGHTS), perceptual="stlpips-alex", device="cpu")
     region = RegionParams(prompt="a forest", x=128, width=128)
     params = PanoramaParams(prompt="a desert", seed=1, width=384, steps=12, regions=[region])
-    image = pipeline(params).image
+    image = embedded(params).image
     left, inside, right = (image.crop((x, 0, x + 128, 128)) for x in (0, 128, 256))
     features = LastFeatures()
     forest, desert = (
-        features.of(make_single_windows(pipeline, prompt, 7, 6))
+        features.of(make_single_windows(embedded, prompt, 7, 6))
         for prompt in ("a forest", "a desert")
     )
 

@@ -10,11 +10,9 @@ import torch
 from torch import Tensor
 
 from panoweave.core.checkpoint import InvalidParams
-from panoweave.core.diffusion.checkpoints import load_pipeline
 from panoweave.core.diffusion.decode import decode_canvas, decode_ring
 from panoweave.core.diffusion.perceptual_weights import load_perceptual
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
-from panoweave.core.embedded import WEIGHTS
 from panoweave.core.params import PanoramaParams, SyncParams
 from panoweave.core.presets import PresetName
 from tests.core import tiny
@@ -52,14 +50,15 @@ def column_steps(pixels: np.ndarray) -> tuple[float, np.ndarray]:
 
 
 @pytest.mark.parametrize("preset", [pytest.param("paper", marks=pytest.mark.slow), "balanced"])
-def test_nobody_sees_where_the_ring_was_cut(preset: PresetName) -> None:
-    pipeline = load_pipeline(str(WEIGHTS), perceptual="stlpips-alex", device="cpu")
+def test_nobody_sees_where_the_ring_was_cut(
+    embedded: SyncDiffusionPipeline, preset: PresetName
+) -> None:
 
     def make(loop: bool) -> tuple[float, np.ndarray]:
         params = PanoramaParams(
             prompt="a lake", seed=1, width=384, loop=loop, preset=preset, steps=8
         )
-        return column_steps(np.asarray(pipeline(params).image, float))
+        return column_steps(np.asarray(embedded(params).image, float))
 
     seam, others = make(loop=True)
     assert seam <= np.quantile(others, 0.95)
@@ -67,15 +66,14 @@ def test_nobody_sees_where_the_ring_was_cut(preset: PresetName) -> None:
     assert seam > 2 * others.max()
 
 
-def test_a_ring_is_decoded_as_if_it_had_no_edge() -> None:
+def test_a_ring_is_decoded_as_if_it_had_no_edge(embedded: SyncDiffusionPipeline) -> None:
     """A rolled ring is a rolled picture."""
-    pipeline = load_pipeline(str(WEIGHTS), perceptual="stlpips-alex", device="cpu")
     latents = torch.randn(1, 8, 16, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        ring = decode_ring(pipeline.vae, latents, 16)
-        rolled = decode_ring(pipeline.vae, latents.roll(8, dims=-1), 16)
-        sheet = decode_canvas(pipeline.vae, latents, 16)
-        rolled_sheet = decode_canvas(pipeline.vae, latents.roll(8, dims=-1), 16)
+        ring = decode_ring(embedded.vae, latents, 16)
+        rolled = decode_ring(embedded.vae, latents.roll(8, dims=-1), 16)
+        sheet = decode_canvas(embedded.vae, latents, 16)
+        rolled_sheet = decode_canvas(embedded.vae, latents.roll(8, dims=-1), 16)
     torch.testing.assert_close(rolled, ring.roll(64, dims=-1), rtol=0, atol=1e-4)
     assert (rolled_sheet - sheet.roll(64, dims=-1)).abs().max() > 0.01
 

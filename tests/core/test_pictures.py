@@ -14,7 +14,6 @@ from torch import Tensor
 from panoweave.core.checkpoint import InvalidParams
 from panoweave.core.conditions import Extend, ImageInput
 from panoweave.core.diffusion.appearance import Appearance
-from panoweave.core.diffusion.checkpoints import load_pipeline
 from panoweave.core.diffusion.decode import from_pil
 from panoweave.core.diffusion.guidance import BatchedModel, ClassifierFreeGuidance
 from panoweave.core.diffusion.known_region import KnownRegion
@@ -23,7 +22,6 @@ from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.diffusion.schedulers import SCHEDULERS
 from panoweave.core.diffusion.unet import UNet
 from panoweave.core.diffusion.views import View, WindowPlan
-from panoweave.core.embedded import WEIGHTS
 from panoweave.core.images import to_png
 from panoweave.core.params import PanoramaParams, SyncParams
 from panoweave.core.presets import PresetName
@@ -34,11 +32,6 @@ CPU = torch.device("cpu")
 
 def inline(image: Image.Image) -> ImageInput:
     return ImageInput.inline(to_png(image))
-
-
-@pytest.fixture(scope="module")
-def embedded() -> SyncDiffusionPipeline:
-    return load_pipeline(str(WEIGHTS), perceptual="stlpips-alex", device="cpu")
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,6 @@ from panoweave.core.diffusion.perceptual import Embedding, PerceptualLoss
 from panoweave.core.diffusion.perceptual_weights import load_stlpips_style
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.diffusion.sampling import StepReport
-from panoweave.core.embedded import WEIGHTS
 from panoweave.core.params import PanoramaParams, SyncParams
 from tests.core import tiny
 
@@ -72,17 +71,19 @@ def test_reports_every_step(pipeline: SyncDiffusionPipeline) -> None:
 
 
 @pytest.mark.parametrize("has_tiny_decoder", [True, False])
-def test_a_step_can_be_looked_at(has_tiny_decoder: bool) -> None:
+def test_a_step_can_be_looked_at(
+    embedded: SyncDiffusionPipeline, monkeypatch: pytest.MonkeyPatch, has_tiny_decoder: bool
+) -> None:
     """The prediction of the last step is the picture, small; that of the first step is not yet."""
-    made = load_pipeline(str(WEIGHTS), perceptual="stlpips-alex", device="cpu")
     if not has_tiny_decoder:
-        made.tiny_decoder = None
+        monkeypatch.setattr(embedded, "tiny_decoder", None)
     previews: list[Image.Image] = []
     params = PanoramaParams(
         prompt="a lake", seed=1, width=384, steps=8, sync=SyncParams(weight=0, decoder="full")
     )
-    panorama = made(
-        params, on_step=lambda report: previews.append(made.preview(report.pred_original_sample))
+    panorama = embedded(
+        params,
+        on_step=lambda report: previews.append(embedded.preview(report.pred_original_sample)),
     )
 
     def difference(preview: Image.Image) -> float:
