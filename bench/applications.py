@@ -1,6 +1,6 @@
-"""The examples of docs/applications.md: each with synchronising and without.
+"""The examples of docs/how-to/applications.md: each with synchronising and without.
 
-    python -m bench.applications [--report docs/applications.md]
+    python -m bench.applications [--report docs/how-to/applications.md]
 
 Made by the embedded model. A ring is shown turned by half, so that where it was cut is in the
 middle.
