@@ -169,4 +169,4 @@ def test_the_anchor_stays_in_its_place() -> None:
         asked = PanoramaParams(prompt="x", windows=windows, sync=SyncParams(anchor=3))
         plan = WindowPlan(asked.resolve(TRAITS), TRAITS)
         assert plan.anchor == View(0, 12)
-        assert (plan.anchor in plan.grid(0).views) is (windows == "overlapping")
+        assert (plan.anchor in plan.grid(1).views) is (windows == "overlapping")
