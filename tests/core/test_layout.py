@@ -20,7 +20,7 @@ from panoweave.core.diffusion.regions import Region, RegionalPrompts, image_mask
 from panoweave.core.diffusion.schedulers import SCHEDULERS
 from panoweave.core.diffusion.unet import UNet
 from panoweave.core.diffusion.views import WindowPlan
-from panoweave.core.images import to_png
+from panoweave.core.image_reader import to_png
 from panoweave.core.params import PanoramaParams, SyncParams
 from tests.core import tiny
 

@@ -22,7 +22,7 @@ from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.diffusion.schedulers import SCHEDULERS
 from panoweave.core.diffusion.unet import UNet
 from panoweave.core.diffusion.views import View, WindowPlan
-from panoweave.core.images import to_png
+from panoweave.core.image_reader import to_png
 from panoweave.core.params import PanoramaParams, SyncParams
 from panoweave.core.presets import PresetName
 from tests.core import tiny

@@ -13,8 +13,8 @@ from PIL import Image
 from redis import Redis
 
 from panoweave.core.infra.settings import Settings
-from tests.deploy.conftest import environment
-from tests.service.conftest import publish_model
+from tests.deploy.stack import environment
+from tests.service.server import publish_model
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("core", "service", "worker", "deploy")
