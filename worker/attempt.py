@@ -131,8 +131,15 @@ class Attempt:
         self.check()
 
     def check(self) -> None:
-        """Raises the reason to stop, if there is one."""
+        """Raises the reason to stop, if there is one; the attempt is not hung."""
         self.mark_alive()
+        self.on_batch()
+
+    def on_batch(self) -> None:
+        """Before each batch of windows: raises the reason to stop, if there is one.
+
+        The watchdog counts steps, so a batch does not tell it that the attempt is alive.
+        """
         if self._stop:
             raise self._stop
         nearly_done = self._eta_s is None or self._eta_s <= DRAIN_S

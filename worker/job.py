@@ -107,7 +107,7 @@ def run_attempt(context: WorkerContext, record: JobRecord) -> JobRecord | None:
                     attempt.on_step(report)
 
                 panorama = context.generator.generate(
-                    record.params, images, on_step, state, attempt.check
+                    record.params, images, on_step, state, attempt.on_batch
                 )
                 tracing.add_stages(panorama.timings_s)
                 attempt.enter(UPLOADING)
