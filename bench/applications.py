@@ -21,13 +21,13 @@ from bench.coherence import stack
 from bench.sections import parser, publish
 from panoweave.core.conditions import ImageInput
 from panoweave.core.diffusion.checkpoints import load_pipeline
-from panoweave.core.diffusion.control import canny_edges
+from panoweave.core.diffusion.controlnet import canny_edges
 from panoweave.core.diffusion.decode import from_pil, to_pil
 from panoweave.core.diffusion.pipeline import Panorama, SyncDiffusionPipeline
 from panoweave.core.embedded import WEIGHTS
 from panoweave.core.embedded.scenes import render_scene
 from panoweave.core.embedded.style import Subject
-from panoweave.core.images import to_png
+from panoweave.core.image_reader import to_png
 from panoweave.core.params import PanoramaParams
 
 # Pictures that the examples begin with; by file, as `panoweave render --params` takes them.
