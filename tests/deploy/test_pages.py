@@ -92,3 +92,12 @@ def test_decisions_are_listed() -> None:
         r"\]\((\d{4}-[\w-]+\.md)\)", (ROOT / "docs/decisions/README.md").read_text()
     )
     assert listed == sorted(file.name for file in (ROOT / "docs/decisions").glob("[0-9]*.md"))
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if not page.startswith(HISTORY)])
+def test_modules_that_are_run_exist(page: str) -> None:
+    for module in re.findall(
+        r"python -m ((?:bench|tests|panoweave)\.[\w.]+)", (ROOT / page).read_text()
+    ):
+        path = ROOT / module.replace(".", "/")
+        assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
