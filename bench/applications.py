@@ -27,7 +27,7 @@ from panoweave.core.diffusion.pipeline import Panorama, SyncDiffusionPipeline
 from panoweave.core.embedded import WEIGHTS
 from panoweave.core.embedded.scenes import render_scene
 from panoweave.core.embedded.style import Subject
-from panoweave.core.images import to_png
+from panoweave.core.image_reader import to_png
 from panoweave.core.params import PanoramaParams
 
 # Pictures that the examples begin with; by file, as `panoweave render --params` takes them.

@@ -18,11 +18,13 @@
     ├── IdempotencyKeyReused       422  idempotency_key_reused
     ├── TooManyQueued              429  queue_full
     │   └── TooManyQueuedByTenant  429  tenant_queue_full
+    ├── TooManyUploadsByTenant     429  tenant_uploads_full
     ├── InternalError              500  internal_error
     └── Unavailable
         ├── ModelNotLoaded         503  model_not_ready
         ├── JobStoreUnavailable    503  store_unavailable
-        └── ObjectStoreUnavailable 503  storage_unavailable
+        ├── ObjectStoreUnavailable 503  storage_unavailable
+        └── ImageReadersBusy       503  image_readers_busy
 
 `error_handlers` turns the errors of `panoweave.core` into these. No message quotes what the client
 sent.
@@ -191,6 +193,13 @@ class TooManyQueuedByTenant(TooManyQueued):
     code, title = "tenant_queue_full", "Too many of your panoramas are waiting"
 
 
+class TooManyUploadsByTenant(ServiceError):
+    status, code, title = 429, "tenant_uploads_full", "Too many of your uploads are kept"
+
+    def __init__(self, detail: str, retry_after_s: int) -> None:
+        super().__init__(detail, headers={"Retry-After": str(retry_after_s)})
+
+
 class InternalError(ServiceError):
     status, code, title = 500, "internal_error", "Something went wrong on our side"
 
@@ -213,3 +222,7 @@ class JobStoreUnavailable(Unavailable):
 
 class ObjectStoreUnavailable(Unavailable):
     code, title, retry_after_s = "storage_unavailable", "The object store is away", 5
+
+
+class ImageReadersBusy(Unavailable):
+    code, title, retry_after_s = "image_readers_busy", "Too many requests bring pictures", 5

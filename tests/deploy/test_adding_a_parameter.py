@@ -14,7 +14,7 @@ from redis import Redis
 
 from panoweave.core.infra.settings import Settings
 from tests.deploy.conftest import environment
-from tests.service.conftest import publish_model
+from tests.service.server import publish_model
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("core", "service", "worker", "deploy")
