@@ -78,6 +78,18 @@ def test_the_architecture_names_functions_that_exist() -> None:
     assert checked > 20
 
 
+def test_the_symbols_of_the_paper_lead_to_names_that_exist() -> None:
+    checked = 0
+    for line in (ROOT / "docs/algorithm.md").read_text().splitlines():
+        files = re.findall(r"`([\w/]+\.py)`", line)
+        if line.startswith("|") and files:
+            source = "\n".join((ROOT / file).read_text() for file in files)
+            for name in re.findall(r"`(?:\w+\.)?(\w+)(?:\(\.\.\.\))?`", line):
+                assert re.search(rf"\b{name}\b", source), (files, name)
+                checked += 1
+    assert checked > 10
+
+
 def test_every_redis_key_has_an_owner() -> None:
     page = (ROOT / "docs/architecture.md").read_text()
     sources = [*(ROOT / "core").rglob("*.lua"), ROOT / "core/infra/redis_keys.py"]
