@@ -31,7 +31,7 @@ def decode_base64(field: str, encoded: str) -> bytes:
 
 
 def read_inline(field: str, encoded: str) -> Image.Image:
-    """A picture in base64 out of a request's field. Raises InvalidParams naming it."""
+    """The picture that a field of the request holds in base64. Raises InvalidParams."""
     try:
         return read_image(decode_base64(field, encoded))
     except BadImage as error:
@@ -39,7 +39,7 @@ def read_inline(field: str, encoded: str) -> Image.Image:
 
 
 def image_inputs(params: PanoramaParams) -> dict[str, ImageInput]:
-    """The pictures that come with a request, by field."""
+    """The pictures of a request, by field."""
     inputs = {"anchor_image": params.anchor_image}
     if params.extend:
         inputs["extend.image"] = params.extend.image
@@ -51,7 +51,7 @@ def image_inputs(params: PanoramaParams) -> dict[str, ImageInput]:
 
 
 def with_image_inputs(params: ResolvedParams, inputs: Mapping[str, ImageInput]) -> ResolvedParams:
-    """The same parameters, with the pictures elsewhere."""
+    """The same parameters with these pictures in place of their own."""
     moved: dict[str, object] = {}
     if "anchor_image" in inputs:
         moved["anchor_image"] = inputs["anchor_image"]
@@ -69,13 +69,13 @@ def with_image_inputs(params: ResolvedParams, inputs: Mapping[str, ImageInput]) 
 def check_image_sizes(
     params: ResolvedParams, sizes: Mapping[str, tuple[int, int]], traits: CheckpointTraits
 ) -> None:
-    """Refuse a picture, (width, height) in pixels, that does not fit where it is to stay."""
+    """Refuse a picture that does not fit its place. `sizes`: (width, height) in px, by field."""
     whole = (params.width, params.height)
     for field, size in sizes.items():
         if (field == "control.image" or field.endswith(".mask")) and size != whole:
             raise InvalidParams(
                 field,
-                f"{size[0]} x {size[1]} px are not the panorama's",
+                f"{size[0]} x {size[1]} px is not the panorama's size",
                 f"{whole[0]} x {whole[1]} px",
             )
     if not params.extend or "extend.image" not in sizes:

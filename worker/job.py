@@ -18,7 +18,8 @@ from panoweave.core.checkpoint import InvalidParams
 from panoweave.core.diffusion.errors import DiffusionError
 from panoweave.core.diffusion.oom_retry import OomRetry
 from panoweave.core.diffusion.pipeline import StepReport
-from panoweave.core.images import image_inputs, read_image
+from panoweave.core.image_reader import read_image
+from panoweave.core.images import image_inputs
 from panoweave.core.infra.errors import ObjectStoreError, StoreUnavailable
 from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.infra.settings import Settings

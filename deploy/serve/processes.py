@@ -1,4 +1,4 @@
-"""The bodies of `panoweave api`, `worker` and `janitor`: one process each, until SIGTERM."""
+"""`panoweave api`, `worker` and `janitor`: each runs in this process until SIGTERM."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def run_api() -> int:
         raise BadOption(str(error)) from error
     except StoreUnavailable as error:
         raise DeployError(
-            f"PANOWEAVE_HOST={settings.host}: whether there are API keys cannot be told: {error}",
-            "start Redis first, or use 127.0.0.1",
+            f"PANOWEAVE_HOST={settings.host} needs API keys, and Redis cannot be asked: {error}",
+            "start Redis first, or set PANOWEAVE_HOST=127.0.0.1",
         ) from error
     start_tracing("panoweave-api")
     log_to_stderr(settings.log_level)
@@ -41,7 +41,7 @@ def run_api() -> int:
         host=settings.host,
         port=settings.port,
         log_config=None,
-        access_log=False,  # panoweave.service.http.access_log writes one that names no client
+        access_log=False,  # panoweave.service.http.access_log writes one without client addresses
         # A client that never hangs up must not keep the process from stopping.
         timeout_graceful_shutdown=_OPEN_REQUESTS_GRACE_S,
     )

@@ -182,7 +182,7 @@ def _without_signatures(text: str) -> str:
 
 def main(arguments: Sequence[str]) -> None:
     from panoweave.deploy.local.background import background_stack
-    from tests.deploy.conftest import environment, with_panoweave
+    from tests.deploy.stack import environment, with_panoweave
 
     (name,) = arguments
     page = Page(ROOT / name)

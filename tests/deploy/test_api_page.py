@@ -9,8 +9,8 @@ import pytest
 from panoweave.core.jobs.failures import MEANINGS
 from panoweave.service.http import errors
 from panoweave.service.http.errors import ServiceError, Unavailable
-from tests.deploy.conftest import RunningStack, environment, with_panoweave
 from tests.deploy.pages import ROOT, Page, compared
+from tests.deploy.stack import RunningStack, environment, with_panoweave
 
 PAGE = Page(ROOT / "docs" / "api.md")
 

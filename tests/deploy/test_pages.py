@@ -17,7 +17,7 @@ _LISTED = subprocess.run(
     capture_output=True,
     text=True,
 ).stdout.splitlines()
-PAGES = sorted(path for path in _LISTED if (ROOT / path).exists())
+PAGES = sorted({path for path in _LISTED if (ROOT / path).exists()})
 
 # These record what was true at their time.
 HISTORY = ("CHANGELOG.md", "docs/LOG.md", "docs/decisions/")

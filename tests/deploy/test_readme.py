@@ -17,8 +17,8 @@ import pytest
 from typer.main import get_command
 
 from panoweave.deploy.cli import app
-from tests.deploy.conftest import RunningStack, environment
 from tests.deploy.pages import ROOT, Page, compared
+from tests.deploy.stack import RunningStack, environment
 
 PAGE = Page(ROOT / "README.md")
 MAX_LINES = 150

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.conftest import RunningStack, environment, with_panoweave
 from tests.deploy.pages import ROOT, Page, compared
+from tests.deploy.stack import RunningStack, environment, with_panoweave
 
 PAGE = Page(ROOT / "docs" / "tutorial.md")
 NEVER_ENDS = "PANOWEAVE_WEBHOOK_TEST_TARGETS=true .venv/bin/panoweave up"

@@ -65,7 +65,7 @@ def meanwhile(*tasks: Callable[[], object]) -> Iterator[threading.Event]:
 
 
 def test_no_202_is_lost(tmp_path: Path) -> None:
-    """Eight clients post as fast as they can while the API is told to stop, twice."""
+    """Eight clients post as fast as they can while the API is stopped, twice."""
     with arena(tmp_path, tmp_path, ("api-1",)) as here:
         publish_model(here)
         wait_until(lambda: is_ready(here), 30)

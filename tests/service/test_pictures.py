@@ -86,7 +86,8 @@ def test_uploads_of_a_tenant_are_counted_and_removed(
     wait_s = settings.presign_ttl_s + uploads.KEPT_S
     assert wait_s - 60 < int(refused.headers["Retry-After"]) <= wait_s
 
-    redis.zadd(redis_keys.ORPHANS, dict.fromkeys(redis.zrange(redis_keys.ORPHANS, 0, -1), 0))
+    orphans: Any = redis.zrange(redis_keys.ORPHANS, 0, -1)
+    redis.zadd(redis_keys.ORPHANS, dict.fromkeys(orphans, 0))
     while remove_orphans(redis, objects):
         pass
     assert objects.find(key) is None

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.deploy.conftest import COMMAND, RunningStack, environment
 from tests.deploy.examples.service import TENANT, Service
+from tests.deploy.stack import COMMAND, RunningStack, environment
 
 
 @pytest.fixture(scope="package")
