@@ -16,6 +16,7 @@ REQUEUED = PREFIX + "requeued"  # hash: reason -> attempts that went back to the
 ORPHANS = PREFIX + "untidy"  # zset: which objects nobody will ask for -> from when on (ms)
 MODELS = PREFIX + "models"  # hash: model -> what was last published of it
 API_KEYS = PREFIX + "api_keys"  # hash: id -> who it lets in, and a digest of its secret
+API_KEY_WAS_MADE = PREFIX + "api_key_was_made"  # string: present once there has been an API key
 WAKES = PREFIX + "wakes"  # channel: ids of jobs to which something has just happened
 CHECK = PREFIX + "check"  # string: nothing; gone at once
 WORKERS = PREFIX + "workers"  # set: names of workers that may live
