@@ -53,7 +53,6 @@ _UNROUTED_REFUSALS: Final = (
     UnknownPath,
     MethodNotAllowed,
     HeaderTooSlow,
-    WrongHost,
     HeaderTooLarge,
     TooManyConnections,
 )
@@ -191,7 +190,7 @@ def _drop_default_422(operation: dict[str, Any]) -> None:
 
 def _add_common_refusals(method: str, operation: dict[str, Any]) -> None:
     """Add what every route may answer. Bodies are checked even if the route takes none."""
-    kinds = (InternalError, *(_BODY_REFUSALS if method in _WITH_BODY else ()))
+    kinds = (WrongHost, InternalError, *(_BODY_REFUSALS if method in _WITH_BODY else ()))
     responses = operation["responses"]
     for status, added in refusals(*kinds, needs_key=False).items():
         known = responses.get(str(status))
