@@ -15,7 +15,7 @@ demo: $(VENV)/.installed-embedded
 	@$(BIN)/panoweave demo
 
 # In processes that share nothing: each has a Redis, an S3 server and torch threads of its own.
-PYTEST := $(BIN)/pytest -n $(or $(JOBS),2) --dist loadgroup
+PYTEST := $(BIN)/pytest -n $(or $(JOBS),2) --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/.installed-dev
 	$(PYTEST) -m "not slow"

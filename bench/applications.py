@@ -1,6 +1,6 @@
-"""The examples of docs/applications.md: each with synchronising and without.
+"""The examples of docs/how-to/applications.md: each with synchronising and without.
 
-    python -m bench.applications [--report docs/applications.md]
+    python -m bench.applications [--report docs/how-to/applications.md]
 
 Made by the embedded model. A ring is shown turned by half, so that where it was cut is in the
 middle.
@@ -27,7 +27,7 @@ from panoweave.core.diffusion.pipeline import Panorama, SyncDiffusionPipeline
 from panoweave.core.embedded import WEIGHTS
 from panoweave.core.embedded.scenes import render_scene
 from panoweave.core.embedded.style import Subject
-from panoweave.core.images import to_png
+from panoweave.core.image_reader import to_png
 from panoweave.core.params import PanoramaParams
 
 # Pictures that the examples begin with; by file, as `panoweave render --params` takes them.

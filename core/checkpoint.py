@@ -1,4 +1,4 @@
-"""What a checkpoint decides about its panoramas, and how it refuses others. Torch-free."""
+"""The traits of a checkpoint, and the error by which it refuses parameters. Torch-free."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PAPER_GUIDANCE_SCALE = 7.5
 
 
 class InvalidParams(ValueError):
-    """A parameter that this checkpoint cannot satisfy. Names the field and what is legal."""
+    """A parameter that this checkpoint cannot satisfy. It names the field and what is legal."""
 
     def __init__(self, field: str, problem: str, legal: str) -> None:
         super().__init__(f"{field}: {problem}; legal: {legal}")
@@ -22,7 +22,7 @@ class InvalidParams(ValueError):
 
 
 class Params(BaseModel):
-    # A prompt must not get into a traceback, and from there into a log.
+    # Errors must not quote the input: a traceback would bring a prompt into a log.
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, hide_input_in_errors=True
     )
@@ -35,20 +35,23 @@ StepCount = Annotated[int, Field(ge=1, le=MAX_STEPS)]
 
 
 class CheckpointDefaults(Params):
-    """Defaults that a checkpoint brings along, in `panoweave.json` beside `model_index.json`."""
+    """The checkpoint's own defaults, from `panoweave.json` beside `model_index.json`.
+
+    By the field names of the parameters; they come before the preset's.
+    """
 
     guidance_scale: GuidanceScale = PAPER_GUIDANCE_SCALE
     scheduler: SchedulerName = "ddim"
-    steps: StepCount | None = Field(None, description="None: the preset's.")
+    steps: StepCount | None = Field(None, description="Null: the preset's.")
 
 
 class CheckpointTraits(Params):
-    """What a checkpoint decides: the sizes it works in, and the defaults that suit it.
+    """What depends on the checkpoint: the sizes it works in, what it can do, and its defaults.
 
     `window_px = window_latents * px_per_latent`.
     """
 
-    # Published by workers: what a newer one says must not stop an older API during an upgrade.
+    # Workers publish it: a field that a newer worker added must not stop an older API.
     model_config = ConfigDict(extra="ignore")
 
     window_px: int = Field(gt=0)

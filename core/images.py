@@ -1,99 +1,45 @@
-"""Pictures that come with a request: read with care, and brought to 8-bit RGB. Torch-free.
-
-What a stranger sends may be anything: it is read as one of three formats or not at all, and only
-after its size is known.
-"""
+"""Pictures that come with a request: where they are in it, and which sizes fit. Torch-free."""
 
 from __future__ import annotations
 
 import base64
-import io
+import re
 from collections.abc import Mapping
 from typing import Final
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from panoweave.core.checkpoint import CheckpointTraits, InvalidParams
 from panoweave.core.conditions import ImageInput
+from panoweave.core.image_reader import BadImage, read_image
 from panoweave.core.params import PanoramaParams, ResolvedParams
 
-MAX_IMAGE_BYTES: Final = 20 * 2**20
-MAX_IMAGE_PIXELS: Final = 2**26
-FORMATS: Final = ("PNG", "JPEG", "WEBP")
-_BACKGROUND: Final = (255, 255, 255)  # what transparent pixels show
-_SIXTEEN_BIT: Final = ("I", "I;16", "I;16B", "I;16L")
+_DATA_URI: Final = re.compile(r"data:image/(?:png|jpeg|webp);base64,", re.ASCII)
 
 
-class BadImage(ValueError):
-    """What is wrong with a picture, and what would be legal, in words for who sent it."""
-
-    def __init__(self, problem: str, legal: str) -> None:
-        super().__init__(f"{problem}; legal: {legal}")
-        self.problem = problem
-        self.legal = legal
-
-
-def read_image(data: bytes) -> Image.Image:
-    """A picture as 8-bit RGB, upright as its EXIF orientation says, over white.
-
-    Raises BadImage where it is none, is too large, or moves.
-    """
-    if len(data) > MAX_IMAGE_BYTES:
-        raise BadImage(f"{len(data):,} bytes", f"up to {MAX_IMAGE_BYTES:,} bytes")
+def decode_base64(field: str, encoded: str) -> bytes:
+    """The file in a request's field: plain base64 or a data URI. Raises InvalidParams naming it."""
+    prefix = _DATA_URI.match(encoded)
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-        _check(image)
-        image.load()
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise BadImage("too many pixels", f"up to {MAX_IMAGE_PIXELS:,} pixels") from error
-    except UnidentifiedImageError as error:
-        raise BadImage("no picture of a known format", " or ".join(FORMATS)) from error
-    except (OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, BadImage):
-            raise
-        raise BadImage("a broken picture", "a whole file") from error
-    return _flatten(ImageOps.exif_transpose(image))
+        return base64.b64decode(encoded[prefix.end() :] if prefix else encoded, validate=True)
+    except ValueError as error:  # binascii.Error, or what is not even ASCII
+        raise InvalidParams(
+            f"{field}.base64",
+            "no base64",
+            "the file's bytes in base64, or data:image/png;base64, and the same (jpeg, webp)",
+        ) from error
 
 
 def read_inline(field: str, encoded: str) -> Image.Image:
-    """A picture in base64 out of a request's field. Raises InvalidParams naming it."""
+    """The picture that a field of the request holds in base64. Raises InvalidParams."""
     try:
-        return read_image(base64.b64decode(encoded, validate=True))
+        return read_image(decode_base64(field, encoded))
     except BadImage as error:
         raise InvalidParams(field, error.problem, error.legal) from error
-    except ValueError as error:  # binascii.Error, or what is not even ASCII
-        raise InvalidParams(f"{field}.base64", "no base64", "the file's bytes in base64") from error
-
-
-def to_png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def _check(image: Image.Image) -> None:
-    """Before a single pixel is decoded."""
-    width, height = image.size
-    if width * height > MAX_IMAGE_PIXELS:
-        raise BadImage(f"{width} x {height} pixels", f"up to {MAX_IMAGE_PIXELS:,} pixels")
-    if getattr(image, "n_frames", 1) > 1:
-        raise BadImage("a moving picture", "a still one")
-
-
-def _flatten(image: Image.Image) -> Image.Image:
-    if image.mode in _SIXTEEN_BIT:
-        # Pillow would cut off everything above 255.
-        image = image.point(lambda level: level / 257).convert("L")
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    seen = image.convert("RGBA")
-    flat = Image.new("RGB", seen.size, _BACKGROUND)
-    flat.paste(seen, mask=seen.getchannel("A"))
-    return flat
 
 
 def image_inputs(params: PanoramaParams) -> dict[str, ImageInput]:
-    """The pictures that come with a request, by field."""
+    """The pictures of a request, by field."""
     inputs = {"anchor_image": params.anchor_image}
     if params.extend:
         inputs["extend.image"] = params.extend.image
@@ -105,7 +51,7 @@ def image_inputs(params: PanoramaParams) -> dict[str, ImageInput]:
 
 
 def with_image_inputs(params: ResolvedParams, inputs: Mapping[str, ImageInput]) -> ResolvedParams:
-    """The same parameters, with the pictures elsewhere."""
+    """The same parameters with these pictures in place of their own."""
     moved: dict[str, object] = {}
     if "anchor_image" in inputs:
         moved["anchor_image"] = inputs["anchor_image"]
@@ -123,13 +69,13 @@ def with_image_inputs(params: ResolvedParams, inputs: Mapping[str, ImageInput]) 
 def check_image_sizes(
     params: ResolvedParams, sizes: Mapping[str, tuple[int, int]], traits: CheckpointTraits
 ) -> None:
-    """Refuse a picture, (width, height) in pixels, that does not fit where it is to stay."""
+    """Refuse a picture that does not fit its place. `sizes`: (width, height) in px, by field."""
     whole = (params.width, params.height)
     for field, size in sizes.items():
         if (field == "control.image" or field.endswith(".mask")) and size != whole:
             raise InvalidParams(
                 field,
-                f"{size[0]} x {size[1]} px are not the panorama's",
+                f"{size[0]} x {size[1]} px is not the panorama's size",
                 f"{whole[0]} x {whole[1]} px",
             )
     if not params.extend or "extend.image" not in sizes:

@@ -1,4 +1,4 @@
-"""The few calls of panoweave's own API that `panoweave demo` makes, as any client would."""
+"""A small client of panoweave's API, for `panoweave demo`."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ Job = dict[str, Any]
 
 _FINAL = ("succeeded", "failed", "cancelled")
 _POLL_EVERY_S = 0.5
-_PATIENCE_S = 60.0  # the API may be down for a moment: its supervisor starts it again
+_MAX_SILENCE_S = 60.0  # the supervisor restarts an API that crashed
 
 
 class ApiClient:
-    """Use it in `with`: it keeps connections open."""
+    """A context manager, since it keeps connections open."""
 
     def __init__(self, api_url: str, token: str | None = None) -> None:
-        """`token`: an API key, where the API asks for one."""
+        """`token`: an API key, if the API asks for one."""
         self._http = httpx.Client(
             base_url=api_url,
             timeout=30,
-            follow_redirects=True,  # httpx takes the key no further than to the API
+            follow_redirects=True,  # httpx sends the key to the API only
             headers={"Authorization": f"Bearer {token}"} if token else {},
         )
 
@@ -41,20 +41,22 @@ class ApiClient:
         try:
             return _body(self._http.post("/panoramas", json=panorama))
         except httpx.TransportError as error:
-            raise ServerRefused(f"the API at {self._http.base_url} is away: {error}") from error
+            raise ServerRefused(
+                f"the API at {self._http.base_url} does not answer: {error}"
+            ) from error
 
-    def wait(self, job_id: str, on_look: Callable[[Job], None]) -> Job:
-        """Poll until the job has ended; `on_look` sees every answer."""
-        answered_at = time.monotonic()
+    def wait(self, job_id: str, on_poll: Callable[[Job], None]) -> Job:
+        """Poll until the job has ended. `on_poll` is called with every answer."""
+        last_answer = time.monotonic()
         while True:
             try:
                 job = _body(self._http.get(f"/panoramas/{job_id}"))
-                answered_at = time.monotonic()
+                last_answer = time.monotonic()
             except (httpx.TransportError, ServerRefused) as error:
-                if time.monotonic() - answered_at > _PATIENCE_S:
+                if time.monotonic() - last_answer > _MAX_SILENCE_S:
                     raise ServerRefused(f"no answer for panorama {job_id}: {error}") from error
             else:
-                on_look(job)
+                on_poll(job)
                 if job["status"] in _FINAL:
                     return _succeeded(job)
             time.sleep(_POLL_EVERY_S)
@@ -76,7 +78,7 @@ def _succeeded(job: Job) -> Job:
 
 
 def _body(answer: httpx.Response) -> Job:
-    """The JSON of a good answer; the problem's own words of a bad one."""
+    """The JSON of an answer. Raises ServerRefused with the problem of an error."""
     try:
         body: Job = answer.json()
     except ValueError:
@@ -91,8 +93,8 @@ def _body(answer: httpx.Response) -> Job:
 
 
 def _explain(problem: Job, status: int) -> str:
-    """The problem's own words, with what would be legal for each field it names."""
-    words = [f"{problem.get('code', status)}: {problem.get('detail', problem)}"]
+    """The problem's text, with the legal values of each field that it names."""
+    lines = [f"{problem.get('code', status)}: {problem.get('detail', problem)}"]
     for one in problem.get("errors") or []:
-        words.append(f"{one['field']}: {one['detail']}; legal: {one.get('legal')}")
-    return "\n".join(words)
+        lines.append(f"{one['field']}: {one['detail']}; legal: {one.get('legal')}")
+    return "\n".join(lines)

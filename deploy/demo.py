@@ -1,6 +1,6 @@
-"""`panoweave demo`: one prompt through the whole stack, with SyncDiffusion and without.
+"""`panoweave demo`: one prompt through the whole stack, with and without SyncDiffusion.
 
-A client of the real thing: it starts `panoweave up` as a person would, then speaks HTTP only.
+It starts `panoweave up` as a user would, then speaks HTTP only.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from panoweave.deploy.local.background import background_stack
 from panoweave.deploy.terminal import out as terminal
 from panoweave.deploy.terminal import panorama_progress
 
-_SEED = 1  # the same on every machine: what was looked at is what a new user sees
+_SEED = 1  # fixed, so that a new user sees pictures that somebody has looked at
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def run_demo(
     port: int | None,
     asked: Mapping[str, Any] | None = None,
 ) -> int:
-    """`asked`: further fields of the request, for tests that need a small panorama."""
+    """`asked`: more fields of the request, for tests that need a small panorama."""
     begun = time.monotonic()
     with background_stack(data, port) as api_url:
         started_s = time.monotonic() - begun
@@ -71,7 +71,7 @@ def run_demo(
 
 
 def _make(client: ApiClient, label: str, request: dict[str, Any], file: Path) -> _Made:
-    """Post, watch, download."""
+    """Post the request, show its progress, download the picture."""
     begun = time.monotonic()
     job = client.submit(request)
     with panorama_progress() as progress:

@@ -1,4 +1,4 @@
-"""The settings of this process, from the environment; what is wrong with them, in one line each."""
+"""Reads the settings of this process from the environment."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ ENV_PREFIX = "PANOWEAVE_"
 
 
 def read_settings(defaults: Mapping[str, str] | None = None) -> Settings:
-    """Settings from the environment. `defaults` are variables that the environment overrules."""
+    """The settings. `defaults`: variables to use where the environment has none.
+
+    Raises BadOption, which names each variable that is not legal.
+    """
     from panoweave.core.infra.settings import Settings
 
     left_open = {
@@ -33,4 +36,7 @@ def read_settings(defaults: Mapping[str, str] | None = None) -> Settings:
             f"{ENV_PREFIX}{'_'.join(str(part) for part in one['loc']).upper()}: {one['msg']}"
             for one in error.errors()
         ]
-        raise BadOption("; ".join(problems), "correct these environment variables") from error
+        raise BadOption(
+            "; ".join(problems),
+            "correct these environment variables: docs/settings.md has the legal values",
+        ) from error

@@ -1,19 +1,19 @@
-"""What can go wrong at the command line: each says the problem and what to do about it.
+"""The errors of the command line. Each says what is wrong and what to do about it.
 
 DeployError
-├── BadOption            an option that the parameters or the settings refuse (exit 2)
-├── PortTaken            another program listens where the API should
+├── BadOption            an option or a setting that is not legal (exit 2)
+├── PortTaken            another program listens on the API's port
 ├── StackAlreadyRunning  a second `panoweave up` on the same data directory
-├── StackFailed          a part of the stack did not come up
-├── ServerRefused        the API answered with a problem, or not at all
-└── JobFailed            a panorama ended as anything but succeeded
+├── StackFailed          a part of the stack did not start
+├── ServerRefused        the API refused a request or did not answer
+└── JobFailed            a panorama failed or was cancelled
 """
 
 from __future__ import annotations
 
 
 class DeployError(Exception):
-    """A problem that the person at the terminal can act on."""
+    """A problem that the user can do something about."""
 
     exit_code = 1
 

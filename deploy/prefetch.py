@@ -1,4 +1,4 @@
-"""`panoweave prefetch`: what a worker would need the network for, fetched beforehand."""
+"""`panoweave prefetch`: downloads what a worker would download when it starts."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _fetch_checkpoint(model: str) -> None:
         return
     out.print(f"checkpoint: downloading {escape(model)}")
     try:
-        # The very files that loading asks for, rather than all that the repository holds.
+        # Only the files that loading needs, not the whole repository.
         folder = SyncDiffusionPipeline.download(checkpoint, revision=revision)
     except (OSError, ValueError) as error:
         raise DeployError(
@@ -50,7 +50,7 @@ def _fetch_checkpoint(model: str) -> None:
 
 
 def _fetch_additions(settings: Settings) -> None:
-    """What is loaded beside the checkpoint: loading it is what fetches it."""
+    """Download what is loaded beside the checkpoint, by loading it."""
     from panoweave.core.diffusion.checkpoints import load_controlnet, load_tiny_decoder
     from panoweave.core.diffusion.errors import CheckpointError
     from panoweave.core.diffusion.lora_files import find_lora
@@ -79,7 +79,7 @@ def _fetch_perceptual_trunk(settings: Settings) -> None:
 
     name = settings.perceptual
     if name.startswith("stlpips-"):
-        out.print(f"perceptual weights: nothing to do, {name} comes with its package")
+        out.print(f"perceptual weights: nothing to do, {name} comes with a Python package")
         return
     if settings.perceptual_trunk is not None:
         out.print(f"perceptual weights: nothing to do, the trunk is {settings.perceptual_trunk}")
@@ -90,7 +90,7 @@ def _fetch_perceptual_trunk(settings: Settings) -> None:
         out.print(f"perceptual weights: downloading {url}")
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            # torchvision's file names end in the beginning of the file's SHA-256: checked here.
+            # torchvision's file names end with the first digits of the SHA-256, checked here.
             torch.hub.download_url_to_file(url, str(target), _hash_prefix(target), progress=False)
         except (OSError, RuntimeError) as error:
             raise DeployError(

@@ -1,4 +1,4 @@
-"""How panoweave speaks to a terminal: answers, trouble, and one kind of progress bar."""
+"""What panoweave prints to a terminal: answers, errors, and a progress bar."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def print_error(error: DeployError) -> None:
 
 
 class _EtaColumn(ProgressColumn):
-    """The estimate of whoever does the work; rich would guess its own from the bar."""
+    """Shows the worker's own estimate; rich would derive another from the bar."""
 
     def render(self, task: Task) -> Text:
         eta_s = task.fields.get("eta_s")
@@ -37,7 +37,7 @@ class _EtaColumn(ProgressColumn):
 
 
 def panorama_progress() -> Progress:
-    """A bar for one panorama. Its tasks carry the fields `phase` and `eta_s`."""
+    """A progress bar for one panorama. Its tasks have the fields `phase` and `eta_s`."""
     return Progress(
         SpinnerColumn(),
         TextColumn("[bold]{task.description}"),

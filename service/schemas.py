@@ -233,8 +233,13 @@ class EventView(_View):
 
 class UploadView(_View):
     key: str = Field(description="Refers to the picture in a request, once it is uploaded.")
-    url: str = Field(description="A presigned URL: PUT a PNG, JPEG or WebP file here.")
-    method: Literal["PUT"]
+    url: str = Field(description="POST a form (multipart/form-data) here.")
+    method: Literal["POST"]
+    fields: dict[str, str] = Field(
+        description="The form's first fields, as they are. The last field is `file`: a PNG, JPEG "
+        "or WebP file."
+    )
+    max_bytes: int = Field(description="S3 refuses a larger file.")
     expires_in_s: int
 
 

@@ -42,19 +42,11 @@ S3_ACCESS_KEY_ID = "test-key"
 S3_SECRET_ACCESS_KEY = "test-secret"
 
 
-# Tests that share an expensive fixture run in one process; other modules are a group each.
-_SHARED_FIXTURES = ("stack",)
-# The longest first, so that no process is left alone with one at the end.
-_LONGEST_FIRST = ("tests/faults", "tests/deploy", "tests/e2e")
+# Their files take minutes each: they come first, so that no process is left alone with one.
+_LONGEST_FIRST = ("tests/faults", "tests/deploy", "tests/e2e", "tests/worker")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group the tests for `--dist loadgroup`, and put the long groups first."""
-    for item in items:
-        fixtures = getattr(item, "fixturenames", ())
-        shared = (name for name in _SHARED_FIXTURES if name in fixtures)
-        item.add_marker(pytest.mark.xdist_group(next(shared, item.path.stem)))
     items.sort(key=lambda item: not item.nodeid.startswith(_LONGEST_FIRST))
 
 

@@ -1,4 +1,4 @@
-"""panoweave's processes as an operator starts them, for tests that end them in their own ways."""
+"""panoweave's processes as an operator starts them, for tests to stop, kill or freeze."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from panoweave.core.infra.settings import Settings
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
-    """These settings as a process reads them."""
+    """The environment in which a process reads these settings."""
     assert settings.s3_access_key_id is not None
     assert settings.s3_secret_access_key is not None
     kept = {k: v for k, v in os.environ.items() if not k.startswith("PANOWEAVE_")}
@@ -23,10 +23,8 @@ def environment_of(settings: Settings) -> dict[str, str]:
         "s3_access_key_id": settings.s3_access_key_id.get_secret_value(),
         "s3_secret_access_key": settings.s3_secret_access_key.get_secret_value(),
     }
-    told = {**settings.model_dump(exclude_none=True), **secrets}
-    # Several processes share the cores of a test machine.
-    kept["OMP_NUM_THREADS"] = "1"
-    return kept | {f"PANOWEAVE_{name.upper()}": str(value) for name, value in told.items()}
+    values = {**settings.model_dump(exclude_none=True), **secrets}
+    return kept | {f"PANOWEAVE_{name.upper()}": str(value) for name, value in values.items()}
 
 
 @contextmanager
@@ -47,9 +45,13 @@ def process(command: str, settings: Settings, log: Path) -> Iterator[subprocess.
         running.wait()
 
 
-def wait_until(true: Callable[[], bool], timeout_s: float, log: Path | None = None) -> None:
+def wait_until(
+    true: Callable[[], bool], timeout_s: float, explain: Path | Callable[[], str] = str
+) -> None:
+    """Fails with the text of a log file, or with what `explain` says."""
     deadline = time.monotonic() + timeout_s
     while not true():
-        told = log.read_text() if log else ""
-        assert time.monotonic() < deadline, f"not within {timeout_s:g} s; {told}"
+        if time.monotonic() > deadline:
+            text = explain.read_text() if isinstance(explain, Path) else explain()
+            raise AssertionError(f"not within {timeout_s:g} s; {text}")
         time.sleep(0.05)

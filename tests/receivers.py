@@ -21,10 +21,10 @@ from standardwebhooks import Webhook
 class Received:
     headers: dict[str, str]
     body: bytes
-    told: Any = None  # what it says, where the receiver has a secret; unsigned, it was not taken
+    payload: Any = None  # verified, where the receiver has a secret
 
     def verified(self, secret: str) -> Any:
-        """What it says, as a receiver finds out; raises where it isn't signed with this secret."""
+        """The payload. Raises where it isn't signed with this secret."""
         return Webhook(secret).verify(self.body, self.headers)
 
 
@@ -43,7 +43,7 @@ def answer(status: int, **headers: str) -> Behaviour:
 
 
 def drip(handler: BaseHTTPRequestHandler) -> None:
-    """A byte now and then: each within any time-out, all of them never."""
+    """One byte at a time: no read times out, and the answer never ends."""
     for byte in b"HTTP/1.1 200 OK\r\nX: " + b"x" * 600:
         handler.wfile.write(bytes([byte]))
         handler.wfile.flush()
@@ -75,7 +75,7 @@ class Receiver:
 
 
 def self_signed(folder: Path, named: str) -> tuple[ssl.SSLContext, Path]:
-    """A receiver's side of TLS, and its certificate, which is its own authority."""
+    """A TLS context for a receiver, and its self-signed certificate."""
     key, certificate = folder / "key.pem", folder / "certificate.pem"
     made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=receiver"]
     made += ["-addext", f"subjectAltName={named}", "-keyout", str(key), "-out", str(certificate)]
@@ -99,8 +99,9 @@ def receiving(
             body = self.rfile.read(int(self.headers["Content-Length"]))
             headers = dict(self.headers)
             # At once: a signature is good for five minutes.
-            told = Webhook(receiver.secret).verify(body, headers) if receiver.secret else None
-            receiver.received.append(Received(headers, body, told))
+            secret = receiver.secret
+            payload = Webhook(secret).verify(body, headers) if secret else None
+            receiver.received.append(Received(headers, body, payload))
             with suppress(OSError):  # cut off by the sender
                 receiver.next_behaviour()(self)
 

@@ -1,4 +1,4 @@
-"""What a process without an API answers on a small port of its own: metrics, and how it is."""
+"""A small HTTP server for worker and janitor: /metrics, /livez and /readyz."""
 
 from __future__ import annotations
 
@@ -23,43 +23,41 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Condition(NamedTuple):
-    """How a process is set up."""
+class Health(NamedTuple):
+    """Whether a process is ready to work."""
 
     status: WorkerState
     detail: str = ""
 
 
 class CannotListen(Exception):
-    """The port is taken, or the host is none of this machine's."""
+    """The port is taken, or the host is not an address of this machine."""
 
 
 @contextmanager
-def probes(
-    settings: Settings, registry: CollectorRegistry, condition: Callable[[], Condition]
+def serve_health(
+    settings: Settings, registry: CollectorRegistry, health: Callable[[], Health]
 ) -> Iterator[None]:
-    """Answers while the block runs, if a port is set. Raises CannotListen."""
+    """Serve while the block runs, if a port is set. Raises CannotListen."""
     if settings.metrics_port is None:
         yield
         return
     host, port = settings.metrics_host, settings.metrics_port
     kind = _Server6 if ":" in host else _Server
     try:
-        server = make_server(host, port, _application(registry, condition), kind, _Handler)
+        server = make_server(host, port, _application(registry, health), kind, _Handler)
     except OSError as error:
         raise CannotListen(f"{host} port {port}: {error.strerror}") from error
     with server:
         log.info("metrics on %s port %d", host, server.server_port)
-        threading.Thread(target=server.serve_forever, name="probes", daemon=True).start()
+        threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
         try:
             yield
         finally:
             server.shutdown()
 
 
-def _application(
-    registry: CollectorRegistry, condition: Callable[[], Condition]
-) -> WSGIApplication:
+def _application(registry: CollectorRegistry, health: Callable[[], Health]) -> WSGIApplication:
     metrics: WSGIApplication = make_wsgi_app(registry)
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -69,7 +67,7 @@ def _application(
             case "/livez":
                 return _json(start_response, "200 OK", {"status": "alive"})
             case "/readyz":
-                now = condition()
+                now = health()
                 status = "200 OK" if now.status == "ready" else "503 Service Unavailable"
                 return _json(start_response, status, now._asdict())
         return _json(start_response, "404 Not Found", {"status": "unknown path"})
@@ -83,7 +81,7 @@ def _json(start_response: StartResponse, status: str, body: dict[str, str]) -> l
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True  # who asks slowly keeps nobody else waiting, and no process from ending
+    daemon_threads = True  # a slow client blocks no other request and no exit
 
 
 class _Server6(_Server):
@@ -91,7 +89,7 @@ class _Server6(_Server):
 
 
 class _Handler(WSGIRequestHandler):
-    timeout = 10  # s, for a client that says nothing
+    timeout = 10  # s, for a client that sends nothing
 
     def log_message(self, format: str, *args: object) -> None:
-        """A line for each scrape would bury the rest."""
+        """Log nothing: a line for each scrape would bury the rest."""

@@ -1,4 +1,7 @@
-"""The process that finds lost jobs again, also when no GPU worker lives, and delivers webhooks."""
+"""The process that requeues lost jobs, delivers webhooks and deletes orphaned objects.
+
+It does so even when no GPU worker lives.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +23,13 @@ from panoweave.core.jobs.errors import NotFound
 from panoweave.core.jobs.orphan_cleanup import remove_orphans
 from panoweave.core.jobs.queue import Queue
 from panoweave.core.jobs.store import JobStore
-from panoweave.worker.health import Condition, probes
+from panoweave.worker.health import Health, serve_health
 from panoweave.worker.telemetry import metrics
-from panoweave.worker.webhook_sender import Courier
+from panoweave.worker.webhook_sender import WebhookDispatcher
 
 log = logging.getLogger(__name__)
 
-_SLOW_BEAT_S = 5.0  # a beat takes this where Redis is slow to come back
+_SLOW_HEARTBEAT_S = 5.0  # how long a heartbeat takes while Redis is slow to come back
 
 
 def run_janitor(settings: Settings) -> int:
@@ -38,36 +41,37 @@ def run_janitor(settings: Settings) -> int:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    condition = Condition("loading")
+    health = Health("loading")
 
-    def tell(told: Condition) -> None:
-        nonlocal condition
-        condition = told
+    def set_health(current: Health) -> None:
+        nonlocal health
+        health = current
 
     with (
         connect(settings) as redis,
         closing(ObjectStore(settings)) as objects,
-        probes(settings, metrics.JANITOR, lambda: condition),
-        delivering(settings, objects, stopping),
-        tidying(settings, objects, stopping),
+        serve_health(settings, metrics.JANITOR, lambda: health),
+        dispatching_webhooks(settings, objects, stopping),
+        cleaning_orphans(settings, objects, stopping),
     ):
-        watch(JobStore(redis, settings), Queue(redis), settings, stopping, tell)
+        sweep_until(stopping, JobStore(redis, settings), Queue(redis), settings, set_health)
     return 0
 
 
-def watch(
+def sweep_until(
+    stopping: threading.Event,
     store: JobStore,
     queue: Queue,
     settings: Settings,
-    stopping: threading.Event,
-    tell: Callable[[Condition], None],
+    set_health: Callable[[Health], None],
 ) -> None:
     """Sweep until asked to stop.
 
-    Leases run out too while nobody can renew them: whenever Redis is there, or takes something in,
-    for the first time, the living have time to beat before anybody is taken for lost.
+    While Redis is away no worker can renew its lease, and leases expire. So when Redis is reached
+    or accepts writes again, and when a janitor starts, the first sweep waits until every living
+    worker has had time for a heartbeat.
     """
-    settle_s = min(settings.lease_s, settings.heartbeat_s + _SLOW_BEAT_S)
+    settle_s = min(settings.lease_s, settings.heartbeat_s + _SLOW_HEARTBEAT_S)
     is_settled, was_there, pause_s = False, True, settings.janitor_interval_s
     while not stopping.wait(pause_s):
         try:
@@ -78,19 +82,21 @@ def watch(
                 store.check()
                 is_settled, pause_s = True, settle_s
             was_there = True
-            tell(Condition("ready"))
+            set_health(Health("ready"))
         except StoreUnavailable:
             if was_there:
                 log.warning("Redis is away")
-            tell(Condition("failed", "Redis is away"))
+            set_health(Health("failed", "Redis is away"))
             is_settled, was_there, pause_s = False, False, settings.janitor_interval_s
 
 
 @contextmanager
-def tidying(settings: Settings, objects: ObjectStore, stopping: threading.Event) -> Iterator[None]:
-    """Objects are removed while the block runs, from a thread of its own.
+def cleaning_orphans(
+    settings: Settings, objects: ObjectStore, stopping: threading.Event
+) -> Iterator[None]:
+    """Orphaned objects are deleted while the block runs, from a thread of its own.
 
-    An S3 that does not answer holds up no sweep, and nobody who asks this process to leave.
+    An S3 that does not answer then delays no sweep and no exit.
     """
 
     def run() -> None:
@@ -100,24 +106,24 @@ def tidying(settings: Settings, objects: ObjectStore, stopping: threading.Event)
                     if removed := remove_orphans(redis, objects):
                         log.info("removed %d objects that no record names", removed)
                 except StoreUnavailable:
-                    pass  # `watch` says so
+                    pass  # `sweep_until` logs it
                 except ObjectStoreError as error:
-                    log.warning("not tidied: %s", error)
+                    log.warning("orphaned objects were not removed: %s", error)
                 except Exception:
-                    log.exception("not tidied")
+                    log.exception("orphaned objects were not removed")
 
     threading.Thread(target=run, name="orphan cleanup", daemon=True).start()
     yield
 
 
 @contextmanager
-def delivering(
+def dispatching_webhooks(
     settings: Settings, objects: ObjectStore, stopping: threading.Event
 ) -> Iterator[None]:
     """Webhooks are delivered while the block runs, from threads of their own."""
     with connect(settings) as redis:
-        courier = Courier(redis, objects, settings)
-        thread = threading.Thread(target=courier.run, args=(stopping,), name="courier")
+        dispatcher = WebhookDispatcher(redis, objects, settings)
+        thread = threading.Thread(target=dispatcher.run, args=(stopping,), name="webhooks")
         thread.start()
         try:
             yield
@@ -127,27 +133,27 @@ def delivering(
 
 
 def sweep(store: JobStore, queue: Queue) -> None:
-    """Requeue (or fail) jobs whose worker fell silent, and see that turns wait for those that wait.
+    """Requeue (or fail) jobs whose lease has expired, and add tickets for jobs that wait.
 
-    One job that cannot be handled does not keep the others waiting.
+    A job that cannot be handled does not stop the sweep.
     """
     for lost in store.lost():
-        with _one_job(lost.id):
+        with _logged(lost.id):
             record = store.expire_lost(lost)
-            log.warning("%s: its worker fell silent; now %s", record.id, record.status)
+            log.warning("%s: its worker was lost; now %s", record.id, record.status)
             metrics.job_lost(record.status)
     queue.top_up()
     metrics.swept()
 
 
 @contextmanager
-def _one_job(job_id: str) -> Iterator[None]:
+def _logged(job_id: str) -> Iterator[None]:
     with bound_contextvars(job_id=job_id):
         try:
             yield
         except StoreUnavailable:
             raise
         except NotFound:
-            log.info("%s: gone meanwhile", job_id)
+            log.info("%s: deleted meanwhile", job_id)
         except Exception:
             log.exception("%s: left for the next sweep", job_id)

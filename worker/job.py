@@ -6,120 +6,96 @@ import hashlib
 import logging
 import os
 import threading
-import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from PIL import Image
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_fixed
 
 from panoweave.core.checkpoint import InvalidParams
 from panoweave.core.diffusion.errors import DiffusionError
 from panoweave.core.diffusion.oom_retry import OomRetry
 from panoweave.core.diffusion.pipeline import StepReport
-from panoweave.core.images import image_inputs, read_image
+from panoweave.core.image_reader import read_image
+from panoweave.core.images import image_inputs
 from panoweave.core.infra.errors import ObjectStoreError, StoreUnavailable
 from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs.errors import NotFound, Refused
-from panoweave.core.jobs.failures import FailureCode
+from panoweave.core.jobs.failures import PREEMPTED, FailureCode
 from panoweave.core.jobs.queue import Queue
 from panoweave.core.jobs.record import Failure, JobRecord, Status
 from panoweave.core.jobs.savepoints import Savepoints
 from panoweave.core.jobs.store import JobStore
 from panoweave.core.params import ResolvedParams
 from panoweave.worker.attempt import UPLOADING, Attempt, Cancelled, Preempted, Superseded
-from panoweave.worker.device import end_if_broken
-from panoweave.worker.patience import Patience
 from panoweave.worker.preview import Previews
 from panoweave.worker.savepoint import Savepoint
 from panoweave.worker.telemetry import metrics, tracing
-from panoweave.worker.telemetry.observe import observed
-from panoweave.worker.upload import upload
+from panoweave.worker.telemetry.observe import observe_attempt
+from panoweave.worker.upload import retry_object_store, upload
 
 log = logging.getLogger(__name__)
 
+STORAGE_WAIT_S = 2.0
+
 _COMMIT_WAIT_S = 1.0
-_STORAGE_WAIT_S = 2.0
-_PROBE_BYTES = 2**20  # as a picture: an empty object takes no room
+_PROBE_BYTES = 2**20  # as large as a picture: a full store still accepts an empty object
+_EXIT_BROKEN_DEVICE = 71
 
 
 @dataclass(frozen=True)
-class Workshop:
-    """What one worker process works with, made once: the warm model above all."""
+class WorkerContext:
+    """What one worker process works with, built once: the warm model above all."""
 
     name: str
     settings: Settings
-    maker: OomRetry
+    generator: OomRetry
     store: JobStore
     queue: Queue
     objects: ObjectStore
     savepoints: Savepoints
-    identity: str  # of the pipeline: who may go on with whose panoramas
+    identity: str  # of the pipeline: savepoints of another identity are not resumed
     stopping: threading.Event
 
 
-_workshop: Workshop | None = None
+def run_next_job(context: WorkerContext) -> None:
+    """Claim the next job and run one attempt at it.
 
-
-def install(workshop: Workshop) -> None:
-    """Set what `take_turn` works with: RQ calls it by name."""
-    global _workshop
-    _workshop = workshop
-
-
-def take_turn() -> None:
-    """What RQ calls. How a job ends stands in its record; what Redis loses, the janitor finds."""
-    assert _workshop is not None, "panoweave.worker.main installs a workshop before it takes jobs"
-    record = _workshop.store.claim(_workshop.name)
+    The outcome is in the job's record. If Redis loses the record's last second, the janitor finds
+    the job again.
+    """
+    record = context.store.claim(context.name)
     if record is None:
-        return  # cancelled meanwhile, or its tenant has as many running as it may
-    with observed(record) as ending:
+        return  # none waits, or their tenants have as many running as they may
+    with observe_attempt(record) as ending:
         log.info("%s: attempt %d", record.id, record.attempts)
-        ended = run_attempt(_workshop, record)
+        ended = run_attempt(context, record)
         if ended:
             ending.status = ended.status
             log.info("%s: %s", ended.id, ended.status)
     if ended and ended.error and ended.error.code is FailureCode.STORAGE_UNAVAILABLE:
-        wait_for_storage(_workshop, ended)
+        wait_for_storage(context, ended)
     with suppress(StoreUnavailable):  # the janitor does the same
-        _workshop.queue.top_up()
+        context.queue.top_up()
 
 
-def wait_for_storage(workshop: Workshop, failed: JobRecord) -> None:
-    """Take nothing on until something can be stored again, or this worker is asked to leave.
+def run_attempt(context: WorkerContext, record: JobRecord) -> JobRecord | None:
+    """Make the panorama, store it, and move the record.
 
-    What is made meanwhile would fail as this one did. Those that wait lose nothing by waiting.
+    None: the job does not belong to this attempt any more.
     """
-    # Where it stays behind, it goes with what the attempt has left there.
-    key = f"{failed.keys.image.rpartition('/')[0]}/probe"
-    log.warning("S3 is away: no panorama is begun until it is back")
-    body = os.urandom(_PROBE_BYTES)
-    digest = hashlib.sha256(body).hexdigest()
-    while not workshop.stopping.wait(_STORAGE_WAIT_S):
-        try:
-            workshop.objects.put(key, body, "application/octet-stream", digest)
-        except ObjectStoreError:
-            continue
-        log.info("S3 is back")
-        with suppress(ObjectStoreError):
-            workshop.objects.delete(key)
-        return
-
-
-def run_attempt(workshop: Workshop, record: JobRecord) -> JobRecord | None:
-    """Make the panorama, store it, and move the record. None: the job is no longer ours."""
-    store, job_id = workshop.store, record.id
-    with Attempt(record, store, workshop.settings, workshop.stopping) as attempt:
+    store, job_id = context.store, record.id
+    with Attempt(record, store, context.settings, context.stopping) as attempt:
         token = attempt.token
         try:
-            images = fetch_images(workshop.objects, record.params, attempt.check)
+            images = fetch_images(context.objects, record.params, attempt.check)
             savepoint = Savepoint(
-                workshop.savepoints, record, workshop.identity, images, workshop.settings
+                context.savepoints, record, context.identity, images, context.settings
             )
-            previews = Previews(workshop.objects, record, workshop.maker.pipeline)
+            previews = Previews(context.objects, record, context.generator.pipeline)
             with closing(previews), savepoint:
                 state = savepoint.load()
                 if state:
@@ -130,40 +106,40 @@ def run_attempt(workshop: Workshop, record: JobRecord) -> JobRecord | None:
                     previews.show(report)
                     attempt.on_step(report)
 
-                panorama = workshop.maker.generate(record.params, images, on_step, state)
+                panorama = context.generator.generate(record.params, images, on_step, state)
                 tracing.add_stages(panorama.timings_s)
                 attempt.enter(UPLOADING)
                 with tracing.span("upload"), metrics.upload():
-                    result = upload(workshop.objects, record, panorama, attempt.check)
+                    result = upload(context.objects, record, panorama, attempt.check)
             ended = commit(attempt, lambda: store.succeed(job_id, token, result))
         except Cancelled:
             ended = commit(attempt, lambda: store.cancelled(job_id, token))
         except Preempted:
-            ended = commit(attempt, lambda: store.requeue(job_id, token, "preempted"))
+            ended = commit(attempt, lambda: store.requeue(job_id, token, PREEMPTED))
         except Superseded:
             ended = None
         except Exception as error:
             failure = explain(error)
             if failure.code is FailureCode.INTERNAL_ERROR:
                 log.exception("%s: unexpected", job_id)
-                end_if_broken(workshop.maker.pipeline.device)
+                exit_if_device_is_broken(context.generator.pipeline.device)
             else:
                 log.warning("%s: %s: %s", job_id, failure.code, error)
             ended = commit(attempt, lambda: store.fail(job_id, token, failure))
-    if ended is None and not _has_a_namesake(store, record):
-        _forget_objects(workshop.objects, record)
+    if ended is None and not _folder_is_shared(store, record):
+        _delete_objects(context.objects, record)
     if ended and ended.status is Status.CANCELLED:
-        _forget_objects(workshop.objects, record)
+        _delete_objects(context.objects, record)
     return ended
 
 
 def fetch_images(
     objects: ObjectStore, params: ResolvedParams, check: Callable[[], None]
 ) -> dict[str, Image.Image]:
-    """The request's pictures, by field, from where the API put them; as patient as an upload."""
-    patience = Patience(check)
+    """The request's pictures by field, from where the API stored them. Retries as `upload` does."""
+    retrying = retry_object_store(check)
     return {
-        field: read_image(patience.ask(partial(objects.get, image.key)))
+        field: read_image(retrying(objects.get, image.key))
         for field, image in image_inputs(params).items()
         if image.key is not None
     }
@@ -172,22 +148,30 @@ def fetch_images(
 def commit(attempt: Attempt, move: Callable[[], JobRecord]) -> JobRecord | None:
     """Make the attempt's last move, however long Redis is away: the work is done, keep it.
 
-    None where the record has moved on without this attempt.
+    None if the record has moved on without this attempt.
     """
-    while True:
-        attempt.sign_of_life()  # waiting is no hang: the watchdog must not end it
-        try:
-            return move()
-        except (NotFound, Refused) as reason:
-            log.warning("not committed: %s", reason)
-            return None
-        except StoreUnavailable:
-            log.warning("Redis is away; the result waits for it")
-            time.sleep(_COMMIT_WAIT_S)
+
+    def mark_alive(_: RetryCallState) -> None:
+        attempt.mark_alive()  # the watchdog must not take the wait for a hung step
+
+    def warn(_: RetryCallState) -> None:
+        log.warning("Redis is away; the result is committed when it is back")
+
+    retrying = Retrying(
+        retry=retry_if_exception_type(StoreUnavailable),
+        wait=wait_fixed(_COMMIT_WAIT_S),
+        before=mark_alive,
+        before_sleep=warn,
+    )
+    try:
+        return retrying(move)
+    except (NotFound, Refused) as reason:
+        log.warning("not committed: %s", reason)
+        return None
 
 
 def explain(error: Exception) -> Failure:
-    """The public failure for what went wrong; never the error's own text, but for InvalidParams."""
+    """The public failure for an error. Only InvalidParams shows its own text in it."""
     match error:
         case InvalidParams():
             return Failure.of(
@@ -206,28 +190,66 @@ def explain(error: Exception) -> Failure:
             return Failure.of(FailureCode.INTERNAL_ERROR)
 
 
-def _has_a_namesake(store: JobStore, record: JobRecord) -> bool:
-    """Whether another attempt may have the same number, and with it the same folder.
+def wait_for_storage(context: WorkerContext, failed: JobRecord) -> None:
+    """Claim no job until something can be stored again, or this worker is asked to stop.
 
-    So it is where Redis lost its last second and this attempt's beginning with it. An attempt that
-    was given up for lost has no token any more, and is none.
+    A job that ran meanwhile would fail as this one did. Jobs that wait lose nothing by waiting.
+    """
+    # If the probe cannot be deleted, orphan cleanup removes it with the attempt's other objects.
+    key = f"{_folder(failed)}probe"
+    log.warning("S3 is away: no panorama is begun until it is back")
+    body = os.urandom(_PROBE_BYTES)
+    digest = hashlib.sha256(body).hexdigest()
+    while not context.stopping.wait(STORAGE_WAIT_S):
+        try:
+            context.objects.put(key, body, "application/octet-stream", digest)
+        except ObjectStoreError:
+            continue
+        log.info("S3 is back")
+        with suppress(ObjectStoreError):
+            context.objects.delete(key)
+        return
+
+
+def exit_if_device_is_broken(device: torch.device) -> None:
+    """End this process if its GPU computes no more, as after some CUDA errors: all later jobs would
+    fail. A supervisor starts a fresh process, and the job is requeued as a lost worker's.
+    """
+    if not device_answers(device):
+        log.critical("%s answers no more; this process ends", device)
+        os._exit(_EXIT_BROKEN_DEVICE)
+
+
+def device_answers(device: torch.device) -> bool:
+    try:
+        return bool((torch.ones(2, device=device).sum() == 2).item())
+    except (RuntimeError, AssertionError):  # the latter: a torch without CUDA
+        return False
+
+
+def _folder_is_shared(store: JobStore, record: JobRecord) -> bool:
+    """Whether another attempt may have the same number, and with it the same folder in S3.
+
+    That happens if Redis lost its last second, and the start of this attempt with it. An attempt
+    that was given up as lost has no token any more, and shares its folder with nobody.
     """
     try:
-        now = store.get(record.id)
-        return now.attempts == record.attempts and now.token is not None
+        current = store.get(record.id)
+        return current.attempts == record.attempts and current.token is not None
     except NotFound:
         return False
     except StoreUnavailable:
         return True
 
 
-def _forget_objects(objects: ObjectStore, record: JobRecord) -> None:
-    """An attempt that came to nothing may have stored its picture already: nobody will ask for it.
-
-    Its own folder alone: a successor has another.
-    """
-    folder = record.keys.image.rpartition("/")[0]
+def _delete_objects(objects: ObjectStore, record: JobRecord) -> None:
+    """Delete what this attempt has stored: nobody will ask for it. Its successor has a folder of
+    its own."""
     try:
-        objects.delete_prefix(f"{folder}/")
+        objects.delete_prefix(_folder(record))
     except ObjectStoreError as error:
         log.warning("left behind: %s", error)
+
+
+def _folder(record: JobRecord) -> str:
+    return record.keys.image.rpartition("/")[0] + "/"

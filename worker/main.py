@@ -8,7 +8,7 @@ import secrets
 import signal
 import socket
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -25,15 +25,15 @@ from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.infra.settings import Settings
 from panoweave.core.infra.stop_event import StopEvent
 from panoweave.core.jobs import models
-from panoweave.core.jobs.models import LIVENESS_S, ModelState
+from panoweave.core.jobs.models import LIVENESS_S, ModelState, WorkerState
 from panoweave.core.jobs.queue import Queue
 from panoweave.core.jobs.savepoints import Savepoints
 from panoweave.core.jobs.store import JobStore
 from panoweave.core.params import PanoramaParams
-from panoweave.worker import job
-from panoweave.worker.health import Condition, probes
+from panoweave.worker.health import Health, serve_health
+from panoweave.worker.job import WorkerContext, run_next_job
 from panoweave.worker.model import load_model
-from panoweave.worker.pulse import Pulse
+from panoweave.worker.periodic_thread import PeriodicThread
 from panoweave.worker.rq_worker import PanoramaWorker
 from panoweave.worker.telemetry import metrics
 from panoweave.worker.telemetry.gpu_memory import GpuMemory
@@ -44,27 +44,28 @@ _REDIS_WAIT_S = 1.0
 
 
 def run_worker(settings: Settings) -> int:
-    """Work until SIGTERM or SIGINT. 0: asked to leave; 1: the model could not be loaded."""
+    """Work until SIGTERM or SIGINT. 0: asked to stop; 1: the model could not be loaded."""
     # RQ refuses a name that it believes alive, so a restarted worker needs a new one.
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     with connect(settings) as redis:
         presence = Presence(redis, settings, name)
         with (
-            Pulse("presence", LIVENESS_S / 3, presence.publish),
-            probes(settings, metrics.WORKER, presence.condition),
+            PeriodicThread("presence", LIVENESS_S / 3, presence.publish),
+            serve_health(settings, metrics.WORKER, presence.health),
         ):
-            presence.tell("loading")
+            presence.set_state("loading")
             try:
                 pipeline = load_model(settings)
-                maker = OomRetry(pipeline, settings.window_batch)
-                warm_up(maker)
+                generator = OomRetry(pipeline, settings.window_batch)
+                warm_up(generator)
             except DiffusionError as error:
                 log.error("the model could not be loaded: %s", error)
-                presence.tell("failed", detail=str(error))
+                presence.set_state("failed", detail=str(error))
                 return 1
             except Exception as error:
                 log.exception("the model could not be loaded")
-                presence.tell("failed", detail=f"{type(error).__name__}; the worker's log has more")
+                detail = f"{type(error).__name__}; the worker's log has more"
+                presence.set_state("failed", detail=detail)
                 return 1
             if pipeline.device.type == "cuda":
                 metrics.WORKER.register(GpuMemory(pipeline.device))
@@ -72,17 +73,17 @@ def run_worker(settings: Settings) -> int:
             # Until RQ's loop installs its own handlers, and between two of its loops.
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: stopping.set())
-            presence.tell("ready", pipeline=pipeline)
+            presence.set_state("ready", pipeline=pipeline)
             log.info("ready: model %s on %s", settings.model, pipeline.device)
-            take_jobs(settings, name, maker, stopping)
-        presence.leave()
+            run_jobs(settings, name, generator, stopping)
+        presence.withdraw()
     return 0
 
 
-def warm_up(maker: OomRetry) -> None:
-    """Two windows, two steps, all the way: the first real job finds everything compiled."""
-    traits = maker.pipeline.traits
-    maker.generate(
+def warm_up(generator: OomRetry) -> None:
+    """Make a panorama of two windows in two steps: the first job finds everything compiled."""
+    traits = generator.pipeline.traits
+    generator.generate(
         PanoramaParams(
             prompt="warm up",
             width=2 * traits.window_px,
@@ -92,83 +93,79 @@ def warm_up(maker: OomRetry) -> None:
     )
 
 
-def take_jobs(settings: Settings, name: str, maker: OomRetry, stopping: threading.Event) -> None:
-    with connect(settings) as redis:
-        workshop = job.Workshop(
+def run_jobs(settings: Settings, name: str, generator: OomRetry, stopping: threading.Event) -> None:
+    with connect(settings) as redis, closing(ObjectStore(settings)) as objects:
+        context = WorkerContext(
             name=name,
             settings=settings,
-            maker=maker,
+            generator=generator,
             store=JobStore(redis, settings),
             queue=Queue(redis),
-            objects=ObjectStore(settings),
+            objects=objects,
             savepoints=Savepoints(redis, settings),
-            identity=identify(maker.pipeline),
+            identity=identify(generator.pipeline),
             stopping=stopping,
         )
-        job.install(workshop)
         with suppress(StopRequested):  # a signal between two of RQ's loops
             while not stopping.is_set():
-                _take_jobs_until_redis_is_lost(settings, name, stopping)
+                _run_tickets_until_redis_is_lost(context)
                 stopping.wait(_REDIS_WAIT_S)
-        workshop.objects.close()
 
 
-def _take_jobs_until_redis_is_lost(
-    settings: Settings, name: str, stopping: threading.Event
-) -> None:
-    """RQ's loop ends where Redis is lost at a bad moment; the model need not be lost with it."""
-    with connect(settings) as redis:
+def _run_tickets_until_redis_is_lost(context: WorkerContext) -> None:
+    """RQ's loop may end when Redis is lost. The model stays loaded for the next loop."""
+    with connect(context.settings) as redis:
         try:
             worker = PanoramaWorker(
                 Queue(redis).rq,
-                f"{name}-{secrets.token_hex(3)}",
-                stopping,
+                f"{context.name}-{secrets.token_hex(3)}",
+                context.stopping,
+                lambda: run_next_job(context),
                 connection=redis,
                 serializer=JSONSerializer,
             )
-            worker.work(logging_level=settings.log_level)
+            worker.work(logging_level=context.settings.log_level)
         except (RedisError, StoreUnavailable) as error:
             log.warning("Redis is lost: %s", error)
 
 
 class Presence:
-    """What this worker says of itself and its model, repeated so that it is known to live."""
+    """The published state of this worker and its model, repeated to show that the worker lives."""
 
     def __init__(self, redis: Redis, settings: Settings, name: str) -> None:
         self._redis = redis
         self._settings = settings
         self._name = name
-        self._told: ModelState | None = None
-        self._lock = threading.Lock()  # `tell` and the pulse: the last word must be the last told
+        self._state: ModelState | None = None
+        # `set_state` and the periodic thread publish at the same time: the newer state must win.
+        self._lock = threading.Lock()
 
-    def tell(
-        self, state: str, *, detail: str = "", pipeline: SyncDiffusionPipeline | None = None
+    def set_state(
+        self, state: WorkerState, *, detail: str = "", pipeline: SyncDiffusionPipeline | None = None
     ) -> None:
-        self._told = ModelState.model_validate(
-            {
-                "model": self._settings.model,
-                "state": state,
-                "detail": detail,
-                "traits": pipeline.traits if pipeline else None,
-                "perceptual": self._settings.perceptual,
-                "worker": self._name,
-            }
+        self._state = ModelState(
+            model=self._settings.model,
+            state=state,
+            detail=detail,
+            traits=pipeline.traits if pipeline else None,
+            perceptual=self._settings.perceptual,
+            worker=self._name,
         )
         try:
             self.publish()
         except StoreUnavailable:
             log.warning("Redis is away; the model's state is published when it is back")
 
-    def condition(self) -> Condition:
-        told = self._told
-        return Condition(told.state, told.detail) if told else Condition("loading")
+    def health(self) -> Health:
+        state = self._state
+        return Health(state.state, state.detail) if state else Health("loading")
 
     def publish(self) -> None:
         with self._lock:
-            if self._told:
-                models.publish(self._redis, self._told)
+            if self._state:
+                models.publish(self._redis, self._state)
 
-    def leave(self) -> None:
+    def withdraw(self) -> None:
         try:
             models.withdraw(self._redis, self._name)
         except StoreUnavailable:

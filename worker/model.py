@@ -1,4 +1,4 @@
-"""The pipeline that the settings describe."""
+"""Loads the pipeline that the settings describe."""
 
 from __future__ import annotations
 

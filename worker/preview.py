@@ -1,4 +1,4 @@
-"""The foreseen panorama, to be looked at while it is made."""
+"""Previews of a running panorama: what the sampler predicts as the final picture."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ from panoweave.core.jobs.record import JobRecord
 log = logging.getLogger(__name__)
 
 EVERY_S: Final = 3.0
-_LAST_WAIT_S: Final = 2.0
+CLOSE_WAIT_S: Final = 2.0
 
 
 class Previews:
-    """Stores one now and then, and removes it in the end. No reason ever to wait, or to fail."""
+    """Stores a preview every few seconds, and deletes it in the end. No step waits for it, and no
+    error of S3 fails the job."""
 
     def __init__(
         self, objects: ObjectStore, record: JobRecord, pipeline: SyncDiffusionPipeline
@@ -41,20 +42,21 @@ class Previews:
         if time.monotonic() < self._next or (self._storing and self._storing.is_alive()):
             return
         image = self._pipeline.preview(report.pred_original_sample)
-        # A store that is slow, or away, slows no step.
-        in_context = contextvars.copy_context().run  # what it logs is of the same job
+        # In a thread: a store that is slow or away must not slow the steps. It gets the context
+        # variables, so that its log lines carry the job's id.
+        in_context = contextvars.copy_context().run
         self._storing = threading.Thread(target=in_context, args=(self._store, image), daemon=True)
         self._storing.start()
         self._next = time.monotonic() + EVERY_S
 
     def close(self) -> None:
-        """Remove what was stored, if that takes no time to speak of."""
+        """Delete the preview, without waiting long for it."""
         if self._storing is None:
             return
-        self._storing.join(_LAST_WAIT_S)
+        self._storing.join(CLOSE_WAIT_S)
         removing = threading.Thread(target=self._remove, daemon=True)
         removing.start()
-        removing.join(_LAST_WAIT_S)
+        removing.join(CLOSE_WAIT_S)
 
     def _store(self, image: Image.Image) -> None:
         body = encode_preview(image)

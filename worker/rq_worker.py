@@ -1,8 +1,9 @@
-"""RQ's in-process worker, with the life signs that RQ gives only to its forking one."""
+"""RQ's in-process worker: it keeps the model warm, sends heartbeats and takes any ticket."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -12,20 +13,42 @@ from rq.job import Job
 from rq.queue import Queue
 from rq.worker.base import WorkerStatus
 
-from panoweave.worker.pulse import Pulse
+from panoweave.worker.periodic_thread import PeriodicThread
 
 _DEQUEUE_S = 2
 
 
+class Ticket(Job):
+    """An RQ job of the queue, whatever function its name stands for.
+
+    RQ would import that function by its dotted name, which is another one in tickets of an earlier
+    version. All tickets mean the same: run the next job.
+    """
+
+    run: Callable[[], None]
+
+    def perform(self) -> None:
+        self.run()
+
+
 class PanoramaWorker(SimpleWorker):
-    """Runs jobs in this process, so that the model stays warm."""
+    """Runs tickets in this process, so that the model stays warm."""
 
     # RQ would wait up to a minute before it tries a Redis that is back.
     max_connection_wait_time = 2.0
+    job_class = Ticket
 
-    def __init__(self, queue: Queue, name: str, stopping: threading.Event, **options: Any) -> None:
+    def __init__(
+        self,
+        queue: Queue,
+        name: str,
+        stopping: threading.Event,
+        run_ticket: Callable[[], None],
+        **options: Any,
+    ) -> None:
         super().__init__([queue], name=name, **options)
         self._stopping = stopping
+        self._run_ticket = run_ticket
 
     def _install_signal_handlers(self) -> None:
         """A SIGTERM that came before these handlers has set the event and nothing else.
@@ -46,7 +69,7 @@ class PanoramaWorker(SimpleWorker):
         timeout: int | None,
         max_idle_time: int | None = None,  # noqa: ARG002 (this worker never leaves for idleness)
     ) -> tuple[Job, Queue] | None:
-        """Wait for a job or for SIGTERM.
+        """Wait for a ticket or for SIGTERM.
 
         `request_stop` raises where it interrupts this thread, and code that catches every
         exception (a logging handler, say) may swallow that: so the event is looked at too.
@@ -57,9 +80,11 @@ class PanoramaWorker(SimpleWorker):
         raise StopRequested
 
     def execute_job(self, job: Job, queue: Queue) -> None:
+        assert isinstance(job, Ticket)
+        job.run = self._run_ticket
         execution = self.prepare_execution(job)
-        # Without a beat RQ takes a long job for abandoned.
-        with Pulse(
+        # SimpleWorker sends no heartbeats, and RQ would take a long job for abandoned.
+        with PeriodicThread(
             "rq heartbeat",
             self.job_monitoring_interval,
             lambda: self.maintain_heartbeats(job, execution),
@@ -68,10 +93,10 @@ class PanoramaWorker(SimpleWorker):
         self.set_state(WorkerStatus.IDLE)
 
     def request_stop(self, _signum: int, _frame: FrameType | None) -> None:
-        """SIGTERM or SIGINT: no further job; the attempt in hand looks at the event.
+        """SIGTERM or SIGINT: no further ticket; the attempt that runs looks at the event.
 
-        In RQ's place, whose handler writes to Redis: it runs inside whatever step is in hand, and
-        a Redis that is away would fail the job there. SIGKILL is for who cannot wait.
+        RQ's own handler writes to Redis: it runs inside whatever step is being computed, and a
+        Redis that is away would fail the job there. SIGKILL is for who cannot wait.
         """
         self._stopping.set()
         if self.get_state() == WorkerStatus.BUSY:

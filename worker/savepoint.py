@@ -1,4 +1,4 @@
-"""Where one attempt's panorama stands, for the next attempt to go on from."""
+"""Saves one attempt's sampler state, for the next attempt to resume from."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from panoweave.core.infra.errors import StoreUnavailable
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs.record import JobRecord
 from panoweave.core.jobs.savepoints import Savepoints
-from panoweave.worker.pulse import Pulse
+from panoweave.worker.periodic_thread import PeriodicThread
 
 log = logging.getLogger(__name__)
 
 
 class Savepoint:
-    """Saves the last step every few seconds while the `with` block runs, from a thread of its own;
-    and once more where the block is left with an error, so that nothing that was done is lost.
+    """Saves the last step every few seconds while the `with` block runs, from a thread of its own.
 
-    No reason for a step to wait, or for the job to fail.
+    It saves once more if the block ends with an error, so that no step is lost. Saving delays no
+    step, and a save that fails does not fail the job.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Savepoint:
         settings: Settings,
     ) -> None:
         """`identity`: of the pipeline; `images`: the pictures that the request came with."""
-        assert record.token is not None  # JobStore.start gives every attempt one
+        assert record.token is not None  # JobStore.claim gives every attempt one
         self._savepoints = savepoints
         self._job_id, self._token = record.id, record.token
         self._label = {"job": record.id, "panorama": _fingerprint(record, identity, images)}
@@ -48,8 +48,8 @@ class Savepoint:
         self._resources = ExitStack()
 
     def __enter__(self) -> Self:
-        pulse = Pulse(f"savepoint {self._job_id}", self._every_s, self._save)
-        self._resources.enter_context(pulse)
+        thread = PeriodicThread(f"savepoint {self._job_id}", self._every_s, self._save)
+        self._resources.enter_context(thread)
         return self
 
     def __exit__(
@@ -63,13 +63,13 @@ class Savepoint:
             self._save()
 
     def load(self) -> SamplerState | None:
-        """Where an earlier attempt at this very panorama stood. What does not fit is no error."""
+        """What an earlier attempt at the same panorama saved; None if nothing fits."""
         try:
             body = self._savepoints.load(self._job_id)
             if body is not None:
                 self._latest = SamplerState.from_bytes(body, self._label)
         except (InvalidSamplerStateError, StoreUnavailable) as reason:
-            log.warning("%s: cannot go on from what was saved: %s", self._job_id, reason)
+            log.warning("%s: the savepoint is not used: %s", self._job_id, reason)
         return self._latest
 
     def note(self, state: SamplerState) -> None:
@@ -86,12 +86,12 @@ class Savepoint:
             self._saved = latest
         except StoreUnavailable:
             log.warning("%s: Redis is away; step %d is not saved", self._job_id, latest.step)
-        except Exception:  # of the device, above all: it must not hide why the block was left
+        except Exception:  # say, of the device: it must not hide the error that ended the block
             log.exception("%s: step %d is not saved", self._job_id, latest.step)
 
 
 def _fingerprint(record: JobRecord, identity: str, images: Mapping[str, Image.Image]) -> str:
-    """Of all that the panorama depends on: the same request, pictures and pipeline."""
+    """A digest of all that the panorama depends on: request, pictures and pipeline."""
     digest = hashlib.sha256(identity.encode())
     digest.update(record.params.model_dump_json().encode())
     for field, image in sorted(images.items()):

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import partial
+
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_fixed
 
 from panoweave.core.diffusion.image_files import encode, encode_preview, holds_parameters
 from panoweave.core.diffusion.pipeline import Panorama
 from panoweave.core.diffusion.prompts import TruncatedPrompt
+from panoweave.core.infra.errors import NoSuchObject, ObjectStoreError
 from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.jobs.record import JobRecord, Result, ResultWarning, Status
 from panoweave.core.output import MEDIA_TYPES
-from panoweave.worker.patience import Patience
+
+log = logging.getLogger(__name__)
+
+RETRY_FOR_S = 60.0
+RETRY_EVERY_S = 2.0
 
 
 def upload(
@@ -23,10 +31,10 @@ def upload(
 ) -> Result:
     """Store picture, preview and metadata under this attempt's keys.
 
-    As patient as `Patience` is, without computing anything again; `check` as there. Raises
+    An S3 that is away is retried without computing anything again, see `retry_object_store`. Raises
     ObjectStoreError in the end.
     """
-    patience = Patience(check)
+    retrying = retry_object_store(check)
     picture, output = encode(panorama), panorama.params.output
     keys = record.keys
     result = Result(
@@ -38,19 +46,42 @@ def upload(
         sha256=hashlib.sha256(picture).hexdigest(),
         coherence=asdict(panorama.coherence) if panorama.coherence else {},
         timings_s=panorama.timings_s,
-        warnings=_warnings(panorama),
+        warnings=warnings_of(panorama),
     )
     for key, body, content_type in (
         (keys.image, picture, MEDIA_TYPES[output.format]),
         (keys.preview, encode_preview(panorama.image), "image/jpeg"),
         (keys.metadata, describe(record, result), "application/json"),
     ):
-        digest = hashlib.sha256(body).hexdigest()
-        patience.ask(partial(objects.put, key, body, content_type, digest))
+        retrying(objects.put, key, body, content_type, hashlib.sha256(body).hexdigest())
     return result
 
 
-def _warnings(panorama: Panorama) -> list[ResultWarning]:
+def retry_object_store(check: Callable[[], None]) -> Retrying:
+    """Retries calls of an S3 that is away for `RETRY_FOR_S` from now on, all of them together.
+
+    `check` runs before each call, and may raise. NoSuchObject is an answer, and not retried.
+    """
+    deadline = time.monotonic() + RETRY_FOR_S
+
+    def warn(state: RetryCallState) -> None:
+        log.warning("%s; trying again", state.outcome and state.outcome.exception())
+
+    return Retrying(
+        retry=retry_if_exception(
+            lambda error: (
+                isinstance(error, ObjectStoreError) and not isinstance(error, NoSuchObject)
+            )
+        ),
+        stop=lambda _: time.monotonic() + RETRY_EVERY_S > deadline,
+        wait=wait_fixed(RETRY_EVERY_S),
+        before=lambda _: check(),
+        before_sleep=warn,
+        reraise=True,
+    )
+
+
+def warnings_of(panorama: Panorama) -> list[ResultWarning]:
     warnings = [_about_truncation(prompt) for prompt in panorama.truncated_prompts]
     if not holds_parameters(panorama.params):
         detail = "the parameters are too long for a JPEG, and are not inside the file"
@@ -70,7 +101,7 @@ def _about_truncation(prompt: TruncatedPrompt) -> ResultWarning:
 
 
 def describe(record: JobRecord, result: Result) -> bytes:
-    """The whole record as it will stand once it has succeeded, so that it outlives Redis."""
+    """The whole record as it will be once it has succeeded, so that it outlives Redis."""
     final = record.model_copy(
         update={"status": Status.SUCCEEDED, "finished_at": datetime.now(UTC), "result": result}
     )

@@ -1,4 +1,4 @@
-"""What a webhook is told: small, and never the prompt."""
+"""The body of a webhook: small, and never with the prompt."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ MAX_BYTES: Final = 20_000
 
 
 def payload(delivery: Delivery, record: JobRecord, objects: ObjectStore) -> bytes:
-    """JSON in UTF-8, below `MAX_BYTES`. Links in it are signed now, for this try."""
+    """JSON in UTF-8, smaller than `MAX_BYTES`. Its links are presigned for this try."""
     kind = delivery.type.removeprefix("panorama.")
     data: dict[str, Any] = {"id": record.id, "attempt": delivery.attempt}
     if kind in ("started", "progress"):
-        # Later tries find a record that has moved on: they tell what happened all the same.
+        # A later try finds a record that has moved on; the body says what happened then.
         data |= {"status": "running"}
     else:
         data |= record.model_dump(mode="json", include={"status", "finished_at", "error"})
@@ -25,8 +25,8 @@ def payload(delivery: Delivery, record: JobRecord, objects: ObjectStore) -> byte
     if kind == "progress" and record.progress:
         data |= {"progress": record.progress.model_dump(mode="json")}
     data |= record.model_dump(mode="json", include={"created_at", "started_at", "metadata"})
-    told = {"type": delivery.type, "timestamp": delivery.happened_at.isoformat(), "data": data}
-    body = json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()
+    message = {"type": delivery.type, "timestamp": delivery.happened_at.isoformat(), "data": data}
+    body = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
     assert len(body) < MAX_BYTES, "panoweave.service.schemas bounds what a caller may add"
     return body
 
@@ -34,8 +34,8 @@ def payload(delivery: Delivery, record: JobRecord, objects: ObjectStore) -> byte
 def _result(record: JobRecord, objects: ObjectStore) -> dict[str, Any]:
     result: Result | None = record.result
     assert result is not None
-    told = result.model_dump(mode="json", exclude={"keys", "warnings", "timings_s", "coherence"})
+    shown = result.model_dump(mode="json", exclude={"keys", "warnings", "timings_s", "coherence"})
     return {
         "image_url": objects.presign(result.keys.image, file_name(record.id, result.format)),
-        **told,
+        **shown,
     }

@@ -1,5 +1,5 @@
-"""Delivers what is in the outbox: signed as Standard Webhooks has it, tried again for a day and a
-half, and beside the janitor's other work, so that no receiver ever slows a panorama."""
+"""Delivers webhooks from the outbox: signed as Standard Webhooks says, and retried for a day and a
+half. It runs in the janitor, so that no receiver ever slows a panorama."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PAUSES_S: Final = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400)
 MAX_RETRY_AFTER_S: Final = 86_400.0
 
 SENDERS: Final = 32
-# One that does not answer leaves the others theirs.
+# A slow host must not occupy all senders, and one that does not answer only a few.
 SENDERS_A_HOST: Final = 24
 SENDERS_A_SILENT_HOST: Final = 2
 
@@ -47,13 +47,13 @@ _OUTCOMES: Final[dict[State, metrics.Outcome]] = {
     State.GONE: "gone",
 }
 _LEASE_S: Final = DEADLINE_S + 10
-_LOOK_EVERY_S: Final = 0.25
+_POLL_S: Final = 0.25
 _HOST_BUSY_S: Final = 1.0
 _SILENT_HOST_BUSY_S: Final = 15.0
-_REDIS_WAIT_S: Final = 1.0
+REDIS_WAIT_S: Final = 1.0
 
 
-class Courier:
+class WebhookDispatcher:
     """Several may run, in as many processes: each delivery is claimed by one of them at a time."""
 
     def __init__(self, redis: Redis, objects: ObjectStore, settings: Settings) -> None:
@@ -68,21 +68,21 @@ class Courier:
         self._lock = threading.Lock()
 
     def run(self, stopping: threading.Event) -> None:
-        """Until asked to stop; what is being sent then is sent to the end."""
+        """Dispatch until asked to stop; deliveries that have begun are finished."""
         with ThreadPoolExecutor(SENDERS, "webhook") as senders:
             while not stopping.is_set():
                 try:
-                    idle = self._hand_out(senders)
-                    pause_s = _LOOK_EVERY_S if idle else 0.0
+                    idle = self._dispatch(senders)
+                    pause_s = _POLL_S if idle else 0.0
                 except StoreUnavailable:
-                    pause_s = _REDIS_WAIT_S
+                    pause_s = REDIS_WAIT_S
                 except Exception:
-                    log.exception("webhooks: unexpected")
-                    pause_s = _REDIS_WAIT_S
+                    log.exception("webhooks were not dispatched")
+                    pause_s = REDIS_WAIT_S
                 stopping.wait(pause_s)
 
-    def _hand_out(self, senders: ThreadPoolExecutor) -> bool:
-        """Give what is due to senders; True where nothing was due, or all are busy."""
+    def _dispatch(self, senders: ThreadPoolExecutor) -> bool:
+        """Submit due deliveries to senders. True: nothing was due, or all senders are busy."""
         with self._lock:
             free = SENDERS - self._busy.total()
         due = self._deliveries.claim(free, _LEASE_S) if free else []
@@ -121,7 +121,7 @@ class Courier:
                 self._silent.discard(host)
 
     def deliver(self, delivery: Delivery) -> bool:
-        """Try once, and note what came of it; whether there was an answer."""
+        """Try once, and store the outcome. Whether there was a response."""
         at, begun = datetime.now(UTC), time.monotonic()
         response, error = self._try(delivery, at)
         tried = Try(
@@ -167,12 +167,12 @@ class Courier:
 
 
 def outcome(delivery: Delivery, response: Response | None) -> tuple[State, float]:
-    """What a try makes of a delivery, and the pause until the next one."""
+    """The delivery's state after a try, and the pause until the next one."""
     if response and 200 <= response.status < 300:
         return State.DELIVERED, 0
     if response and response.status == 410:
         return State.GONE, 0
-    # Progress is not worth a second try: there is news by then.
+    # Progress is not retried: by then there is newer progress.
     if delivery.type == "panorama.progress" or delivery.tries >= len(PAUSES_S):
         return State.DEAD, 0
     asked_s = _seconds(response.retry_after) if response and response.retry_after else 0.0
@@ -180,7 +180,7 @@ def outcome(delivery: Delivery, response: Response | None) -> tuple[State, float
 
 
 def _seconds(retry_after: str) -> float:
-    """Both forms of `Retry-After`; 0 for neither."""
+    """Parses both forms of `Retry-After`; 0 for anything else."""
     if retry_after.strip().isdecimal():
         return float(retry_after)
     try:

@@ -1,68 +1,87 @@
-"""Names of the Redis keys that Python reads. transition.lua, which writes them, spells the same."""
+"""The names of all Redis keys. Lua scripts get them from here: see core/infra/lua.py.
+
+Stored data has these names. A constant may be renamed, its value may not.
+"""
 
 from __future__ import annotations
 
 PREFIX = "panoweave:"
 
-OUTBOX = PREFIX + "outbox"  # zset: delivery to a webhook -> when to try it next (ms)
-LEASES = PREFIX + "leases"  # zset: running job -> when its lease passes (ms, Redis's clock)
+# Whole keys.
+OUTBOX = PREFIX + "outbox"  # zset: webhook delivery -> when it is due (ms)
+LEASES = PREFIX + "leases"  # zset: running job -> when its lease expires (ms, Redis's clock)
 QUEUED = PREFIX + "queued"  # zset: queued job -> since when (ms)
-WAITING_TENANTS = (
-    PREFIX + "turns"
-)  # zset: tenant with queued jobs -> when it was last served (a count)
-RUN_TIMES = PREFIX + "run_times"  # list: ms that the last successful jobs ran
-ENDED = PREFIX + "ended"  # hash: how jobs ended, a failed one's code with it -> how many so far
+WAITING_TENANTS = PREFIX + "turns"  # zset: tenant with queued jobs -> last served (a count)
+LAST_SERVED = PREFIX + "served"  # hash: tenant -> when it was last served (a count)
+SERVED_COUNT = PREFIX + "turn"  # counter: jobs started so far
+RUN_TIMES = PREFIX + "run_times"  # list: how long the last successful jobs ran (ms)
+ENDED = PREFIX + "ended"  # hash: status, a failed job's with its code -> how many jobs so far
 REQUEUED = PREFIX + "requeued"  # hash: reason -> attempts that went back to the queue so far
-ORPHANS = PREFIX + "untidy"  # zset: which objects nobody will ask for -> from when on (ms)
-MODELS = PREFIX + "models"  # hash: model -> what was last published of it
-API_KEYS = PREFIX + "api_keys"  # hash: id -> who it lets in, and a digest of its secret
-API_KEY_WAS_MADE = PREFIX + "api_key_was_made"  # string: present once there has been an API key
-WAKES = PREFIX + "wakes"  # channel: ids of jobs to which something has just happened
-CHECK = PREFIX + "check"  # string: nothing; gone at once
+EXPIRY = PREFIX + "expiry"  # zset: status:job:tenant of an ended job -> when it expires (ms)
+ORPHANS = PREFIX + "untidy"  # zset: orphaned objects, see orphan_cleanup -> when to delete (ms)
+MODELS = PREFIX + "models"  # hash: model -> its last published state
+API_KEYS = PREFIX + "api_keys"  # hash: key id -> tenant, scopes, digest of the secret
+API_KEY_WAS_MADE = PREFIX + "api_key_was_made"  # string: present once there has been a key
+WAKES = PREFIX + "wakes"  # channel: ids of jobs whose record has just changed
+CHECK = PREFIX + "check"  # string: empty, written to see whether Redis accepts writes
 WORKERS = PREFIX + "workers"  # set: names of workers that may live
+
+# Beginnings of keys, before an id.
+JOB = PREFIX + "job:"  # hash: the record
+EVENTS = PREFIX + "events:"  # stream: what has happened to the job
+SAVEPOINT = PREFIX + "savepoint:"  # string: the job's sampler state, as its worker wrote it
+INDEX = PREFIX + "index:"  # zset: job ids by status and tenant, all scores 0
+CLAIM = PREFIX + "claim:"  # string: the job that a claim with this token got
+WORKER = PREFIX + "worker:"  # string: the worker's last published state
+DELIVERIES = PREFIX + "deliveries:"  # list: ids of the job's webhook deliveries, oldest first
+DELIVERY = PREFIX + "delivery:"  # hash: one delivery
+DELIVERY_ATTEMPTS = PREFIX + "delivery_attempts:"  # list: the delivery's tries, as JSON
+WEBHOOK_SECRETS = PREFIX + "webhook_secrets:"  # hash: secret id -> a secret of the tenant
+IDEMPOTENCY = PREFIX + "idempotency:"  # hash: a request by owner and digest of its key
+IDEMPOTENCY_OF = PREFIX + "idempotency_of:"  # string: the IDEMPOTENCY key of the job's request
 
 
 def job(job_id: str) -> str:
-    return f"{PREFIX}job:{job_id}"
+    return f"{JOB}{job_id}"
 
 
 def savepoint(job_id: str) -> str:
-    """string: where it stands, as its worker wrote it."""
-    return f"{PREFIX}savepoint:{job_id}"
+    return f"{SAVEPOINT}{job_id}"
 
 
 def events(job_id: str) -> str:
-    return f"{PREFIX}events:{job_id}"
+    return f"{EVENTS}{job_id}"
 
 
 def index(tenant: str, status: str | None = None) -> str:
-    """zset of a tenant's job ids, all scores 0: its order is the ids' own, which is time's."""
-    return f"{PREFIX}index:{status or 'all'}:{tenant}"
+    """Its scores are all 0, so it is ordered by id, which is by time."""
+    return f"{INDEX}{status or 'all'}:{tenant}"
 
 
 def worker(name: str) -> str:
-    return f"{PREFIX}worker:{name}"
+    return f"{WORKER}{name}"
 
 
 def deliveries(job_id: str) -> str:
-    """list: ids of what its webhook is told, oldest first."""
-    return f"{PREFIX}deliveries:{job_id}"
+    return f"{DELIVERIES}{job_id}"
 
 
 def delivery(delivery_id: str) -> str:
-    return f"{PREFIX}delivery:{delivery_id}"
+    return f"{DELIVERY}{delivery_id}"
 
 
 def delivery_attempts(delivery_id: str) -> str:
-    """list: what came of each try, as JSON."""
-    return f"{PREFIX}delivery_attempts:{delivery_id}"
+    return f"{DELIVERY_ATTEMPTS}{delivery_id}"
 
 
 def webhook_secrets(tenant: str) -> str:
-    """hash: id -> a secret that signs what the tenant's webhooks are sent."""
-    return f"{PREFIX}webhook_secrets:{tenant}"
+    return f"{WEBHOOK_SECRETS}{tenant}"
+
+
+def uploads(tenant: str) -> str:
+    """zset: uploads of the tenant -> until when they are kept (ms)."""
+    return f"{PREFIX}uploads:{tenant}"
 
 
 def idempotency(owner: str, digest: str) -> str:
-    """hash: what is known of the request that an owner gave this key."""
-    return f"{PREFIX}idempotency:{owner}:{digest}"
+    return f"{IDEMPOTENCY}{owner}:{digest}"

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import boto3
 from botocore.config import Config
@@ -21,6 +21,20 @@ _READ_TIMEOUT_S = 20
 _TRIES = 3
 _REMEMBERED_URLS = 4_096
 _NO_KEY = "NoSuchKey"
+
+
+class Found(NamedTuple):
+    """What a server says of an object without sending it."""
+
+    size: int  # in bytes
+    etag: str
+
+
+class Upload(NamedTuple):
+    """A form (multipart/form-data) that S3 takes: these fields first, then `file`."""
+
+    url: str
+    fields: dict[str, str]
 
 
 class ObjectStore:
@@ -48,11 +62,23 @@ class ObjectStore:
             body: bytes = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
             return body
 
-    def exists(self, key: str) -> bool:
-        return self.size(key) is not None
+    def get_unchanged(self, key: str, etag: str) -> bytes | None:
+        """The object with this ETag. None where it was replaced or removed meanwhile."""
+        with _errors_name(key):
+            try:
+                found = self._client.get_object(Bucket=self._bucket, Key=key, IfMatch=etag)
+            except ClientError as error:
+                if _status(error) in (404, 412):
+                    return None
+                raise
+            body: bytes = found["Body"].read()
+            return body
 
-    def size(self, key: str) -> int | None:
-        """In bytes; None where there is no such object."""
+    def exists(self, key: str) -> bool:
+        return self.find(key) is not None
+
+    def find(self, key: str) -> Found | None:
+        """None where there is no such object."""
         with _errors_name(key):
             try:
                 head = self._client.head_object(Bucket=self._bucket, Key=key)
@@ -60,7 +86,7 @@ class ObjectStore:
                 if _status(error) == 404:
                     return None
                 raise
-            return int(head["ContentLength"])
+            return Found(int(head["ContentLength"]), head["ETag"])
 
     def presign(self, key: str, filename: str) -> str:
         """A URL that downloads the object as `filename` for a while. Made here, without S3."""
@@ -80,15 +106,16 @@ class ObjectStore:
         """As `presign`, the same URL for a while: good for at least half of a fresh one's time."""
         return self._stable(key, filename, int(time.time() / (self._presign_ttl_s / 2)))
 
-    def presign_upload(self, key: str) -> str:
-        """A URL that takes a PUT of the object for a while."""
+    def presign_upload(self, key: str, max_bytes: int) -> Upload:
+        """A form that uploads the object: the server takes up to `max_bytes`, for a while."""
         with _errors_name(key):
-            url: str = self._public.generate_presigned_url(
-                "put_object",
-                Params={"Bucket": self._bucket, "Key": key},
+            form = self._public.generate_presigned_post(
+                Bucket=self._bucket,
+                Key=key,
+                Conditions=[["content-length-range", 1, max_bytes]],
                 ExpiresIn=self._presign_ttl_s,
             )
-            return url
+            return Upload(form["url"], form["fields"])
 
     def _presign_in(self, key: str, filename: str, _period: int) -> str:
         return self.presign(key, filename)

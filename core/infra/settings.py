@@ -158,6 +158,12 @@ class Settings(BaseSettings):
         description="How many panoramas of one tenant may run at once. Default: no limit. "
         "Tenants take turns in any case.",
     )
+    tenant_max_uploads: int = Field(
+        200,
+        ge=1,
+        description="How many uploaded pictures of one tenant are kept at once. Each is kept for a "
+        "day after its URL has expired, and has at most 20 MiB. The API refuses more with 429.",
+    )
     max_attempts: int = Field(
         3,
         ge=1,

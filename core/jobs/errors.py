@@ -7,6 +7,7 @@
     │   └── StaleAttempt      the caller's attempt is over, another may have begun
     ├── QueueFull             as many jobs wait as may
     │   └── TenantQueueFull   as many jobs of this tenant wait as may
+    ├── TooManyUploads        the tenant has as many uploads as it may
     ├── ModelNotReady         no worker has published the model yet
     ├── OtherRequest          the idempotency key was used with another request
     └── StillInFlight         the first request with the idempotency key has no answer yet
@@ -52,6 +53,13 @@ class QueueFull(JobsError):
 
 class TenantQueueFull(QueueFull):
     """As many jobs of one tenant wait as may."""
+
+
+class TooManyUploads(JobsError):
+    def __init__(self, limit: int, retry_after_s: int) -> None:
+        super().__init__(f"the tenant has {limit} uploads already")
+        self.limit = limit
+        self.retry_after_s = retry_after_s
 
 
 class ModelNotReady(JobsError):

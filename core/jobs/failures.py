@@ -6,7 +6,7 @@ A code is stable and documented. Its wording never holds a traceback or an error
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 
 class FailureCode(StrEnum):
@@ -19,9 +19,12 @@ class FailureCode(StrEnum):
     INTERNAL_ERROR = "internal_error"
 
 
+PREEMPTED: Final = "preempted"  # why an attempt was requeued, though nothing failed
+
+
 class Meaning(NamedTuple):
     detail: str  # a str.format template
-    retryable: bool  # whether the same request may well succeed later
+    retryable: bool  # whether the same request may succeed later
 
 
 MEANINGS: dict[FailureCode, Meaning] = {

@@ -6,8 +6,8 @@
 --   release, forget: (nothing)
 -- 'begin' answers {outcome, text}; outcome: begin (text: the job's id) | answered (text: the
 -- answer) | deleted (text: the job's id) | in_flight | mismatch. transition.lua empties the answer
--- of a job that is deleted: it holds the prompt. A begun request whose process died is begun again, with the id
--- of the job that it may have made, once its lease has passed.
+-- of a job that is deleted: it holds the prompt. A request whose process died is begun again once
+-- its lease has expired, with the id of the job that it may have made.
 
 local key, move = KEYS[1], ARGV[1]
 
@@ -44,5 +44,5 @@ redis.call('HSET', key, 'fingerprint', fingerprint, 'leased_until', now + lease_
 redis.call('HSETNX', key, 'job', id)
 redis.call('EXPIRE', key, ttl_s)
 local job = redis.call('HGET', key, 'job')
-redis.call('SET', 'panoweave:idempotency_of:' .. job, key, 'EX', ttl_s)
+redis.call('SET', KEY.IDEMPOTENCY_OF .. job, key, 'EX', ttl_s)
 return {'begin', job}

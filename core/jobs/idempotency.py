@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from importlib import resources
 from typing import Any, Final
 
 from redis import Redis
 
 from panoweave.core.infra import redis_keys
+from panoweave.core.infra.lua import register_script
 from panoweave.core.infra.redis import translate_redis_errors
 from panoweave.core.jobs.errors import NotFound, OtherRequest, StillInFlight
 
@@ -30,8 +30,7 @@ class Idempotency:
     """What is known of requests by the key that their client gave them, for 24 hours."""
 
     def __init__(self, redis: Redis) -> None:
-        source = resources.files(__package__).joinpath("idempotency.lua").read_text()
-        self._script = redis.register_script(source)
+        self._script = register_script(redis, __package__, "idempotency.lua")
 
     def begin(self, owner: str, key: str, fingerprint: str, job_id: str) -> Begun:
         """Raises OtherRequest, StillInFlight, or NotFound where its job was deleted since.

@@ -5,7 +5,7 @@ end of life, makes no difference: `what:job:attempt:tenant`, with `what` of
 
 - `others`: the job succeeded with this attempt; all others' objects
 - `earlier`: the job ended without a picture; those of this attempt and all before it
-- `all`: the job was deleted, or has expired without a picture
+- `all`: the job was deleted, or has expired without a picture; or an upload's time is over
 - `begun`: pictures that came with a request; all, unless the job was taken in after all
 """
 
@@ -34,11 +34,19 @@ _IS_LEFT: Final[dict[str, Callable[[int | None, int], bool]]] = {
 }
 
 
+REMOVE_ALL: Final = "all"
+
+
+def orphan_entry(what: str, folder: str, attempt: int, tenant: str) -> str:
+    """`folder`: a job's id, or another folder of the tenant's."""
+    return f"{what}:{folder}:{attempt}:{tenant}"
+
+
 def expect_uploads(redis: Redis, job_id: str, tenant: str) -> None:
     """Objects of this job are about to be stored. Where `create` does not follow, they go again."""
     with translate_redis_errors():
         due_ms = _now_ms(redis) + _NEVER_TAKEN_IN_MS
-        redis.zadd(redis_keys.ORPHANS, {f"begun:{job_id}:0:{tenant}": due_ms})
+        redis.zadd(redis_keys.ORPHANS, {orphan_entry("begun", job_id, 0, tenant): due_ms})
 
 
 def remove_orphans(redis: Redis, objects: ObjectStore) -> int:

@@ -1,27 +1,29 @@
-"""RQ carries the work: *turns*, of which each lets one worker make one panorama.
+"""The queue of tickets, carried by RQ. A ticket lets one worker run one job.
 
-Which panorama that is, the record says when the turn comes (`JobStore.claim`): tenants are served
-one after the other, whoever asked first and for however many. So a turn is of no job, a turn too
-many does no harm, and any turn makes up for one that was lost.
+A ticket names no job. `JobStore.claim` chooses the job when the ticket is used, and serves tenants
+in turn, however many jobs each has queued. So a ticket too many does no harm, and any ticket
+replaces one that was lost.
 """
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from importlib import resources
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import rq
 from redis import Redis
 from rq.serializers import JSONSerializer
 
 from panoweave.core.infra import redis_keys
+from panoweave.core.infra.lua import register_script
 from panoweave.core.infra.redis import translate_redis_errors
 from panoweave.core.jobs.record import JobRecord
 
 QUEUE_NAME = "panoweave"
-TASK = "panoweave.worker.job.take_turn"  # panoweave.core.jobs knows no more of workers
+# The function that tickets name. Workers do not look at it; those of version 0.1.0 import it, and
+# so still take the tickets of a newer API while a cluster is upgraded.
+TICKET: Final = "worker.tasks.take_turn"
 
 _NO_TIMEOUT = -1  # the worker's own watchdog ends a hung step
 _RESULT_TTL_S = 60
@@ -29,14 +31,14 @@ _FAILURE_TTL_S = 3_600
 
 
 class QueueEstimate(NamedTuple):
-    """What jobs that wait can expect."""
+    """When queued jobs may start and end."""
 
-    places: Mapping[str, int]  # how many will be taken before each; only of those that wait
+    places: Mapping[str, int]  # how many jobs start before each; only of queued jobs
     run_s: float | None  # how long a panorama takes; None before the first success
-    workers: int  # how many are made at once
+    workers: int  # how many jobs run at once
 
     def eta_s(self, job_id: str) -> float | None:
-        """Until it has ended; None where that cannot be told."""
+        """Until the job has ended; None if that is unknown."""
         place = self.places.get(job_id)
         if place is None or self.run_s is None or not self.workers:
             return None
@@ -47,37 +49,37 @@ class Queue:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self.rq = rq.Queue(QUEUE_NAME, connection=redis, serializer=JSONSerializer)
-        source = resources.files(__package__).joinpath("queue_estimate.lua").read_text()
-        self._outlook = redis.register_script(source)
+        self._estimate = register_script(redis, __package__, "queue_estimate.lua")
 
     def add_ticket(self) -> None:
-        """One more, whether or not it is needed: `top_up` knows."""
+        """Add one ticket, needed or not. `top_up` adds as many as are needed."""
         with translate_redis_errors():
             self.rq.enqueue_call(
-                TASK,
-                description="a turn",
+                TICKET,
+                description="a ticket",
                 timeout=_NO_TIMEOUT,
                 result_ttl=_RESULT_TTL_S,
                 failure_ttl=_FAILURE_TTL_S,
             )
 
     def top_up(self) -> None:
-        """See that no worker idles for want of a turn while jobs wait."""
+        """Add tickets until no worker idles while jobs wait."""
         with translate_redis_errors():
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.zcard(redis_keys.QUEUED)
             pipeline.scard(redis_keys.WORKERS)
             pipeline.llen(self.rq.key)
-            queued, workers, turns = pipeline.execute()
-        # Not one a job: jobs of tenants with as many running as they may would draw them in vain.
-        for _ in range(min(queued, max(workers, 1)) - turns):
+            queued, workers, tickets = pipeline.execute()
+        # One for each worker, not for each job: tenants with as many jobs running as they may would
+        # use up the others' tickets.
+        for _ in range(min(queued, max(workers, 1)) - tickets):
             self.add_ticket()
 
     def estimate(self, records: Sequence[JobRecord]) -> QueueEstimate:
-        """As things stand: a tenant that comes later may be served before another's second job."""
-        told = [text for record in records for text in (record.tenant, record.id)]
+        """As of now: a tenant that comes later may be served before another's second job."""
+        asked = [text for record in records for text in (record.tenant, record.id)]
         with translate_redis_errors():
-            answer: Any = self._outlook(args=told)
+            answer: Any = self._estimate(args=asked)
         places, run_times_ms, workers = answer
         return QueueEstimate(
             places={

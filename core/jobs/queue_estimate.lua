@@ -1,25 +1,24 @@
--- What jobs that wait can expect: how many will be taken before each, by the rule of 'claim' in
--- transition.lua, were all tenants allowed to run any number; and at what pace. Changes nothing.
+-- Estimates the places of queued jobs: how many jobs will start before each, by the rule of 'claim'
+-- in transition.lua, if every tenant may run any number at once. Changes nothing.
 --
--- ARGV: tenant and job id, again and again. Answers {a number for each, -1: it does not wait; how
--- long the last successful jobs ran, ms; how many workers are ready}.
+-- ARGV: pairs of tenant and job id. Answers {the place of each, -1 if it is not queued; how long the
+-- last successful jobs ran, ms; how many workers are ready}.
 
-local P = 'panoweave:'
 
-local turn_of, waiting = {}, {}
-for turn, tenant in ipairs(redis.call('ZRANGE', P .. 'turns', 0, -1)) do
-  turn_of[tenant] = turn
-  waiting[turn] = redis.call('ZCARD', P .. 'index:queued:' .. tenant)
+local rank_of, waiting = {}, {}
+for rank, tenant in ipairs(redis.call('ZRANGE', KEY.WAITING_TENANTS, 0, -1)) do
+  rank_of[tenant] = rank
+  waiting[rank] = redis.call('ZCARD', KEY.INDEX .. 'queued:' .. tenant)
 end
 
 local function place_of(tenant, id)
-  local own_before = redis.call('ZRANK', P .. 'index:queued:' .. tenant, id)
+  local own_before = redis.call('ZRANK', KEY.INDEX .. 'queued:' .. tenant, id)
   if not own_before then return -1 end
-  local place, own_turn = own_before, turn_of[tenant]
-  for turn, jobs in ipairs(waiting) do
-    if turn ~= own_turn then
-      -- Those whose turn comes first are served once more.
-      place = place + math.min(jobs, turn < own_turn and own_before + 1 or own_before)
+  local place, own_rank = own_before, rank_of[tenant]
+  for rank, jobs in ipairs(waiting) do
+    if rank ~= own_rank then
+      -- Tenants of a lower rank are served once more.
+      place = place + math.min(jobs, rank < own_rank and own_before + 1 or own_before)
     end
   end
   return place
@@ -27,8 +26,8 @@ end
 
 local places, ready = {}, 0
 for i = 1, #ARGV, 2 do places[#places + 1] = place_of(ARGV[i], ARGV[i + 1]) end
-for _, name in ipairs(redis.call('SMEMBERS', P .. 'workers')) do
-  local told = redis.call('GET', P .. 'worker:' .. name)
-  if told and cjson.decode(told).state == 'ready' then ready = ready + 1 end
+for _, name in ipairs(redis.call('SMEMBERS', KEY.WORKERS)) do
+  local state = redis.call('GET', KEY.WORKER .. name)
+  if state and cjson.decode(state).state == 'ready' then ready = ready + 1 end
 end
-return {places, redis.call('LRANGE', P .. 'run_times', 0, -1), ready}
+return {places, redis.call('LRANGE', KEY.RUN_TIMES, 0, -1), ready}

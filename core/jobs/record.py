@@ -1,14 +1,13 @@
-"""What is known of a job: its record, the states it passes through, and the legal moves."""
+"""A job's record: its statuses, and everything that is stored about it."""
 
 from __future__ import annotations
 
-import secrets
-import time
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from ulid import ULID
 
 from panoweave.core.jobs.failures import MEANINGS, FailureCode
 from panoweave.core.output import FormatName
@@ -16,9 +15,7 @@ from panoweave.core.params import ResolvedParams
 
 DEFAULT_TENANT = "default"
 
-_CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
-_ID_CHARS = 26  # 48 bits of milliseconds and 80 random bits, five bits a character
-JOB_ID_PATTERN = rf"^pano_[{_CROCKFORD}]{{{_ID_CHARS}}}$"
+JOB_ID_PATTERN = r"^pano_[0123456789abcdefghjkmnpqrstvwxyz]{26}$"
 JobId = Annotated[str, StringConstraints(pattern=JOB_ID_PATTERN)]
 
 
@@ -32,17 +29,10 @@ class Status(StrEnum):
 
 TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
 
-MOVES: dict[Status, frozenset[Status]] = {
-    Status.QUEUED: frozenset({Status.RUNNING, Status.CANCELLED, Status.FAILED}),
-    Status.RUNNING: frozenset({Status.QUEUED, *TERMINAL}),
-    **{status: frozenset() for status in TERMINAL},
-    Status.FAILED: frozenset({Status.QUEUED}),  # a retry, by the caller's wish alone
-}
-
 
 class _Part(BaseModel):
-    # What a newer version stored must not stop an older one during an upgrade; and a record that
-    # cannot be read must not put its prompt into a log with the error.
+    # A field that a newer version stored must not stop an older one during an upgrade. An error
+    # about a record that cannot be read must not show its prompt.
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
 
@@ -55,13 +45,13 @@ class Progress(_Part):
 
 
 class ObjectKeys(_Part):
-    """Where one attempt's objects lie. Attempts never share a key: a worker presumed dead
-    cannot overwrite what its successor stored."""
+    """The keys of one attempt's objects. Attempts never share a key: a worker that was taken for
+    lost cannot overwrite what its successor stored."""
 
     image: str
     preview: str
     metadata: str
-    foreseen: str = ""  # while it is made; none in records of an earlier version
+    foreseen: str = ""  # the preview while it runs; absent in records of an earlier version
 
     @classmethod
     def of(cls, tenant: str, job_id: str, attempt: int, image_format: FormatName) -> Self:
@@ -75,7 +65,7 @@ class ObjectKeys(_Part):
 
 
 class ResultWarning(_Part):
-    """Something that the caller should know of a panorama that was made all the same."""
+    """Something that the caller should know about a panorama that was made all the same."""
 
     code: Literal["prompt_truncated", "parameters_left_out"]
     field: str
@@ -91,7 +81,7 @@ class Result(_Part):
     sha256: str
     coherence: dict[str, float | str]
     timings_s: dict[str, float]
-    warnings: list[ResultWarning] = []  # none in records of an earlier version
+    warnings: list[ResultWarning] = []  # absent in records of an earlier version
 
 
 class Failure(_Part):
@@ -101,7 +91,7 @@ class Failure(_Part):
 
     @classmethod
     def of(cls, code: FailureCode, **facts: object) -> Self:
-        """The failure with its public wording; `facts` fill the wording's placeholders."""
+        """The failure with its public wording, whose placeholders `facts` fill."""
         meaning = MEANINGS[code]
         return cls(code=code, detail=meaning.detail.format(**facts), retryable=meaning.retryable)
 
@@ -116,21 +106,23 @@ WebhookEvent = Literal[
 
 
 class Webhook(_Part):
-    """Whom to tell, and of what."""
+    """Where a job's webhooks go, and for which events."""
 
     url: str
     events: tuple[WebhookEvent, ...]
 
 
 class Trace(_Part):
-    """What the request that made a job is called elsewhere: by logs, and by tracing."""
+    """The request that created a job, as logs and traces name it."""
 
     request_id: str
     traceparent: str | None = None  # W3C Trace Context
 
 
 class JobRecord(_Part):
-    """One job as Redis holds it. A snapshot: only `JobStore` moves a job on."""
+    """One job as Redis holds it. A snapshot: only `JobStore` changes a job."""
+
+    model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
 
     id: JobId
     tenant: str
@@ -141,8 +133,11 @@ class JobRecord(_Part):
     params: ResolvedParams
     model: str
     attempts: int = 0
-    losses: int = Field(0, description="Attempts that ended with their worker, since a retry.")
-    token: str | None = Field(None, description="Names the current attempt; fences the others.")
+    # Stored as `losses`, in Redis and in metadata.json.
+    lost_attempts: int = Field(
+        0, alias="losses", description="Attempts that lost their worker, since the last retry."
+    )
+    token: str | None = Field(None, description="Of the current attempt; others are refused.")
     worker: str | None = None
     cancel_requested: bool = False
     progress: Progress | None = None
@@ -150,7 +145,7 @@ class JobRecord(_Part):
     error: Failure | None = None
     metadata: dict[str, Any] = {}
     webhook: Webhook | None = None
-    trace: Trace | None = None  # none in records of an earlier version
+    trace: Trace | None = None  # absent in records of an earlier version
 
     @classmethod
     def new(
@@ -177,12 +172,12 @@ class JobRecord(_Part):
 
     @property
     def keys(self) -> ObjectKeys:
-        """Where the current attempt stores its objects."""
+        """The keys under which the current attempt stores its objects."""
         return ObjectKeys.of(self.tenant, self.id, self.attempts, self.params.output.format)
 
 
 def file_name(job_id: str, image_format: str) -> str:
-    """What the picture is called where it is saved."""
+    """The name under which a client saves the picture."""
     return f"{job_id}.{image_format}"
 
 
@@ -191,7 +186,5 @@ def new_job_id() -> str:
 
 
 def new_id(kind: str) -> str:
-    """`kind_` and a ULID: sorting ids sorts what they name by the millisecond it was made in."""
-    number = time.time_ns() // 1_000_000 << 80 | secrets.randbits(80)
-    shifts = range(5 * (_ID_CHARS - 1), -1, -5)
-    return f"{kind}_" + "".join(_CROCKFORD[number >> shift & 31] for shift in shifts)
+    """`kind_` and a ULID: ids sort by the millisecond in which they were made."""
+    return f"{kind}_{str(ULID()).lower()}"

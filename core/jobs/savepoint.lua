@@ -1,5 +1,5 @@
--- Stores where a running job stands, for the attempt that holds it: what an attempt that is over
--- still has to say must not replace its successor's, or outlive the job.
+-- Stores a running job's savepoint, for the current attempt only: an attempt that is over must not
+-- replace its successor's savepoint, or store one that outlives the job.
 --
 -- KEYS: the job's record, its savepoint. ARGV: token, ttl in s, bytes.
 -- Answers 1 where it is stored, 0 where the attempt is over.

@@ -6,12 +6,12 @@ when nobody can go on with it any more.
 
 from __future__ import annotations
 
-from importlib import resources
 from typing import Any
 
 from redis import Redis
 
 from panoweave.core.infra import redis_keys
+from panoweave.core.infra.lua import register_script
 from panoweave.core.infra.redis import translate_redis_errors
 from panoweave.core.infra.settings import Settings
 
@@ -23,8 +23,7 @@ class Savepoints:
         self._redis = redis
         # Never longer than its record, which is what a DELETE finds it by.
         self._ttl_s = min(settings.savepoint_ttl_s, settings.job_ttl_s)
-        source = resources.files(__package__).joinpath("savepoint.lua").read_text()
-        self._script = redis.register_script(source)
+        self._script = register_script(redis, __package__, "savepoint.lua")
 
     def save(self, job_id: str, token: str, body: bytes) -> bool:
         """Whether the attempt with this token still holds the job; else nothing is stored.

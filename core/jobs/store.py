@@ -1,16 +1,16 @@
-"""The record of truth: jobs in Redis, moved by one Lua script and read from here."""
+"""The jobs in Redis. One Lua script, transition.lua, makes every change."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from importlib import resources
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 from redis import Redis
 
 from panoweave.core.infra import redis_keys
+from panoweave.core.infra.lua import register_script
 from panoweave.core.infra.redis import translate_redis_errors
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs.codec import from_fields, to_fields
@@ -26,7 +26,7 @@ from panoweave.core.jobs.record import Failure, JobRecord, Progress, Result, Sta
 
 
 class Signal(NamedTuple):
-    """What a worker learns whenever it reports."""
+    """What a report or a heartbeat answers."""
 
     cancel_requested: bool
 
@@ -47,8 +47,11 @@ class LostJob(NamedTuple):
 
 
 class JobStore:
-    """Every method is atomic in Redis and may be repeated. Raises `StoreUnavailable` when Redis
-    is away, `NotFound`, and `IllegalMove` or `StaleAttempt` when the record refuses a move."""
+    """Every method is atomic in Redis and may be repeated.
+
+    Raises StoreUnavailable if Redis is away, NotFound, and IllegalMove or StaleAttempt if the
+    record refuses a move.
+    """
 
     def __init__(self, redis: Redis, settings: Settings) -> None:
         self._redis = redis
@@ -58,8 +61,7 @@ class JobStore:
         self._max_queued = settings.max_queued
         self._tenant_max_queued = settings.tenant_max_queued
         self._tenant_max_running = settings.tenant_max_running
-        source = resources.files(__package__).joinpath("transition.lua").read_text()
-        self._script = redis.register_script(source)
+        self._script = register_script(redis, __package__, "transition.lua")
 
     def create(self, record: JobRecord) -> JobRecord:
         """The record as stored: `created_at` is Redis's clock, as all its times are.
@@ -70,7 +72,7 @@ class JobStore:
         return self._move("create", record.id, payload=self._limits(record), extra=fields)
 
     def get(self, job_id: str, tenant: str | None = None) -> JobRecord:
-        """Another tenant's job is as absent as none."""
+        """Raises NotFound for another tenant's job too."""
         with translate_redis_errors():
             fields: Any = self._redis.hgetall(redis_keys.job(job_id))
         record = from_fields(fields) if fields else None
@@ -101,27 +103,24 @@ class JobStore:
         )
 
     def claim(self, worker: str) -> JobRecord | None:
-        """`start` the job whose turn it is: the oldest of the tenant that was served longest ago.
+        """queued -> running, as a new attempt: the oldest job of the tenant served longest ago.
 
-        None where no job waits, or those that wait are of tenants with as many running as may.
+        The record's token is what the attempt's other moves ask for. None if no job waits, or all
+        that wait are of tenants with as many running as they may.
         """
         most = str(self._tenant_max_running or 0)
         fields = self._call("claim", "", secrets.token_hex(16), worker, [most])
         return from_fields(fields) if fields else None
 
-    def start(self, job_id: str, worker: str) -> JobRecord:
-        """queued -> running, as a new attempt: `record.token` is what the other moves ask for."""
-        return self._move("start", job_id, token=secrets.token_hex(16), payload=worker)
-
     def heartbeat(self, job_id: str, token: str) -> Signal:
         return self._touch("heartbeat", job_id, token)
 
     def report(self, job_id: str, token: str, progress: Progress) -> Signal:
-        """Stores the progress, tells whoever listens, and renews the lease as a heartbeat does."""
+        """Store the progress, publish it, and renew the lease as a heartbeat does."""
         return self._touch("report", job_id, token, progress.model_dump_json())
 
     def succeed(self, job_id: str, token: str, result: Result) -> JobRecord:
-        """running -> succeeded; or -> cancelled, where a cancel was acknowledged before."""
+        """running -> succeeded; or -> cancelled, if a cancel was acknowledged before."""
         return self._move("succeed", job_id, token, result)
 
     def fail(self, job_id: str, token: str, failure: Failure) -> JobRecord:
@@ -131,32 +130,32 @@ class JobStore:
         return self._move("cancelled", job_id, token)
 
     def hung(self, job_id: str, token: str, failure: Failure) -> JobRecord:
-        """A step hangs: as if the worker were lost. The caller's process is to end."""
+        """A step hangs: as if the worker were lost. The caller must end its process."""
         return self._move("hung", job_id, token, failure)
 
     def requeue(self, job_id: str, token: str, reason: str) -> JobRecord:
-        """running -> queued (or cancelled, where that was asked for). No worker was lost by it."""
+        """running -> queued; or -> cancelled, if that was requested. Not a lost attempt."""
         return self._move("requeue", job_id, token, _Reason(reason=reason))
 
     def request_cancel(self, job_id: str) -> JobRecord:
-        """A queued job is cancelled at once, a running one at its next step: then the answer has
-        `cancel_requested`. A terminal one stays as it is. May be asked any number of times."""
+        """Cancel a queued job at once, a running one at its next step: its record then has
+        `cancel_requested`. A job that has ended stays as it is."""
         return self._move("request_cancel", job_id)
 
     def retry(self, record: JobRecord) -> JobRecord:
-        """failed -> queued, by its caller's wish: what was saved of it is gone on from.
+        """failed -> queued, because its caller asks. The next attempt resumes from its savepoint.
 
-        One that waits or runs already stays as it is; others raise IllegalMove. Raises QueueFull or
-        TenantQueueFull.
+        A job that is queued or running stays as it is; others raise IllegalMove. Raises QueueFull
+        or TenantQueueFull.
         """
         return self._move("retry", record.id, payload=self._limits(record))
 
     def delete(self, job_id: str) -> JobRecord:
-        """Forget a job that has ended; its last record. Others raise IllegalMove."""
+        """Delete a job that has ended. Returns its last record. Others raise IllegalMove."""
         return self._move("delete", job_id)
 
     def lost(self) -> Sequence[LostJob]:
-        """Running jobs whose lease has passed, by Redis's clock."""
+        """Running jobs whose lease has expired, by Redis's clock."""
         with translate_redis_errors():
             clock: Any = self._redis.time()
             now_ms = clock[0] * 1_000 + clock[1] // 1_000
@@ -172,13 +171,13 @@ class JobStore:
         ]
 
     def expire_lost(self, lost: LostJob) -> JobRecord:
-        """Back to the queue, or failed with `worker_lost` after the last attempt. Nothing happens
-        to a job that has beaten or moved since `lost()`."""
+        """Requeue a lost job, or fail it with `worker_lost` after the last attempt. A job whose
+        worker has sent a heartbeat since `lost()`, or that has moved, stays as it is."""
         failure = Failure.of(FailureCode.WORKER_LOST, attempts=self._max_attempts)
         return self._move("expire", lost.id, lost.token, failure)
 
     def check(self) -> None:
-        """Raises StoreUnavailable where Redis takes nothing in: a full one answers what reads."""
+        """Raises StoreUnavailable if Redis accepts no write. A full Redis still answers reads."""
         with translate_redis_errors():
             self._redis.set(redis_keys.CHECK, b"", px=1)
 

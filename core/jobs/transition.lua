@@ -1,52 +1,52 @@
 -- Creates, moves or touches one job. The only writer of a job's status, and in the same step of
--- its indexes, its lease, its events and what its webhook is to be told: no reader sees one without
--- the others.
+-- its indexes, its lease, its events and its webhook deliveries: no reader sees one without the
+-- others.
 --
 -- Every move may be repeated after a lost reply: what has already happened answers 'unchanged'.
 -- Times are Redis's own, so that workers' clocks do not matter. Keys are built from the job, so
 -- Redis Cluster is not supported (neither is it by RQ).
 --
 -- ARGV: move, job id, token, payload (stored as it comes), lease in ms, ttl of a terminal job in s,
---       how often a worker may be lost; for 'create' the record's fields and values follow.
+--       how many attempts may lose their worker; for 'create' the record's fields and values
+--       follow.
 --       For 'create' and 'retry' the payload is 'most jobs queued, most of this tenant, tenant'.
---       'claim' has no job id: it starts the job whose turn it is. Behind it: most of a tenant's
---       that run at once, 0 for any number.
+--       'claim' has no job id: it starts the next job. ARGV[8] is then how many jobs of a tenant
+--       may run at once, 0 for any number.
 -- Answers {outcome, flat fields}; outcome: moved | unchanged | missing | illegal | stale | full |
 -- tenant_full | none.
 
-local P = 'panoweave:'
 local EVENTS_KEPT = 1000
-local PROGRESS_TOLD_EVERY_MS = 5000 -- to a webhook
+local PROGRESS_DELIVERED_EVERY_MS = 5000
 local RUN_TIMES_KEPT = 20
 local CLAIM_REMEMBERED_S = 60 -- longer than a client repeats a command whose reply was lost
 local TERMINAL = {succeeded = true, failed = true, cancelled = true}
 
 local move, id, token, payload = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local lease_ms, ttl_s, max_losses = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local lease_ms, ttl_s, max_lost_attempts = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
 -- The oldest job of the tenant that was served longest ago, or never, among those with fewer than
 -- `most` running.
-local function next_in_turn(most)
-  for _, tenant in ipairs(redis.call('ZRANGE', P .. 'turns', 0, -1)) do
-    if most == 0 or redis.call('ZCARD', P .. 'index:running:' .. tenant) < most then
-      local found = redis.call('ZRANGE', P .. 'index:queued:' .. tenant, 0, 0)[1]
+local function next_job(most)
+  for _, tenant in ipairs(redis.call('ZRANGE', KEY.WAITING_TENANTS, 0, -1)) do
+    if most == 0 or redis.call('ZCARD', KEY.INDEX .. 'running:' .. tenant) < most then
+      local found = redis.call('ZRANGE', KEY.INDEX .. 'queued:' .. tenant, 0, 0)[1]
       if found then return found end
     end
   end
 end
 
 if move == 'claim' then
-  local claim_key = P .. 'claim:' .. token
-  id = redis.call('GET', claim_key) or next_in_turn(tonumber(ARGV[8]))
+  local claim_key = KEY.CLAIM .. token
+  id = redis.call('GET', claim_key) or next_job(tonumber(ARGV[8]))
   if not id then return {'none', {}} end
   redis.call('SET', claim_key, id, 'EX', CLAIM_REMEMBERED_S)
   move = 'start'
 end
 
-local job_key, events_key = P .. 'job:' .. id, P .. 'events:' .. id
+local job_key, events_key = KEY.JOB .. id, KEY.EVENTS .. id
 
 local job = {}
 
@@ -64,148 +64,148 @@ local function set(field, value)
   redis.call('HSET', job_key, field, job[field])
 end
 
--- Puts what has happened into the outbox, where the job's webhook wants to know: deliveries.lua
--- has the rest.
-local function tell_webhook(kind, event_id)
+-- Puts an event into the outbox, if the job's webhook subscribes to it: deliveries.lua has the rest.
+local function deliver_to_webhook(kind, event_id)
   if not job.webhook or job.webhook_gone then return end
   local webhook, type, wanted = cjson.decode(job.webhook), 'panorama.' .. kind, false
   for _, event in ipairs(webhook.events) do wanted = wanted or event == type end
   if not wanted then return end
   if kind == 'progress' then
-    if job.progress_told_at and now - job.progress_told_at < PROGRESS_TOLD_EVERY_MS then return end
+    if job.progress_told_at and now - job.progress_told_at < PROGRESS_DELIVERED_EVERY_MS then return end
     set('progress_told_at', now)
   end
-  -- The same for the same end, also where Redis lost its last second and it is reached again.
+  -- The same end has the same id, also if Redis lost its last second and it is reached again.
   local which = job.retries or 0
   if kind == 'started' then which = job.attempts end
   if kind == 'progress' then which = event_id end
   local delivery = 'whk_' .. string.sub(id, 6) .. '_' .. kind .. '_' .. which
-  local key, list = P .. 'delivery:' .. delivery, P .. 'deliveries:' .. id
+  local key, list = KEY.DELIVERY .. delivery, KEY.DELIVERIES .. id
   redis.call('HSET', key, 'id', delivery, 'job_id', id, 'tenant', job.tenant, 'type', type,
     'url', webhook.url, 'attempt', job.attempts, 'happened_at', now, 'state', 'pending', 'tries', 0)
   redis.call('RPUSH', list, delivery)
   redis.call('EXPIRE', key, ttl_s)
   redis.call('EXPIRE', list, ttl_s)
-  redis.call('ZADD', P .. 'outbox', now, delivery)
+  redis.call('ZADD', KEY.OUTBOX, now, delivery)
 end
 
 local function append_event(kind, data)
   local event_id = redis.call('XADD', events_key, 'MAXLEN', '~', EVENTS_KEPT, '*',
     'type', kind, 'status', job.status, 'attempt', job.attempts, 'data', data)
-  tell_webhook(kind, event_id)
-  redis.call('PUBLISH', P .. 'wakes', id) -- for those who wait; the stream is what they read
+  deliver_to_webhook(kind, event_id)
+  redis.call('PUBLISH', KEY.WAKES, id) -- wakes those who wait; they read the stream
 end
 
--- Objects that nobody will ask for from then on: core/jobs/cleanup.py says which.
-local function look_after(what, at)
+-- Has objects deleted from a time on: core/jobs/orphan_cleanup.py says which.
+local function clean_up(what, at)
   local entry = what .. ':' .. id .. ':' .. job.attempts .. ':' .. job.tenant
-  redis.call('ZADD', P .. 'untidy', at, entry)
+  redis.call('ZADD', KEY.ORPHANS, at, entry)
 end
 
 local function index(status)
-  return P .. 'index:' .. status .. ':' .. job.tenant
+  return KEY.INDEX .. status .. ':' .. job.tenant
 end
 
 -- A terminal job's hash expires by itself, its index entries do not: each job that ends clears
 -- away two that expired, so the indexes stay as small as the records.
 local function forget_expired()
-  local expired = redis.call('ZRANGEBYSCORE', P .. 'expiry', '-inf', now, 'LIMIT', 0, 2)
+  local expired = redis.call('ZRANGEBYSCORE', KEY.EXPIRY, '-inf', now, 'LIMIT', 0, 2)
   for _, entry in ipairs(expired) do
     local status, old_id, tenant = string.match(entry, '^(%a+):([^:]+):(.*)$')
-    redis.call('ZREM', P .. 'index:all:' .. tenant, old_id)
-    redis.call('ZREM', P .. 'index:' .. status .. ':' .. tenant, old_id)
-    redis.call('ZREM', P .. 'expiry', entry)
-    -- What came with the request: a success's stay beside the picture, which outlives the record.
+    redis.call('ZREM', KEY.INDEX .. 'all:' .. tenant, old_id)
+    redis.call('ZREM', KEY.INDEX .. status .. ':' .. tenant, old_id)
+    redis.call('ZREM', KEY.EXPIRY, entry)
+    -- Its input pictures. Those of a success stay beside the result, which outlives the record.
     if status ~= 'succeeded' then
-      redis.call('ZADD', P .. 'untidy', now, 'all:' .. old_id .. ':0:' .. tenant)
+      redis.call('ZADD', KEY.ORPHANS, now, 'all:' .. old_id .. ':0:' .. tenant)
     end
   end
 end
 
--- Who waits for a turn: the tenants with queued jobs, in the order in which they were last served.
-local function keep_turns(is_served)
+-- Keeps the tenants with queued jobs in the order in which they were last served.
+local function update_waiting_tenants(is_served)
   local tenant = job.tenant
   if is_served then
-    redis.call('HSET', P .. 'served', tenant, redis.call('INCR', P .. 'turn'))
+    redis.call('HSET', KEY.LAST_SERVED, tenant, redis.call('INCR', KEY.SERVED_COUNT))
   end
-  if redis.call('EXISTS', P .. 'index:queued:' .. tenant) == 1 then
-    local served = redis.call('HGET', P .. 'served', tenant) or 0
-    redis.call('ZADD', P .. 'turns', served, tenant)
+  if redis.call('EXISTS', KEY.INDEX .. 'queued:' .. tenant) == 1 then
+    local served = redis.call('HGET', KEY.LAST_SERVED, tenant) or 0
+    redis.call('ZADD', KEY.WAITING_TENANTS, served, tenant)
   else
-    redis.call('ZREM', P .. 'turns', tenant)
+    redis.call('ZREM', KEY.WAITING_TENANTS, tenant)
   end
 end
 
 local function enter(status)
   redis.call('ZREM', index(job.status), id)
   redis.call('ZADD', index(status), 0, id)
-  redis.call('ZREM', P .. 'queued', id)
-  redis.call('ZREM', P .. 'leases', id)
+  redis.call('ZREM', KEY.QUEUED, id)
+  redis.call('ZREM', KEY.LEASES, id)
   set('status', status)
-  if status == 'queued' then redis.call('ZADD', P .. 'queued', now, id) end
-  if status == 'running' then redis.call('ZADD', P .. 'leases', now + lease_ms, id) end
-  keep_turns(status == 'running')
+  if status == 'queued' then redis.call('ZADD', KEY.QUEUED, now, id) end
+  if status == 'running' then redis.call('ZADD', KEY.LEASES, now + lease_ms, id) end
+  update_waiting_tenants(status == 'running')
 end
 
--- Counted here, since a worker that ends with its job is never asked again.
-local function count(what, kind)
-  redis.call('HINCRBY', P .. what, kind, 1)
+-- Counted here: nobody can scrape a worker that ended with its job.
+local function count(counter, kind)
+  redis.call('HINCRBY', counter, kind, 1)
 end
 
 local function finish(status, data)
   enter(status)
-  count('ended', status == 'failed' and 'failed:' .. cjson.decode(data).code or status)
+  count(KEY.ENDED, status == 'failed' and 'failed:' .. cjson.decode(data).code or status)
   set('finished_at', now)
-  -- Attempts that did not end it may have left objects that nobody will ask for.
+  -- Attempts that did not end it may have left objects.
   if job.attempts + 0 > (status == 'succeeded' and 1 or 0) then
-    -- Two leases later: by then a worker that was taken for dead has noticed, or is dead.
-    look_after(status == 'succeeded' and 'others' or 'earlier', now + 2 * lease_ms)
+    -- Two leases later: by then a worker that was taken for lost has noticed, or is dead.
+    clean_up(status == 'succeeded' and 'others' or 'earlier', now + 2 * lease_ms)
   end
-  -- What was saved of it is kept where a retry may go on from there, and expires by itself.
-  local may_go_on = status == 'failed' and cjson.decode(data).retryable
-  if not may_go_on then redis.call('DEL', P .. 'savepoint:' .. id) end
+  -- The savepoint is kept if a retry may resume from it, and expires by itself.
+  local may_resume = status == 'failed' and cjson.decode(data).retryable
+  if not may_resume then redis.call('DEL', KEY.SAVEPOINT .. id) end
   append_event(status, data)
   redis.call('EXPIRE', job_key, ttl_s)
   redis.call('EXPIRE', events_key, ttl_s)
   forget_expired()
-  redis.call('ZADD', P .. 'expiry', now + ttl_s * 1000, status .. ':' .. id .. ':' .. job.tenant)
+  redis.call('ZADD', KEY.EXPIRY, now + ttl_s * 1000, status .. ':' .. id .. ':' .. job.tenant)
   return answer('moved')
 end
 
 local function back_to_queue(data)
   if job.cancel_requested == '1' then return finish('cancelled', data) end
   enter('queued')
-  count('requeued', cjson.decode(data).reason)
+  count(KEY.REQUEUED, cjson.decode(data).reason)
   append_event('requeued', data)
   return answer('moved')
 end
 
--- The worker fell silent, or a step of it hung: another attempt, or the end.
-local function lose(reason)
-  set('token', '') -- the lost worker may come back: it is fenced out from here on
+-- The worker was lost, or hung: another attempt, or the end. The payload is the failure, and its
+-- code the reason. The hash field 'losses' is the record's `lost_attempts`.
+local function lose()
+  set('token', '') -- the lost worker may come back: from here on its moves are refused
   set('losses', (job.losses or 0) + 1)
-  if job.losses + 0 < max_losses or job.cancel_requested == '1' then
-    return back_to_queue('{"reason":"' .. reason .. '"}')
+  if job.losses + 0 < max_lost_attempts or job.cancel_requested == '1' then
+    return back_to_queue(cjson.encode({reason = cjson.decode(payload).code}))
   end
   set('error', payload)
   return finish('failed', payload)
 end
 
-local function too_many_wait()
+local function full_queue()
   local most_queued, most_of_tenant, tenant = string.match(payload, '^(%d+) (%d+) (.+)$')
-  if redis.call('ZCARD', P .. 'queued') >= tonumber(most_queued) then return 'full' end
-  local of_tenant = redis.call('ZCARD', P .. 'index:queued:' .. tenant)
+  if redis.call('ZCARD', KEY.QUEUED) >= tonumber(most_queued) then return 'full' end
+  local of_tenant = redis.call('ZCARD', KEY.INDEX .. 'queued:' .. tenant)
   if of_tenant >= tonumber(most_of_tenant) then return 'tenant_full' end
 end
 
 if move == 'create' then
   if redis.call('EXISTS', job_key) == 1 then return answer('unchanged') end
-  local full = too_many_wait()
+  local full = full_queue()
   if full then return {full, {}} end
-  -- First of all writes: a full Redis refuses this one, and none behind another in the same step.
+  -- The first write of the step: a full Redis refuses only a script's first write.
   redis.call('HSET', job_key, unpack(ARGV, 8))
   load_job()
-  redis.call('ZREM', P .. 'untidy', 'begun:' .. id .. ':0:' .. job.tenant)
+  redis.call('ZREM', KEY.ORPHANS, 'begun:' .. id .. ':0:' .. job.tenant)
   set('created_at', now)
   redis.call('ZADD', index('all'), 0, id)
   enter('queued')
@@ -240,9 +240,9 @@ end
 if move == 'retry' then
   if job.status == 'queued' or job.status == 'running' then return answer('unchanged') end
   if job.status ~= 'failed' then return answer('illegal') end
-  local full = too_many_wait()
+  local full = full_queue()
   if full then return {full, {}} end
-  redis.call('ZREM', P .. 'expiry', job.status .. ':' .. id .. ':' .. job.tenant)
+  redis.call('ZREM', KEY.EXPIRY, job.status .. ':' .. id .. ':' .. job.tenant)
   redis.call('PERSIST', job_key)
   redis.call('PERSIST', events_key)
   redis.call('HDEL', job_key, 'error', 'finished_at', 'progress')
@@ -257,33 +257,33 @@ if move == 'delete' then
   if not TERMINAL[job.status] then return answer('illegal') end
   redis.call('ZREM', index('all'), id)
   redis.call('ZREM', index(job.status), id)
-  redis.call('ZREM', P .. 'expiry', job.status .. ':' .. id .. ':' .. job.tenant)
+  redis.call('ZREM', KEY.EXPIRY, job.status .. ':' .. id .. ':' .. job.tenant)
   local last = answer('moved')
-  for _, delivery in ipairs(redis.call('LRANGE', P .. 'deliveries:' .. id, 0, -1)) do
-    redis.call('ZREM', P .. 'outbox', delivery)
-    redis.call('DEL', P .. 'delivery:' .. delivery, P .. 'delivery_attempts:' .. delivery)
+  for _, delivery in ipairs(redis.call('LRANGE', KEY.DELIVERIES .. id, 0, -1)) do
+    redis.call('ZREM', KEY.OUTBOX, delivery)
+    redis.call('DEL', KEY.DELIVERY .. delivery, KEY.DELIVERY_ATTEMPTS .. delivery)
   end
-  local asked_by = redis.call('GET', P .. 'idempotency_of:' .. id)
-  if asked_by and redis.call('EXISTS', asked_by) == 1 then
-    redis.call('HSET', asked_by, 'answer', '') -- it holds the prompt
+  local request_key = redis.call('GET', KEY.IDEMPOTENCY_OF .. id)
+  if request_key and redis.call('EXISTS', request_key) == 1 then
+    redis.call('HSET', request_key, 'answer', '') -- it holds the prompt
   end
-  redis.call('DEL', job_key, events_key, P .. 'deliveries:' .. id, P .. 'savepoint:' .. id)
-  look_after('all', now + 2 * lease_ms)
-  redis.call('PUBLISH', P .. 'wakes', id)
+  redis.call('DEL', job_key, events_key, KEY.DELIVERIES .. id, KEY.SAVEPOINT .. id)
+  clean_up('all', now + 2 * lease_ms)
+  redis.call('PUBLISH', KEY.WAKES, id)
   return last
 end
 
 if move == 'expire' then
-  local deadline = redis.call('ZSCORE', P .. 'leases', id)
+  local deadline = redis.call('ZSCORE', KEY.LEASES, id)
   if job.status ~= 'running' or job.token ~= token or tonumber(deadline) > now then
     return answer('unchanged')
   end
-  return lose('worker_lost')
+  return lose()
 end
 
 -- From here on the caller must hold the running attempt.
 local asked_to_cancel = job.cancel_requested == '1'
-local REPEATED = { -- what each move leads to: found there, it has happened already
+local REPEATED = { -- where each move leads: a job found there has been moved before
   succeed = {succeeded = true, cancelled = asked_to_cancel},
   fail = {failed = true},
   cancelled = {cancelled = true},
@@ -298,7 +298,7 @@ if job.status ~= 'running' or not holds then
 end
 
 if move == 'heartbeat' or move == 'report' then
-  redis.call('ZADD', P .. 'leases', now + lease_ms, id)
+  redis.call('ZADD', KEY.LEASES, now + lease_ms, id)
   if move == 'report' then
     set('progress', payload)
     append_event('progress', payload)
@@ -307,17 +307,17 @@ if move == 'heartbeat' or move == 'report' then
 end
 
 if move == 'succeed' then
-  -- The cancel was acknowledged first: it wins, though the picture was made.
+  -- The cancel was acknowledged before: it wins, although the picture was made.
   if asked_to_cancel then return finish('cancelled', '{}') end
   set('result', payload)
   if job.attempts == '1' then
-    redis.call('LPUSH', P .. 'run_times', now - job.started_at)
-    redis.call('LTRIM', P .. 'run_times', 0, RUN_TIMES_KEPT - 1)
+    redis.call('LPUSH', KEY.RUN_TIMES, now - job.started_at)
+    redis.call('LTRIM', KEY.RUN_TIMES, 0, RUN_TIMES_KEPT - 1)
   end
   return finish('succeeded', payload)
 end
 
-if move == 'hung' then return lose('step_timeout') end
+if move == 'hung' then return lose() end
 
 if move == 'fail' then
   set('error', payload)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from enum import StrEnum
-from importlib import resources
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 from redis import Redis
 
 from panoweave.core.infra import redis_keys
+from panoweave.core.infra.lua import register_script
 from panoweave.core.infra.redis import translate_redis_errors
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs.record import WebhookEvent
@@ -74,8 +74,7 @@ class Deliveries:
     def __init__(self, redis: Redis, settings: Settings) -> None:
         self._redis = redis
         self._ttl_s = settings.job_ttl_s
-        source = resources.files(__package__).joinpath("deliveries.lua").read_text()
-        self._script = redis.register_script(source)
+        self._script = register_script(redis, __package__, "deliveries.lua")
 
     def claim(self, limit: int, lease_s: float) -> list[Delivery]:
         """Up to `limit` that are due, to be settled or postponed within the lease."""

@@ -1,4 +1,4 @@
-"""What `panoweave doctor` looks at. Each check says what it found and what to do about it."""
+"""The checks of `panoweave doctor`. Each says what it found and what to do about it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Check:
 
 
 def run_checks(settings: Settings) -> Iterator[Check]:
-    """One after the other, each as soon as it is known."""
+    """Run the checks one after the other; yields each result when it is there."""
     yield from check_redis(settings)
     yield check_s3(settings)
     yield check_device(settings)
@@ -66,30 +66,30 @@ def _check_redis_settings(client: Any) -> Iterator[Check]:
         appendonly = client.config_get("appendonly")["appendonly"]
         policy = client.config_get("maxmemory-policy")["maxmemory-policy"]
     except (redis.RedisError, KeyError):
-        found = "this Redis does not show its settings (managed services often do not)"
-        remedy = "see to it that persistence is on and maxmemory-policy is noeviction"
+        found = "this Redis does not show its configuration (managed services often hide it)"
+        remedy = "make sure that persistence is on and maxmemory-policy is noeviction"
         yield Check("Redis settings", "warn", found, remedy)
         return
     if appendonly == "yes":
         yield Check("Redis persistence", "ok", "append-only file on")
     else:
-        found = "append-only file off: a restart of Redis forgets accepted jobs"
+        found = "append-only file off: accepted jobs are lost when Redis restarts"
         yield Check("Redis persistence", "warn", found, "appendonly yes in redis.conf")
     if policy == "noeviction":
         yield Check("Redis eviction", "ok", policy)
     else:
-        found = f"maxmemory-policy {policy} throws jobs away when memory is short"
+        found = f"maxmemory-policy {policy} deletes jobs when memory runs out"
         yield Check("Redis eviction", "fail", found, "maxmemory-policy noeviction in redis.conf")
 
 
 def check_s3(settings: Settings) -> Check:
-    """Write, read and delete a probe: the rights that a worker needs."""
+    """Write, read and delete a small object, as a worker does."""
     from panoweave.core.infra.errors import ObjectStoreError
     from panoweave.core.infra.s3 import ObjectStore
 
     name = f"S3 bucket {settings.s3_bucket}"
     if not settings.model_fields_set & {"s3_bucket", "s3_endpoint"}:
-        return Check(name, "fail", "no S3 is configured", _NO_S3)
+        return Check(name, "fail", "no S3 server is configured", _NO_S3)
     store = ObjectStore(settings)
     key, probe = f"doctor/{uuid.uuid4().hex}", b"panoweave doctor"
     try:
@@ -105,7 +105,9 @@ def check_s3(settings: Settings) -> Check:
     finally:
         store.close()
     if not intact:
-        return Check(name, "fail", "it gave back something else than was written", "another S3")
+        return Check(
+            name, "fail", "it returned other bytes than were written", "use another S3 server"
+        )
     return Check(name, "ok", "writes, reads, deletes")
 
 
@@ -115,13 +117,13 @@ def check_device(settings: Settings) -> Check:
 
         from panoweave.core.diffusion.checkpoints import resolve_device
     except ImportError as error:
-        return Check("device", "warn", f"no {error.name} in this installation", _NO_WORKER_PART)
+        return Check("device", "warn", f"{error.name} is not installed", _NO_WORKER_PART)
     try:
         device = resolve_device(settings.device)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         first_line = str(error).splitlines()[0]
-        remedy = "PANOWEAVE_DEVICE=auto takes a GPU where there is one, else the CPU"
+        remedy = "PANOWEAVE_DEVICE=auto takes a GPU if there is one, else the CPU"
         return Check("device", "fail", f"{settings.device}: {first_line}", remedy)
     if device.type == "cuda":
         return Check("device", "ok", torch.cuda.get_device_name(device))
@@ -133,36 +135,36 @@ def check_model(settings: Settings) -> Check:
 
 
 def check_addition(name: Literal["tiny_decoder", "controlnet"], source: str) -> Check:
-    """What is loaded beside the model."""
+    """Check what is loaded beside the model."""
     what, setting = name.replace("_", " "), f"PANOWEAVE_{name.upper()}"
     return _check_checkpoint(what, source, setting, ("config.json",))
 
 
 def check_lora(source: str) -> Check:
-    """Looks without the network: `prefetch` is what downloads."""
+    """Check without the network; `panoweave prefetch` downloads."""
     name = f"LoRA {source}"
     try:
         from panoweave.core.diffusion.errors import CheckpointError
         from panoweave.core.diffusion.lora_files import find_lora
     except ImportError as error:
-        return Check(name, "warn", f"no {error.name} in this installation", _NO_WORKER_PART)
+        return Check(name, "warn", f"{error.name} is not installed", _NO_WORKER_PART)
     try:
         file = find_lora(source, local_files_only=True)
     except CheckpointError as error:
-        remedy = "panoweave prefetch, where the hub has it; else correct PANOWEAVE_LORA"
+        remedy = "run panoweave prefetch if the hub has it; else correct PANOWEAVE_LORA"
         return Check(name, "fail", str(error), remedy)
     return Check(name, "ok", str(file))
 
 
 def _check_checkpoint(what: str, source: str, setting: str, parts: tuple[str, ...]) -> Check:
-    """Looks without loading, and without the network: `prefetch` is what downloads."""
+    """Check without loading and without the network; `panoweave prefetch` downloads."""
     name = f"{what} {source}"
     try:
         from panoweave.core.diffusion.checkpoints import resolve_checkpoint
         from panoweave.core.diffusion.errors import CheckpointError
         from panoweave.core.embedded import checkpoint_of
     except ImportError as error:
-        return Check(name, "warn", f"no {error.name} in this installation", _NO_WORKER_PART)
+        return Check(name, "warn", f"{error.name} is not installed", _NO_WORKER_PART)
     try:
         checkpoint, revision = resolve_checkpoint(checkpoint_of(source))
     except CheckpointError as error:
@@ -193,7 +195,7 @@ def _check_hub_cache(
         return Check(name, "fail", str(error), f"correct {setting}")
     if isinstance(cached, str):
         return Check(name, "ok", "in the hub's cache on this machine")
-    found = "not on this machine yet: the first worker will download it"
+    found = "not on this machine yet; the first worker downloads it"
     return Check(name, "warn", found, "panoweave prefetch")
 
 
@@ -203,9 +205,9 @@ def check_perceptual(settings: Settings) -> Check:
         from panoweave.core.diffusion.errors import PerceptualWeightsError
         from panoweave.core.diffusion.perceptual_weights import load_perceptual
     except ImportError as error:
-        return Check(name, "warn", f"no {error.name} in this installation", _NO_WORKER_PART)
+        return Check(name, "warn", f"{error.name} is not installed", _NO_WORKER_PART)
     try:
         load_perceptual(settings.perceptual, settings.perceptual_trunk)
     except PerceptualWeightsError as error:
         return Check(name, "fail", str(error), "panoweave prefetch")
-    return Check(name, "ok", "weights are here")
+    return Check(name, "ok", "weights found")

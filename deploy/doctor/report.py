@@ -1,4 +1,4 @@
-"""`panoweave doctor`: a table of what works here, and what to do about what does not."""
+"""The table that `panoweave doctor` prints."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def run_doctor(data: Path) -> int:
     out.print(_table(checks))
     failures = [check for check in checks if check.level == "fail"]
     if not failures:
-        out.print("[green]everything a panorama needs is here[/]")
+        out.print("[green]everything that a panorama needs is here[/]")
         return 0
     out.print(f"[bold red]{len(failures)} of {len(checks)} checks failed[/]")
     return 1
@@ -36,10 +36,10 @@ def _table(checks: list[Check]) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("check", no_wrap=True)
     table.add_column("")
-    table.add_column("found, and what to do", overflow="fold")
+    table.add_column("result, and what to do", overflow="fold")
     for check in checks:
         text = escape(check.found)
         if check.remedy:
-            text += f"\n[bold]do:[/] {escape(check.remedy)}"
+            text += f"\n[bold]what to do:[/] {escape(check.remedy)}"
         table.add_row(escape(check.name), f"[{_STYLE[check.level]}]{check.level}[/]", text)
     return table

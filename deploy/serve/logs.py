@@ -1,4 +1,4 @@
-"""What a process says of itself: one JSON object a line on stderr; on a terminal, for people."""
+"""The log of a process, on stderr: JSON lines, or readable text on a terminal."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from structlog.typing import Processor
 
 _OURS: Final = "panoweave"
-# All that a record may carry beside its message. Libraries attach whatever they like.
+# The fields of a record that are logged beside its message. Libraries attach others.
 _EXTRAS: Final = ("method", "route", "status", "duration_s")
-# They name presigned URLs, which let in whoever reads them.
-_INDISCREET: Final = ("httpx", "urllib3")
+# At INFO they log presigned URLs, with which anybody can read the object.
+_LOGS_URLS: Final = ("httpx", "urllib3")
 
 
 def log_to_stderr(level: str) -> None:
-    """Call it once everything is imported: libraries that write by themselves then stop.
+    """Set up logging. Call it after all imports: it removes the handlers that libraries added.
 
-    `level` is of panoweave's own records; libraries say no more than INFO, since some quote
-    requests and their signatures below it.
+    `level` applies to panoweave's own records. Libraries log nothing below INFO, since some quote
+    requests with their signatures there.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_formatter(for_people=sys.stderr.isatty()))
+    handler.setFormatter(_formatter(readable=sys.stderr.isatty()))
     for name in list(logging.root.manager.loggerDict):
         library = logging.getLogger(name)
         library.handlers.clear()
@@ -33,15 +33,15 @@ def log_to_stderr(level: str) -> None:
     logging.root.handlers = [handler]
     logging.root.setLevel(max(logging.INFO, logging.getLevelName(level)))
     logging.getLogger(_OURS).setLevel(level)
-    for name in _INDISCREET:
+    for name in _LOGS_URLS:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(True)
 
 
-def _formatter(*, for_people: bool) -> logging.Formatter:
+def _formatter(*, readable: bool) -> logging.Formatter:
     shape: list[Processor]
-    # Neither shows local variables in a traceback: prompts are among them.
-    if for_people:
+    # Neither shows local variables in a traceback, since prompts are among them.
+    if readable:
         plain = structlog.dev.plain_traceback
         shape = [structlog.dev.ConsoleRenderer(exception_formatter=plain)]
     else:

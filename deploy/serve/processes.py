@@ -1,4 +1,4 @@
-"""The bodies of `panoweave api`, `worker` and `janitor`: one process each, until SIGTERM."""
+"""`panoweave api`, `worker` and `janitor`: each runs in this process until SIGTERM."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def run_api() -> int:
         raise BadOption(str(error)) from error
     except StoreUnavailable as error:
         raise DeployError(
-            f"PANOWEAVE_HOST={settings.host}: whether there are API keys cannot be told: {error}",
-            "start Redis first, or use 127.0.0.1",
+            f"PANOWEAVE_HOST={settings.host} needs API keys, and Redis cannot be asked: {error}",
+            "start Redis first, or set PANOWEAVE_HOST=127.0.0.1",
         ) from error
     start_tracing("panoweave-api")
     log_to_stderr(settings.log_level)

@@ -1,7 +1,8 @@
-"""Traces by OpenTelemetry, where its extra is installed and its own variables ask for it.
+"""Traces by OpenTelemetry.
 
-Nothing here is an option of panoweave: OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_TRACES_EXPORTER switch
-it on, and all others (OTEL_RESOURCE_ATTRIBUTES, OTEL_TRACES_SAMPLER, ...) are the SDK's.
+OpenTelemetry's own variables switch them on (OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_TRACES_EXPORTER),
+and the SDK reads the others (OTEL_RESOURCE_ATTRIBUTES, OTEL_TRACES_SAMPLER, ...). panoweave has no
+setting for them.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ from typing import Final
 from panoweave.deploy.errors import BadOption
 
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-# `otlp` in the specification; Python's packages are one a protocol, and this is its default.
+# The specification says `otlp`; Python has a package for each protocol, and this is the default.
 _OTLP: Final = "otlp_proto_http"
 
 
 def start_tracing(service: str) -> None:
-    """Before anything is to be traced. Raises BadOption where it is asked for in vain."""
+    """Start tracing if the variables ask for it. Call it before anything that is traced.
+
+    Raises BadOption if they ask for an exporter that is not installed.
+    """
     name = _exporter_name()
     if name is None:
         return

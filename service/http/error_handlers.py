@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from panoweave.core.checkpoint import InvalidParams
+from panoweave.core.image_process import ReadersBusy
 from panoweave.core.infra.errors import InfraError, ObjectStoreError, StoreUnavailable
 from panoweave.core.jobs.errors import (
     JobsError,
@@ -21,12 +22,14 @@ from panoweave.core.jobs.errors import (
     QueueFull,
     StillInFlight,
     TenantQueueFull,
+    TooManyUploads,
 )
 from panoweave.service.http.access_log import REQUEST_ID
 from panoweave.service.http.errors import (
     FieldProblem,
     IdempotencyKeyInFlight,
     IdempotencyKeyReused,
+    ImageReadersBusy,
     InternalError,
     InvalidRequest,
     JobStoreUnavailable,
@@ -37,6 +40,7 @@ from panoweave.service.http.errors import (
     ServiceError,
     TooManyQueued,
     TooManyQueuedByTenant,
+    TooManyUploadsByTenant,
     Unavailable,
     UnknownPath,
 )
@@ -83,6 +87,11 @@ def _translate(request: Request, error: Exception) -> ServiceError:
             )
         case ObjectStoreError():
             return ObjectStoreUnavailable("The object store could not be used. Try again.")
+        case TooManyUploads():
+            detail = f"{error.limit:,} of your uploads are kept already."
+            return TooManyUploadsByTenant(detail, error.retry_after_s)
+        case ReadersBusy():
+            return ImageReadersBusy("Other requests' pictures are being read. Send it again.")
         case InvalidParams():
             at_fault = FieldProblem(field=error.field, detail=error.problem, legal=error.legal)
             return InvalidRequest(f"{error.field}: {error.problem}.", errors=[at_fault])

@@ -23,13 +23,15 @@
     ├── TooManyQueued              429  queue_full
     │   └── TooManyQueuedByTenant  429  tenant_queue_full
     ├── HeaderTooLarge             431  header_too_large
+    ├── TooManyUploadsByTenant     429  tenant_uploads_full
     ├── InternalError              500  internal_error
     └── Unavailable
         ├── ModelNotLoaded         503  model_not_ready
         ├── TooManyConnections     503  too_many_connections
         ├── TooManyBodies          503  too_many_bodies
         ├── JobStoreUnavailable    503  store_unavailable
-        └── ObjectStoreUnavailable 503  storage_unavailable
+        ├── ObjectStoreUnavailable 503  storage_unavailable
+        └── ImageReadersBusy       503  image_readers_busy
 
 `error_handlers` turns the errors of `panoweave.core` into these. No message quotes what the client
 sent.
@@ -221,6 +223,13 @@ class HeaderTooLarge(ServiceError):
     status, code, title = 431, "header_too_large", "The header is too large"
 
 
+class TooManyUploadsByTenant(ServiceError):
+    status, code, title = 429, "tenant_uploads_full", "Too many of your uploads are kept"
+
+    def __init__(self, detail: str, retry_after_s: int) -> None:
+        super().__init__(detail, headers={"Retry-After": str(retry_after_s)})
+
+
 class InternalError(ServiceError):
     status, code, title = 500, "internal_error", "Something went wrong on our side"
 
@@ -257,3 +266,7 @@ class JobStoreUnavailable(Unavailable):
 
 class ObjectStoreUnavailable(Unavailable):
     code, title, retry_after_s = "storage_unavailable", "The object store is away", 5
+
+
+class ImageReadersBusy(Unavailable):
+    code, title, retry_after_s = "image_readers_busy", "Too many requests bring pictures", 5

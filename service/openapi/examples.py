@@ -216,8 +216,14 @@ ANSWERS: Final[Mapping[str, BaseModel]] = {
     "no_deliveries": DeliveryList(url=None, events=[], items=[]),
     "upload": UploadView(
         key=UPLOAD_KEY,
-        url=f"https://s3.example.org/panoweave/{UPLOAD_KEY}?{_SIGNATURE}",
-        method="PUT",
+        url="https://s3.example.org/panoweave",
+        method="POST",
+        fields={
+            "key": UPLOAD_KEY,
+            "policy": "eyJleHBpcmF0aW9uIjog...",
+            "x-amz-signature": "f4c1...",
+        },
+        max_bytes=20_971_520,
         expires_in_s=3_600,
     ),
     "models": ModelList(items=[_MODEL]),
@@ -267,6 +273,7 @@ REFUSALS: Final = (
     errors.TooManyQueued("10,000 are waiting already."),
     errors.TooManyQueuedByTenant("1,000 of yours are waiting already."),
     errors.HeaderTooLarge("A header may have 32,768 bytes."),
+    errors.TooManyUploadsByTenant("200 of your uploads are kept already.", 3_600),
     errors.InternalError("An unexpected error happened. It has been logged."),
     errors.TooManyConnections(),
     errors.TooManyBodies(),
@@ -276,6 +283,7 @@ REFUSALS: Final = (
         "you send it again."
     ),
     errors.ObjectStoreUnavailable("The object store could not be used. Try again."),
+    errors.ImageReadersBusy("Other requests' pictures are being read. Send it again."),
 )
 
 

@@ -6,19 +6,18 @@ After that, nothing that the caller changes or deletes affects the job.
 from __future__ import annotations
 
 import hashlib
-
-from PIL import Image
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
 
 from panoweave.core.checkpoint import CheckpointTraits, InvalidParams
 from panoweave.core.conditions import ImageInput
+from panoweave.core.image_process import BadFile, to_png_files
+from panoweave.core.image_reader import MAX_IMAGE_BYTES
 from panoweave.core.images import (
-    MAX_IMAGE_BYTES,
-    BadImage,
     check_image_sizes,
+    decode_base64,
     image_inputs,
-    read_image,
-    read_inline,
-    to_png,
     with_image_inputs,
 )
 from panoweave.core.jobs.orphan_cleanup import expect_uploads
@@ -29,40 +28,66 @@ from panoweave.service.dependencies import Context
 def ingest_images(context: Context, job: JobRecord, traits: CheckpointTraits) -> JobRecord:
     """The job with its pictures read, checked and stored, and with keys in their place.
 
-    Raises InvalidParams that names the field, ObjectStoreError or StoreUnavailable.
+    The pictures lie in files meanwhile, one file for each that the request names, however often it
+    does. Raises InvalidParams that names the field, ReadersBusy, ObjectStoreError or
+    StoreUnavailable.
     """
     inputs = image_inputs(job.params)
-    images = {field: _read(context, job.tenant, field, given) for field, given in inputs.items()}
-    sizes = {field: image.size for field, image in images.items()}
-    check_image_sizes(job.params, sizes, traits)
-    if images:
+    if not inputs:
+        return job
+    fields: dict[ImageInput, list[str]] = {}
+    for field, given in inputs.items():
+        fields.setdefault(given, []).append(field)
+    with tempfile.TemporaryDirectory(prefix="panoweave-") as folder:
+        files = {given: Path(folder, str(number)) for number, given in enumerate(fields)}
+        for given, file in files.items():
+            file.write_bytes(_fetch(context, job.tenant, fields[given][0], given))
+        try:
+            sizes = dict(zip(files, to_png_files(list(files.values())), strict=True))
+        except BadFile as error:
+            given = list(files)[error.index]
+            name = fields[given][0] if given.base64 is not None else f"{fields[given][0]}.key"
+            raise InvalidParams(name, error.problem, error.legal) from error
+        check_image_sizes(job.params, {field: sizes[inputs[field]] for field in inputs}, traits)
         # The janitor removes them again, should the job never be created.
         expect_uploads(context.redis, job.id, job.tenant)
-    stored = {field: _store(context, job, field, image) for field, image in images.items()}
+        stored: dict[str, ImageInput] = {}
+        for given, file in files.items():
+            stored |= dict.fromkeys(fields[given], _store(context, job, fields[given][0], file))
     return job.model_copy(update={"params": with_image_inputs(job.params, stored)})
 
 
-def _read(context: Context, tenant: str, field: str, given: ImageInput) -> Image.Image:
+def _fetch(context: Context, tenant: str, field: str, given: ImageInput) -> bytes:
     if given.base64 is not None:
-        return read_inline(field, given.base64)
+        return decode_base64(field, given.base64)
     assert given.key is not None  # ImageInput has exactly one of the two
-    if not given.key.startswith(f"{tenant}/") or ".." in given.key.split("/"):
+    if not given.key.startswith(f"{tenant}/") or _climbs(given.key.split("/")):
         raise InvalidParams(f"{field}.key", "is not yours", f"keys that begin with {tenant}/")
-    size = context.objects.size(given.key)
-    if size is None:
+    found = context.objects.find(given.key)
+    if found is None:
         raise InvalidParams(
             f"{field}.key", "there is no such object", "the key of a finished upload"
         )
-    try:
-        if size > MAX_IMAGE_BYTES:
-            raise BadImage(f"{size:,} bytes", f"up to {MAX_IMAGE_BYTES:,} bytes")
-        return read_image(context.objects.get(given.key))
-    except BadImage as error:
-        raise InvalidParams(f"{field}.key", error.problem, error.legal) from error
+    if found.size > MAX_IMAGE_BYTES:
+        raise InvalidParams(
+            f"{field}.key", f"{found.size:,} bytes", f"up to {MAX_IMAGE_BYTES:,} bytes"
+        )
+    # By its ETag, so that the object read is the one whose size was checked.
+    content = context.objects.get_unchanged(given.key, found.etag)
+    if content is None:
+        raise InvalidParams(
+            f"{field}.key", "the object changes while it is read", "the key of a finished upload"
+        )
+    return content
 
 
-def _store(context: Context, job: JobRecord, field: str, image: Image.Image) -> ImageInput:
-    body = to_png(image)
+def _climbs(parts: Iterable[str]) -> bool:
+    """Whether a path has parts that servers resolve or collapse."""
+    return any(part in ("", ".", "..") for part in parts)
+
+
+def _store(context: Context, job: JobRecord, field: str, file: Path) -> ImageInput:
+    body = file.read_bytes()
     key = f"{job.tenant}/{job.id}/inputs/{field}.png"
     context.objects.put(key, body, "image/png", hashlib.sha256(body).hexdigest())
     return ImageInput(key=key)

@@ -18,6 +18,7 @@ from panoweave.service.http.conditional import IfNoneMatch, Prefer
 from panoweave.service.http.errors import (
     IdempotencyKeyInFlight,
     IdempotencyKeyReused,
+    ImageReadersBusy,
     InvalidRequest,
     JobStoreUnavailable,
     ModelNotLoaded,
@@ -75,6 +76,7 @@ _STORES_UNAVAILABLE: Final = (JobStoreUnavailable, ObjectStoreUnavailable)
             TooManyQueued,
             TooManyQueuedByTenant,
             ModelNotLoaded,
+            ImageReadersBusy,
             *_STORES_UNAVAILABLE,
         ),
     },

@@ -26,7 +26,7 @@ from panoweave.core.diffusion.views import WindowPlan
 from panoweave.core.embedded import WEIGHTS
 from panoweave.core.embedded.scenes import render_scene
 from panoweave.core.embedded.style import Subject
-from panoweave.core.images import to_png
+from panoweave.core.image_reader import to_png
 from panoweave.core.params import PanoramaParams
 from tests.core import alone, tiny
 

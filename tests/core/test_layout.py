@@ -21,7 +21,7 @@ from panoweave.core.diffusion.regions import Backdrop, Layout, Region, painted
 from panoweave.core.diffusion.schedulers import Sampler
 from panoweave.core.diffusion.views import WindowPlan
 from panoweave.core.embedded import WEIGHTS
-from panoweave.core.images import to_png
+from panoweave.core.image_reader import to_png
 from panoweave.core.params import PanoramaParams, SyncParams
 from tests.core import tiny
 

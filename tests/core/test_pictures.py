@@ -23,7 +23,7 @@ from panoweave.core.diffusion.schedulers import Sampler
 from panoweave.core.diffusion.sync import PictureAnchor
 from panoweave.core.diffusion.views import WindowPlan
 from panoweave.core.embedded import WEIGHTS
-from panoweave.core.images import to_png
+from panoweave.core.image_reader import to_png
 from panoweave.core.params import PanoramaParams, SyncParams
 from panoweave.core.presets import PresetName
 from tests.core import alone, tiny

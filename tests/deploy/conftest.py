@@ -1,41 +1,12 @@
-"""The `panoweave` command as a person runs it: in a process of its own, on real servers."""
-
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
-from panoweave.deploy.local.data_dir import DataDir, StackState
-from panoweave.deploy.local.ports import free_port
-
-COMMAND = [sys.executable, "-P", "-m", "panoweave.deploy.cli"]
-
-Cli = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def environment(**more: str) -> dict[str, str]:
-    """This process's, without the settings of whoever runs the tests; 100 columns, no colours."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("PANOWEAVE_") and k != "PROMPT"}
-    return {**kept, "COLUMNS": "100", "NO_COLOR": "1", **more}
-
-
-def with_panoweave(env: dict[str, str], folder: Path, data: Path) -> dict[str, str]:
-    """An environment with a `panoweave` that speaks to the stack on this data directory."""
-    commands = folder / "commands"
-    commands.mkdir()
-    shim = commands / "panoweave"
-    shim.write_text(f'#!/bin/sh\nexec {" ".join(COMMAND)} "$@" --data {data}\n')
-    shim.chmod(0o755)
-    python = Path(sys.executable).parent
-    return {**env, "PATH": f"{commands}:{python}:{env['PATH']}"}
+from tests.deploy.stack import COMMAND, Cli, RunningStack, environment
 
 
 @pytest.fixture
@@ -53,71 +24,6 @@ def cli() -> Cli:
     return run
 
 
-class RunningStack:
-    """A `panoweave up` with a tiny model, in the background."""
-
-    def __init__(self, data: Path, model: Path, *, wait: bool = True) -> None:
-        self.home = DataDir(data)
-        self.port = free_port()
-        self.output = data.parent / f"{data.name}.up.txt"
-        with self.output.open("ab") as output:
-            self.process = subprocess.Popen(
-                [*COMMAND, "up", "--data", str(data), "--port", str(self.port)],
-                env=environment(PANOWEAVE_MODEL=str(model), PANOWEAVE_WEBHOOK_TEST_TARGETS="true"),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        api_url = f"http://127.0.0.1:{self.port}"
-        self.http = httpx.Client(base_url=api_url, timeout=10, follow_redirects=True)
-        if wait:
-            wait_until(self._is_up, 120, self.said)
-
-    def state(self) -> StackState:
-        state = self.home.running()
-        assert state is not None, self.said()
-        return state
-
-    def said(self) -> str:
-        return self.output.read_text()
-
-    def stop(self, number: signal.Signals = signal.SIGTERM, timeout_s: float = 90) -> int:
-        self.http.close()
-        self.process.send_signal(number)
-        try:
-            return self.process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            # A second request writes down what it is doing, and kills what does not end.
-            self.process.send_signal(signal.SIGTERM)
-            self.process.wait(30)
-            stacks = (self.home.logs / "up.stacks.log").read_text()
-            pytest.fail(f"it had not ended after {timeout_s:g} s:\n{self.said()}\n{stacks}")
-
-    def kill(self) -> None:
-        self.http.close()
-        self.process.kill()
-        self.process.wait()
-
-    def make_panorama(self, **params: object) -> dict[str, object]:
-        """Post one and wait for its end."""
-        job = self.http.post(
-            "/panoramas", json={"prompt": "a lake", "steps": 2, "width": 128, **params}
-        ).json()
-        wait_until(lambda: self._status(job["id"]) in ("succeeded", "failed", "cancelled"), 120)
-        ended: dict[str, object] = self.http.get(f"/panoramas/{job['id']}").json()
-        return ended
-
-    def _status(self, job_id: str) -> str:
-        status: str = self.http.get(f"/panoramas/{job_id}").json()["status"]
-        return status
-
-    def _is_up(self) -> bool:
-        assert self.process.poll() is None, self.said()
-        state = self.home.running()
-        return state is not None and state.ready
-
-
 @pytest.fixture(scope="session")
 def stack(
     tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path
@@ -126,20 +32,3 @@ def stack(
     running = RunningStack(tmp_path_factory.mktemp("stack") / "var", tiny_checkpoint)
     yield running
     running.stop()
-
-
-def wait_until(
-    true: Callable[[], bool], timeout_s: float, explain: Callable[[], str] = lambda: ""
-) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not true():
-        assert time.monotonic() < deadline, f"not within {timeout_s:g} s; {explain()}"
-        time.sleep(0.1)
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process runs: one that is dead and not yet reaped doesn't."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False

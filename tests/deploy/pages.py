@@ -1,7 +1,8 @@
 """Pages whose commands are run and whose answers are compared with real ones.
 
-A `bash` block is a command; a `json`, `http` or `text` block right behind it is its answer. The
-answers of a page are made anew, on a stack of its own with the model that ships, by
+A `bash` block is a command. A `json`, `http` or `text` block directly after it is its answer. A
+JSON object with the key "…" leaves out some keys of the real answer. This command runs a page on a
+stack of its own, with the embedded model, and replaces the page's answers with the real ones:
 
     python -m tests.deploy.pages docs/api.md
 """
@@ -19,16 +20,20 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from panoweave.deploy.local.ports import free_port
+
 ROOT: Final = Path(__file__).parents[2]
 API: Final = "http://127.0.0.1:8000"
 STEPS: Final = '"steps": 25'
+RECEIVER_PORT: Final = "8765"
+LEFT_OUT: Final = "…"
 
 _END_OF_BLOCK = "=== end of block ==="
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
 _ANSWERS = ("json", "http", "text")
 
-# What differs from run to run, and what stands for it in a comparison.
-_PASSING = (
+# What differs from run to run, and what replaces it in a comparison.
+_VOLATILE = (
     (r"\b(pano|whk|upl)_[a-z0-9]{26}(_\d+-\d+)?", r"\1"),
     (r"http://127\.0\.0\.1:\d+", "http://127.0.0.1"),
     (r"\b[0-9a-f]{64}\b", "sha256"),
@@ -60,7 +65,7 @@ class Page:
         return [block.text for block in self.blocks if block.language == language]
 
     def answered(self) -> list[tuple[Block, Block]]:
-        """Each command that has an answer, with it."""
+        """Each command that has an answer, and that answer."""
         return [
             (before, block)
             for before, block in pairwise(self.blocks)
@@ -70,12 +75,12 @@ class Page:
     def run(
         self, api_url: str, folder: Path, env: dict[str, str], steps: int | None = None
     ) -> dict[str, str]:
-        """Run its commands in order, in one shell; what each prints, by its text."""
+        """Run the page's commands in order, in one shell. Returns each output by its text."""
         commands = self.texts("bash")
         script = f"printf '%s\\n' '{_END_OF_BLOCK}'\n".join([*commands, ""])
         assert API in script
         assert STEPS in script
-        script = script.replace(API, api_url)
+        script = script.replace(API, api_url).replace(RECEIVER_PORT, str(free_port()))
         if steps is not None:
             script = script.replace(STEPS, f'"steps": {steps}')
         done = subprocess.run(
@@ -91,48 +96,83 @@ class Page:
         return dict(zip(commands, printed, strict=False))
 
     def with_answers(self, outputs: dict[str, str]) -> str:
-        """The page with these answers in place of those it has."""
+        """The page's source with its answers replaced by these outputs."""
         source = self.source
         for command, answer in reversed(self.answered()):
-            shown = _shown(answer.language, outputs[command.text])
+            shown = _shown(answer, outputs[command.text])
             source = source[: answer.start] + shown + source[answer.end :]
         return source
 
 
-def shape(value: Any) -> Any:
-    """Keys all the way down; the values themselves differ from run to run."""
-    if isinstance(value, dict):
-        return {key: shape(inner) for key, inner in value.items()}
-    return [shape(inner) for inner in value] if isinstance(value, list) else None
+def compared(answer: Block, output: str) -> tuple[Any, Any]:
+    """The real output and the page's answer, reduced to what must be equal."""
+    shown = _parts(answer.language, answer.text)
+    return _shape(_cut(_parts(answer.language, output), shown)), _shape(shown)
 
 
-def comparable(language: str, text: str) -> Any:
-    """What has to be the same in an answer that is shown and in the real one."""
+class _Parts(NamedTuple):
+    """An answer without its values that change from run to run; `body` is parsed JSON."""
+
+    text: Any
+    body: Any = None
+
+
+def _parts(language: str, answer: str) -> _Parts:
+    answer = answer.replace("\r", "").strip()
     if language == "json":
-        return shape(json.loads(text))
+        return _Parts("", json.loads(answer))
     if language == "http":
-        head, _, body = text.replace("\r", "").strip().partition("\n\n")
+        head, _, body = answer.partition("\n\n")
         status, *headers = head.splitlines()
         names = {line.partition(":")[0].lower() for line in headers}
-        return status, names, shape(json.loads(body)) if body else None
-    text = _without_signatures(text.replace("\r", "").strip())
-    for pattern, stands_for in _PASSING:
-        text = re.sub(pattern, stands_for, text)
-    return text
+        return _Parts((status, names), json.loads(body) if body else None)
+    answer = _without_signatures(answer)
+    for pattern, replacement in _VOLATILE:
+        answer = re.sub(pattern, replacement, answer)
+    return _Parts(answer)
 
 
-def _shown(language: str, printed: str) -> str:
-    printed = printed.replace("\r", "").strip()
-    if language == "json":
-        return _pretty(printed) + "\n"
-    if language == "http":
-        head, _, body = printed.partition("\n\n")
-        return f"{head}\n\n{_pretty(body)}\n" if body else f"{head}\n"
-    return _without_signatures(printed) + "\n"
+def _cut(real: Any, shown: Any) -> Any:
+    """The real value without the keys that the shown value leaves out with "…"."""
+    if isinstance(real, _Parts):
+        return _Parts(real.text, _cut(real.body, shown.body))
+    if isinstance(real, dict) and isinstance(shown, dict):
+        kept = {key: _cut(value, shown[key]) for key, value in real.items() if key in shown}
+        left_out = {key: value for key, value in real.items() if key not in shown}
+        if LEFT_OUT not in shown:
+            return kept | left_out
+        return kept | ({LEFT_OUT: shown[LEFT_OUT]} if left_out else {})
+    if isinstance(real, list) and isinstance(shown, list):
+        return [_cut(*pair) for pair in zip(real, shown, strict=False)] + real[len(shown) :]
+    return real
 
 
-def _pretty(body: str) -> str:
-    return _without_signatures(json.dumps(json.loads(body), indent=2, ensure_ascii=False))
+def _shape(value: Any) -> Any:
+    """All keys, without the values of JSON: they differ from run to run."""
+    if isinstance(value, _Parts):
+        return value.text, _shape(value.body)
+    if isinstance(value, dict):
+        return {key: _shape(inner) for key, inner in value.items()}
+    return [_shape(inner) for inner in value] if isinstance(value, list) else None
+
+
+def _shown(answer: Block, output: str) -> str:
+    output = output.replace("\r", "").strip()
+    if answer.language == "json":
+        return _pretty(_cut(json.loads(output), json.loads(answer.text)))
+    if answer.language == "http":
+        head, _, body = output.partition("\n\n")
+        shown = answer.text.strip().partition("\n\n")[2]
+        return (
+            f"{head}\n\n{_pretty(_cut(json.loads(body), json.loads(shown)))}"
+            if body
+            else f"{head}\n"
+        )
+    return _without_signatures(output) + "\n"
+
+
+def _pretty(body: Any) -> str:
+    return _without_signatures(json.dumps(body, indent=2, ensure_ascii=False)) + "\n"
 
 
 def _without_signatures(text: str) -> str:
@@ -141,7 +181,7 @@ def _without_signatures(text: str) -> str:
 
 def main(arguments: Sequence[str]) -> None:
     from panoweave.deploy.local.background import background_stack
-    from tests.deploy.conftest import environment, with_panoweave
+    from tests.deploy.stack import environment, with_panoweave
 
     (name,) = arguments
     page = Page(ROOT / name)

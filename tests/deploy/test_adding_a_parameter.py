@@ -13,8 +13,8 @@ from PIL import Image
 from redis import Redis
 
 from panoweave.core.infra.settings import Settings
-from tests.deploy.conftest import environment
-from tests.service.conftest import publish_model
+from tests.deploy.stack import environment
+from tests.service.server import publish_model
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("core", "service", "worker", "deploy")
@@ -117,13 +117,13 @@ def test_the_api_takes_documents_and_reports_it(
     assert seen["example"]["brightness"] == 1
 
 
-def test_its_consumer_uses_it(copy: Path, tiny_model: Path, tmp_path: Path) -> None:
+def test_its_consumer_uses_it(copy: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
     output = tmp_path / "dark.png"
     options = ("--steps", "1", "--width", "64", "--brightness", "0")
     run(
         copy,
         *("-m", "panoweave.deploy.cli", "render", "a lake", "-o", str(output), *options),
-        PANOWEAVE_MODEL=str(tiny_model),
+        PANOWEAVE_MODEL=str(tiny_checkpoint),
     )
     with Image.open(output) as image:
         assert image.getextrema() == ((0, 0),) * 3

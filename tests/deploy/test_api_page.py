@@ -9,8 +9,8 @@ import pytest
 from panoweave.core.jobs.failures import MEANINGS
 from panoweave.service.http import errors
 from panoweave.service.http.errors import ServiceError, Unavailable
-from tests.deploy.conftest import RunningStack, environment, with_panoweave
-from tests.deploy.pages import ROOT, Page, comparable
+from tests.deploy.pages import ROOT, Page, compared
+from tests.deploy.stack import RunningStack, environment, with_panoweave
 
 PAGE = Page(ROOT / "docs" / "api.md")
 
@@ -25,8 +25,8 @@ def outputs(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> di
 @pytest.mark.parametrize("number", range(len(PAGE.answered())))
 def test_every_answer_is_the_real_one(outputs: dict[str, str], number: int) -> None:
     command, answer = PAGE.answered()[number]
-    real = comparable(answer.language, outputs[command.text])
-    assert real == comparable(answer.language, answer.text), command.text
+    real, shown = compared(answer, outputs[command.text])
+    assert real == shown, command.text
 
 
 def problems() -> list[type[ServiceError]]:

@@ -13,7 +13,7 @@ import pytest
 from panoweave.core.infra.settings import Settings
 from panoweave.core.params import PanoramaParams, SyncParams
 from panoweave.core.presets import DEFAULT_PRESET
-from tests.deploy.conftest import Cli, environment
+from tests.deploy.stack import Cli, environment
 
 COMMANDS = ("up", "demo", "render", "api", "worker", "janitor", "doctor", "prefetch")
 

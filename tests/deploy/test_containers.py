@@ -24,7 +24,7 @@ from panoweave.deploy.cli import app
 from panoweave.deploy.local.child import Child
 from panoweave.deploy.local.ports import free_port
 from panoweave.deploy.local.servers import S3Server, find_redis_server
-from tests.deploy.conftest import wait_until
+from tests.processes import wait_until
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

@@ -11,7 +11,7 @@ from panoweave.core.infra.api_keys import ApiKeys
 from panoweave.deploy.admin.tenants import redis_of
 from panoweave.deploy.demo import run_demo
 from panoweave.deploy.errors import ServerRefused
-from tests.deploy.conftest import Cli, RunningStack, is_alive
+from tests.deploy.stack import Cli, RunningStack, is_alive
 
 
 def test_on_a_stack_that_runs_it_leaves_it_running(

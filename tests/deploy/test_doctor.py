@@ -13,7 +13,7 @@ from panoweave.core.infra.settings import Settings
 from panoweave.deploy.doctor.checks import check_addition, check_lora
 from panoweave.deploy.local.ports import free_port
 from panoweave.deploy.local.servers import RedisServer
-from tests.deploy.conftest import Cli, RunningStack
+from tests.deploy.stack import Cli, RunningStack
 
 
 def server_environment(settings: Settings, model: Path) -> dict[str, str]:

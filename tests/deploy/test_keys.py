@@ -9,7 +9,7 @@ from redis import Redis
 
 from panoweave.core.infra.api_keys import ApiKeys
 from panoweave.core.infra.settings import Settings
-from tests.deploy.conftest import Cli
+from tests.deploy.stack import Cli
 
 
 def test_a_key_is_made_shown_once_and_revoked(cli: Cli, settings: Settings, redis: Redis) -> None:

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from panoweave.core.infra.redis import connect
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs.record import Status
 from panoweave.worker.telemetry import metrics
@@ -28,7 +29,8 @@ RULES: list[dict[str, Any]] = [
 ]
 DASHBOARD = json.loads((ROOT / "deploy/grafana/panoweave.json").read_text())
 PANELS: list[dict[str, Any]] = [p for p in DASHBOARD["panels"] if p["type"] != "row"]
-OPERATIONS = (ROOT / "docs/operations.md").read_text()
+ALERTS_PAGE = (ROOT / "docs/how-to/operate.md").read_text()
+METRICS_PAGE = (ROOT / "docs/metrics.md").read_text()
 
 # Only a worker with a GPU shows these: here by name alone.
 GPU = {"panoweave_gpu_memory_used_bytes", "panoweave_gpu_memory_peak_bytes"}
@@ -47,6 +49,8 @@ def expressions() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def shown(settings: Settings) -> dict[str, set[str]]:
     """Each series that the three processes show, with its labels, once something has happened."""
+    with connect(settings) as redis:
+        redis.flushall()  # an API key of another test would lock this one out
     record = new_record()
     metrics.attempt_began(record)
     metrics.attempt_ended(record, Status.SUCCEEDED, 1.0)
@@ -97,7 +101,7 @@ def test_rules_say_what_is_wrong_and_the_documentation_what_to_do() -> None:
         assert rule["labels"]["severity"] in ("warning", "critical")
         assert rule["annotations"]["summary"]
         assert re.fullmatch(r"Panoweave[A-Za-z]+", rule["alert"])
-    assert re.findall(r"^\| `(Panoweave\w+)`", OPERATIONS, re.M) == names
+    assert re.findall(r"^\| `(Panoweave\w+)`", ALERTS_PAGE, re.M) == names
 
 
 def test_the_scrape_configuration_reads_the_rules_and_all_processes() -> None:
@@ -132,7 +136,7 @@ def test_the_dashboard_can_be_laid_out() -> None:
 
 
 def test_the_documentation_names_every_metric_and_no_other(shown: dict[str, set[str]]) -> None:
-    written = set(re.findall(r"^\| `(panoweave_\w+)", OPERATIONS, re.M))
+    written = set(re.findall(r"^\| `(panoweave_\w+)", METRICS_PAGE, re.M))
     parts = ("_bucket", "_sum", "_count", "_created")
     families = {
         name.removesuffix(next((part for part in parts if name.endswith(part)), ""))

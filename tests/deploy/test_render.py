@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from PIL.ExifTags import IFD, Base
 
-from tests.deploy.conftest import Cli
+from tests.deploy.stack import Cli
 
 
 def test_render_writes_the_same_picture_for_the_same_seed(

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from panoweave.deploy.local.child import Child
 from panoweave.deploy.local.supervisor import Supervisor
-from tests.deploy.conftest import is_alive, wait_until
+from tests.deploy.stack import is_alive
+from tests.processes import wait_until
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 DEAF = [
@@ -33,7 +34,7 @@ def child(folder: Path, name: str = "sleeper", command: list[str] = SLEEP) -> Ch
     return Child(name, command, os.environ, folder / f"{name}.log", grace_s=30)
 
 
-def test_a_killed_child_runs_again_and_the_person_is_told(tmp_path: Path) -> None:
+def test_a_killed_child_runs_again_and_that_is_said(tmp_path: Path) -> None:
     said: list[str] = []
     supervisor = Supervisor(said.append)
     supervisor.start(child(tmp_path))

@@ -8,7 +8,8 @@ import socket
 from pathlib import Path
 
 from panoweave.deploy.local.ports import LOOPBACK, free_port
-from tests.deploy.conftest import Cli, RunningStack, is_alive, wait_until
+from tests.deploy.stack import Cli, RunningStack, is_alive
+from tests.processes import wait_until
 
 PARTS = {"redis", "s3", "janitor", "worker", "api"}
 
@@ -57,31 +58,32 @@ def test_stopped_or_killed_it_leaves_no_process_and_keeps_the_jobs(
     picture = first.http.get(f"/panoramas/{job['id']}/image").content
     children = first.state().children
     assert set(children) == PARTS
-    assert first.stop(signal.SIGTERM) == 0, first.said()
+    # Whoever asks twice need not wait for a process that is frozen.
+    os.kill(children["janitor"], signal.SIGSTOP)
+    first.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: "waiting for janitor to end" in first.said(), 60, first.said)
+    assert first.stop(signal.SIGTERM, timeout_s=30) == 0, first.said()
+    assert "janitor was still busy" in first.said()
+    assert "supervisor.py" in (first.home.logs / "up.stacks.log").read_text()
     assert not [name for name, pid in children.items() if is_alive(pid)]
     assert first.home.running() is None
 
-    second = RunningStack(tmp_path / "var", tiny_checkpoint)
+    second = RunningStack(tmp_path / "var", tiny_checkpoint, wait_for="api")
     assert second.http.get(f"/panoramas/{job['id']}/image").content == picture
     children = second.state().children
     second.kill()
     wait_until(lambda: not any(is_alive(pid) for pid in children.values()), 20)
 
-    third = RunningStack(tmp_path / "var", tiny_checkpoint)
+    third = RunningStack(tmp_path / "var", tiny_checkpoint, wait_for="api")
     assert third.http.get(f"/panoramas/{job['id']}").json()["status"] == "succeeded"
     assert third.http.get(f"/panoramas/{job['id']}/image").content == picture
     children = third.state().children
-    os.kill(children["janitor"], signal.SIGSTOP)
-    third.process.send_signal(signal.SIGTERM)
-    wait_until(lambda: "waiting for janitor to end" in third.said(), 60, third.said)
-    assert third.stop(signal.SIGTERM, timeout_s=30) == 0, third.said()
-    assert "janitor was still busy" in third.said()
-    assert "supervisor.py" in (third.home.logs / "up.stacks.log").read_text()
+    assert third.stop(signal.SIGTERM) == 0, third.said()
     assert not [name for name, pid in children.items() if is_alive(pid)]
 
 
 def test_a_stop_during_the_start_is_not_kept_waiting(tmp_path: Path, tiny_checkpoint: Path) -> None:
-    starting = RunningStack(tmp_path / "var", tiny_checkpoint, wait=False)
+    starting = RunningStack(tmp_path / "var", tiny_checkpoint, wait_for="nothing")
     wait_until((starting.home.logs / "redis.log").exists, 30, starting.said)
     assert starting.stop(signal.SIGTERM, timeout_s=30) == 0, starting.said()
     assert "panoweave is up" not in starting.said()

@@ -8,7 +8,7 @@ from redis import Redis
 
 from panoweave.core.infra.settings import Settings
 from panoweave.core.webhooks.secrets import WebhookSecrets
-from tests.deploy.conftest import Cli
+from tests.deploy.stack import Cli
 
 
 def test_a_secret_is_made_shown_once_and_revoked(

@@ -1,4 +1,4 @@
-"""A whole panoweave of real processes, any of which may be killed, frozen or cut off."""
+"""All processes of panoweave, on servers of their own, to be killed, frozen or cut off."""
 
 from __future__ import annotations
 
@@ -28,6 +28,13 @@ from tests.receivers import Receiver, receiving
 
 TENANT = "default"
 _MARK = "PANOWEAVE_TEST_ARENA"
+
+LONG = {"width": 192, "stride": 32, "steps": 120}  # some seconds of the tiny model
+DEFAULTS = Settings.model_fields
+AS_INSTALLED: dict[str, Any] = {
+    name: DEFAULTS[name].default
+    for name in ("lease_s", "heartbeat_s", "janitor_interval_s", "savepoint_every_s")
+}
 
 
 class Arena:
@@ -67,19 +74,19 @@ class Arena:
         self.processes[name].send_signal(number)
 
     def tend(self) -> None:
-        """Start again who has died, as a supervisor would."""
+        """Restart the processes that ended, as a supervisor would."""
         for name, process in list(self.processes.items()):
             if process.poll() is not None:
                 self.start(name)
 
     def restart_redis(self, away_s: float) -> None:
-        """As after a crash: what the append-only file had not got yet is lost."""
+        """Kill Redis and start it again: what was not yet in its append-only file is lost."""
         self.redis_server.child.kill()
         time.sleep(away_s)
         self.redis_server.start()
 
     def stop(self) -> None:
-        """As an operator would; who is frozen is woken first."""
+        """SIGTERM, as an operator would; frozen processes are continued first."""
         for process in self.processes.values():
             process.send_signal(signal.SIGCONT)
             process.terminate()
@@ -109,7 +116,7 @@ class Arena:
         return (self._folder / f"{name}.log").read_text(errors="replace")
 
     def post(self, key: str, **fields: Any) -> str:
-        """The job's id, however often it takes: as a client with an idempotency key does."""
+        """Post as a client with an idempotency key does, until it is accepted. The job's id."""
         body = {"prompt": "a lake", "width": 128, "stride": 64, "seed": 1, **fields}
         answer = self.ask("POST", "/panoramas", json=body, headers={"Idempotency-Key": key})
         assert answer.status_code == 202, answer.text
@@ -121,17 +128,17 @@ class Arena:
         return body
 
     def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
-        """Again and again, while the API or what it needs is away."""
+        """Ask until the API answers with less than 500, and not with a conflict."""
         deadline = time.monotonic() + 120
         while True:
             try:
                 answer = httpx.request(method, self.api_url + path, timeout=10, **more)
                 if answer.status_code < 500 and answer.status_code != 409:
                     return answer
-                told = answer.text
+                last = answer.text
             except httpx.TransportError as error:
-                told = repr(error)
-            assert time.monotonic() < deadline, f"{method} {path}: {told}"
+                last = repr(error)
+            assert time.monotonic() < deadline, f"{method} {path}: {last}"
             time.sleep(0.2)
 
 
@@ -143,7 +150,7 @@ def arena(
     log: Path | None = None,
     **changes: object,
 ) -> Iterator[Arena]:
-    """With these processes, and leases short enough for a test's patience.
+    """Start these processes, with short leases so that tests need not wait long.
 
     `log`: where all processes write to; None: a file each, in the folder.
     """
@@ -159,7 +166,7 @@ def arena(
             )
         )
         receiver = stack.enter_context(receiving())
-        told: dict[str, object] = {
+        update: dict[str, object] = {
             "redis_url": SecretStr(redis.url),
             "s3_endpoint": s3.endpoint,
             "s3_access_key_id": SecretStr("arena-key"),
@@ -175,7 +182,7 @@ def arena(
             "webhook_test_targets": True,
             **changes,
         }
-        made = Arena(folder, redis, s3, receiver, Settings().model_copy(update=told), log)
+        made = Arena(folder, redis, s3, receiver, Settings().model_copy(update=update), log)
         try:
             for name in names:
                 made.start(name)
@@ -192,7 +199,7 @@ def _pid(server: RedisServer | S3Server) -> int:
 
 
 def freeze_s3(arena: Arena, away_s: float, until: Callable[[], bool] = lambda: False) -> None:
-    """It takes connections and answers nothing, so long or until something is true."""
+    """S3 accepts connections and answers nothing, for `away_s` or until something is true."""
     os.kill(_pid(arena.s3_server), signal.SIGSTOP)
     try:
         deadline = time.monotonic() + away_s
@@ -208,3 +215,9 @@ def objects_of(arena: Arena) -> list[str]:
         return store.list("")
     finally:
         store.close()
+
+
+def is_under_way(here: Arena, job_id: str) -> bool:
+    view = here.view(job_id)
+    step: int = (view["progress"] or {}).get("step", 0)
+    return view["status"] == "running" and step > 3

@@ -4,7 +4,7 @@
 
 Workers, API and janitor are killed and frozen, Redis is killed and comes back, S3 answers nothing
 for a while, all at random. Afterwards everything is looked at from outside: over HTTP, in S3, in
-what the webhooks' receiver was told.
+what the receiver of the webhooks got.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def run(folder: Path, checkpoint: Path, jobs: int, seed: int) -> Report:
         redis_deaths = _make_trouble(here, clients, chance, report)
         ids = clients.ids()
         _wait(lambda: _all_ended(here, ids), here, "every end")
-        _wait(lambda: _all_told(here, ids), here, "every webhook")
+        _wait(lambda: _all_notified(here, ids), here, "every webhook")
         time.sleep(2 * here.settings.lease_s + 3)  # until what nobody needs has been removed
         _check(here, clients, redis_deaths, report)
         here.stop()
@@ -217,10 +217,10 @@ def _all_ended(here: Arena, ids: list[str]) -> bool:
     return all(here.view(job_id).get("status", _FORGOTTEN) in over for job_id in ids)
 
 
-def _all_told(here: Arena, ids: list[str]) -> bool:
-    told = {each.told["data"]["id"] for each in list(here.receiver.received)}
+def _all_notified(here: Arena, ids: list[str]) -> bool:
+    notified = {each.payload["data"]["id"] for each in list(here.receiver.received)}
     gone = {job_id for job_id in ids if "status" not in here.view(job_id)}
-    return told >= set(ids) - gone
+    return notified >= set(ids) - gone
 
 
 def _check(here: Arena, clients: Clients, redis_deaths: list[float], report: Report) -> None:
@@ -244,18 +244,18 @@ def _check(here: Arena, clients: Clients, redis_deaths: list[float], report: Rep
 
 
 def _check_history(redis: Redis, view: dict[str, Any], max_attempts: int, report: Report) -> None:
-    told = events.read(redis, view["id"], limit=1_000)
-    assert [event.type for event in told if event.type in _ENDS] == [view["status"]], told
-    losses = [event for event in told if event.data.get("reason") == "worker_lost"]
+    history = events.read(redis, view["id"], limit=1_000)
+    assert [event.type for event in history if event.type in _ENDS] == [view["status"]], history
+    losses = [event for event in history if event.data.get("reason") == "worker_lost"]
     assert len(losses) <= max_attempts
-    steps = [event.data["step"] for event in told if event.data.get("phase") == "denoising"]
+    steps = [event.data["step"] for event in history if event.data.get("phase") == "denoising"]
     report.steps += len(steps)
     report.steps_again += len(steps) - len(set(steps))
     for loss in losses:
-        place = told.index(loss)
-        following = [event for event in told[place:] if event.type == "started"]
+        place = history.index(loss)
+        following = [event for event in history[place:] if event.type == "started"]
         if following:
-            report.recoveries_s.append(_at_s(following[0]) - _at_s(told[place - 1]))
+            report.recoveries_s.append(_at_s(following[0]) - _at_s(history[place - 1]))
 
 
 def _at_s(event: Event) -> float:
@@ -287,13 +287,13 @@ def _check_webhooks(
 ) -> None:
     by_job: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
     for received in list(here.receiver.received):
-        told = received.told
-        by_job[told["data"]["id"]].add((told["type"], received.headers["webhook-id"]))
+        payload = received.payload
+        by_job[payload["data"]["id"]].add((payload["type"], received.headers["webhook-id"]))
     assert set(by_job) >= set(views)
     for job_id, view in views.items():
         ids = {id_ for kind, id_ in by_job[job_id] if kind == f"panorama.{view['status']}"}
         assert len(ids) == 1, (job_id, by_job[job_id])
-        if len(by_job[job_id]) > 1:  # another end was told, which Redis then lost with its second
+        if len(by_job[job_id]) > 1:  # another end was sent, which Redis then lost with its second
             assert redis_deaths, (job_id, by_job[job_id])
 
 

@@ -11,9 +11,8 @@ import pytest
 
 from panoweave.core.infra.redis import connect
 from panoweave.core.jobs import events
-from tests.faults.arena import Arena, arena, objects_of
+from tests.faults.arena import AS_INSTALLED, LONG, Arena, arena, is_under_way, objects_of
 from tests.faults.small_disk import small_disk
-from tests.faults.test_recovery import AS_INSTALLED, LONG, is_under_way
 from tests.processes import wait_until
 
 pytestmark = pytest.mark.slow
@@ -53,8 +52,8 @@ def test_what_s3_has_no_room_for_waits_and_is_not_made_again(
         assert hashlib.sha256(picture.content).hexdigest() == view["result"]["sha256"]
         assert len(objects_of(here)) == 6
         with connect(here.settings) as redis:
-            told = events.read(redis, job_id, limit=1_000)
-        steps = [event.data["step"] for event in told if event.data.get("phase") == "denoising"]
+            history = events.read(redis, job_id, limit=1_000)
+        steps = [event.data["step"] for event in history if event.data.get("phase") == "denoising"]
         assert steps == sorted(set(steps))
 
 

@@ -5,26 +5,11 @@ from __future__ import annotations
 import signal
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from panoweave.core.infra.settings import Settings
-from tests.faults.arena import Arena, arena
+from tests.faults.arena import AS_INSTALLED, LONG, arena, is_under_way
 from tests.processes import wait_until
-
-LONG = {"width": 192, "stride": 32, "steps": 120}  # some seconds of the tiny model
-DEFAULTS = Settings.model_fields
-AS_INSTALLED: dict[str, Any] = {
-    name: DEFAULTS[name].default
-    for name in ("lease_s", "heartbeat_s", "janitor_interval_s", "savepoint_every_s")
-}
-
-
-def is_under_way(here: Arena, job_id: str) -> bool:
-    view = here.view(job_id)
-    step: int = (view["progress"] or {}).get("step", 0)
-    return view["status"] == "running" and step > 3
 
 
 def test_a_lost_panorama_is_taken_up_within_30_s_as_installed(

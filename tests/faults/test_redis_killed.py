@@ -8,8 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.faults.arena import arena
-from tests.faults.test_recovery import AS_INSTALLED, LONG, is_under_way
+from tests.faults.arena import AS_INSTALLED, LONG, arena, is_under_way
 from tests.processes import wait_until
 
 NAMES = ("worker-1", "api-1", "janitor-1")

@@ -34,7 +34,7 @@ def test_what_could_not_be_stored_is_stored_later_and_not_made_again(
         assert answer.status_code == 202
         wait_until(lambda: here.view(job_id)["status"] == "succeeded", 60)
         with connect(here.settings) as redis:
-            told = events.read(redis, job_id, limit=1_000)
-    second = told[[event.type for event in told].index("retried") :]
+            history = events.read(redis, job_id, limit=1_000)
+    second = history[[event.type for event in history].index("retried") :]
     assert "denoising" not in {event.data.get("phase") for event in second}
     assert {event.data["step"] for event in second if event.data.get("phase") == "resuming"} == {60}

@@ -15,7 +15,7 @@ from panoweave.core.jobs import models
 from panoweave.core.jobs.models import ModelState
 from panoweave.core.jobs.store import JobStore
 from tests.faults.arena import Arena, arena
-from tests.jobs.samples import TRAITS, progress, result_of
+from tests.jobs.samples import TRAITS, progress, result_of, start_job
 from tests.processes import wait_until
 
 
@@ -65,7 +65,7 @@ def meanwhile(*tasks: Callable[[], object]) -> Iterator[threading.Event]:
 
 
 def test_no_202_is_lost(tmp_path: Path) -> None:
-    """Eight clients post as fast as they can while the API is told to stop, twice."""
+    """Eight clients post as fast as they can while the API is stopped, twice."""
     with arena(tmp_path, tmp_path, ("api-1",)) as here:
         publish_model(here)
         wait_until(lambda: is_ready(here), 30)
@@ -94,7 +94,7 @@ def test_no_event_is_lost(tmp_path: Path) -> None:
         publish_model(here)
         wait_until(lambda: is_ready(here), 30)
         store, job_id = JobStore(redis, here.settings), here.post("watched", stride=32)
-        record = store.start(job_id, "worker-1")
+        record = start_job(store, job_id, "worker-1")
         assert record.token is not None
         seen: list[tuple[str, str]] = []
 

@@ -7,6 +7,7 @@ from typing import Any
 from panoweave.core.checkpoint import CheckpointTraits
 from panoweave.core.jobs.failures import FailureCode
 from panoweave.core.jobs.record import DEFAULT_TENANT, Failure, JobRecord, Progress, Result, Webhook
+from panoweave.core.jobs.store import JobStore
 from panoweave.core.params import PanoramaParams
 
 TRAITS = CheckpointTraits(window_px=128, px_per_latent=4)
@@ -47,3 +48,11 @@ def result_of(record: JobRecord) -> Result:
         coherence={"intra_lpips": 0.25, "perceptual": "stlpips-alex"},
         timings_s={"denoising": 1.5},
     )
+
+
+def start_job(store: JobStore, job_id: str, worker: str = "worker-1") -> JobRecord:
+    """Claim a job, which must be the next one."""
+    record = store.claim(worker)
+    assert record is not None
+    assert record.id == job_id
+    return record

@@ -13,7 +13,7 @@ from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs.record import JobRecord, Webhook, WebhookEvent
 from panoweave.core.jobs.store import JobStore
 from panoweave.core.webhooks.deliveries import Deliveries, State, Try
-from tests.jobs.samples import FAILURE, WEBHOOK, new_record, progress, result_of
+from tests.jobs.samples import FAILURE, WEBHOOK, new_record, progress, result_of, start_job
 
 TRIED = Try(at=datetime(2026, 11, 26, tzinfo=UTC), took_s=0.5, status=500)
 
@@ -34,7 +34,7 @@ def post(store: JobStore, *events: WebhookEvent) -> JobRecord:
 
 
 def run(store: JobStore, record: JobRecord) -> tuple[JobRecord, str]:
-    started = store.start(record.id, "worker-1")
+    started = start_job(store, record.id, "worker-1")
     assert started.token is not None
     return started, started.token
 

@@ -7,7 +7,7 @@ from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs import events
 from panoweave.core.jobs.record import Status
 from panoweave.core.jobs.store import JobStore
-from tests.jobs.samples import new_record, progress
+from tests.jobs.samples import new_record, progress, start_job
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def store(redis: Redis, settings: Settings) -> JobStore:
 
 
 def test_events_are_read_on_from_any_of_them(store: JobStore, redis: Redis) -> None:
-    record = store.start(store.create(new_record()).id, "worker-1")
+    record = start_job(store, store.create(new_record()).id, "worker-1")
     assert record.token is not None
     for step in range(1, 6):
         store.report(record.id, record.token, progress(step))
@@ -30,7 +30,7 @@ def test_events_are_read_on_from_any_of_them(store: JobStore, redis: Redis) -> N
 
 
 def test_a_long_job_keeps_its_latest_events(store: JobStore, redis: Redis) -> None:
-    record = store.start(store.create(new_record()).id, "worker-1")
+    record = start_job(store, store.create(new_record()).id, "worker-1")
     assert record.token is not None
     for step in range(1, 1_301):
         store.report(record.id, record.token, progress(step, 1_300))

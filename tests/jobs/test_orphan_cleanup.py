@@ -14,7 +14,7 @@ from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs.orphan_cleanup import expect_uploads, remove_orphans
 from panoweave.core.jobs.record import JobRecord
 from panoweave.core.jobs.store import JobStore
-from tests.jobs.samples import FAILURE, new_record, result_of
+from tests.jobs.samples import FAILURE, new_record, result_of, start_job
 
 EXPIRY = redis_keys.PREFIX + "expiry"
 
@@ -26,7 +26,7 @@ def store(redis: Redis, settings: Settings) -> JobStore:
 
 def attempt(store: JobStore, objects: ObjectStore, record: JobRecord) -> tuple[JobRecord, str]:
     """One that stores its picture, and the job's own."""
-    started = store.start(record.id, "worker-1")
+    started = start_job(store, record.id, "worker-1")
     for key in (started.keys.image, f"{record.tenant}/{record.id}/inputs/anchor_image.png"):
         objects.put(key, b"x", "image/png", hashlib.sha256(b"x").hexdigest())
     assert started.token is not None

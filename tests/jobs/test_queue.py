@@ -12,7 +12,7 @@ from redis import Redis
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs import models
 from panoweave.core.jobs.models import ModelState
-from panoweave.core.jobs.queue import QUEUE_NAME, TASK, Queue
+from panoweave.core.jobs.queue import QUEUE_NAME, TICKET, Queue
 from panoweave.core.jobs.record import JobRecord, Status
 from panoweave.core.jobs.store import JobStore
 from tests.jobs.samples import new_record, result_of
@@ -54,7 +54,7 @@ def test_rq_gets_not_a_word_of_the_prompt(queue: Queue, store: JobStore, redis: 
     store.create(new_record(prompt=SECRET_PROMPT))
     queue.add_ticket()
     (job,) = queue.rq.jobs
-    assert (job.func_name, list(job.args)) == (TASK, [])
+    assert (job.func_name, list(job.args)) == (TICKET, [])
     fields: Any = redis.hgetall(job.key)
     assert SECRET_PROMPT.encode() not in b"".join(fields.values())
 

@@ -17,7 +17,7 @@ from panoweave.core.jobs.queue import Queue
 from panoweave.core.jobs.record import Status
 from panoweave.core.jobs.store import JobStore
 from panoweave.deploy.local.servers import RedisServer
-from tests.jobs.samples import new_record
+from tests.jobs.samples import new_record, start_job
 
 
 def test_redis_goes_and_comes_back(tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_redis_goes_and_comes_back(tmp_path: Path) -> None:
             lambda: store.get(job_id),
             lambda: store.create(new_record()),
             lambda: store.list("default"),
-            lambda: store.start(job_id, "worker-1"),
+            lambda: start_job(store, job_id, "worker-1"),
             lambda: store.lost(),
             lambda: queue.add_ticket(),
             lambda: queue.top_up(),
@@ -48,7 +48,7 @@ def test_redis_goes_and_comes_back(tmp_path: Path) -> None:
         assert time.monotonic() - began < 5
 
         server.start()
-        assert store.start(job_id, "worker-1").status is Status.RUNNING
+        assert start_job(store, job_id, "worker-1").status is Status.RUNNING
 
 
 def test_a_full_redis_takes_no_half_made_job(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from panoweave.core.jobs.failures import FailureCode
 from panoweave.core.jobs.record import Failure, JobRecord, Status
 from panoweave.core.jobs.savepoints import Savepoints
 from panoweave.core.jobs.store import JobStore
-from tests.jobs.samples import FAILURE, new_record, result_of
+from tests.jobs.samples import FAILURE, new_record, result_of, start_job
 
 RETRYABLE = Failure.of(FailureCode.STORAGE_UNAVAILABLE)
 
@@ -31,7 +31,7 @@ def savepoints(redis: Redis, settings: Settings) -> Savepoints:
 @pytest.fixture
 def running(store: JobStore, savepoints: Savepoints) -> JobRecord:
     """A job that has saved where it stands."""
-    record = store.start(store.create(new_record()).id, "worker")
+    record = start_job(store, store.create(new_record()).id, "worker")
     assert savepoints.save(record.id, token(record), b"step 3")
     return record
 
@@ -62,7 +62,7 @@ def test_an_attempt_that_is_over_saves_nothing(
 ) -> None:
     lose(store)
     assert not savepoints.save(running.id, token(running), b"late")
-    successor = store.start(running.id, "successor")
+    successor = start_job(store, running.id, "successor")
     assert savepoints.load(running.id) == b"step 3"  # what the successor goes on from
     assert savepoints.save(running.id, token(successor), b"step 5")
     assert not savepoints.save(running.id, token(running), b"late")

@@ -16,7 +16,7 @@ from panoweave.core.jobs.errors import IllegalMove, NotFound, Refused, StaleAtte
 from panoweave.core.jobs.failures import FailureCode
 from panoweave.core.jobs.record import JobRecord, Status
 from panoweave.core.jobs.store import JobStore, LostJob
-from tests.jobs.samples import FAILURE, new_record, progress, result_of
+from tests.jobs.samples import FAILURE, new_record, progress, result_of, start_job
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def brief(redis: Redis, settings: Settings) -> JobStore:
 
 
 def running(store: JobStore) -> tuple[JobRecord, str]:
-    record = store.start(store.create(new_record()).id, "worker-1")
+    record = start_job(store, store.create(new_record()).id, "worker-1")
     assert record.token is not None
     return record, record.token
 
@@ -52,7 +52,7 @@ def outbox(redis: Redis) -> list[tuple[str, str]]:
 def test_a_job_from_start_to_end(store: JobStore, redis: Redis) -> None:
     created = store.create(new_record(metadata={"order": 7}))
     assert (created.status, created.attempts) == (Status.QUEUED, 0)
-    started = store.start(created.id, "worker-1")
+    started = start_job(store, created.id, "worker-1")
     assert started.token is not None
     assert (started.status, started.attempts, started.worker) == (Status.RUNNING, 1, "worker-1")
     assert started.started_at is not None
@@ -71,14 +71,12 @@ def test_a_job_from_start_to_end(store: JobStore, redis: Redis) -> None:
 def test_of_a_hundred_workers_one_starts_a_job(store: JobStore, redis: Redis) -> None:
     job_id = store.create(new_record()).id
 
-    def start(number: int) -> JobRecord | None:
-        try:
-            return store.start(job_id, f"worker-{number}")
-        except IllegalMove:
-            return None
-
     with ThreadPoolExecutor(max_workers=32) as pool:
-        won = [record for record in pool.map(start, range(100)) if record is not None]
+        won = [
+            record
+            for record in pool.map(store.claim, (f"worker-{number}" for number in range(100)))
+            if record is not None
+        ]
     assert len(won) == 1
     assert store.get(job_id).worker == won[0].worker
     assert event_types(redis, job_id).count("started") == 1
@@ -117,7 +115,7 @@ def test_a_repeated_ending_is_no_second_one(store: JobStore, redis: Redis) -> No
 def test_a_former_attempt_can_do_nothing(store: JobStore) -> None:
     record, old = running(store)
     store.requeue(record.id, old, "preempted")
-    current = store.start(record.id, "worker-2")
+    current = start_job(store, record.id, "worker-2")
     assert current.attempts == 2
     for attempt in (
         lambda: store.heartbeat(record.id, old),
@@ -147,7 +145,7 @@ def test_a_second_attempt_keeps_the_first_start_and_forgets_its_progress(store: 
     record, token = running(store)
     store.report(record.id, token, progress(30))
     store.requeue(record.id, token, "preempted")
-    again = store.start(record.id, "worker-2")
+    again = start_job(store, record.id, "worker-2")
     assert again.started_at == record.started_at
     assert again.progress is None
     assert again.keys.image != record.keys.image
@@ -164,8 +162,7 @@ def test_nothing_moves_a_job_that_has_ended(store: JobStore, redis: Redis, statu
         case _:
             ended = store.cancelled(record.id, token)
     assert ended.status is status
-    with pytest.raises(Refused):
-        store.start(record.id, "worker-2")
+    assert store.claim("worker-2") is None
     with pytest.raises(Refused):
         store.requeue(record.id, token, "preempted")
     with pytest.raises(StaleAttempt):
@@ -182,8 +179,7 @@ def test_a_queued_job_is_cancelled_at_once(store: JobStore, redis: Redis) -> Non
     assert cancelled.finished_at is not None
     assert store.request_cancel(job_id) == cancelled
     assert outbox(redis) == [(job_id, "cancelled")]
-    with pytest.raises(IllegalMove):
-        store.start(job_id, "worker-1")
+    assert store.claim("worker-1") is None
 
 
 def test_a_running_job_learns_of_its_cancel_at_every_report(store: JobStore, redis: Redis) -> None:
@@ -270,7 +266,7 @@ def test_a_job_that_kills_its_workers_stops_after_its_attempts(
     job_id = store.create(new_record()).id
     seen = []
     for _ in range(2):
-        store.start(job_id, "worker-1")
+        start_job(store, job_id, "worker-1")
         time.sleep(0.02)
         (lost,) = store.lost()
         # Two janitors act on the same finding: one of them counts.
@@ -290,11 +286,11 @@ def test_only_lost_workers_count_against_a_job(redis: Redis, settings: Settings)
     store = JobStore(redis, settings.model_copy(update={"max_attempts": 2}))
     job_id = store.create(new_record()).id
     for _ in range(5):
-        record = store.start(job_id, "worker-1")
+        record = start_job(store, job_id, "worker-1")
         assert record.token is not None
-        assert store.requeue(job_id, record.token, "preempted").losses == 0
+        assert store.requeue(job_id, record.token, "preempted").lost_attempts == 0
     for status in (Status.QUEUED, Status.FAILED):
-        record = store.start(job_id, "worker-1")
+        record = start_job(store, job_id, "worker-1")
         assert record.token is not None
         assert store.hung(job_id, record.token, FAILURE).status is status
     assert store.get(job_id).error == FAILURE
@@ -306,10 +302,10 @@ def test_a_failed_job_is_tried_again_by_its_callers_wish(store: JobStore, redis:
     failed = store.fail(record.id, token, FAILURE)
     again = store.retry(failed)
     assert (again.status, again.error, again.finished_at) == (Status.QUEUED, None, None)
-    assert (again.progress, again.losses, again.attempts) == (None, 0, 1)
+    assert (again.progress, again.lost_attempts, again.attempts) == (None, 0, 1)
     assert redis.ttl(redis_keys.job(record.id)) == redis.ttl(redis_keys.events(record.id)) == -1
     assert store.retry(failed) == again  # once is enough
-    second = store.start(record.id, "worker-2")
+    second = start_job(store, record.id, "worker-2")
     assert second.token is not None
     assert store.retry(failed) == second
     done = store.succeed(record.id, second.token, result_of(second))
@@ -340,7 +336,8 @@ def test_another_tenants_job_is_absent(store: JobStore) -> None:
 
 def test_no_move_makes_up_a_job(store: JobStore, redis: Redis) -> None:
     absent = new_record().id
-    for move in (store.get, store.request_cancel, lambda job_id: store.start(job_id, "worker-1")):
+    assert store.claim("worker-1") is None
+    for move in (store.get, store.request_cancel, store.delete):
         with pytest.raises(NotFound):
             move(absent)
     assert redis.dbsize() == 0

@@ -25,9 +25,17 @@ from panoweave.core.infra import redis_keys
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs import events
 from panoweave.core.jobs.errors import IllegalMove, StaleAttempt
-from panoweave.core.jobs.record import MOVES, TERMINAL, JobRecord, Status
+from panoweave.core.jobs.record import TERMINAL, JobRecord, Status
 from panoweave.core.jobs.store import JobStore
-from tests.jobs.samples import FAILURE, new_record, progress, result_of
+from tests.jobs.samples import FAILURE, new_record, progress, result_of, start_job
+
+MOVES: dict[Status, frozenset[Status]] = {
+    Status.QUEUED: frozenset({Status.RUNNING, Status.CANCELLED}),
+    Status.RUNNING: frozenset({Status.QUEUED, *TERMINAL}),
+    Status.SUCCEEDED: frozenset(),
+    Status.FAILED: frozenset({Status.QUEUED}),  # a retry
+    Status.CANCELLED: frozenset(),
+}
 
 
 @dataclass
@@ -57,10 +65,9 @@ def machine(redis: Redis, job_settings: Settings) -> type[RuleBasedStateMachine]
         @rule(target=tokens)
         def start(self) -> Any:
             if self.job.status is not Status.QUEUED:
-                with pytest.raises(IllegalMove):
-                    store.start(self.id, "worker")
+                assert store.claim("worker") is None
                 return multiple()
-            token = store.start(self.id, "worker").token
+            token = start_job(store, self.id).token
             assert token is not None
             self.job.move(Status.RUNNING)
             self.job.tokens.append(token)

@@ -1,11 +1,11 @@
-"""Code blocks of docs/clients.md, for the tests that run them."""
+"""Code blocks of docs/how-to/clients.md, for the tests that run them."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-_CLIENTS = Path(__file__).parents[2] / "docs" / "clients.md"
+_CLIENTS = Path(__file__).parents[2] / "docs/how-to/clients.md"
 
 
 def documented(language: str, containing: str) -> str:

@@ -9,7 +9,7 @@ import httpx
 from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.jobs.record import JobRecord, Result
 from panoweave.core.jobs.store import JobStore
-from tests.jobs.samples import result_of
+from tests.jobs.samples import result_of, start_job
 
 PICTURE = b"\x89PNG not really"
 
@@ -21,7 +21,7 @@ def post(api: httpx.Client, **fields: object) -> str:
 
 
 def start(store: JobStore, job_id: str) -> tuple[JobRecord, str]:
-    record = store.start(job_id, "worker-1")
+    record = start_job(store, job_id)
     assert record.token is not None
     return record, record.token
 

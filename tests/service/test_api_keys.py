@@ -16,7 +16,7 @@ from panoweave.core.infra.errors import NoSuchKey
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs.store import JobStore
 from panoweave.service.http.auth import UnsafeBind, check_bind
-from tests.jobs.samples import FAILURE
+from tests.jobs.samples import FAILURE, start_job
 from tests.service.checks import problem
 from tests.service.server import serving
 
@@ -66,7 +66,7 @@ def test_another_tenants_panorama_is_as_absent_as_none(
     with as_(api, tokens[0]) as ada, as_(api, tokens[1]) as bob, as_(api, tokens[2]) as her_other:
         job_id = post(ada).json()["id"]
         assert store.get(job_id).tenant == "ada"
-        record = store.start(job_id, "worker-1")
+        record = start_job(store, job_id, "worker-1")
         assert record.token is not None
         store.fail(job_id, record.token, FAILURE)
         for method, path in (

@@ -44,8 +44,8 @@ def test_operators_see_what_waits_runs_and_works(
 ) -> None:
     store = JobStore(redis, settings)
     for tenant in ("ada", "bob", "bob"):
-        job_id = store.create(new_record(tenant=tenant)).id
-    store.start(job_id, "worker-1")
+        store.create(new_record(tenant=tenant))
+    store.claim("worker-1")
     status = api.get("/status").json()
     assert (status["queued"], status["running"], status["s3"]) == (2, 1, "ok")
     assert [(worker["name"], worker["state"]) for worker in status["workers"]] == [

@@ -31,7 +31,7 @@ from tests.service.steps import finish
 ROOT = Path(__file__).parents[2]
 TENANT = "ada"
 # Of the requests that schemathesis.toml asks for. With 100, as `make test-all` sets it, this is
-# exactly what docs/clients.md describes.
+# exactly what docs/how-to/clients.md describes.
 _PERCENT = int(os.environ.get("CONTRACT_PERCENT", "20"))
 _LIMIT_S = 120
 
@@ -71,7 +71,7 @@ def _a_finished_panorama(store: JobStore, objects: ObjectStore, token: str) -> N
 
 @pytest.mark.usefixtures("_a_finished_panorama")
 def test_the_service_keeps_its_contract(api: httpx.Client, token: str, tmp_path: Path) -> None:
-    """Checked as docs/clients.md says; and the checks reached what they are there for."""
+    """Checked as docs/how-to/clients.md says; and the checks reached what they are there for."""
     report = tmp_path / "report.ndjson"
     command = documented("sh", "schemathesis run").replace("$TOKEN", token)
     _, *arguments = shlex.split(command.replace("http://127.0.0.1:8000", str(api.base_url)))

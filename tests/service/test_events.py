@@ -20,7 +20,7 @@ from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs import events
 from panoweave.core.jobs.store import JobStore
 from panoweave.deploy.local.servers import RedisServer
-from tests.jobs.samples import FAILURE, new_record, progress
+from tests.jobs.samples import FAILURE, new_record, progress, start_job
 from tests.service.checks import at_fault, problem
 from tests.service.server import serving
 
@@ -56,7 +56,7 @@ def _parse(lines: Iterator[str]) -> Iterator[Seen]:
 
 
 def running(store: JobStore) -> tuple[str, str]:
-    record = store.start(store.create(new_record()).id, "worker-1")
+    record = start_job(store, store.create(new_record()).id, "worker-1")
     assert record.token is not None
     return record.id, record.token
 
@@ -75,7 +75,7 @@ def test_a_panorama_is_followed_from_its_beginning_to_its_end(
             assert seen.data["progress"] == progress(step).model_dump(mode="json")
         store.requeue(job_id, token, "preempted")
         assert next(stream).data["reason"] == "preempted"
-        record = store.start(job_id, "worker-2")
+        record = start_job(store, job_id, "worker-2")
         assert record.token is not None
         assert next(stream).data["attempt"] == 2
         store.fail(job_id, record.token, FAILURE)

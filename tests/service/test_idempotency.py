@@ -19,6 +19,7 @@ from panoweave.core.jobs.record import DEFAULT_TENANT
 from panoweave.core.jobs.store import JobStore
 from panoweave.service.http.idempotency import fingerprint
 from panoweave.service.schemas import PanoramaRequest
+from tests.jobs.samples import start_job
 from tests.service.checks import at_fault, problem
 from tests.service.pictures import inline, png
 from tests.service.server import publish_model, serving
@@ -56,7 +57,7 @@ def test_a_hundred_equal_posts_at_once_make_one_job(
 
 def test_the_answer_stays_what_it_was(api: httpx.Client, store: JobStore) -> None:
     first = post(api, "order-7", metadata={"a": 1, "b": 2})
-    store.start(first.json()["id"], "worker-1")
+    start_job(store, first.json()["id"], "worker-1")
     respelt = b'{ "metadata": {"b": 2, "a": 1},  "prompt": "a hill" }'
     headers = {"Idempotency-Key": "order-7", "Content-Type": "application/json"}
     again = api.post("/panoramas", content=respelt, headers=headers)

@@ -11,7 +11,7 @@ from redis import Redis
 from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs.store import JobStore
-from tests.jobs.samples import new_record
+from tests.jobs.samples import new_record, start_job
 from tests.service.checks import problem
 from tests.service.pictures import inline, png
 from tests.service.server import publish_model, serving
@@ -41,7 +41,7 @@ def test_no_more_wait_than_may(
                 assert "3" in problem(answer, 429, code)["detail"]
                 assert int(answer.headers["retry-after"]) > 0
         problem(post(api, **{"Idempotency-Key": "later"}), 429, code)
-        store.start(taken[0], "worker-1")
+        start_job(store, taken[0], "worker-1")
         assert post(api, **{"Idempotency-Key": "later"}).status_code == 202
         problem(post(api), 429, code)
 

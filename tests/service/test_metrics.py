@@ -13,7 +13,7 @@ from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs.record import JobRecord
 from panoweave.core.jobs.store import JobStore
 from panoweave.deploy.local.servers import RedisServer
-from tests.jobs.samples import FAILURE, new_record, result_of
+from tests.jobs.samples import FAILURE, new_record, result_of, start_job
 from tests.service.checks import problem
 from tests.service.server import publish_model, serving
 
@@ -35,7 +35,7 @@ def test_the_jobs_are_shown_as_redis_has_them(
     api: httpx.Client, settings: Settings, store: JobStore
 ) -> None:
     def started() -> tuple[JobRecord, str]:
-        record = store.start(store.create(new_record()).id, "worker-1")
+        record = start_job(store, store.create(new_record()).id, "worker-1")
         assert record.token is not None
         return record, record.token
 

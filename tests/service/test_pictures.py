@@ -10,8 +10,11 @@ import pytest
 from PIL import Image
 from redis import Redis
 
+from panoweave.core.infra import redis_keys
 from panoweave.core.infra.s3 import ObjectStore
-from panoweave.core.jobs import models
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs import models, uploads
+from panoweave.core.jobs.orphan_cleanup import remove_orphans
 from panoweave.core.jobs.store import JobStore
 from tests.jobs.samples import TRAITS
 from tests.service.checks import at_fault, problem
@@ -22,12 +25,16 @@ def post(api: httpx.Client, **fields: object) -> httpx.Response:
     return api.post("/panoramas", json={"prompt": "a hill", **fields})
 
 
+def send(place: dict[str, Any], data: bytes) -> httpx.Response:
+    return httpx.request(place["method"], place["url"], data=place["fields"], files={"file": data})
+
+
 def uploaded(api: httpx.Client, data: bytes) -> str:
     answer = api.post("/uploads")
     assert answer.status_code == 201
     place = answer.json()
-    stored = httpx.request(place["method"], place["url"], content=data)
-    assert stored.status_code == 200
+    stored = send(place, data)
+    assert stored.status_code == 204
     key: str = place["key"]
     return key
 
@@ -55,10 +62,35 @@ def test_an_uploaded_picture_is_copied(api: httpx.Client, objects: ObjectStore) 
     assert stored_picture(api, objects, answer.json()).size == (40, 30)
 
 
-def test_an_upload_url_writes_its_own_object_only(api: httpx.Client) -> None:
+def test_an_upload_writes_its_own_object_only(api: httpx.Client) -> None:
     place = api.post("/uploads").json()
-    elsewhere = place["url"].replace("/uploads/", "/elsewhere/")
-    assert httpx.put(elsewhere, content=png()).status_code == 403
+    place["fields"]["key"] = place["key"].replace("/uploads/", "/elsewhere/")
+    assert send(place, png()).status_code == 403
+
+
+def test_an_upload_is_bounded(api: httpx.Client, objects: ObjectStore) -> None:
+    place = api.post("/uploads").json()
+    assert send(place, b"\0" * (place["max_bytes"] + 1)).status_code in (400, 403, 413)
+    assert objects.find(place["key"]) is None
+
+
+def test_uploads_of_a_tenant_are_counted_and_removed(
+    api: httpx.Client, redis: Redis, objects: ObjectStore, settings: Settings
+) -> None:
+    key = uploaded(api, png())
+    kept = redis.zcard(redis_keys.uploads("default"))
+    for _ in range(settings.tenant_max_uploads - kept):
+        assert api.post("/uploads").status_code == 201
+    refused = api.post("/uploads")
+    problem(refused, 429, "tenant_uploads_full")
+    wait_s = settings.presign_ttl_s + uploads.KEPT_S
+    assert wait_s - 60 < int(refused.headers["Retry-After"]) <= wait_s
+
+    orphans: Any = redis.zrange(redis_keys.ORPHANS, 0, -1)
+    redis.zadd(redis_keys.ORPHANS, dict.fromkeys(orphans, 0))
+    while remove_orphans(redis, objects):
+        pass
+    assert objects.find(key) is None
 
 
 @pytest.mark.parametrize(
@@ -88,7 +120,7 @@ def test_a_picture_that_cannot_be_used_is_refused_and_nothing_is_kept(
     assert error["field"] == field
     assert legal in error["legal"]
     assert store.list("default", None, 10, None).records == []
-    assert objects.size("default/nothing.png") is None
+    assert objects.find("default/nothing.png") is None
 
 
 def test_an_uploaded_file_that_is_no_picture_is_refused(api: httpx.Client) -> None:
@@ -129,3 +161,32 @@ def test_a_hint_has_the_panoramas_size(
 def test_a_body_has_room_for_a_picture_and_an_end(api: httpx.Client) -> None:
     assert post(api, anchor_image=inline(noise(1_250))).status_code == 202
     problem(post(api, anchor_image=inline(noise(1_700))), 413, "body_too_large")
+
+
+def test_a_picture_that_is_named_several_times_is_read_and_stored_once(
+    api: httpx.Client, objects: ObjectStore
+) -> None:
+    mask = {"key": uploaded(api, png((256, 128)))}
+    regions = [{"prompt": f"tree {number}", "mask": mask} for number in range(4)]
+    job = post(api, width=256, regions=regions).json()
+    keys = {region["mask"]["key"] for region in job["params"]["regions"]}
+    assert len(keys) == 1
+    assert objects.list(f"default/{job['id']}/inputs/") == list(keys)
+
+
+def test_parts_of_a_key_that_servers_collapse_are_refused(api: httpx.Client) -> None:
+    key = uploaded(api, png())
+    for spelled in (key.replace("/", "/./", 1), key.replace("/", "//", 1)):
+        assert at_fault(post(api, anchor_image={"key": spelled}))["field"] == "anchor_image.key"
+
+
+def test_a_photo_from_a_phone(api: httpx.Client) -> None:
+    """Odd EXIF beside the orientation, and a preview behind the picture."""
+    photo = io.BytesIO()
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    behind = Image.new("RGB", (16, 16))
+    Image.new("RGB", (64, 32)).save(
+        photo, "MPO", save_all=True, append_images=[behind], exif=tags.tobytes()
+    )
+    assert post(api, anchor_image=inline(photo.getvalue())).status_code == 202

@@ -13,7 +13,7 @@ from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs.store import JobStore
 from panoweave.core.webhooks.deliveries import Deliveries, State, Try
 from panoweave.core.webhooks.secrets import WebhookSecrets
-from tests.jobs.samples import result_of
+from tests.jobs.samples import result_of, start_job
 from tests.service.checks import at_fault, problem
 
 URL = "https://example.com/hook"
@@ -97,7 +97,7 @@ def test_what_was_given_up_is_sent_again(
 
 def test_without_a_webhook_there_are_no_deliveries(api: httpx.Client, store: JobStore) -> None:
     job_id = api.post("/panoramas", json={"prompt": "a hill"}).json()["id"]
-    record = store.start(job_id, "worker-1")
+    record = start_job(store, job_id, "worker-1")
     assert record.token is not None
     store.succeed(job_id, record.token, result_of(record))
     assert deliveries_of(api, job_id) == {"url": None, "events": [], "items": []}

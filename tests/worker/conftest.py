@@ -19,7 +19,7 @@ from panoweave.core.jobs.record import DEFAULT_TENANT, JobRecord
 from panoweave.core.jobs.savepoints import Savepoints
 from panoweave.core.jobs.store import JobStore
 from panoweave.core.params import PanoramaParams
-from panoweave.worker.job import Workshop
+from panoweave.worker.job import WorkerContext
 from tests.core import tiny
 
 torch.set_num_threads(1)
@@ -34,13 +34,13 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> SyncDiffusionPipeline:
 
 
 @pytest.fixture
-def workshop(
+def context(
     settings: Settings, redis: Redis, objects: ObjectStore, pipeline: SyncDiffusionPipeline
-) -> Workshop:
-    return Workshop(
+) -> WorkerContext:
+    return WorkerContext(
         name="test-worker",
         settings=settings,
-        maker=OomRetry(pipeline, settings.window_batch),
+        generator=OomRetry(pipeline, settings.window_batch),
         store=JobStore(redis, settings),
         queue=Queue(redis),
         objects=objects,
@@ -51,13 +51,13 @@ def workshop(
 
 
 @pytest.fixture
-def post(workshop: Workshop) -> Callable[..., JobRecord]:
+def post(context: WorkerContext) -> Callable[..., JobRecord]:
     """Create a queued job of two windows, five steps."""
 
     def create(**changes: object) -> JobRecord:
         asked = {"prompt": "a lake", "width": 128, "stride": 64, "steps": 5, "seed": 1, **changes}
-        params = PanoramaParams.model_validate(asked).resolve(workshop.maker.pipeline.traits)
+        params = PanoramaParams.model_validate(asked).resolve(context.generator.pipeline.traits)
         record = JobRecord.new(params, "tiny", DEFAULT_TENANT, {"order": 7})
-        return workshop.store.create(record)
+        return context.store.create(record)
 
     return create

@@ -9,14 +9,13 @@ import pytest
 import torch
 
 from panoweave.core.jobs.record import Status
-from panoweave.worker import device
-from panoweave.worker.device import answers
-from panoweave.worker.job import Workshop
-from tests.worker.test_tasks import Post, at_step, run
+from panoweave.worker import job
+from panoweave.worker.job import WorkerContext, device_answers
+from tests.worker.attempts import Post, at_step, run
 
 
 def test_a_process_whose_device_answers_no_more_ends_and_fails_nothing(
-    workshop: Workshop, post: Post, monkeypatch: pytest.MonkeyPatch
+    context: WorkerContext, post: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The device is not here: that it is asked, and what follows, is."""
     ended: list[int] = []
@@ -31,13 +30,13 @@ def test_a_process_whose_device_answers_no_more_ends_and_fails_nothing(
     def fail() -> None:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-    assert answers(torch.device("cpu"))
-    assert not answers(torch.device("cuda:63"))
-    monkeypatch.setattr(device, "answers", lambda _: False)
+    assert device_answers(torch.device("cpu"))
+    assert not device_answers(torch.device("cuda:63"))
+    monkeypatch.setattr(job, "device_answers", lambda _: False)
     monkeypatch.setattr(os, "_exit", leave)
     at_step(2, fail, monkeypatch)
     record = post()
     with pytest.raises(Ended):
-        run(workshop, record)
+        run(context, record)
     assert ended == [71]
-    assert workshop.store.get(record.id).status is Status.RUNNING  # the janitor's, after its lease
+    assert context.store.get(record.id).status is Status.RUNNING  # the janitor's, after its lease

@@ -16,7 +16,7 @@ from panoweave.core.diffusion.image_files import encode, holds_parameters
 from panoweave.core.diffusion.pipeline import Panorama
 from panoweave.core.output import FormatName
 from panoweave.core.params import PanoramaParams
-from panoweave.worker.upload import _warnings
+from panoweave.worker.upload import warnings_of
 
 TRAITS = CheckpointTraits(window_px=64, px_per_latent=8)
 LOSSY: tuple[FormatName, ...] = ("jpeg", "webp", "avif")
@@ -88,9 +88,9 @@ def test_what_a_jpeg_cannot_hold_is_said() -> None:
     jpeg, webp = long("jpeg"), long("webp")
     assert not holds_parameters(jpeg.params)
     assert Image.open(io.BytesIO(encode(jpeg))).size == jpeg.image.size
-    (warning,) = _warnings(jpeg)
+    (warning,) = warnings_of(jpeg)
     assert (warning.code, warning.field) == ("parameters_left_out", "output.format")
-    assert _warnings(webp) == []
+    assert warnings_of(webp) == []
     assert len(inside(Image.open(io.BytesIO(encode(webp))))["regions"]) == 16
 
 

@@ -35,10 +35,10 @@ def limit(held_bytes: float) -> None:
 
 
 def peak_of(windows: int) -> int:
-    maker = OomRetry(load(), windows)
+    generator = OomRetry(load(), windows)
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
-    maker.generate(PARAMS)
+    generator.generate(PARAMS)
     return torch.cuda.max_memory_reserved()
 
 
@@ -47,26 +47,26 @@ def test_fewer_windows_go_through_at_once(caplog: pytest.LogCaptureFixture) -> N
     least, most = peak_of(4), peak_of(MANY)
     assert most > 1.5 * least
     whole = OomRetry(load(), MANY).generate(PARAMS)
-    maker = OomRetry(load(), MANY)
+    generator = OomRetry(load(), MANY)
     limit((least + most) / 2)
-    spared = maker.generate(PARAMS)
+    spared = generator.generate(PARAMS)
     assert "out of memory: from now on" in caplog.text
     apart = np.abs(np.asarray(spared.image, float) - np.asarray(whole.image, float))
     assert apart.mean() < 1  # of 255: sums of fewer windows are rounded otherwise
 
     caplog.clear()
-    maker.generate(PARAMS)
+    generator.generate(PARAMS)
     assert not caplog.text  # what was enough is what the next one begins with
 
 
 @pytest.mark.usefixtures("unlimited")
 def test_what_does_not_fit_at_all_is_an_error_and_the_next_one_is_made() -> None:
-    maker = OomRetry(load(), MANY)
+    generator = OomRetry(load(), MANY)
     limit(torch.cuda.memory_reserved() + 2**20)
     with pytest.raises(torch.OutOfMemoryError):
-        maker.generate(PARAMS)
+        generator.generate(PARAMS)
     torch.cuda.set_per_process_memory_fraction(1.0)
-    maker.generate(PARAMS)
+    generator.generate(PARAMS)
 
 
 def test_gauges_show_what_tensors_hold() -> None:
@@ -82,13 +82,13 @@ def test_gauges_show_what_tensors_hold() -> None:
 
 _BREAK = """
 import torch
-from panoweave.worker.device import answers
+from panoweave.worker.job import device_answers
 device = torch.device("cuda")
-print(answers(device))
+print(device_answers(device))
 try:
     torch.zeros(1, device=device)[torch.tensor([7], device=device)].item()
 except RuntimeError:
-    print(answers(device))
+    print(device_answers(device))
 """
 
 

@@ -16,11 +16,11 @@ from panoweave.core.jobs.queue import Queue
 from panoweave.core.jobs.record import JobRecord, Status
 from panoweave.core.jobs.store import JobStore
 from panoweave.worker import janitor
-from panoweave.worker.health import Condition
-from tests.jobs.samples import new_record
+from panoweave.worker.health import Health
+from tests.jobs.samples import new_record, start_job
 from tests.processes import wait_until
 
-AWAY = Condition("failed", "Redis is away")
+AWAY = Health("failed", "Redis is away")
 
 
 @pytest.fixture
@@ -35,10 +35,10 @@ def store(redis: Redis, here: Settings) -> JobStore:
 
 
 @contextmanager
-def watching(store: JobStore, redis: Redis, settings: Settings) -> Iterator[list[Condition]]:
-    stopping, told = threading.Event(), list[Condition]()
-    arguments = (store, Queue(redis), settings, stopping, told.append)
-    thread = threading.Thread(target=janitor.watch, args=arguments, daemon=True)
+def watching(store: JobStore, redis: Redis, settings: Settings) -> Iterator[list[Health]]:
+    stopping, told = threading.Event(), list[Health]()
+    arguments = (stopping, store, Queue(redis), settings, told.append)
+    thread = threading.Thread(target=janitor.sweep_until, args=arguments, daemon=True)
     thread.start()
     try:
         yield told
@@ -49,7 +49,7 @@ def watching(store: JobStore, redis: Redis, settings: Settings) -> Iterator[list
 
 def silent(store: JobStore, redis: Redis) -> JobRecord:
     """A job whose lease has passed."""
-    record = store.start(store.create(new_record()).id, "worker-1")
+    record = start_job(store, store.create(new_record()).id, "worker-1")
     redis.zadd(redis_keys.LEASES, {record.id: 0})
     return record
 
@@ -72,13 +72,13 @@ def test_a_redis_that_takes_nothing_in_is_away(
     """It answers what reads, and no lease can be renewed."""
     with watching(store, redis, here) as told:
         time.sleep(here.lease_s + 0.5)  # by now it sweeps
-        record = store.start(store.create(new_record()).id, "worker-1")
+        record = start_job(store, store.create(new_record()).id, "worker-1")
         try:
             redis.config_set("maxmemory", 1)
             wait_until(lambda: told[-1] == AWAY, 10)  # the lease has passed
         finally:
             redis.config_set("maxmemory", 0)
-        wait_until(lambda: told[-1] == Condition("ready"), 10)
+        wait_until(lambda: told[-1] == Health("ready"), 10)
         assert record.token is not None
         store.heartbeat(record.id, record.token)
         time.sleep(1)

@@ -10,16 +10,16 @@ from panoweave.core.diffusion.oom_retry import OomRetry
 from panoweave.core.jobs.failures import FailureCode
 from panoweave.core.jobs.record import JobRecord, Status
 from panoweave.core.params import PanoramaParams
-from panoweave.worker.job import Workshop
-from tests.worker.test_tasks import Post, run
+from panoweave.worker.job import WorkerContext
+from tests.worker.attempts import Post, run
 
 
 def test_where_memory_runs_out_less_is_used_for_the_same_picture(
-    workshop: Workshop, post: Post
+    context: WorkerContext, post: Post
 ) -> None:
     """Fewer windows at once; then nothing kept for the gradient; then the job fails."""
     tried: list[tuple[int, bool]] = []
-    pipeline = workshop.maker.pipeline
+    pipeline = context.generator.pipeline
 
     @dataclasses.dataclass
     class Cramped:
@@ -38,8 +38,8 @@ def test_where_memory_runs_out_less_is_used_for_the_same_picture(
 
     def ended(room: int) -> JobRecord:
         tried.clear()
-        maker = OomRetry(Cramped(room), 8)  # type: ignore[arg-type]
-        cramped = dataclasses.replace(workshop, maker=maker)
+        generator = OomRetry(Cramped(room), 8)  # type: ignore[arg-type]
+        cramped = dataclasses.replace(context, generator=generator)
         record = run(cramped, post())
         assert record is not None
         return record

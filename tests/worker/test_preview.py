@@ -17,14 +17,15 @@ from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs.record import JobRecord, Status
 from panoweave.worker.attempt import Attempt
-from panoweave.worker.job import Workshop, run_attempt
+from panoweave.worker.job import WorkerContext, run_attempt
 from panoweave.worker.preview import Previews
+from tests.jobs.samples import start_job
 
 Post = Callable[..., JobRecord]
 
 
 def test_it_is_seen_while_it_is_made_and_gone_afterwards(
-    workshop: Workshop, post: Post, objects: ObjectStore, monkeypatch: pytest.MonkeyPatch
+    context: WorkerContext, post: Post, objects: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("panoweave.worker.preview.EVERY_S", 0)
     seen: list[Image.Image] = []
@@ -39,8 +40,8 @@ def test_it_is_seen_while_it_is_made_and_gone_afterwards(
         on_step(self, report)
 
     monkeypatch.setattr(Attempt, "on_step", look)
-    record = workshop.store.start(post().id, "worker-1")
-    ended = run_attempt(workshop, record)
+    record = start_job(context.store, post().id, "worker-1")
+    ended = run_attempt(context, record)
     assert ended is not None
     assert ended.status is Status.SUCCEEDED
     assert len(seen) == 5
@@ -55,7 +56,7 @@ def test_a_store_that_is_away_slows_no_step(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("panoweave.worker.preview.EVERY_S", 0)
-    monkeypatch.setattr("panoweave.worker.preview._LAST_WAIT_S", 0.1)
+    monkeypatch.setattr("panoweave.worker.preview.CLOSE_WAIT_S", 0.1)
     away = ObjectStore(settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:1"}))
     latents = torch.randn(1, 4, 8, 16)
     begun = time.monotonic()

@@ -28,7 +28,7 @@ from panoweave.core.params import PanoramaParams
 from panoweave.core.webhooks.secrets import WebhookSecrets
 from panoweave.deploy.local.servers import RedisServer
 from panoweave.worker import janitor
-from tests.jobs.samples import FAILURE
+from tests.jobs.samples import FAILURE, start_job
 from tests.processes import environment_of, process, wait_until
 from tests.receivers import receiving
 
@@ -183,11 +183,11 @@ def test_a_hung_step_ends_the_process(
     params = PanoramaParams(prompt="a lake").resolve(TRAITS)
     record = store.create(JobRecord.new(params, "tiny", DEFAULT_TENANT, {}))
     for _ in range(losses):
-        started = store.start(record.id, "earlier")
+        started = start_job(store, record.id, "earlier")
         assert started.token is not None
         store.hung(record.id, started.token, FAILURE)
     hang = textwrap.dedent(
-        f"""
+        """
         import threading, time
         from panoweave.core.infra.redis import connect
         from panoweave.core.infra.settings import Settings
@@ -195,7 +195,7 @@ def test_a_hung_step_ends_the_process(
         from panoweave.worker.attempt import Attempt
         settings = Settings()
         store = JobStore(connect(settings), settings)
-        with Attempt(store.start("{record.id}", "hung"), store, settings, threading.Event()):
+        with Attempt(store.claim("hung"), store, settings, threading.Event()):
             time.sleep(60)
         """
     )

@@ -24,11 +24,12 @@ from panoweave.core.jobs.events import read
 from panoweave.core.jobs.failures import FailureCode
 from panoweave.core.jobs.record import JobRecord, Status
 from panoweave.core.jobs.savepoints import Savepoints
-from panoweave.worker import attempt, patience
+from panoweave.worker import attempt, upload
 from panoweave.worker.attempt import Attempt
-from panoweave.worker.job import Workshop, run_attempt
+from panoweave.worker.job import WorkerContext, run_attempt
 from panoweave.worker.savepoint import Savepoint
 from tests.core import tiny
+from tests.jobs.samples import start_job
 
 Post = Callable[..., JobRecord]
 STEPS = 5  # that `post` asks for
@@ -50,7 +51,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.fixture
 def preempted(
-    workshop: Workshop, post: Post, monkeypatch: pytest.MonkeyPatch, steps: list[int]
+    context: WorkerContext, post: Post, monkeypatch: pytest.MonkeyPatch, steps: list[int]
 ) -> Callable[..., JobRecord]:
     """A job that is back in the queue after its third step."""
 
@@ -60,13 +61,13 @@ def preempted(
 
         def leave(self: Attempt) -> None:
             if steps[-1:] == [3]:
-                workshop.stopping.set()
+                context.stopping.set()
             check(self)
 
         with monkeypatch.context() as patched:
             patched.setattr(Attempt, "check", leave)
-            ended = run(workshop, post(**changes))
-        workshop.stopping.clear()
+            ended = run(context, post(**changes))
+        context.stopping.clear()
         assert ended.status is Status.QUEUED
         assert steps == [1, 2, 3]
         steps.clear()
@@ -76,16 +77,18 @@ def preempted(
 
 
 @pytest.fixture
-def elsewhere(workshop: Workshop, pipeline: SyncDiffusionPipeline, tmp_path: Path) -> Workshop:
+def elsewhere(
+    context: WorkerContext, pipeline: SyncDiffusionPipeline, tmp_path: Path
+) -> WorkerContext:
     """Another worker with the same model."""
     made = tiny.pipeline(tmp_path)
     made.perceptual, made.meter = pipeline.perceptual, pipeline.meter
-    maker = OomRetry(made, workshop.settings.window_batch)
-    return dataclasses.replace(workshop, name="another-worker", maker=maker)
+    generator = OomRetry(made, context.settings.window_batch)
+    return dataclasses.replace(context, name="another-worker", generator=generator)
 
 
-def run(workshop: Workshop, record: JobRecord) -> JobRecord:
-    ended = run_attempt(workshop, workshop.store.start(record.id, workshop.name))
+def run(context: WorkerContext, record: JobRecord) -> JobRecord:
+    ended = run_attempt(context, start_job(context.store, record.id, context.name))
     assert ended is not None
     return ended
 
@@ -97,15 +100,15 @@ def sha256(ended: JobRecord) -> str:
 
 
 def test_another_worker_goes_on_and_stores_the_same_picture(
-    workshop: Workshop,
-    elsewhere: Workshop,
+    context: WorkerContext,
+    elsewhere: WorkerContext,
     preempted: Callable[..., JobRecord],
     post: Post,
     redis: Redis,
     steps: list[int],
 ) -> None:
     record = preempted()
-    assert 0 < redis.ttl(redis_keys.savepoint(record.id)) <= workshop.settings.savepoint_ttl_s
+    assert 0 < redis.ttl(redis_keys.savepoint(record.id)) <= context.settings.savepoint_ttl_s
     resumed = run(elsewhere, record)
     assert steps == [4, 5]
     assert resumed.attempts == 2
@@ -114,11 +117,11 @@ def test_another_worker_goes_on_and_stores_the_same_picture(
     phases = [(progress["phase"], progress["step"]) for progress in told]
     assert phases[3:6] == [("resuming", 3), ("denoising", 4), ("decoding", 5)]
 
-    assert sha256(resumed) == sha256(run(workshop, post()))
+    assert sha256(resumed) == sha256(run(context, post()))
 
 
 def test_it_is_saved_while_a_step_takes_its_time(
-    workshop: Workshop, post: Post, redis: Redis, monkeypatch: pytest.MonkeyPatch
+    context: WorkerContext, post: Post, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved: list[bool] = []
     on_step = Attempt.on_step
@@ -130,40 +133,40 @@ def test_it_is_saved_while_a_step_takes_its_time(
         on_step(self, report)
 
     monkeypatch.setattr(Attempt, "on_step", wait)
-    frequent = workshop.settings.model_copy(update={"savepoint_every_s": 0.05})
-    ended = run(dataclasses.replace(workshop, settings=frequent), post())
+    frequent = context.settings.model_copy(update={"savepoint_every_s": 0.05})
+    ended = run(dataclasses.replace(context, settings=frequent), post())
     assert ended.status is Status.SUCCEEDED
     assert saved == [True]
     assert not redis.exists(redis_keys.savepoint(ended.id))
 
 
 def test_what_cannot_be_stored_is_stored_later_without_computing_again(
-    workshop: Workshop,
-    elsewhere: Workshop,
+    context: WorkerContext,
+    elsewhere: WorkerContext,
     post: Post,
     redis: Redis,
     steps: list[int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(patience, "PATIENCE_S", 0.1)
-    away = ObjectStore(workshop.settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:9"}))
-    failed = run(dataclasses.replace(workshop, objects=away), post())
+    monkeypatch.setattr(upload, "RETRY_FOR_S", 0.1)
+    away = ObjectStore(context.settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:9"}))
+    failed = run(dataclasses.replace(context, objects=away), post())
     away.close()
     assert failed.error is not None
     assert failed.error.code is FailureCode.STORAGE_UNAVAILABLE
     assert steps == [1, 2, 3, 4, 5]
     steps.clear()
 
-    workshop.store.retry(failed)
+    context.store.retry(failed)
     finished = run(elsewhere, failed)
     assert steps == []
     assert not redis.exists(redis_keys.savepoint(failed.id))
-    assert sha256(finished) == sha256(run(workshop, post()))
+    assert sha256(finished) == sha256(run(context, post()))
 
 
 @pytest.mark.parametrize("broken", [b"", b"nonsense", b"\xff" * 100, "cut short", "another's"])
 def test_what_does_not_fit_is_computed_again(
-    workshop: Workshop,
+    context: WorkerContext,
     preempted: Callable[..., JobRecord],
     post: Post,
     redis: Redis,
@@ -180,11 +183,11 @@ def test_what_does_not_fit_is_computed_again(
     elif broken == "cut short":
         redis.set(key, body[:-1])
     else:
-        workshop = dataclasses.replace(workshop, identity="of another model")
-    ended = run(workshop, record)
+        context = dataclasses.replace(context, identity="of another model")
+    ended = run(context, record)
     assert steps == [1, 2, 3, 4, 5]
-    assert "cannot go on from what was saved" in caplog.text
-    assert sha256(ended) == sha256(run(workshop, post()))
+    assert "the savepoint is not used" in caplog.text
+    assert sha256(ended) == sha256(run(context, post()))
 
 
 def after(step: int) -> SamplerState:
@@ -204,13 +207,13 @@ def leave_early(savepoint: Savepoint) -> None:
 
 
 def test_other_pictures_make_another_panorama(
-    workshop: Workshop, post: Post, settings: Settings
+    context: WorkerContext, post: Post, settings: Settings
 ) -> None:
-    record = workshop.store.start(post().id, "worker")
+    record = start_job(context.store, post().id, "worker")
 
     def savepoint(colour: str) -> Savepoint:
         images = {"anchor_image": Image.new("RGB", (8, 8), colour)}
-        return Savepoint(workshop.savepoints, record, workshop.identity, images, settings)
+        return Savepoint(context.savepoints, record, context.identity, images, settings)
 
     leave_early(savepoint("red"))
     found = savepoint("red").load()
@@ -221,25 +224,23 @@ def test_other_pictures_make_another_panorama(
 
 @pytest.mark.parametrize(("spared", "is_saved"), [(0, True), (1, False)])
 def test_what_is_too_large_is_not_saved(
-    workshop: Workshop, post: Post, redis: Redis, spared: int, is_saved: bool
+    context: WorkerContext, post: Post, redis: Redis, spared: int, is_saved: bool
 ) -> None:
     limit = {"savepoint_max_bytes": after(2).size_bytes - spared}
-    settings = workshop.settings.model_copy(update=limit)
-    record = workshop.store.start(post().id, "worker")
-    leave_early(Savepoint(workshop.savepoints, record, workshop.identity, {}, settings))
+    settings = context.settings.model_copy(update=limit)
+    record = start_job(context.store, post().id, "worker")
+    leave_early(Savepoint(context.savepoints, record, context.identity, {}, settings))
     assert bool(redis.exists(redis_keys.savepoint(record.id))) is is_saved
 
 
 def test_redis_away_keeps_no_step_waiting(
-    workshop: Workshop, post: Post, caplog: pytest.LogCaptureFixture
+    context: WorkerContext, post: Post, caplog: pytest.LogCaptureFixture
 ) -> None:
-    record = workshop.store.start(post().id, "worker")
+    record = start_job(context.store, post().id, "worker")
     nowhere = SecretStr("redis://127.0.0.1:1/0")
-    settings = workshop.settings.model_copy(
-        update={"redis_url": nowhere, "savepoint_every_s": 0.01}
-    )
+    settings = context.settings.model_copy(update={"redis_url": nowhere, "savepoint_every_s": 0.01})
     with connect(settings) as redis:
-        savepoint = Savepoint(Savepoints(redis, settings), record, workshop.identity, {}, settings)
+        savepoint = Savepoint(Savepoints(redis, settings), record, context.identity, {}, settings)
         assert savepoint.load() is None
         begun = time.monotonic()
         with savepoint:
@@ -253,9 +254,9 @@ def test_redis_away_keeps_no_step_waiting(
 
 
 def test_where_memory_runs_out_no_step_is_done_again(
-    workshop: Workshop, post: Post, steps: list[int], monkeypatch: pytest.MonkeyPatch
+    context: WorkerContext, post: Post, steps: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ended = run(workshop, post())
+    ended = run(context, post())
     steps.clear()
     on_step = Attempt.on_step
     failures = iter([3, 5])
@@ -269,6 +270,6 @@ def test_where_memory_runs_out_no_step_is_done_again(
             raise torch.OutOfMemoryError
 
     monkeypatch.setattr(Attempt, "on_step", run_out)
-    cramped = dataclasses.replace(workshop, maker=OomRetry(workshop.maker.pipeline, 4))
+    cramped = dataclasses.replace(context, generator=OomRetry(context.generator.pipeline, 4))
     assert sha256(run(cramped, post())) == sha256(ended)
     assert steps == [1, 2, 3, 4, 5]

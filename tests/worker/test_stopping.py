@@ -68,7 +68,12 @@ def test_a_stop_that_interrupted_nothing_is_noticed(worker_of: Redis, asked_afte
     """It came while RQ was setting up, or its exception was swallowed by what it interrupted."""
     stopping = StopEvent()
     worker = PanoramaWorker(
-        Queue(worker_of).rq, "worker-1", stopping, connection=worker_of, serializer=JSONSerializer
+        Queue(worker_of).rq,
+        "worker-1",
+        stopping,
+        lambda: None,
+        connection=worker_of,
+        serializer=JSONSerializer,
     )
     threading.Timer(asked_after_s, stopping.set).start()
     if not asked_after_s:

@@ -19,11 +19,11 @@ from panoweave.core.jobs.failures import FailureCode
 from panoweave.core.jobs.record import JobRecord, Status
 from panoweave.core.params import PanoramaParams, ResolvedParams
 from panoweave.deploy.local.servers import S3Server
-from panoweave.worker import job, patience
-from panoweave.worker.job import Workshop, fetch_images, take_turn
+from panoweave.worker import job, upload
+from panoweave.worker.job import WorkerContext, fetch_images, run_next_job
 from tests.conftest import S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY
 from tests.processes import wait_until
-from tests.worker.test_tasks import at_step, run
+from tests.worker.attempts import at_step, run
 
 Post = Callable[..., JobRecord]
 
@@ -42,28 +42,27 @@ def own_s3(tmp_path: Path) -> Iterator[S3Server]:
 
 @pytest.fixture
 def here(
-    workshop: Workshop, own_s3: S3Server, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Workshop]:
+    context: WorkerContext, own_s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[WorkerContext]:
     """On a server of its own, with less patience."""
-    monkeypatch.setattr(patience, "PATIENCE_S", 0.1)
-    monkeypatch.setattr(job, "_STORAGE_WAIT_S", 0.1)
-    settings = workshop.settings.model_copy(update={"s3_endpoint": own_s3.endpoint})
+    monkeypatch.setattr(upload, "RETRY_FOR_S", 0.1)
+    monkeypatch.setattr(job, "STORAGE_WAIT_S", 0.1)
+    settings = context.settings.model_copy(update={"s3_endpoint": own_s3.endpoint})
     objects = ObjectStore(settings)
     made = dataclasses.replace(
-        workshop, settings=settings, objects=objects, stopping=threading.Event()
+        context, settings=settings, objects=objects, stopping=threading.Event()
     )
-    job.install(made)
     yield made
     made.stopping.set()
     objects.close()
 
 
-def test_those_that_wait_go_on_waiting(here: Workshop, post: Post, own_s3: S3Server) -> None:
+def test_those_that_wait_go_on_waiting(here: WorkerContext, post: Post, own_s3: S3Server) -> None:
     first, second = post(), post()
     own_s3.child.kill()
     with ThreadPoolExecutor(1) as worker:
         try:
-            turn = worker.submit(take_turn)
+            turn = worker.submit(run_next_job, here)
             wait_until(lambda: here.store.get(first.id).status is Status.FAILED, 60)
             error = here.store.get(first.id).error
             assert error is not None
@@ -78,12 +77,12 @@ def test_those_that_wait_go_on_waiting(here: Workshop, post: Post, own_s3: S3Ser
     here.stopping.clear()
     assert here.queue.rq.count == 1  # it has called for the next
     assert here.objects.list("") == []
-    take_turn()
+    run_next_job(here)
     assert here.store.get(second.id).status is Status.SUCCEEDED
 
 
 def test_who_may_write_but_not_delete_goes_on(
-    here: Workshop, post: Post, monkeypatch: pytest.MonkeyPatch
+    here: WorkerContext, post: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(key: str) -> None:
         raise ObjectStoreError(f"{key}: AccessDenied")
@@ -93,13 +92,13 @@ def test_who_may_write_but_not_delete_goes_on(
 
 
 def test_whoever_is_asked_to_leave_waits_no_longer(
-    here: Workshop, post: Post, own_s3: S3Server
+    here: WorkerContext, post: Post, own_s3: S3Server
 ) -> None:
     record = post()
     own_s3.child.kill()
     with ThreadPoolExecutor(1) as worker:
         try:
-            turn = worker.submit(take_turn)
+            turn = worker.submit(run_next_job, here)
             wait_until(lambda: here.store.get(record.id).status is Status.FAILED, 60)
         finally:
             here.stopping.set()
@@ -107,11 +106,11 @@ def test_whoever_is_asked_to_leave_waits_no_longer(
 
 
 def test_s3_away_for_good_fails_with_a_code(
-    workshop: Workshop, post: Post, monkeypatch: pytest.MonkeyPatch
+    context: WorkerContext, post: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "PATIENCE_S", 0.5)
-    nowhere = workshop.settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:9"})
-    ended = run(dataclasses.replace(workshop, objects=ObjectStore(nowhere)), post())
+    monkeypatch.setattr(upload, "RETRY_FOR_S", 0.5)
+    nowhere = context.settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:9"})
+    ended = run(dataclasses.replace(context, objects=ObjectStore(nowhere)), post())
     assert ended is not None
     assert ended.status is Status.FAILED
     assert ended.error is not None
@@ -120,16 +119,14 @@ def test_s3_away_for_good_fails_with_a_code(
 
 
 def test_s3_away_for_a_while_costs_no_step(
-    workshop: Workshop, post: Post, monkeypatch: pytest.MonkeyPatch
+    context: WorkerContext, post: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The finished picture waits for S3; nothing is computed again."""
-    monkeypatch.setattr(patience, "WAIT_S", 0.1)
+    monkeypatch.setattr(upload, "RETRY_EVERY_S", 0.1)
     steps: list[int] = []
     at_step(1, lambda: steps.append(1), monkeypatch)
-    nowhere = ObjectStore(
-        workshop.settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:9"})
-    )
-    real_put = workshop.objects.put
+    nowhere = ObjectStore(context.settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:9"}))
+    real_put = context.objects.put
     refused: list[tuple[str, ...]] = []
 
     def put(*arguments: str) -> None:
@@ -138,8 +135,8 @@ def test_s3_away_for_a_while_costs_no_step(
             nowhere.put(*arguments)  # type: ignore[arg-type]
         real_put(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(workshop.objects, "put", put)
-    ended = run(workshop, post())
+    monkeypatch.setattr(context.objects, "put", put)
+    ended = run(context, post())
     assert ended is not None
     assert ended.status is Status.SUCCEEDED
     assert len(refused) == 2
@@ -147,34 +144,32 @@ def test_s3_away_for_a_while_costs_no_step(
 
 
 def test_a_picture_that_comes_with_the_request_is_waited_for(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+    context: WorkerContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As long as S3 says nothing; that it is not there is an answer."""
-    monkeypatch.setattr(patience, "WAIT_S", 0.05)
+    monkeypatch.setattr(upload, "RETRY_EVERY_S", 0.05)
     buffer = io.BytesIO()
     Image.new("RGB", (64, 64), "teal").save(buffer, "PNG")
     body, key = buffer.getvalue(), "default/somewhere/inputs/anchor_image.png"
-    workshop.objects.put(key, body, "image/png", hashlib.sha256(body).hexdigest())
-    nowhere = ObjectStore(
-        workshop.settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:9"})
-    )
-    real_get, tries = workshop.objects.get, []
+    context.objects.put(key, body, "image/png", hashlib.sha256(body).hexdigest())
+    nowhere = ObjectStore(context.settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:9"}))
+    real_get, tries = context.objects.get, []
 
     def get(asked: str) -> bytes:
         tries.append(asked)
         return real_get(asked) if len(tries) > 1 else nowhere.get(asked)
 
-    monkeypatch.setattr(workshop.objects, "get", get)
+    monkeypatch.setattr(context.objects, "get", get)
 
     def params(anchor: str) -> ResolvedParams:
         asked = PanoramaParams.model_validate(
             {"prompt": "a lake", "width": 128, "anchor_image": {"key": anchor}}
         )
-        return asked.resolve(workshop.maker.pipeline.traits)
+        return asked.resolve(context.generator.pipeline.traits)
 
-    images = fetch_images(workshop.objects, params(key), lambda: None)
+    images = fetch_images(context.objects, params(key), lambda: None)
     assert images["anchor_image"].size == (64, 64)
     assert tries == [key, key]
     with pytest.raises(NoSuchObject):
-        fetch_images(workshop.objects, params("default/gone.png"), lambda: None)
+        fetch_images(context.objects, params("default/gone.png"), lambda: None)
     assert len(tries) == 3

@@ -8,7 +8,6 @@ import hashlib
 import io
 import json
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from redis import Redis
 
 from panoweave.core.checkpoint import InvalidParams
 from panoweave.core.diffusion.errors import NonFiniteGradientError
-from panoweave.core.diffusion.pipeline import StepReport
 from panoweave.core.infra import redis_keys
 from panoweave.core.infra.redis import connect
 from panoweave.core.infra.s3 import ObjectStore
@@ -31,34 +29,18 @@ from panoweave.core.output import DEFAULT_QUALITY
 from panoweave.core.params import PanoramaParams
 from panoweave.deploy.local.servers import RedisServer
 from panoweave.worker import attempt, job, upload
-from panoweave.worker.job import Workshop, explain, run_attempt, take_turn
-
-Post = Callable[..., JobRecord]
-
-
-def run(workshop: Workshop, record: JobRecord) -> JobRecord | None:
-    return run_attempt(workshop, workshop.store.start(record.id, "test-worker"))
+from panoweave.worker.job import WorkerContext, explain, run_attempt, run_next_job
+from tests.jobs.samples import start_job
+from tests.worker.attempts import Post, at_step, run
 
 
-def at_step(step: int, act: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let something happen in the world right before a step is reported."""
-    on_step = attempt.Attempt.on_step
-
-    def intercept(self: attempt.Attempt, report: StepReport) -> None:
-        if report.step == step:
-            act()
-        on_step(self, report)
-
-    monkeypatch.setattr(attempt.Attempt, "on_step", intercept)
-
-
-def test_a_job_becomes_a_stored_panorama(workshop: Workshop, post: Post) -> None:
-    ended = run(workshop, post())
+def test_a_job_becomes_a_stored_panorama(context: WorkerContext, post: Post) -> None:
+    ended = run(context, post())
     assert ended is not None
     assert ended.status is Status.SUCCEEDED
     assert ended.result is not None
 
-    picture = workshop.objects.get(ended.result.keys.image)
+    picture = context.objects.get(ended.result.keys.image)
     assert hashlib.sha256(picture).hexdigest() == ended.result.sha256
     assert len(picture) == ended.result.bytes
     image = Image.open(io.BytesIO(picture))
@@ -68,27 +50,29 @@ def test_a_job_becomes_a_stored_panorama(workshop: Workshop, post: Post) -> None
     assert ended.progress is not None
     assert ended.progress.phase == "uploading"
 
-    metadata = json.loads(workshop.objects.get(ended.result.keys.metadata))
+    metadata = json.loads(context.objects.get(ended.result.keys.metadata))
     assert metadata["status"] == "succeeded"
     assert metadata["result"]["sha256"] == ended.result.sha256
     assert metadata["metadata"] == {"order": 7}
     assert "token" not in metadata
-    preview = Image.open(io.BytesIO(workshop.objects.get(ended.result.keys.preview)))
+    preview = Image.open(io.BytesIO(context.objects.get(ended.result.keys.preview)))
     assert preview.format == "JPEG"
 
 
-def test_the_picture_is_the_pipelines(workshop: Workshop, post: Post) -> None:
+def test_the_picture_is_the_pipelines(context: WorkerContext, post: Post) -> None:
     """The way through the queue changes nothing: same parameters, same pixels."""
-    ended = run(workshop, post())
+    ended = run(context, post())
     assert ended is not None
     assert ended.result is not None
-    stored = Image.open(io.BytesIO(workshop.objects.get(ended.result.keys.image)))
-    direct = workshop.maker.pipeline(PanoramaParams.model_validate(ended.params.model_dump())).image
+    stored = Image.open(io.BytesIO(context.objects.get(ended.result.keys.image)))
+    direct = context.generator.pipeline(
+        PanoramaParams.model_validate(ended.params.model_dump())
+    ).image
     assert stored.tobytes() == direct.tobytes()
 
 
-def test_a_prompt_that_is_too_long_is_made_and_said_so(workshop: Workshop, post: Post) -> None:
-    ended = run(workshop, post(prompt="abcdefghijklmnop"))
+def test_a_prompt_that_is_too_long_is_made_and_said_so(context: WorkerContext, post: Post) -> None:
+    ended = run(context, post(prompt="abcdefghijklmnop"))
     assert ended is not None
     assert ended.result is not None
     (warning,) = ended.result.warnings
@@ -101,30 +85,30 @@ def test_a_prompt_that_is_too_long_is_made_and_said_so(workshop: Workshop, post:
     [({"loop": True}, True), ({}, False), ({"loop": True, "width": 192}, False)],
 )
 def test_only_what_is_a_sphere_says_so(
-    workshop: Workshop, post: Post, changes: dict[str, object], sphere: bool
+    context: WorkerContext, post: Post, changes: dict[str, object], sphere: bool
 ) -> None:
     """All around, and half as high as wide."""
-    ended = run(workshop, post(steps=1, **changes))
+    ended = run(context, post(steps=1, **changes))
     assert ended is not None
     assert ended.result is not None
-    picture = Image.open(io.BytesIO(workshop.objects.get(ended.result.keys.image)))
+    picture = Image.open(io.BytesIO(context.objects.get(ended.result.keys.image)))
     xmp = picture.text.get("XML:com.adobe.xmp", "")  # type: ignore[attr-defined]
     assert ('ProjectionType="equirectangular"' in xmp) is sphere
     assert ('FullPanoWidthPixels="128"' in xmp) is sphere
 
 
-def test_a_picture_is_fetched_and_followed(workshop: Workshop, post: Post) -> None:
+def test_a_picture_is_fetched_and_followed(context: WorkerContext, post: Post) -> None:
     picture = Image.radial_gradient("L").convert("RGB").resize((64, 64))
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
     body, key = buffer.getvalue(), "default/somewhere/inputs/anchor_image.png"
-    workshop.objects.put(key, body, "image/png", hashlib.sha256(body).hexdigest())
+    context.objects.put(key, body, "image/png", hashlib.sha256(body).hexdigest())
 
     def made(**changes: object) -> bytes:
-        ended = run(workshop, post(sync={"weight": 200}, **changes))
+        ended = run(context, post(sync={"weight": 200}, **changes))
         assert ended is not None
         assert ended.result is not None
-        return Image.open(io.BytesIO(workshop.objects.get(ended.result.keys.image))).tobytes()
+        return Image.open(io.BytesIO(context.objects.get(ended.result.keys.image))).tobytes()
 
     followed = made(anchor_image={"key": key})
     assert followed != made()
@@ -133,44 +117,46 @@ def test_a_picture_is_fetched_and_followed(workshop: Workshop, post: Post) -> No
     direct = PanoramaParams.model_validate(
         {**params, "sync": {"weight": 200}, "anchor_image": inline}
     )
-    assert followed == workshop.maker.pipeline(direct).image.tobytes()
+    assert followed == context.generator.pipeline(direct).image.tobytes()
 
 
-def test_cancel_at_a_step(workshop: Workshop, post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cancel_at_a_step(
+    context: WorkerContext, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
     record = post()
     steps: list[int] = []
-    at_step(2, lambda: workshop.store.request_cancel(record.id), monkeypatch)
+    at_step(2, lambda: context.store.request_cancel(record.id), monkeypatch)
     at_step(4, lambda: steps.append(4), monkeypatch)
-    ended = run(workshop, record)
+    ended = run(context, record)
     assert ended is not None
     assert ended.status is Status.CANCELLED
     assert steps == []
 
 
 def test_cancel_after_the_upload_leaves_no_objects(
-    workshop: Workshop, post: Post, monkeypatch: pytest.MonkeyPatch
+    context: WorkerContext, post: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record = post()
     real_upload = upload.upload
 
     def upload_then_cancel(*arguments: object) -> object:
         result = real_upload(*arguments)  # type: ignore[arg-type]
-        workshop.store.request_cancel(record.id)
+        context.store.request_cancel(record.id)
         return result
 
     monkeypatch.setattr(job, "upload", upload_then_cancel)
-    ended = run(workshop, record)
+    ended = run(context, record)
     assert ended is not None
     assert ended.status is Status.CANCELLED
     assert ended.result is None
-    assert not workshop.objects.exists(ended.keys.image)
+    assert not context.objects.exists(ended.keys.image)
 
 
 def test_a_superseded_attempt_commits_nothing(
-    workshop: Workshop, redis: Redis, post: Post, monkeypatch: pytest.MonkeyPatch
+    context: WorkerContext, redis: Redis, post: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Presumed dead, replaced, and back again: it stops and leaves its successor alone."""
-    short_lease = workshop.settings.model_copy(update={"lease_s": 0.05})
+    short_lease = context.settings.model_copy(update={"lease_s": 0.05})
     lender = JobStore(redis, short_lease)
     record = post()
     successor: list[JobRecord] = []
@@ -179,13 +165,13 @@ def test_a_superseded_attempt_commits_nothing(
         threading.Event().wait(0.1)
         (lost,) = lender.lost()
         assert lender.expire_lost(lost).status is Status.QUEUED
-        successor.append(workshop.store.start(record.id, "successor"))
+        successor.append(start_job(context.store, record.id, "successor"))
 
     at_step(3, replace, monkeypatch)
-    first = lender.start(record.id, "first")
-    assert run_attempt(dataclasses.replace(workshop, store=lender), first) is None
+    first = start_job(lender, record.id, "first")
+    assert run_attempt(dataclasses.replace(context, store=lender), first) is None
 
-    now = workshop.store.get(record.id)
+    now = context.store.get(record.id)
     assert (now.status, now.attempts, now.worker) == (Status.RUNNING, 2, "successor")
     assert now.token == successor[0].token
     assert now.result is None
@@ -193,7 +179,7 @@ def test_a_superseded_attempt_commits_nothing(
 
 @pytest.mark.parametrize(("attempts", "is_left"), [(2, False), (1, True)])
 def test_a_superseded_attempt_leaves_no_object_but_its_namesakes(
-    workshop: Workshop,
+    context: WorkerContext,
     redis: Redis,
     post: Post,
     monkeypatch: pytest.MonkeyPatch,
@@ -207,55 +193,55 @@ def test_a_superseded_attempt_leaves_no_object_but_its_namesakes(
         redis.hset(redis_keys.job(record.id), mapping={"token": "another", "attempts": attempts})
 
     at_step(3, supersede, monkeypatch)
-    first = workshop.store.start(record.id, "first")
-    workshop.objects.put(first.keys.preview, b"x", "image/jpeg", hashlib.sha256(b"x").hexdigest())
-    assert run_attempt(workshop, first) is None
-    assert workshop.objects.exists(first.keys.preview) is is_left
+    first = start_job(context.store, record.id, "first")
+    context.objects.put(first.keys.preview, b"x", "image/jpeg", hashlib.sha256(b"x").hexdigest())
+    assert run_attempt(context, first) is None
+    assert context.objects.exists(first.keys.preview) is is_left
 
 
 def test_an_attempt_that_was_given_up_for_the_last_time_leaves_no_object(
-    workshop: Workshop, redis: Redis, post: Post, monkeypatch: pytest.MonkeyPatch
+    context: WorkerContext, redis: Redis, post: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However late it comes back: its number is still the record's."""
-    once = workshop.settings.model_copy(update={"lease_s": 0, "max_attempts": 1})
+    once = context.settings.model_copy(update={"lease_s": 0, "max_attempts": 1})
     lender = JobStore(redis, once)
     record = post()
-    first = lender.start(record.id, "first")
+    first = start_job(lender, record.id, "first")
     at_step(3, lambda: lender.expire_lost(LostJob(record.id, first.token or "")), monkeypatch)
-    workshop.objects.put(first.keys.preview, b"x", "image/jpeg", hashlib.sha256(b"x").hexdigest())
-    assert run_attempt(dataclasses.replace(workshop, store=lender), first) is None
-    now = workshop.store.get(record.id)
+    context.objects.put(first.keys.preview, b"x", "image/jpeg", hashlib.sha256(b"x").hexdigest())
+    assert run_attempt(dataclasses.replace(context, store=lender), first) is None
+    now = context.store.get(record.id)
     assert (now.status, now.attempts) == (Status.FAILED, 1)
-    assert not workshop.objects.exists(first.keys.preview)
+    assert not context.objects.exists(first.keys.preview)
 
 
 def test_asked_to_leave_gives_a_long_job_back(
-    workshop: Workshop, post: Post, monkeypatch: pytest.MonkeyPatch
+    context: WorkerContext, post: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attempt, "DRAIN_S", -1)  # every job has longer to go
-    at_step(2, workshop.stopping.set, monkeypatch)
-    ended = run(workshop, post())
+    at_step(2, context.stopping.set, monkeypatch)
+    ended = run(context, post())
     assert ended is not None
     assert ended.status is Status.QUEUED
-    assert workshop.queue.estimate([ended]).places == {ended.id: 0}
+    assert context.queue.estimate([ended]).places == {ended.id: 0}
 
 
 def test_asked_to_leave_ends_a_nearly_done_job(
-    workshop: Workshop, post: Post, monkeypatch: pytest.MonkeyPatch
+    context: WorkerContext, post: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    at_step(2, workshop.stopping.set, monkeypatch)
-    ended = run(workshop, post())
+    at_step(2, context.stopping.set, monkeypatch)
+    ended = run(context, post())
     assert ended is not None
     assert ended.status is Status.SUCCEEDED
 
 
 def test_redis_away_keeps_the_work(
-    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    context: WorkerContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Redis dies at a step and comes back after the last: the result is committed then."""
     server = RedisServer(tmp_path / "data", tmp_path / "logs")
     server.start()
-    settings = workshop.settings.model_copy(
+    settings = context.settings.model_copy(
         update={
             "redis_url": SecretStr(server.url),
             "lease_s": 60,
@@ -272,10 +258,10 @@ def test_redis_away_keeps_the_work(
 
     with connect(settings) as redis, ThreadPoolExecutor(1) as worker:
         store = JobStore(redis, settings)
-        here = dataclasses.replace(workshop, settings=settings, store=store, queue=Queue(redis))
+        here = dataclasses.replace(context, settings=settings, store=store, queue=Queue(redis))
         params = PanoramaParams(prompt="a lake", width=128, stride=64, steps=3, seed=1)
         record = store.create(
-            JobRecord.new(params.resolve(workshop.maker.pipeline.traits), "tiny", "default", {})
+            JobRecord.new(params.resolve(context.generator.pipeline.traits), "tiny", "default", {})
         )
         at_step(2, die, monkeypatch)
         running = worker.submit(run, here, record)
@@ -292,34 +278,30 @@ def test_redis_away_keeps_the_work(
     assert ended.attempts == 1
 
 
-def test_a_turn_makes_what_waits(
-    workshop: Workshop, post: Post, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_ticket_runs_the_next_job(context: WorkerContext, post: Post) -> None:
     """And one too many makes nothing."""
     cancelled, first, second = post(), post(), post()
-    workshop.store.request_cancel(cancelled.id)
-    monkeypatch.setattr(job, "_workshop", workshop)
+    context.store.request_cancel(cancelled.id)
     for _ in range(3):
-        take_turn()
-    statuses = [workshop.store.get(record.id).status for record in (cancelled, first, second)]
+        run_next_job(context)
+    statuses = [context.store.get(record.id).status for record in (cancelled, first, second)]
     assert statuses == [Status.CANCELLED, Status.SUCCEEDED, Status.SUCCEEDED]
 
 
 def test_a_worker_that_has_ended_a_job_calls_for_the_next(
-    workshop: Workshop, post: Post, monkeypatch: pytest.MonkeyPatch
+    context: WorkerContext, post: Post
 ) -> None:
-    """Its turn may have come, in vain, while its tenant had as many running as it may."""
+    """The last one may have been used in vain, while its tenant had as many running as it may."""
     post(), post()
-    monkeypatch.setattr(job, "_workshop", workshop)
-    take_turn()
-    assert workshop.queue.rq.count == 1
+    run_next_job(context)
+    assert context.queue.rq.count == 1
 
 
 @pytest.mark.parametrize("name", ["jpeg", "webp", "avif"])
 def test_a_picture_is_stored_in_the_format_asked_for(
-    workshop: Workshop, post: Post, objects: ObjectStore, name: str
+    context: WorkerContext, post: Post, objects: ObjectStore, name: str
 ) -> None:
-    ended = run(workshop, post(output={"format": name}))
+    ended = run(context, post(output={"format": name}))
     assert ended is not None
     assert ended.result is not None
     assert (ended.result.format, ended.params.output.quality) == (name, DEFAULT_QUALITY)

@@ -17,8 +17,7 @@ from panoweave.core.jobs import models
 from panoweave.core.jobs.models import ModelState
 from panoweave.core.jobs.record import Status
 from panoweave.service.http import access_log
-from panoweave.worker import job
-from panoweave.worker.job import Workshop, take_turn
+from panoweave.worker.job import WorkerContext, run_next_job
 from tests.service.server import serving
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -35,25 +34,24 @@ def exporter(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
     return exporter
 
 
-def make_panorama(workshop: Workshop, redis: Redis) -> None:
+def make_panorama(context: WorkerContext, redis: Redis) -> None:
     """POST it as a client does, run what RQ then finds in its queue."""
     state = ModelState(
         model="embedded",
         state="ready",
-        traits=workshop.maker.pipeline.traits,
+        traits=context.generator.pipeline.traits,
         perceptual="stlpips-alex",
         worker="test-worker",
     )
     models.publish(redis, state)
     body = {"prompt": PROMPT, "width": 128, "stride": 64, "steps": 2, "seed": 1}
     headers = {"traceparent": f"00-{TRACE_ID}-{SPAN_ID}-01"}
-    with serving(workshop.settings) as api:
+    with serving(context.settings) as api:
         answer = api.post("/panoramas", json=body, headers=headers)
     assert answer.status_code == 202, answer.text
-    assert workshop.queue.rq.count == 1
-    job.install(workshop)
-    take_turn()
-    assert workshop.store.get(answer.json()["id"]).status is Status.SUCCEEDED
+    assert context.queue.rq.count == 1
+    run_next_job(context)
+    assert context.store.get(answer.json()["id"]).status is Status.SUCCEEDED
 
 
 def by_name(exporter: InMemorySpanExporter) -> dict[str, ReadableSpan]:
@@ -61,9 +59,9 @@ def by_name(exporter: InMemorySpanExporter) -> dict[str, ReadableSpan]:
 
 
 def test_a_panorama_is_a_part_of_its_callers_trace(
-    workshop: Workshop, redis: Redis, exporter: InMemorySpanExporter
+    context: WorkerContext, redis: Redis, exporter: InMemorySpanExporter
 ) -> None:
-    make_panorama(workshop, redis)
+    make_panorama(context, redis)
     spans = by_name(exporter)
     stages = ["encode", "denoise", "decode", "measure", "upload"]
     assert set(spans) == {"POST /panoramas", "panorama", *stages}
@@ -82,13 +80,13 @@ def test_a_panorama_is_a_part_of_its_callers_trace(
 
 
 def test_an_api_without_a_tracer_passes_the_clients_on(
-    workshop: Workshop,
+    context: WorkerContext,
     redis: Redis,
     exporter: InMemorySpanExporter,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(access_log.TELEMETRY, "tracing", False)
-    make_panorama(workshop, redis)
+    make_panorama(context, redis)
     assert f"{parent_of(by_name(exporter)['panorama']).span_id:016x}" == SPAN_ID
 
 

@@ -24,8 +24,8 @@ from panoweave.core.webhooks.deliveries import Deliveries, Delivery, DeliveryHis
 from panoweave.core.webhooks.secrets import WebhookSecrets
 from panoweave.worker import webhook_sender
 from panoweave.worker.webhook_http import Response
-from panoweave.worker.webhook_sender import PAUSES_S, Courier, outcome
-from tests.jobs.samples import WEBHOOK, new_record, progress, result_of
+from panoweave.worker.webhook_sender import PAUSES_S, WebhookDispatcher, outcome
+from tests.jobs.samples import WEBHOOK, new_record, progress, result_of, start_job
 from tests.receivers import (
     Behaviour,
     Receiver,
@@ -59,8 +59,13 @@ def secret(redis: Redis) -> str:
 
 
 @pytest.fixture
-def courier(redis: Redis, object_store: ObjectStore, here: Settings, secret: str) -> Courier:  # noqa: ARG001
-    return Courier(redis, object_store, here)
+def dispatcher(
+    redis: Redis,
+    object_store: ObjectStore,
+    here: Settings,
+    secret: str,  # noqa: ARG001
+) -> WebhookDispatcher:
+    return WebhookDispatcher(redis, object_store, here)
 
 
 def post(store: JobStore, url: str, *events: WebhookEvent, **metadata: Any) -> JobRecord:
@@ -70,15 +75,15 @@ def post(store: JobStore, url: str, *events: WebhookEvent, **metadata: Any) -> J
 
 
 def succeed(store: JobStore, record: JobRecord) -> JobRecord:
-    started = store.start(record.id, "worker-1")
+    started = start_job(store, record.id, "worker-1")
     assert started.token is not None
     store.report(record.id, started.token, progress(3))
     return store.succeed(record.id, started.token, result_of(started))
 
 
-def deliver_all(courier: Courier, deliveries: Deliveries) -> None:
+def deliver_all(dispatcher: WebhookDispatcher, deliveries: Deliveries) -> None:
     for delivery in deliveries.claim(100, 60):
-        courier.deliver(delivery)
+        dispatcher.deliver(delivery)
 
 
 def only(deliveries: Deliveries, record: JobRecord) -> DeliveryHistory:
@@ -87,11 +92,11 @@ def only(deliveries: Deliveries, record: JobRecord) -> DeliveryHistory:
 
 
 def test_a_receiver_can_verify_what_it_is_told(
-    courier: Courier, store: JobStore, deliveries: Deliveries, secret: str
+    dispatcher: WebhookDispatcher, store: JobStore, deliveries: Deliveries, secret: str
 ) -> None:
     with receiving() as receiver:
         record = succeed(store, post(store, receiver.url, order=7))
-        deliver_all(courier, deliveries)
+        deliver_all(dispatcher, deliveries)
     (received,) = receiver.received
     told = received.verified(secret)
     assert told["type"] == "panorama.succeeded"
@@ -106,27 +111,31 @@ def test_a_receiver_can_verify_what_it_is_told(
 
 
 def test_what_was_not_signed_so_is_refused_by_the_receiver(
-    courier: Courier, store: JobStore, deliveries: Deliveries
+    dispatcher: WebhookDispatcher, store: JobStore, deliveries: Deliveries
 ) -> None:
     with receiving() as receiver:
         succeed(store, post(store, receiver.url))
-        deliver_all(courier, deliveries)
+        deliver_all(dispatcher, deliveries)
     other = "whsec_" + "b3RoZXJvdGhlcm90aGVyb3RoZXI="
     with pytest.raises(WebhookVerificationError):
         receiver.received[0].verified(other)
 
 
 def test_while_a_secret_is_replaced_both_sign(
-    courier: Courier, store: JobStore, deliveries: Deliveries, redis: Redis, secret: str
+    dispatcher: WebhookDispatcher,
+    store: JobStore,
+    deliveries: Deliveries,
+    redis: Redis,
+    secret: str,
 ) -> None:
     secrets = WebhookSecrets(redis)
     new = secrets.create("default").secret.get_secret_value()
     with receiving() as receiver:
         succeed(store, post(store, receiver.url))
-        deliver_all(courier, deliveries)
+        deliver_all(dispatcher, deliveries)
         secrets.revoke("default", secrets.of("default")[1].id)
         succeed(store, post(store, receiver.url))
-        deliver_all(courier, deliveries)
+        deliver_all(dispatcher, deliveries)
     both, new_alone = receiver.received
     assert len(both.headers["webhook-signature"].split(" ")) == 2
     assert both.verified(secret) == both.verified(new)
@@ -136,7 +145,7 @@ def test_while_a_secret_is_replaced_both_sign(
 
 
 def test_every_event_tells_what_had_happened(
-    courier: Courier, store: JobStore, deliveries: Deliveries, secret: str
+    dispatcher: WebhookDispatcher, store: JobStore, deliveries: Deliveries, secret: str
 ) -> None:
     """Also where it is told late, and the panorama has ended since."""
     with receiving() as receiver:
@@ -148,7 +157,7 @@ def test_every_event_tells_what_had_happened(
             "panorama.succeeded",
         )
         succeed(store, asked)
-        deliver_all(courier, deliveries)
+        deliver_all(dispatcher, deliveries)
     said = [each.verified(secret) for each in receiver.received]
     told = {each["type"]: each["data"] for each in said}
     assert told["panorama.started"]["status"] == "running"
@@ -158,11 +167,11 @@ def test_every_event_tells_what_had_happened(
 
 
 def test_the_largest_that_a_caller_may_add_fits(
-    courier: Courier, store: JobStore, deliveries: Deliveries, secret: str
+    dispatcher: WebhookDispatcher, store: JobStore, deliveries: Deliveries, secret: str
 ) -> None:
     with receiving() as receiver:
         succeed(store, post(store, receiver.url, text="é" * 4_080))
-        deliver_all(courier, deliveries)
+        deliver_all(dispatcher, deliveries)
     assert len(receiver.received[0].body) < 20_000
     receiver.received[0].verified(secret)
 
@@ -180,7 +189,7 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("behaviour", "status", "state", "pause_s"), REFUSALS)
 def test_what_is_no_success_is_tried_again(
-    courier: Courier,
+    dispatcher: WebhookDispatcher,
     store: JobStore,
     deliveries: Deliveries,
     behaviour: Behaviour,
@@ -190,7 +199,7 @@ def test_what_is_no_success_is_tried_again(
 ) -> None:
     with receiving(behaviour) as receiver:
         record = succeed(store, post(store, receiver.url))
-        deliver_all(courier, deliveries)
+        deliver_all(dispatcher, deliveries)
     assert len(receiver.received) == 1
     told = only(deliveries, record)
     assert (told.tries[0].status, told.tries[0].error) == (status, None)
@@ -203,11 +212,11 @@ def test_what_is_no_success_is_tried_again(
 
 
 def test_a_redirect_is_not_followed(
-    courier: Courier, store: JobStore, deliveries: Deliveries
+    dispatcher: WebhookDispatcher, store: JobStore, deliveries: Deliveries
 ) -> None:
     with receiving() as other, receiving(answer(307, Location=other.url)) as receiver:
         succeed(store, post(store, receiver.url))
-        deliver_all(courier, deliveries)
+        deliver_all(dispatcher, deliveries)
     assert (len(receiver.received), len(other.received)) == (1, 0)
 
 
@@ -216,7 +225,7 @@ def test_a_redirect_is_not_followed(
     [(never_end, 200, None), (drip, None, "timeout"), (be_silent, None, "timeout")],
 )
 def test_no_receiver_keeps_a_sender(
-    courier: Courier,
+    dispatcher: WebhookDispatcher,
     store: JobStore,
     deliveries: Deliveries,
     behaviour: Behaviour,
@@ -229,7 +238,7 @@ def test_no_receiver_keeps_a_sender(
     with receiving(behaviour) as receiver:
         record = succeed(store, post(store, receiver.url))
         begun = time.monotonic()
-        deliver_all(courier, deliveries)
+        deliver_all(dispatcher, deliveries)
         assert time.monotonic() - begun < 3
     (tried,) = only(deliveries, record).tries
     assert (tried.status, tried.error) == (status, error)
@@ -244,10 +253,10 @@ def test_no_receiver_keeps_a_sender(
     ],
 )
 def test_why_there_was_no_answer_is_remembered(
-    courier: Courier, store: JobStore, deliveries: Deliveries, url: str, error: str
+    dispatcher: WebhookDispatcher, store: JobStore, deliveries: Deliveries, url: str, error: str
 ) -> None:
     record = succeed(store, post(store, url))
-    deliver_all(courier, deliveries)
+    deliver_all(dispatcher, deliveries)
     told = only(deliveries, record)
     assert (told.tries[0].status, told.tries[0].error) == (None, error)
     assert told.delivery.state is State.PENDING
@@ -278,39 +287,43 @@ def test_a_receiver_must_be_who_its_certificate_says(
     tls, certificate = self_signed(tmp_path, named)
     if is_trusted:
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    courier = Courier(redis, object_store, here)
+    dispatcher = WebhookDispatcher(redis, object_store, here)
     with receiving(tls=tls) as receiver:
         receiver.secret = secret
         record = succeed(store, post(store, receiver.url))
-        deliver_all(courier, deliveries)
+        deliver_all(dispatcher, deliveries)
     told = only(deliveries, record)
     assert told.tries[0].error == error
-    assert [each.told["type"] for each in receiver.received if each.told] == (
+    assert [each.payload["type"] for each in receiver.received if each.payload] == (
         [] if error else ["panorama.succeeded"]
     )
 
 
 def test_nothing_is_sent_unsigned(
-    courier: Courier, store: JobStore, deliveries: Deliveries, redis: Redis
+    dispatcher: WebhookDispatcher, store: JobStore, deliveries: Deliveries, redis: Redis
 ) -> None:
     secrets = WebhookSecrets(redis)
     secrets.revoke("default", secrets.of("default")[0].id)
     with receiving() as receiver:
         record = succeed(store, post(store, receiver.url))
-        deliver_all(courier, deliveries)
+        deliver_all(dispatcher, deliveries)
     assert receiver.received == []
     assert only(deliveries, record).tries[0].error == "no_secret"
 
 
 def test_the_pauses_then_dead_then_redelivered(
-    courier: Courier, store: JobStore, deliveries: Deliveries, redis: Redis, secret: str
+    dispatcher: WebhookDispatcher,
+    store: JobStore,
+    deliveries: Deliveries,
+    redis: Redis,
+    secret: str,
 ) -> None:
     """Eight tries of one id, 5 s to 14 h apart; then it is kept for whoever asks."""
     with receiving(answer(500)) as receiver:
         record = succeed(store, post(store, receiver.url))
         pauses: list[float] = []
         while True:
-            deliver_all(courier, deliveries)
+            deliver_all(dispatcher, deliveries)
             told = only(deliveries, record)
             if told.next_try_at is None:
                 break
@@ -321,18 +334,18 @@ def test_the_pauses_then_dead_then_redelivered(
         assert len(told.tries) == len(receiver.received) == 8
         receiver.behaviours = [answer(204)]
         deliveries.redeliver([told.delivery.id])
-        deliver_all(courier, deliveries)
+        deliver_all(dispatcher, deliveries)
     assert only(deliveries, record).delivery.state is State.DELIVERED
     assert {each.headers["webhook-id"] for each in receiver.received} == {told.delivery.id}
     receiver.received[-1].verified(secret)
 
 
 def test_progress_is_not_worth_a_second_try(
-    courier: Courier, store: JobStore, deliveries: Deliveries
+    dispatcher: WebhookDispatcher, store: JobStore, deliveries: Deliveries
 ) -> None:
     with receiving(answer(500)) as receiver:
         record = succeed(store, post(store, receiver.url, "panorama.progress"))
-        deliver_all(courier, deliveries)
+        deliver_all(dispatcher, deliveries)
     assert only(deliveries, record).delivery.state is State.DEAD
 
 
@@ -350,9 +363,9 @@ def test_retry_after_may_be_a_date(deliveries: Deliveries, store: JobStore) -> N
 
 
 @contextmanager
-def running(courier: Courier) -> Iterator[None]:
+def running(dispatcher: WebhookDispatcher) -> Iterator[None]:
     stopping = threading.Event()
-    thread = threading.Thread(target=courier.run, args=(stopping,))
+    thread = threading.Thread(target=dispatcher.run, args=(stopping,))
     thread.start()
     try:
         yield
@@ -369,10 +382,10 @@ def wait_for(receiver: Receiver, count: int, timeout_s: float) -> None:
 
 
 def test_a_receiver_that_never_answers_keeps_no_other_waiting(
-    courier: Courier, store: JobStore, monkeypatch: pytest.MonkeyPatch
+    dispatcher: WebhookDispatcher, store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(webhook_sender, "DEADLINE_S", 2.0)
-    with receiving(be_silent) as silent, receiving() as good, running(courier):
+    with receiving(be_silent) as silent, receiving() as good, running(dispatcher):
         for _ in range(60):
             store.request_cancel(post(store, silent.url).id)
         wait_for(silent, webhook_sender.SENDERS_A_HOST, 5)
@@ -381,10 +394,18 @@ def test_a_receiver_that_never_answers_keeps_no_other_waiting(
         wait_for(good, 20, 1.5)
 
 
-def test_two_couriers_deliver_each_once(
-    redis: Redis, object_store: ObjectStore, here: Settings, courier: Courier, store: JobStore
+def test_two_dispatchers_deliver_each_once(
+    redis: Redis,
+    object_store: ObjectStore,
+    here: Settings,
+    dispatcher: WebhookDispatcher,
+    store: JobStore,
 ) -> None:
-    with receiving() as receiver, running(courier), running(Courier(redis, object_store, here)):
+    with (
+        receiving() as receiver,
+        running(dispatcher),
+        running(WebhookDispatcher(redis, object_store, here)),
+    ):
         for _ in range(60):
             store.request_cancel(post(store, receiver.url).id)
         wait_for(receiver, 60, 20)
@@ -393,8 +414,8 @@ def test_two_couriers_deliver_each_once(
     assert len(ids) == len(set(ids)) == 60
 
 
-def test_a_courier_outlives_trouble_of_its_own(
-    courier: Courier, store: JobStore, monkeypatch: pytest.MonkeyPatch
+def test_a_dispatcher_outlives_trouble_of_its_own(
+    dispatcher: WebhookDispatcher, store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     claim = Deliveries.claim
     failures = iter([RuntimeError("once")])
@@ -405,7 +426,7 @@ def test_a_courier_outlives_trouble_of_its_own(
         return claim(self, limit, lease_s)
 
     monkeypatch.setattr(Deliveries, "claim", fail_first)
-    monkeypatch.setattr(webhook_sender, "_REDIS_WAIT_S", 0.05)
-    with receiving() as receiver, running(courier):
+    monkeypatch.setattr(webhook_sender, "REDIS_WAIT_S", 0.05)
+    with receiving() as receiver, running(dispatcher):
         store.request_cancel(post(store, receiver.url).id)
         wait_for(receiver, 1, 5)

@@ -1,1 +1,1 @@
-"""What can be seen of a worker from outside: metrics, traces and log lines."""
+"""Metrics, traces and log lines of worker and janitor."""

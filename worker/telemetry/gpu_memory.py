@@ -1,4 +1,4 @@
-"""How much of the GPU's memory this process holds, looked up when somebody asks."""
+"""How much GPU memory this process holds, read at each scrape."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 
 class GpuMemory(Collector):
-    """torch's own bookkeeping: asking it waits for no kernel."""
+    """Reads torch's own counters, which waits for no kernel."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device

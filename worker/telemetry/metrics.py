@@ -1,7 +1,7 @@
-"""What the worker and the janitor count, each in a registry of its own. Knows no torch.
+"""Metrics of the worker and the janitor, each in a registry of its own. Imports no torch.
 
-What ends with a worker's life (how jobs ended, what went back to the queue) is counted in Redis
-and shown by the API: nobody could ask a worker that is gone.
+How jobs ended and what went back to the queue is counted in Redis and shown by the API: nobody
+could scrape a worker that is gone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is to be seen of an attempt from outside: log lines by its ids, a span, how long it took."""
+"""Observes one attempt: its ids in log lines, a span, and how long it took."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from panoweave.worker.telemetry import metrics, tracing
 
 
 class Ending:
-    """Filled in by whoever is observed."""
+    """Set by the code that is observed."""
 
     status: Status | None = None
 
 
 @contextmanager
-def observed(record: JobRecord) -> Iterator[Ending]:
+def observe_attempt(record: JobRecord) -> Iterator[Ending]:
     names = {"job_id": record.id, "tenant": record.tenant}
     if record.trace:
         names["request_id"] = record.trace.request_id

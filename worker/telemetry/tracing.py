@@ -1,4 +1,5 @@
-"""The spans of a panorama, children of its caller's: nothing without the extra `opentelemetry`."""
+"""The spans of a panorama, as children of its request's span. Without the extra `opentelemetry`
+there are none."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ except ModuleNotFoundError:
 
 @contextmanager
 def panorama_span(record: JobRecord) -> Iterator[None]:
-    """One attempt. No word of the prompt is in it."""
+    """The span of one attempt. It never holds the prompt."""
     if trace is None:
         yield
         return
@@ -51,7 +52,7 @@ def span(name: str) -> Iterator[None]:
 
 
 def add_stages(timings_s: Mapping[str, float]) -> None:
-    """Spans of stages that have just ended, one after the other, from what they took."""
+    """Add spans of stages that have just ended one after the other, from their durations."""
     if trace is None:
         return
     began_ns = time.time_ns() - round(sum(timings_s.values()) * 1e9)

@@ -1,4 +1,4 @@
-"""Something done regularly beside the main thread."""
+"""A function called regularly beside the main thread."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Self
 log = logging.getLogger(__name__)
 
 
-class Pulse:
-    """Calls `beat` every `interval_s` from a thread of its own while the `with` block runs.
+class PeriodicThread:
+    """Calls `function` every `interval_s` from a thread of its own while the `with` block runs.
 
-    A beat that raises is logged, and the next one comes all the same: what the beats keep alive
-    must outlive a Redis that is away for a while.
+    An error is logged, and the next call comes all the same: heartbeats must survive a Redis that
+    is away for a while.
     """
 
-    def __init__(self, name: str, interval_s: float, beat: Callable[[], None]) -> None:
+    def __init__(self, name: str, interval_s: float, function: Callable[[], None]) -> None:
         self._interval_s = interval_s
-        self._beat = beat
+        self._function = function
         self._ended = threading.Event()
-        # What it logs is of the same job.
+        # With the context variables of the caller, so that log lines carry the job's id.
         run = contextvars.copy_context().run
         self._thread = threading.Thread(target=run, args=(self._run,), name=name, daemon=True)
 
@@ -43,6 +43,6 @@ class Pulse:
     def _run(self) -> None:
         while not self._ended.wait(self._interval_s):
             try:
-                self._beat()
+                self._function()
             except Exception as error:
                 log.warning("%s: %s: %s", self._thread.name, type(error).__name__, error)
