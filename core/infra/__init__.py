@@ -1,1 +1,1 @@
-"""What panoweave stands on: settings, Redis, S3 and API keys. Knows no job and no panorama."""
+"""Settings, Redis, S3, addresses and API keys. Imports nothing of jobs or webhooks."""

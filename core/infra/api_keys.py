@@ -1,4 +1,4 @@
-"""Who may use the API: keys of tenants, of which Redis holds a digest and nothing else."""
+"""API keys of tenants. Redis holds a digest of each key's secret, not the secret."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from panoweave.core.infra.redis import translate_redis_errors
 Scope = Literal["read", "write", "admin"]
 SCOPES: Final[tuple[Scope, ...]] = ("read", "write", "admin")
 
-# It begins the keys of a tenant's objects, and is a part of names in Redis.
+# Part of the tenant's object keys and of Redis keys.
 TenantName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 
 _TOKEN = re.compile(r"pw_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
 
 
 class ApiKey(BaseModel):
-    """What is known of a key. Its secret is not."""
+    """A key as it is stored, without its secret."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -37,19 +37,19 @@ class ApiKey(BaseModel):
     digest: str  # SHA-256 of the secret, hex
 
     def may(self, scope: Scope) -> bool:
-        """An admin may everything; who may write may read."""
+        """`admin` includes every scope, and `write` includes `read`."""
         held = set(self.scopes)
         return "admin" in held or scope in held or (scope == "read" and "write" in held)
 
 
 class ApiKeys:
-    """Raises StoreUnavailable where Redis is away."""
+    """Raises StoreUnavailable if Redis is away."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
     def create(self, tenant: str, scopes: tuple[Scope, ...]) -> tuple[ApiKey, str]:
-        """A new key, and the token that its owner sends. The token is known this once."""
+        """A new key, and the token that its owner sends. The token cannot be shown again."""
         key_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
         key = ApiKey(
             id=key_id,
@@ -65,14 +65,14 @@ class ApiKeys:
         return key, f"pw_{key_id}_{secret}"
 
     def find(self, token: str) -> ApiKey | None:
-        """The key that a token is of; None where it is of none."""
+        """The key that a token belongs to, or None."""
         found = _TOKEN.fullmatch(token)
         if found is None:
             return None
         with translate_redis_errors():
             text: Any = self._redis.hget(redis_keys.API_KEYS, found[1])
         key = ApiKey.model_validate_json(text) if text else None
-        # Compared in constant time, with a digest of nothing where there is no such key.
+        # Compared in constant time, and also if there is no such key.
         fits = hmac.compare_digest(_digest(found[2]), key.digest if key else _digest(""))
         return key if fits else None
 
@@ -93,7 +93,7 @@ class ApiKeys:
             return bool(self._redis.exists(redis_keys.API_KEYS, redis_keys.API_KEY_WAS_MADE))
 
     def revoke(self, key_id: str) -> None:
-        """From now on nobody is let in with it. Raises NoSuchKey."""
+        """From now on the key is refused. Raises NoSuchKey."""
         with translate_redis_errors():
             with self._redis.pipeline() as step:
                 # Keys of earlier versions were made without it.

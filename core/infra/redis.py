@@ -1,4 +1,4 @@
-"""The one way to reach Redis, and what its errors mean to the rest of the package."""
+"""Connects to Redis, and translates its errors."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from redis.retry import Retry
 from panoweave.core.infra.errors import StoreUnavailable
 from panoweave.core.infra.settings import Settings
 
-# One retry replaces a pooled connection that died while idle (Redis restarted); every command of
-# this package may be repeated safely, the moves included (see transition.lua).
+# One retry replaces a pooled connection that died while idle, say because Redis restarted. Every
+# command may be repeated safely, the moves of transition.lua included.
 _RETRIES = 1
 
 _SHARED_CONNECTIONS = 16
 
-# How Redis words its own trouble (full, disk failing, a replica) where it comes as a plain error:
-# from within a script.
+# How Redis's errors begin when it is full, its disk fails, or it is a replica. From within a script
+# they come as plain ResponseErrors.
 _TROUBLE = ("OOM ", "MISCONF ", "READONLY ")
 
 
@@ -40,7 +40,7 @@ def connect(settings: Settings, *, timeout_s: float = 2.0) -> Redis:
 
 
 def connect_async(settings: Settings, *, timeout_s: float = 2.0) -> AsyncRedis:
-    """As `connect`, for an event loop: however many wait, they share a few connections."""
+    """As `connect`, for an event loop. Any number of callers share a few connections."""
     pool = BlockingConnectionPool.from_url(
         settings.redis_url.get_secret_value(),
         max_connections=_SHARED_CONNECTIONS,
@@ -54,6 +54,7 @@ def connect_async(settings: Settings, *, timeout_s: float = 2.0) -> AsyncRedis:
 
 @contextmanager
 def translate_redis_errors() -> Iterator[None]:
+    """Raises StoreUnavailable if Redis is away or refuses the command in the block."""
     try:
         yield
     except (RedisConnectionError, RedisTimeoutError) as error:

@@ -36,9 +36,16 @@ WORKER = PREFIX + "worker:"  # string: the worker's last published state
 DELIVERIES = PREFIX + "deliveries:"  # list: ids of the job's webhook deliveries, oldest first
 DELIVERY = PREFIX + "delivery:"  # hash: one delivery
 DELIVERY_ATTEMPTS = PREFIX + "delivery_attempts:"  # list: the delivery's tries, as JSON
+UPLOADS = PREFIX + "uploads:"  # zset: uploads of the tenant -> until when they are kept (ms)
 WEBHOOK_SECRETS = PREFIX + "webhook_secrets:"  # hash: secret id -> a secret of the tenant
 IDEMPOTENCY = PREFIX + "idempotency:"  # hash: a request by owner and digest of its key
 IDEMPOTENCY_OF = PREFIX + "idempotency_of:"  # string: the IDEMPOTENCY key of the job's request
+
+# Which of a job's objects an entry of ORPHANS means: see orphan_cleanup.
+ORPHANS_OTHERS = "others"
+ORPHANS_EARLIER = "earlier"
+ORPHANS_ALL = "all"
+ORPHANS_BEGUN = "begun"
 
 
 def job(job_id: str) -> str:
@@ -79,8 +86,7 @@ def webhook_secrets(tenant: str) -> str:
 
 
 def uploads(tenant: str) -> str:
-    """zset: uploads of the tenant -> until when they are kept (ms)."""
-    return f"{PREFIX}uploads:{tenant}"
+    return f"{UPLOADS}{tenant}"
 
 
 def idempotency(owner: str, digest: str) -> str:

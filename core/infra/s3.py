@@ -1,4 +1,4 @@
-"""Finished panoramas in an S3 bucket: bounded in time, checked on arrival, shared by signed URL."""
+"""Objects in an S3 bucket: with bounded waits, checksums, and presigned URLs."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class ObjectStore:
         self._stable = lru_cache(_REMEMBERED_URLS)(self._presign_in)
 
     def put(self, key: str, body: bytes, content_type: str, sha256: str) -> None:
-        """Store `body`; the server refuses it if it arrives with another SHA-256 (hex)."""
-        with _errors_name(key):
+        """Store `body`. The server refuses it if its SHA-256 (hex) is another one."""
+        with _translate_errors(key):
             self._client.put_object(
                 Bucket=self._bucket,
                 Key=key,
@@ -58,13 +58,13 @@ class ObjectStore:
             )
 
     def get(self, key: str) -> bytes:
-        with _errors_name(key):
+        with _translate_errors(key):
             body: bytes = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
             return body
 
     def get_unchanged(self, key: str, etag: str) -> bytes | None:
         """The object with this ETag. None where it was replaced or removed meanwhile."""
-        with _errors_name(key):
+        with _translate_errors(key):
             try:
                 found = self._client.get_object(Bucket=self._bucket, Key=key, IfMatch=etag)
             except ClientError as error:
@@ -78,8 +78,8 @@ class ObjectStore:
         return self.find(key) is not None
 
     def find(self, key: str) -> Found | None:
-        """None where there is no such object."""
-        with _errors_name(key):
+        """None if there is no such object."""
+        with _translate_errors(key):
             try:
                 head = self._client.head_object(Bucket=self._bucket, Key=key)
             except ClientError as error:
@@ -89,8 +89,8 @@ class ObjectStore:
             return Found(int(head["ContentLength"]), head["ETag"])
 
     def presign(self, key: str, filename: str) -> str:
-        """A URL that downloads the object as `filename` for a while. Made here, without S3."""
-        with _errors_name(key):  # no network, but credentials may be missing
+        """A URL that downloads the object as `filename` for a while. Computed without asking S3."""
+        with _translate_errors(key):  # no network, but credentials may be missing
             url: str = self._public.generate_presigned_url(
                 "get_object",
                 Params={
@@ -103,12 +103,12 @@ class ObjectStore:
             return url
 
     def presign_stable(self, key: str, filename: str) -> str:
-        """As `presign`, the same URL for a while: good for at least half of a fresh one's time."""
+        """As `presign`, but the same URL for a while, valid for at least half as long."""
         return self._stable(key, filename, int(time.time() / (self._presign_ttl_s / 2)))
 
     def presign_upload(self, key: str, max_bytes: int) -> Upload:
-        """A form that uploads the object: the server takes up to `max_bytes`, for a while."""
-        with _errors_name(key):
+        """A form that uploads the object: up to `max_bytes`, valid for a while."""
+        with _translate_errors(key):
             form = self._public.generate_presigned_post(
                 Bucket=self._bucket,
                 Key=key,
@@ -121,34 +121,25 @@ class ObjectStore:
         return self.presign(key, filename)
 
     def list(self, prefix: str) -> list[str]:
-        """The keys that begin so."""
-        with _errors_name(prefix):
+        """The keys that begin with `prefix`."""
+        with _translate_errors(prefix):
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=prefix
             )
             return [found["Key"] for page in pages for found in page.get("Contents", [])]
 
     def delete(self, key: str) -> None:
-        """One that is not there is deleted already."""
-        with _errors_name(key):
+        """An object that does not exist counts as deleted."""
+        with _translate_errors(key):
             self._client.delete_object(Bucket=self._bucket, Key=key)
 
     def delete_prefix(self, prefix: str) -> None:
         for key in self.list(prefix):
             self.delete(key)
 
-    def ensure_bucket(self) -> None:
-        with _errors_name(self._bucket):
-            try:
-                self._client.head_bucket(Bucket=self._bucket)
-            except ClientError as error:
-                if _status(error) != 404:
-                    raise
-                self._client.create_bucket(Bucket=self._bucket)
-
     def check(self) -> None:
-        """Raises `ObjectStoreError` unless the bucket is there and lets us in."""
-        with _errors_name(self._bucket):
+        """Raises ObjectStoreError unless the bucket exists and may be used."""
+        with _translate_errors(self._bucket):
             self._client.head_bucket(Bucket=self._bucket)
 
     def close(self) -> None:
@@ -179,11 +170,11 @@ def s3_client(settings: Settings, *, public: bool = False) -> Any:
 
 
 @contextmanager
-def _errors_name(what: str) -> Iterator[None]:
+def _translate_errors(what: str) -> Iterator[None]:
     try:
         yield
     except (BotoCoreError, ClientError) as error:
-        # A bucket that is missing is another 404: a server that starts says so for a moment.
+        # A missing bucket is a 404 too, but a server that starts answers so for a moment.
         is_missing = isinstance(error, ClientError) and error.response["Error"]["Code"] == _NO_KEY
         kind = NoSuchObject if is_missing else ObjectStoreError
         raise kind(f"object store: {what}: {error}") from error

@@ -1,5 +1,5 @@
-"""What has happened to a job, in order: one capped Redis Stream a job, whose ids are the event
-ids that clients resume from. transition.lua appends; this reads."""
+"""The events of a job: one capped Redis Stream for each job, whose ids are the event ids that
+clients resume from. transition.lua appends, this module reads."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from panoweave.core.infra import redis_keys
 from panoweave.core.infra.redis import translate_redis_errors
 from panoweave.core.jobs.record import TERMINAL, Status
 
-FIRST = "0-0"  # before every event
+FIRST = "0-0"  # sorts before every event
 
 
 class Event(NamedTuple):
     id: str  # "<milliseconds>-<sequence>"
     type: str  # created | started | progress | cancel_requested | requeued | retried | how it ended
-    status: Status  # of the job once this had happened
+    status: Status  # of the job after the event
     attempt: int
     data: dict[str, Any]
 
 
 class Reading(NamedTuple):
     events: list[Event]
-    is_over: bool  # the job has ended, or is gone, and these are its last events
+    is_over: bool  # the job has ended or was deleted, and these are its last events
 
 
 def read(redis: Redis, job_id: str, after: str = FIRST, limit: int = 100) -> list[Event]:
-    """Up to `limit` events that follow the one with id `after`."""
+    """Up to `limit` events after the one with id `after`."""
     with translate_redis_errors():
         return _events(redis.xrange(redis_keys.events(job_id), min=f"({after}", count=limit))
 
 
 async def read_on(redis: AsyncRedis, job_id: str, after: str, limit: int = 100) -> Reading:
-    """As `read`, without a thread; and whether nothing more will ever follow."""
+    """As `read`, without a thread; and whether no event can follow."""
     with translate_redis_errors():
         async with redis.pipeline(transaction=True) as both:
             both.xrange(redis_keys.events(job_id), min=f"({after}", count=limit)

@@ -1,4 +1,4 @@
-"""Requests that a client may send several times and that are carried out once."""
+"""Idempotency keys: a request that is sent several times with one key is carried out once."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from panoweave.core.infra.redis import translate_redis_errors
 from panoweave.core.jobs.errors import NotFound, OtherRequest, StillInFlight
 
 _TTL_S: Final = 24 * 3_600
-# After this a request whose process died is carried out again. One that merely takes longer would
-# be carried out twice at once: both make the same job, whose id is remembered.
+# After this time a request whose process died is carried out again. One that only takes longer runs
+# twice at once then: both create the same job, whose id is remembered.
 _LEASE_MS: Final = 10_000
 
 
 class Begun:
-    """A request that is to be carried out now; or has been, where `answer` is set."""
+    """A request to carry out now; or one that was carried out before, if `answer` is set."""
 
     def __init__(self, job_id: str, answer: str | None) -> None:
         self.job_id = job_id
@@ -27,16 +27,16 @@ class Begun:
 
 
 class Idempotency:
-    """What is known of requests by the key that their client gave them, for 24 hours."""
+    """Remembers requests by their idempotency keys for 24 hours."""
 
     def __init__(self, redis: Redis) -> None:
         self._script = register_script(redis, __package__, "idempotency.lua")
 
     def begin(self, owner: str, key: str, fingerprint: str, job_id: str) -> Begun:
-        """Raises OtherRequest, StillInFlight, or NotFound where its job was deleted since.
+        """Raises OtherRequest, StillInFlight, or NotFound if its job was deleted since.
 
-        `owner`: whose key it is. `job_id`: for the job that the request makes, unless an earlier
-        try, cut short, has named one.
+        `owner`: who sent the key. `job_id`: for the job that the request creates, unless an earlier
+        try that was cut short has chosen one.
         """
         outcome, text = self._call(owner, key, "begin", fingerprint, job_id, _LEASE_MS, _TTL_S)
         match outcome:
@@ -51,15 +51,15 @@ class Idempotency:
         return Begun(text, None)
 
     def finish(self, owner: str, key: str, answer: str) -> None:
-        """From now on the request is answered so."""
+        """From now on this is the answer to the request."""
         self._call(owner, key, "finish", answer, _TTL_S)
 
     def release(self, owner: str, key: str) -> None:
-        """It came to no answer: the same request may be carried out again, for the same job."""
+        """There was no answer: the same request may be carried out again, for the same job."""
         self._call(owner, key, "release")
 
     def forget(self, owner: str, key: str) -> None:
-        """Nothing came of it: the next request with this key is the first."""
+        """Nothing was created: the next request with this key counts as the first."""
         self._call(owner, key, "forget")
 
     def _call(self, owner: str, key: str, *arguments: str | int) -> tuple[str, str]:

@@ -1,7 +1,7 @@
-"""Which models there are, told by the workers that hold them.
+"""The models and workers there are, as the workers publish them.
 
-The API resolves sizes without torch: a model's traits come only from here. What was published
-of a model stays; which workers live is known for `LIVENESS_S` after each one's last word.
+The API has no torch, and knows a model's traits only from here. A model's published state is kept;
+a worker counts as alive for `LIVENESS_S` after it has published.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from panoweave.core.infra.redis import translate_redis_errors
 from panoweave.core.jobs.errors import ModelNotReady
 from panoweave.core.machine import PerceptualName
 
-LIVENESS_S = 30  # a worker publishes again well within this, busy or idle
+LIVENESS_S = 30  # a worker publishes three times within this, busy or idle
 
 WorkerState = Literal["loading", "ready", "failed"]
 
@@ -36,8 +36,8 @@ class ModelState(BaseModel):
 
 
 def publish(redis: Redis, state: ModelState) -> None:
-    """Say what a worker's model is doing, and that the worker lives. A state without traits
-    (a reload, a failure) leaves the known one standing."""
+    """Publish the state of a worker's model, and that the worker lives. A state without traits
+    (while it loads, or after a failure) keeps those that are known."""
     with translate_redis_errors():
         if state.traits is None:
             known = get(redis, state.model)
@@ -51,7 +51,7 @@ def publish(redis: Redis, state: ModelState) -> None:
 
 
 def withdraw(redis: Redis, worker: str) -> None:
-    """Say that a worker leaves."""
+    """Publish that a worker ends."""
     with translate_redis_errors():
         redis.delete(redis_keys.worker(worker))
         redis.srem(redis_keys.WORKERS, worker)
@@ -64,7 +64,7 @@ def get(redis: Redis, model: str) -> ModelState | None:
 
 
 def traits(redis: Redis, model: str) -> CheckpointTraits:
-    """Raises `ModelNotReady` before any worker has loaded the model."""
+    """Raises ModelNotReady before any worker has loaded the model."""
     state = get(redis, model)
     if state is None or state.traits is None:
         raise ModelNotReady(model)
@@ -72,7 +72,7 @@ def traits(redis: Redis, model: str) -> CheckpointTraits:
 
 
 def all(redis: Redis) -> list[ModelState]:
-    """What was last published of each model, by name."""
+    """The last published state of each model, by name."""
     with translate_redis_errors():
         texts: Any = redis.hvals(redis_keys.MODELS)
     states = [ModelState.model_validate_json(text) for text in texts]
@@ -80,7 +80,7 @@ def all(redis: Redis) -> list[ModelState]:
 
 
 def live_workers(redis: Redis) -> list[ModelState]:
-    """The last word of each worker that lives."""
+    """The last published state of each worker that lives."""
     with translate_redis_errors():
         names: Any = redis.smembers(redis_keys.WORKERS)
         if not names:

@@ -1,7 +1,7 @@
-"""Where running jobs stand, kept so that another attempt can go on. Knows nothing of the bytes.
+"""Savepoints of running jobs, from which another attempt resumes. Their bytes are opaque here.
 
-In Redis and not in S3: docs/decisions/0005-savepoints-in-redis.md. transition.lua forgets a job's
-when nobody can go on with it any more.
+They are in Redis and not in S3: docs/decisions/0005-savepoints-in-redis.md. transition.lua deletes
+a job's savepoint when no attempt can follow.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from panoweave.core.infra.settings import Settings
 
 
 class Savepoints:
-    """One for each job, the last that its current attempt saved; it expires by itself."""
+    """At most one for each job, the last that was saved. It expires by itself."""
 
     def __init__(self, redis: Redis, settings: Settings) -> None:
         self._redis = redis
-        # Never longer than its record, which is what a DELETE finds it by.
+        # Not longer than the record, through which a DELETE finds it.
         self._ttl_s = min(settings.savepoint_ttl_s, settings.job_ttl_s)
         self._script = register_script(redis, __package__, "savepoint.lua")
 
     def save(self, job_id: str, token: str, body: bytes) -> bool:
-        """Whether the attempt with this token still holds the job; else nothing is stored.
+        """Whether it was stored: only the current attempt, by its token, may store one.
 
-        Raises StoreUnavailable when Redis is away, as `load` does.
+        Raises StoreUnavailable if Redis is away, as `load` does.
         """
         with translate_redis_errors():
             taken: Any = self._script(

@@ -1,4 +1,4 @@
-"""How jobs fare, of all tenants: for metrics. transition.lua counts; this reads."""
+"""Statistics of all tenants' jobs, for metrics. transition.lua counts, this module reads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Ending(NamedTuple):
 
 
 class JobStats(NamedTuple):
-    oldest_queued_s: float  # how long the job that waits longest has waited; 0 where none does
+    oldest_queued_s: float  # how long the oldest queued job has waited; 0 if none waits
     ended: Mapping[Ending, int]  # since Redis was first used
     requeued: Mapping[str, int]  # by reason
 

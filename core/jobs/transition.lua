@@ -64,14 +64,15 @@ local function set(field, value)
   redis.call('HSET', job_key, field, job[field])
 end
 
--- Puts an event into the outbox, if the job's webhook subscribes to it: deliveries.lua has the rest.
+-- Puts an event into the outbox, if the job's webhook wants it: deliveries.lua has the rest.
 local function deliver_to_webhook(kind, event_id)
   if not job.webhook or job.webhook_gone then return end
   local webhook, type, wanted = cjson.decode(job.webhook), 'panorama.' .. kind, false
   for _, event in ipairs(webhook.events) do wanted = wanted or event == type end
   if not wanted then return end
   if kind == 'progress' then
-    if job.progress_told_at and now - job.progress_told_at < PROGRESS_DELIVERED_EVERY_MS then return end
+    local last_at = job.progress_told_at
+    if last_at and now - last_at < PROGRESS_DELIVERED_EVERY_MS then return end
     set('progress_told_at', now)
   end
   -- The same end has the same id, also if Redis lost its last second and it is reached again.
@@ -96,8 +97,8 @@ local function append_event(kind, data)
 end
 
 -- Has objects deleted from a time on: core/jobs/orphan_cleanup.py says which.
-local function clean_up(what, at)
-  local entry = what .. ':' .. id .. ':' .. job.attempts .. ':' .. job.tenant
+local function clean_up(which, at)
+  local entry = which .. ':' .. id .. ':' .. job.attempts .. ':' .. job.tenant
   redis.call('ZADD', KEY.ORPHANS, at, entry)
 end
 
@@ -116,7 +117,7 @@ local function forget_expired()
     redis.call('ZREM', KEY.EXPIRY, entry)
     -- Its input pictures. Those of a success stay beside the result, which outlives the record.
     if status ~= 'succeeded' then
-      redis.call('ZADD', KEY.ORPHANS, now, 'all:' .. old_id .. ':0:' .. tenant)
+      redis.call('ZADD', KEY.ORPHANS, now, KEY.ORPHANS_ALL .. ':' .. old_id .. ':0:' .. tenant)
     end
   end
 end
@@ -158,7 +159,8 @@ local function finish(status, data)
   -- Attempts that did not end it may have left objects.
   if job.attempts + 0 > (status == 'succeeded' and 1 or 0) then
     -- Two leases later: by then a worker that was taken for lost has noticed, or is dead.
-    clean_up(status == 'succeeded' and 'others' or 'earlier', now + 2 * lease_ms)
+    local which = status == 'succeeded' and KEY.ORPHANS_OTHERS or KEY.ORPHANS_EARLIER
+    clean_up(which, now + 2 * lease_ms)
   end
   -- The savepoint is kept if a retry may resume from it, and expires by itself.
   local may_resume = status == 'failed' and cjson.decode(data).retryable
@@ -205,7 +207,7 @@ if move == 'create' then
   -- The first write of the step: a full Redis refuses only a script's first write.
   redis.call('HSET', job_key, unpack(ARGV, 8))
   load_job()
-  redis.call('ZREM', KEY.ORPHANS, 'begun:' .. id .. ':0:' .. job.tenant)
+  redis.call('ZREM', KEY.ORPHANS, KEY.ORPHANS_BEGUN .. ':' .. id .. ':0:' .. job.tenant)
   set('created_at', now)
   redis.call('ZADD', index('all'), 0, id)
   enter('queued')
@@ -268,7 +270,7 @@ if move == 'delete' then
     redis.call('HSET', request_key, 'answer', '') -- it holds the prompt
   end
   redis.call('DEL', job_key, events_key, KEY.DELIVERIES .. id, KEY.SAVEPOINT .. id)
-  clean_up('all', now + 2 * lease_ms)
+  clean_up(KEY.ORPHANS_ALL, now + 2 * lease_ms)
   redis.call('PUBLISH', KEY.WAKES, id)
   return last
 end

@@ -13,7 +13,7 @@ from redis import Redis
 from panoweave.core.infra import redis_keys
 from panoweave.core.infra.redis import translate_redis_errors
 from panoweave.core.jobs.errors import TooManyUploads
-from panoweave.core.jobs.orphan_cleanup import REMOVE_ALL, orphan_entry
+from panoweave.core.jobs.orphan_cleanup import orphan_entry
 from panoweave.core.jobs.record import new_id
 
 KEPT_S: Final = 86_400  # after its URL has expired
@@ -40,7 +40,7 @@ def begin_upload(redis: Redis, tenant: str, limit: int, url_ttl_s: int) -> str:
     Raises TooManyUploads and StoreUnavailable.
     """
     folder = f"uploads/{new_id('upl')}"
-    entry = orphan_entry(REMOVE_ALL, folder, 0, tenant)
+    entry = orphan_entry(redis_keys.ORPHANS_ALL, folder, 0, tenant)
     keys = [redis_keys.uploads(tenant), redis_keys.ORPHANS]
     with translate_redis_errors():
         script = redis.register_script(_SCRIPT)

@@ -1,1 +1,1 @@
-"""Webhook deliveries: what is due, how it is signed, and where it may go."""
+"""Webhook deliveries, the secrets that sign them, and the targets that are allowed."""

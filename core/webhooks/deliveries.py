@@ -1,4 +1,4 @@
-"""What webhooks are told: what is due, what came of each try, what is to be told again."""
+"""Webhook deliveries: which are due, the history of their tries, and redelivery."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from panoweave.core.jobs.record import WebhookEvent
 class State(StrEnum):
     PENDING = "pending"
     DELIVERED = "delivered"
-    DEAD = "dead"  # given up; kept, and may be redelivered
-    GONE = "gone"  # the receiver said 410: it wants no more of this job
+    DEAD = "dead"  # given up after the last retry; may be redelivered
+    GONE = "gone"  # the receiver answered 410: it wants no more events of this job
 
 
 TryError = Literal[
-    "target_refused",  # an address that is never connected to
+    "target_refused",  # an address that the rules forbid
     "unknown_host",
     "connection_failed",
     "tls_failed",
     "timeout",
-    "no_secret",  # none to sign with
+    "no_secret",  # the tenant has none to sign with
     "job_forgotten",
 ]
 
@@ -40,7 +40,7 @@ class _Part(BaseModel):
 
 
 class Try(_Part):
-    """One try: the receiver's status, or why there is none."""
+    """One try: the status that the receiver answered, or why there is none."""
 
     at: datetime
     took_s: float
@@ -54,14 +54,14 @@ class Delivery(_Part):
     tenant: str
     type: WebhookEvent
     url: str
-    attempt: int  # of the job, when this happened
+    attempt: int  # of the job, at the event
     happened_at: datetime
     state: State
-    tries: int  # since it was last asked for
+    tries: int  # since the event or the last redelivery
 
 
 class DeliveryHistory(_Part):
-    """A delivery with its history."""
+    """A delivery and its tries."""
 
     delivery: Delivery
     next_try_at: datetime | None
@@ -69,7 +69,7 @@ class DeliveryHistory(_Part):
 
 
 class Deliveries:
-    """Raises StoreUnavailable where Redis is away."""
+    """Raises StoreUnavailable if Redis is away."""
 
     def __init__(self, redis: Redis, settings: Settings) -> None:
         self._redis = redis
@@ -77,7 +77,7 @@ class Deliveries:
         self._script = register_script(redis, __package__, "deliveries.lua")
 
     def claim(self, limit: int, lease_s: float) -> list[Delivery]:
-        """Up to `limit` that are due, to be settled or postponed within the lease."""
+        """Up to `limit` due deliveries, to be settled or postponed within the lease."""
         claimed = self._call("claim", limit, round(lease_s * 1_000))
         return [_delivery(_pairs(flat)) for flat in claimed]
 
@@ -85,7 +85,7 @@ class Deliveries:
         self._call("postpone", delivery_id, round(pause_s * 1_000))
 
     def settle(self, delivery_id: str, tried: Try, state: State, pause_s: float = 0) -> None:
-        """`pause_s`: until the next try, of one that stays pending."""
+        """Store a try. `pause_s`: until the next try, if the delivery stays pending."""
         self._call(
             "settle", delivery_id, tried.model_dump_json(), state.value, round(pause_s * 1_000)
         )
@@ -94,7 +94,7 @@ class Deliveries:
         self._call("redeliver", self._ttl_s, *delivery_ids)
 
     def of(self, job_id: str) -> list[DeliveryHistory]:
-        """Of one job, oldest first."""
+        """The deliveries of a job, oldest first."""
         with translate_redis_errors():
             raw_ids: Any = self._redis.lrange(redis_keys.deliveries(job_id), 0, -1)
             ids = [raw.decode() for raw in raw_ids]
@@ -125,8 +125,8 @@ def _pairs(flat: list[bytes]) -> dict[bytes, bytes]:
 
 
 def _delivery(fields: dict[bytes, bytes]) -> Delivery:
-    told: dict[str, Any] = {name.decode(): value.decode() for name, value in fields.items()}
-    return Delivery.model_validate({**told, "happened_at": _time(told["happened_at"])})
+    stored: dict[str, Any] = {name.decode(): value.decode() for name, value in fields.items()}
+    return Delivery.model_validate({**stored, "happened_at": _time(stored["happened_at"])})
 
 
 def _time(ms: str | float) -> datetime:

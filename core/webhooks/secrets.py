@@ -1,8 +1,8 @@
-"""What a tenant's webhooks are signed with (Standard Webhooks). Redis holds the secrets themselves:
-a signature needs them.
+"""The secrets that sign a tenant's webhooks, as Standard Webhooks says. Redis holds the secrets
+themselves: signing needs them.
 
-A tenant may have several, each of which signs: so a new one is made, receivers learn it, and only
-then is the old one revoked.
+A tenant may have several, and each signs every webhook. To rotate, create a new secret, give it to
+the receivers, and then revoke the old one.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class WebhookSecret(BaseModel):
 
 
 class WebhookSecrets:
-    """Raises StoreUnavailable where Redis is away."""
+    """Raises StoreUnavailable if Redis is away."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -59,7 +59,7 @@ class WebhookSecrets:
         return sorted(found, key=lambda secret: secret.created_at, reverse=True)
 
     def revoke(self, tenant: str, secret_id: str) -> None:
-        """It signs no more. Raises NoSuchSecret."""
+        """From now on it signs nothing. Raises NoSuchSecret."""
         with translate_redis_errors():
             if not self._redis.hdel(redis_keys.webhook_secrets(tenant), secret_id):
                 raise NoSuchSecret(secret_id)

@@ -97,14 +97,11 @@ def test_that_an_object_is_missing_is_an_answer_and_a_missing_bucket_is_trouble(
             assert not isinstance(trouble.value, NoSuchObject)
 
 
-def test_a_missing_bucket_is_told_and_can_be_made(settings: Settings) -> None:
-    store = ObjectStore(settings.model_copy(update={"s3_bucket": "another"}))
-    with pytest.raises(ObjectStoreError):
-        store.check()
-    store.ensure_bucket()
-    store.ensure_bucket()
-    store.check()
-    store.close()
+def test_a_missing_bucket_fails_the_check(settings: Settings, objects: ObjectStore) -> None:
+    objects.check()
+    other = ObjectStore(settings.model_copy(update={"s3_bucket": "another"}))
+    with closing(other), pytest.raises(ObjectStoreError):
+        other.check()
 
 
 def test_errors_hold_no_secret(settings: Settings, objects: ObjectStore) -> None:

@@ -1,0 +1,108 @@
+"""A worker and a janitor of today carry on with what version 0.1.0 left."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import threading
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis
+from rq.serializers import JSONSerializer
+
+from panoweave.core.diffusion.oom_retry import OomRetry
+from panoweave.core.infra import redis_keys
+from panoweave.core.infra.s3 import ObjectStore
+from panoweave.core.infra.settings import Settings
+from panoweave.core.infra.stop_event import StopEvent
+from panoweave.core.jobs import events
+from panoweave.core.jobs.record import Status
+from panoweave.core.webhooks.deliveries import Deliveries, State
+from panoweave.core.webhooks.secrets import WebhookSecrets
+from panoweave.worker.job import WorkerContext, run_next_job
+from panoweave.worker.model import load_model
+from panoweave.worker.rq_worker import PanoramaWorker
+from panoweave.worker.webhook_sender import WebhookDispatcher
+from tests.jobs.old_data import OldData, load_old_data
+from tests.receivers import receiving
+
+
+@pytest.fixture
+def old(redis: Redis) -> OldData:
+    return load_old_data(redis)
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """RQ's loop replaces this process's signal handlers; they are put back."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handlers")
+def test_its_tickets_run_its_jobs_and_its_savepoint_is_resumed(
+    old: OldData, context: WorkerContext, redis: Redis
+) -> None:
+    """Both tickets name a function that is no more. The first runs the job with the savepoint."""
+    on_cpu = context.settings.model_copy(update={"device": "cpu"})
+    stopping, used = StopEvent(), 0
+    today = dataclasses.replace(
+        context,
+        generator=OomRetry(load_model(on_cpu), on_cpu.window_batch),
+        identity=old.identity,
+        stopping=threading.Event(),
+    )
+
+    def run_ticket() -> None:
+        nonlocal used
+        used += 1
+        if used == 2:
+            stopping.set()
+        run_next_job(today)
+
+    worker = PanoramaWorker(
+        today.queue.rq,
+        "worker-1",
+        stopping,
+        run_ticket,
+        connection=redis,
+        serializer=JSONSerializer,
+    )
+    # Of default size, it would take long: the second ticket finds no job.
+    today.store.request_cancel(old.jobs["queued"])
+    worker.work()
+
+    assert used == 2
+    resumed = today.store.get(old.jobs["preempted"])
+    assert (resumed.status, resumed.attempts) == (Status.SUCCEEDED, 2)
+    steps = [
+        (event.data["phase"], event.data["step"])
+        for event in events.read(redis, resumed.id)
+        if event.type == "progress" and event.attempt == 2
+    ]
+    assert steps[:3] == [("resuming", 3), ("denoising", 4), ("decoding", 5)]
+    assert not redis.exists(redis_keys.savepoint(resumed.id))
+
+
+def test_its_webhooks_are_delivered(
+    old: OldData, redis: Redis, settings: Settings, object_store: ObjectStore
+) -> None:
+    here = settings.model_copy(update={"webhook_test_targets": True})
+    deliveries = Deliveries(redis, here)
+    (secret,) = WebhookSecrets(redis).of("default")
+    with receiving() as receiver:
+        receiver.secret = secret.secret.get_secret_value()
+        dispatcher = WebhookDispatcher(redis, object_store, here)
+        for delivery in deliveries.claim(10, 60):
+            dispatcher.deliver(delivery.model_copy(update={"url": receiver.url}))
+    delivered = [(each.payload["type"], each.payload["data"]["id"]) for each in receiver.received]
+    assert sorted(delivered) == [
+        ("panorama.failed", old.jobs["failed"]),
+        ("panorama.started", old.jobs["preempted"]),
+        ("panorama.started", old.jobs["failed"]),
+    ]
+    states = [each.delivery.state for each in deliveries.of(old.jobs["failed"])]
+    assert states == [State.DELIVERED, State.DELIVERED]
