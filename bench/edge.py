@@ -159,8 +159,12 @@ def measure(attack: Attack, port: int, pid: int) -> Figures:
                 most = max(most, _resident_bytes(pid))
                 time.sleep(_LOOK_EVERY_S)
     p95 = statistics.quantiles(took_s, n=20)[-1]
-    milliseconds = (1_000 * each for each in (statistics.median(took_s), p95, max(took_s)))
-    return Figures(*milliseconds, (most - before) / _MB)
+    return Figures(
+        p50_ms=1_000 * statistics.median(took_s),
+        p95_ms=1_000 * p95,
+        most_ms=1_000 * max(took_s),
+        more_mb=(most - before) / _MB,
+    )
 
 
 def _resident_bytes(pid: int) -> int:
