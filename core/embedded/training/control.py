@@ -10,7 +10,7 @@ from diffusers import ControlNetModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
 
-from panoweave.core.diffusion.control import canny_edges
+from panoweave.core.diffusion.controlnet import canny_edges
 from panoweave.core.embedded.training.dataset import DataSet
 from panoweave.core.embedded.training.denoiser import (
     Networks,
