@@ -21,6 +21,7 @@ EXPIRY = PREFIX + "expiry"  # zset: status:job:tenant of an ended job -> when it
 ORPHANS = PREFIX + "untidy"  # zset: orphaned objects, see orphan_cleanup -> when to delete (ms)
 MODELS = PREFIX + "models"  # hash: model -> its last published state
 API_KEYS = PREFIX + "api_keys"  # hash: key id -> tenant, scopes, digest of the secret
+API_KEY_WAS_MADE = PREFIX + "api_key_was_made"  # string: present once there has been a key
 WAKES = PREFIX + "wakes"  # channel: ids of jobs whose record has just changed
 CHECK = PREFIX + "check"  # string: empty, written to see whether Redis accepts writes
 WORKERS = PREFIX + "workers"  # set: names of workers that may live

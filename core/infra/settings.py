@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from panoweave.core.infra.addresses import check_private
 from panoweave.core.machine import DEFAULT_WINDOW_BATCH, DtypeName, PerceptualName
 
+Anonymous = Literal["off", "loopback", "everywhere"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
@@ -105,6 +106,30 @@ class Settings(BaseSettings):
     )
     port: int = Field(
         8000, ge=0, le=65_535, description="The port that the API listens on. 0: any free port."
+    )
+    anonymous: Anonymous = Field(
+        "off",
+        description="Who is let in without an API key until the first key is made: nobody, callers "
+        "of an API that listens on loopback, or everybody who reaches it. They are the tenant "
+        "`default`, with all rights. `panoweave up` sets `loopback`.",
+    )
+    allowed_hosts: str | None = Field(
+        None,
+        description="The host names that requests may be addressed to (`Host`), separated by "
+        "commas, without ports; `*` is any. Default: on loopback `localhost`, `127.0.0.1`, `::1` "
+        "and `PANOWEAVE_HOST`; elsewhere any.",
+    )
+    max_connections: int = Field(
+        1_000,
+        ge=16,
+        description="How many connections an API process holds. If one more comes, the one that "
+        "has waited longest for a request is closed; if all are at work, the new one gets 503.",
+    )
+    bodies_max_bytes: int = Field(
+        64 * 2**20,
+        ge=8 * 2**20,
+        description="Bytes of request bodies that an API process holds at once. It refuses more "
+        "with 503.",
     )
     metrics_host: str = Field(
         "127.0.0.1",
