@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from email import message_from_bytes
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import SecretStr
@@ -94,11 +94,12 @@ class Handler(BaseHTTPRequestHandler):
             form = message_from_bytes(
                 f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode() + body
             )
-            fields = {
+            fields: dict[object, Any] = {
                 part.get_param("name", header="content-disposition"): part.get_payload(decode=True)
-                for part in form.get_payload()  # type: ignore[union-attr]
+                for part in form.walk()
+                if not part.is_multipart()
             }
-            objects[fields["key"].decode()] = fields["file"], ""  # type: ignore[union-attr, assignment]
+            objects[fields["key"].decode()] = fields["file"], ""
             self._answer(204)
         elif self.command == "PUT":
             md5 = hashlib.md5(body, usedforsecurity=False)

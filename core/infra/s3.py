@@ -55,7 +55,9 @@ class ObjectStore:
 
     def put(self, key: str, body: bytes, content_type: str, sha256: str) -> None:
         """Store `body`, with its SHA-256 in hex. The server refuses it if it arrives changed."""
-        options = {} if self._encryption is None else {"ServerSideEncryption": self._encryption}
+        options: dict[str, str] = {}
+        if self._encryption is not None:
+            options["ServerSideEncryption"] = self._encryption
         if self._checksum == "sha256":
             options["ChecksumSHA256"] = base64.b64encode(bytes.fromhex(sha256)).decode()
         else:

@@ -12,7 +12,7 @@ import pytest
 
 from panoweave.core.infra.errors import NoSuchObject, ObjectStoreError
 from panoweave.core.infra.s3 import ObjectStore
-from panoweave.deploy.doctor.checks import Check
+from panoweave.deploy.doctor.check import Check
 from panoweave.deploy.doctor.s3 import check_s3
 from tests.s3_dialects import BUCKET, Dialect, s3_that_speaks
 
