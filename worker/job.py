@@ -15,6 +15,7 @@ from PIL import Image
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_fixed
 
 from panoweave.core.checkpoint import InvalidParams
+from panoweave.core.diffusion.content_credentials import ContentCredentials
 from panoweave.core.diffusion.errors import DiffusionError
 from panoweave.core.diffusion.identity import PipelineIdentity
 from panoweave.core.diffusion.oom_retry import OomRetry
@@ -60,6 +61,7 @@ class WorkerContext:
     savepoints: Savepoints
     identity: PipelineIdentity  # savepoints of another identity are not resumed
     stopping: threading.Event
+    credentials: ContentCredentials | None = None  # what pictures are signed with, if anything
 
 
 def run_next_job(context: WorkerContext) -> None:
@@ -113,7 +115,9 @@ def run_attempt(context: WorkerContext, record: JobRecord) -> JobRecord | None:
                 tracing.add_stages(panorama.timings_s)
                 attempt.enter(UPLOADING)
                 with tracing.span("upload"), metrics.upload():
-                    result = upload(context.objects, record, panorama, attempt.check)
+                    result = upload(
+                        context.objects, record, panorama, attempt.check, context.credentials
+                    )
             ended = commit(attempt, lambda: store.succeed(job_id, token, result))
         except Cancelled:
             ended = commit(attempt, lambda: store.cancelled(job_id, token))

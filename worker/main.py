@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from rq.exceptions import StopRequested
 from rq.serializers import JSONSerializer
 
+from panoweave.core.diffusion.content_credentials import ContentCredentials
 from panoweave.core.diffusion.errors import DiffusionError
 from panoweave.core.diffusion.identity import identify
 from panoweave.core.diffusion.oom_retry import OomRetry
@@ -32,7 +33,7 @@ from panoweave.core.jobs.store import JobStore
 from panoweave.core.params import PanoramaParams
 from panoweave.worker.health import Health, serve_health
 from panoweave.worker.job import WorkerContext, run_next_job
-from panoweave.worker.model import load_model
+from panoweave.worker.model import load_credentials, load_model
 from panoweave.worker.periodic_thread import PeriodicThread
 from panoweave.worker.rq_worker import PanoramaWorker
 from panoweave.worker.telemetry import metrics
@@ -55,6 +56,7 @@ def run_worker(settings: Settings) -> int:
         ):
             presence.set_state("loading")
             try:
+                credentials = load_credentials(settings)
                 pipeline = load_model(settings)
                 generator = OomRetry(pipeline, settings.window_batch)
                 warm_up(generator)
@@ -75,7 +77,7 @@ def run_worker(settings: Settings) -> int:
                 signal.signal(number, lambda *_: stopping.set())
             presence.set_state("ready", pipeline=pipeline)
             log.info("ready: model %s on %s", settings.model, pipeline.device)
-            run_jobs(settings, name, generator, stopping)
+            run_jobs(settings, name, generator, credentials, stopping)
         presence.withdraw()
     return 0
 
@@ -93,7 +95,13 @@ def warm_up(generator: OomRetry) -> None:
     )
 
 
-def run_jobs(settings: Settings, name: str, generator: OomRetry, stopping: threading.Event) -> None:
+def run_jobs(
+    settings: Settings,
+    name: str,
+    generator: OomRetry,
+    credentials: ContentCredentials | None,
+    stopping: threading.Event,
+) -> None:
     with connect(settings) as redis, closing(ObjectStore(settings)) as objects:
         context = WorkerContext(
             name=name,
@@ -105,6 +113,7 @@ def run_jobs(settings: Settings, name: str, generator: OomRetry, stopping: threa
             savepoints=Savepoints(redis, settings),
             identity=identify(generator.pipeline),
             stopping=stopping,
+            credentials=credentials,
         )
         with suppress(StopRequested):  # a signal between two of RQ's loops
             while not stopping.is_set():

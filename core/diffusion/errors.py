@@ -4,6 +4,7 @@ DiffusionError
 |-- UnsupportedSchedulerError   the scheduler cannot step a canvas of merged windows
 |-- CheckpointError             the checkpoint is missing, or its format is not supported
 |-- PerceptualWeightsError      the weights of the perceptual network are not on this machine
+|-- CredentialsError            the certificate for signing pictures cannot be used
 |-- NonFiniteGradientError      the gradient of a window is NaN or infinite
 `-- InvalidSamplerStateError    a saved sampler state is broken, or of another panorama
 """
@@ -32,6 +33,10 @@ class CheckpointError(DiffusionError):
 
 
 class PerceptualWeightsError(DiffusionError):
+    pass
+
+
+class CredentialsError(DiffusionError):
     pass
 
 
