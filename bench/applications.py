@@ -21,7 +21,7 @@ from bench.coherence import stack
 from bench.sections import parser, publish
 from panoweave.core.conditions import ImageInput
 from panoweave.core.diffusion.checkpoints import load_pipeline
-from panoweave.core.diffusion.control import canny_edges
+from panoweave.core.diffusion.controlnet import canny_edges
 from panoweave.core.diffusion.decode import from_pil, to_pil
 from panoweave.core.diffusion.pipeline import Panorama, SyncDiffusionPipeline
 from panoweave.core.embedded import WEIGHTS

@@ -72,7 +72,7 @@ def measure(checkpoint: Path, windows: int, sparing: bool) -> tuple[float, float
         embeddings = pipeline.encode_prompt(resolved.prompt, "")
         rest_mib = _held_mib()
         begun = time.perf_counter()
-        pipeline.denoise(noise, resolved, embeddings, None, windows)
+        pipeline.sample(noise, resolved, embeddings, window_batch=windows)
         finish_kernels()
     return _peak_mib(), rest_mib, time.perf_counter() - begun
 

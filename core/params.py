@@ -62,7 +62,7 @@ WindowIndex = Annotated[int, Field(ge=0, lt=MAX_WINDOWS)]
 
 
 class SyncParams(Params):
-    """SyncDiffusion's gradient descent (paper, Algorithm 1, lines 5 to 9)."""
+    """SyncDiffusion's gradient descent (arXiv 2306.05178, Eq. 13 and 14)."""
 
     weight: Weight | None = Field(
         None,

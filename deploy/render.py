@@ -23,7 +23,8 @@ from panoweave.deploy.serve.threads import limit_spinning
 from panoweave.deploy.terminal import out, panorama_progress
 
 if TYPE_CHECKING:
-    from panoweave.core.diffusion.pipeline import Panorama, StepReport, SyncDiffusionPipeline
+    from panoweave.core.diffusion.pipeline import Panorama, SyncDiffusionPipeline
+    from panoweave.core.diffusion.sampling import StepReport
     from panoweave.core.infra.settings import Settings
 
 

@@ -24,7 +24,7 @@ from panoweave.worker.periodic_thread import PeriodicThread
 from panoweave.worker.telemetry import metrics
 
 if TYPE_CHECKING:
-    from panoweave.core.diffusion.pipeline import StepReport  # would import torch
+    from panoweave.core.diffusion.sampling import StepReport  # would import torch
 
 log = logging.getLogger(__name__)
 
@@ -131,8 +131,15 @@ class Attempt:
         self.check()
 
     def check(self) -> None:
-        """Raises the reason to stop, if there is one."""
+        """Raises the reason to stop, if there is one; the attempt is not hung."""
         self.mark_alive()
+        self.on_batch()
+
+    def on_batch(self) -> None:
+        """Before each batch of windows: raises the reason to stop, if there is one.
+
+        The watchdog counts steps, so a batch does not tell it that the attempt is alive.
+        """
         if self._stop:
             raise self._stop
         nearly_done = self._eta_s is None or self._eta_s <= DRAIN_S

@@ -16,8 +16,9 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_fix
 
 from panoweave.core.checkpoint import InvalidParams
 from panoweave.core.diffusion.errors import DiffusionError
+from panoweave.core.diffusion.identity import PipelineIdentity
 from panoweave.core.diffusion.oom_retry import OomRetry
-from panoweave.core.diffusion.pipeline import StepReport
+from panoweave.core.diffusion.sampling import StepReport
 from panoweave.core.image_reader import read_image
 from panoweave.core.images import image_inputs
 from panoweave.core.infra.errors import ObjectStoreError, StoreUnavailable
@@ -57,7 +58,7 @@ class WorkerContext:
     queue: Queue
     objects: ObjectStore
     savepoints: Savepoints
-    identity: str  # of the pipeline: savepoints of another identity are not resumed
+    identity: PipelineIdentity  # savepoints of another identity are not resumed
     stopping: threading.Event
 
 
@@ -106,7 +107,9 @@ def run_attempt(context: WorkerContext, record: JobRecord) -> JobRecord | None:
                     previews.show(report)
                     attempt.on_step(report)
 
-                panorama = context.generator.generate(record.params, images, on_step, state)
+                panorama = context.generator.generate(
+                    record.params, images, on_step, state, attempt.on_batch
+                )
                 tracing.add_stages(panorama.timings_s)
                 attempt.enter(UPLOADING)
                 with tracing.span("upload"), metrics.upload():

@@ -13,7 +13,8 @@ from typing import Final
 from PIL import Image
 
 from panoweave.core.diffusion.image_files import encode_preview
-from panoweave.core.diffusion.pipeline import StepReport, SyncDiffusionPipeline
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.diffusion.sampling import StepReport
 from panoweave.core.infra.errors import ObjectStoreError
 from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.jobs.record import JobRecord

@@ -12,6 +12,7 @@ from typing import Self
 from PIL import Image
 
 from panoweave.core.diffusion.errors import InvalidSamplerStateError
+from panoweave.core.diffusion.identity import PipelineIdentity
 from panoweave.core.diffusion.sampler_state import SamplerState
 from panoweave.core.infra.errors import StoreUnavailable
 from panoweave.core.infra.settings import Settings
@@ -33,7 +34,7 @@ class Savepoint:
         self,
         savepoints: Savepoints,
         record: JobRecord,
-        identity: str,
+        identity: PipelineIdentity,
         images: Mapping[str, Image.Image],
         settings: Settings,
     ) -> None:
@@ -41,7 +42,10 @@ class Savepoint:
         assert record.token is not None  # JobStore.claim gives every attempt one
         self._savepoints = savepoints
         self._job_id, self._token = record.id, record.token
-        self._label = {"job": record.id, "panorama": _fingerprint(record, identity, images)}
+        self._label, *self._earlier_labels = (
+            {"job": record.id, "panorama": _fingerprint(record, digest, images)}
+            for digest in (identity.digest, *identity.earlier)
+        )
         self._every_s, self._max_bytes = settings.savepoint_every_s, settings.savepoint_max_bytes
         self._latest: SamplerState | None = None
         self._saved: SamplerState | None = None
@@ -67,7 +71,7 @@ class Savepoint:
         try:
             body = self._savepoints.load(self._job_id)
             if body is not None:
-                self._latest = SamplerState.from_bytes(body, self._label)
+                self._latest = SamplerState.from_bytes(body, self._label, *self._earlier_labels)
         except (InvalidSamplerStateError, StoreUnavailable) as reason:
             log.warning("%s: the savepoint is not used: %s", self._job_id, reason)
         return self._latest

@@ -1,4 +1,4 @@
-"""From a checkpoint's name to a pipeline ready to work."""
+"""Load a pipeline, by the name of its checkpoint."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from diffusers import (
     ControlNetModel,
     DDIMScheduler,
     ModelMixin,
-    StableDiffusionPipeline,
-    StableDiffusionXLPipeline,
 )
 from diffusers.utils import logging as diffusers_logging
 from safetensors import SafetensorError
@@ -32,7 +30,7 @@ _DTYPES: Final = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
-# Where a checkpoint's directory may bring them along.
+# Folders of a checkpoint's directory that may hold them.
 _TINY_FOLDER: Final = "tiny_decoder"
 _CONTROLNET_FOLDER: Final = "controlnet"
 _LEGAL: Final = "a directory, or a hub id with an optional @revision"
@@ -49,7 +47,7 @@ def resolve_checkpoint(checkpoint: str) -> tuple[str, str | None]:
 
 
 def resolve_device(device: str) -> torch.device:
-    """`auto` is CUDA where there is one, else the CPU."""
+    """`auto` is CUDA if there is one, else the CPU."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(device)
@@ -73,17 +71,16 @@ def load_pipeline(
     device: str = "auto",
     dtype: DtypeName = "auto",
 ) -> SyncDiffusionPipeline:
-    """A pipeline with its perceptual network and its coherence meter, on a device.
+    """Load a pipeline with its perceptual network and its coherence meter, onto a device.
 
     `checkpoint`: a directory, or `hub/id[@revision]`. `tiny_decoder`, an AutoencoderTiny, and
-    `controlnet`, a ControlNetModel, are named likewise; None: the folders `tiny_decoder` and
-    `controlnet` of the checkpoint's directory, where there are any. `lora`: as `find_lora` takes
-    it.
-    Raises CheckpointError or PerceptualWeightsError saying what is missing and what to do.
+    `controlnet`, a ControlNetModel, likewise; None: the folders `tiny_decoder` and `controlnet` of
+    the checkpoint's directory, if it has them. `lora`: see `find_lora`.
+    Raises CheckpointError or PerceptualWeightsError, which say what is missing and what to do.
     """
     target = resolve_device(device)
     torch_dtype = resolve_dtype(dtype, target)
-    # Their bars for reading files are noise in logs; a download still shows the hub's own.
+    # Progress bars for reading files only clutter logs; a download still shows the hub's own.
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
     pipeline: SyncDiffusionPipeline = _load(
@@ -105,7 +102,7 @@ def load_pipeline(
         pipeline.perceptual,
     ):
         if network is not None:
-            # Convolutions run up to a third faster (docs/LOG.md); the values are the same.
+            # Convolutions run up to a third faster (docs/LOG.md).
             network.to(memory_format=torch.channels_last)
     return pipeline.to(target)
 
@@ -121,22 +118,15 @@ def load_controlnet(source: str, dtype: torch.dtype = torch.float32) -> Any:
 
 
 def add_lora(pipeline: SyncDiffusionPipeline, source: str) -> None:
-    """Fold a LoRA (arXiv 2106.09685) into the pipeline's networks, at its full strength.
+    """Fuse a LoRA (arXiv 2106.09685) into the pipeline's networks, at full strength.
 
-    `source`: as `find_lora` takes it.
+    `source`: see `find_lora`.
     """
     file = find_lora(source)
-    # In place of our scheduler, whose settings they might change, another one.
-    scheduler = DDIMScheduler(steps_offset=1, clip_sample=False)
-    parts = {**pipeline.components, "scheduler": scheduler}
-    # Those who know the formats of LoRA files; they work on the same networks.
-    if pipeline.text_encoder_2 is not None:
-        loader = StableDiffusionXLPipeline(**parts, add_watermarker=False)
-    else:
-        loader = StableDiffusionPipeline(
-            **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
-        )
-    with _told("the LoRA", source, LORA_LEGAL):
+    # diffusers knows the formats of LoRA files, and loads them into the same networks. It changes
+    # some settings of the scheduler, so it gets one of its own.
+    loader = pipeline.family.lora_loader(pipeline, DDIMScheduler(steps_offset=1, clip_sample=False))
+    with _checkpoint_errors("the LoRA", source, LORA_LEGAL):
         loader.load_lora_weights(str(file.parent), weight_name=file.name)
     if not loader.get_list_adapters():
         raise CheckpointError(f"the LoRA {source!r} changes nothing in this checkpoint")
@@ -145,29 +135,29 @@ def add_lora(pipeline: SyncDiffusionPipeline, source: str) -> None:
 
 
 def _load(kind: Any, source: str, what: str, dtype: torch.dtype) -> Any:
-    with _told(what, source):
-        place, options = _place(source)
+    with _checkpoint_errors(what, source):
+        name_or_path, options = _hub_arguments(source)
         if issubclass(kind, ModelMixin):
-            # Of another class it would be loaded all the same, in part.
-            found = kind.load_config(place, **options).get("_class_name")
+            # diffusers would load a model of another class in part.
+            found = kind.load_config(name_or_path, **options).get("_class_name")
             if found != kind.__name__:
                 raise ValueError(f"it is a {found}; legal: a {kind.__name__}")
-        return kind.from_pretrained(place, **options, dtype=dtype)
+        return kind.from_pretrained(name_or_path, **options, dtype=dtype)
 
 
 @contextmanager
-def _told(what: str, source: str, legal: str = _LEGAL) -> Iterator[None]:
-    """What cannot be loaded is an error that says so, and what is legal."""
+def _checkpoint_errors(what: str, source: str, legal: str = _LEGAL) -> Iterator[None]:
+    """Raise CheckpointError, with what is legal, for the errors of the libraries that load."""
     try:
         yield
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"cannot load {what} {source!r}: {error}; legal: {legal}") from error
 
 
-def _place(source: str) -> tuple[str, dict[str, str]]:
-    """What `from_pretrained` and its like take."""
-    place, revision = resolve_checkpoint(source)
-    return place, {"revision": revision} if revision else {}
+def _hub_arguments(source: str) -> tuple[str, dict[str, str]]:
+    """The arguments of diffusers' `from_pretrained`."""
+    name_or_path, revision = resolve_checkpoint(source)
+    return name_or_path, {"revision": revision} if revision else {}
 
 
 def _bundled(checkpoint: str, folder: str) -> str | None:

@@ -1,4 +1,4 @@
-"""How alike the parts of one panorama look: the paper's Intra-LPIPS and Intra-Style-L."""
+"""How similar the parts of one panorama look: the paper's Intra-LPIPS and Intra-Style-L."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Coherence:
 
 
 class CoherenceMeter:
-    """Measures finished pictures with given networks."""
+    """Measures finished panoramas with given networks."""
 
     def __init__(self, lpips: PerceptualLoss, style: PerceptualLoss) -> None:
         self.lpips = lpips
@@ -35,7 +35,7 @@ class CoherenceMeter:
 
     @torch.no_grad()
     def measure(self, image: Image.Image, window_px: int) -> Coherence | None:
-        """Coherence of a picture; None where it holds fewer than two whole windows."""
+        """The coherence of an image; None if it holds fewer than two whole windows."""
         crops = whole_windows(image, window_px)
         if len(crops) < 2:
             return None
@@ -48,7 +48,7 @@ class CoherenceMeter:
 
 
 def whole_windows(image: Image.Image, side_px: int) -> list[Image.Image]:
-    """The non-overlapping square crops of one window each, row by row."""
+    """The non-overlapping crops of the size of a window, row by row."""
     width, height = image.size
     return [
         image.crop((left, top, left + side_px, top + side_px))
@@ -58,11 +58,11 @@ def whole_windows(image: Image.Image, side_px: int) -> list[Image.Image]:
 
 
 def mean_pair_distance(network: PerceptualLoss, crops: list[Image.Image]) -> float:
-    """Mean of d(a, b) over all unordered pairs of pictures.
+    """The mean of d(a, b) over all unordered pairs of images.
 
     d is a squared distance of embeddings, so sum_(i<j) |e_i - e_j|^2 = n sum_i |e_i|^2 -
-    |sum_i e_i|^2: two running sums in place of every picture's embedding, in float64 because
-    their difference is small.
+    |sum_i e_i|^2: two running sums instead of the embeddings of all images. They are in float64
+    because their difference is small.
     """
     device = next(network.buffers()).device
     total: list[Tensor] = []

@@ -1,4 +1,4 @@
-"""Latents to pictures, and back."""
+"""Decode latents to images, and encode images to latents."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-# A canvas of up to so many windows is decoded at once, a larger one in tiles of this area, so
-# that memory does not grow with the picture.
+# A canvas of up to this many windows is decoded at once, a larger one in tiles of this area, so
+# that memory does not grow with the image.
 TILE_WINDOWS: Final = 6
 _LEAST_TILE_WINDOWS: Final = 2  # tiles overlap by one
 _TILE_PX: Final = TILE_WINDOWS * 512**2
 
 
 def decode(vae: Any, latents: Tensor) -> Tensor:
-    """Decode latents (N, C, h, w) to pictures (N, 3, H, W), clamped to [-1, 1], same dtype.
+    """Decode latents (N, C, h, w) to images (N, 3, H, W), clamped to [-1, 1], same dtype.
 
-    The clamp is part of the graph: a saturated pixel passes no gradient on (SyncDiffusion's D).
+    This is SyncDiffusion's D. The clamp is part of the graph: saturated pixels have no gradient.
     """
     scaled = latents / vae.config.scaling_factor
     images: Tensor = vae.decode(scaled.to(vae.dtype), return_dict=False)[0]
@@ -29,9 +29,9 @@ def decode(vae: Any, latents: Tensor) -> Tensor:
 
 
 def encode(vae: Any, images: Tensor) -> Tensor:
-    """Encode pictures (N, 3, H, W) in [-1, 1] to latents (N, C, H/f, W/f), in float32.
+    """Encode images (N, 3, H, W) in [-1, 1] to latents (N, C, H/f, W/f), in float32.
 
-    Of an autoencoder that gives a distribution, its mode.
+    If the autoencoder gives a distribution, the result is its mode.
     """
     encoded = vae.encode(images.to(vae.device, vae.dtype))
     latents = encoded.latent_dist.mode() if "latent_dist" in encoded else encoded.latents
@@ -39,15 +39,15 @@ def encode(vae: Any, images: Tensor) -> Tensor:
     return scaled
 
 
-def tile_windows(window_px: int, gradient_checkpointing: bool) -> int:
-    """How many windows to decode at once: fewer of large ones, and where memory is short."""
-    if gradient_checkpointing:
+def tile_windows(window_px: int, save_memory: bool) -> int:
+    """How many windows to decode at once: fewer if they are large, or to save memory."""
+    if save_memory:
         return _LEAST_TILE_WINDOWS
     return min(TILE_WINDOWS, max(_LEAST_TILE_WINDOWS, _TILE_PX // window_px**2))
 
 
 def shrink(latents: Tensor, window: int) -> Tensor:
-    """Latents (1, C, h, w) of about a window's area at the most: a rough, small picture's."""
+    """Shrink latents (1, C, h, w) to at most about the area of a window, for a rough image."""
     area = latents.shape[-2] * latents.shape[-1]
     scale = min(1.0, window / math.sqrt(area))
     height, width = (max(1, round(side * scale)) for side in latents.shape[-2:])
@@ -55,12 +55,13 @@ def shrink(latents: Tensor, window: int) -> Tensor:
 
 
 def decode_canvas(vae: Any, latents: Tensor, window: int, tile: int = TILE_WINDOWS) -> Tensor:
-    """Decode a canvas (1, C, h, w) of any size to one picture (3, H, W) in [-1, 1], on the CPU.
+    """Decode a canvas (1, C, h, w) of any size to one image (3, H, W) in [-1, 1], on the CPU.
 
-    `window`: its side, in latents; `tile`: how many windows are decoded at once.
+    `window`: the side of a window, in latents; `tile`: how many windows are decoded at once.
 
-    Tiles overlap by a window. In the middle of it they pass into one another; what lies nearer to
-    a tile's border, which the decoder sees without its neighbours, counts for nothing.
+    Tiles overlap by one window, and fade into one another in the middle of the overlap. Nearer to
+    the border of a tile the decoder does not see the neighbouring latents, so that part has almost
+    no weight.
     """
     height, width = latents.shape[-2:]
     tile_height = min(height, 2 * window)
@@ -88,7 +89,7 @@ def decode_canvas(vae: Any, latents: Tensor, window: int, tile: int = TILE_WINDO
 
 
 def decode_ring(vae: Any, latents: Tensor, window: int, tile: int = TILE_WINDOWS) -> Tensor:
-    """As `decode_canvas`, of a ring: the decoder sees what goes on beyond either edge."""
+    """As `decode_canvas`, for a ring: the decoder sees what continues beyond the edges."""
     width = latents.shape[-1]
     margin = min(window, width)
     unrolled = torch.cat([latents[..., -margin:], latents, latents[..., :margin]], dim=-1)
@@ -98,15 +99,16 @@ def decode_ring(vae: Any, latents: Tensor, window: int, tile: int = TILE_WINDOWS
 
 
 def _tiles(side: int, tile: int, overlap: int) -> list[int]:
-    """Where tiles begin so that neighbours overlap at least so much, the last one flush."""
+    """Where tiles begin: neighbours overlap at least this much, and the last ends at the edge."""
     starts = range(0, side - tile, max(1, tile - overlap))
     return [*starts, side - tile]
 
 
 def _fade(length: int, overlap: int) -> Tensor:
-    """Weights (length,) of a tile's places: nothing, a ramp of half the overlap, one; and back.
+    """The weights (length,) of a tile along one side.
 
-    Nothing is a little more than 0: at the picture's own edges there is no other tile.
+    From an end inwards: nearly 0 for a quarter of the overlap, a ramp over half of it, then 1.
+    Nearly, because at the edge of the image there is no other tile.
     """
     rising = torch.arange(1, length + 1)
     to_border = torch.minimum(rising, rising.flip(0))
@@ -114,13 +116,13 @@ def _fade(length: int, overlap: int) -> Tensor:
 
 
 def to_pil(image: Tensor) -> Image.Image:
-    """A picture (3, H, W) in [-1, 1] as an 8-bit RGB image."""
+    """Convert an image (3, H, W) in [-1, 1] to 8-bit RGB."""
     levels = ((image + 1) * 127.5).round().to(torch.uint8)
     return Image.fromarray(levels.permute(1, 2, 0).cpu().numpy())
 
 
 def from_pil(image: Image.Image, device: torch.device) -> Tensor:
-    """The inverse of `to_pil`: (3, H, W) in [-1, 1]."""
+    """Convert an image to (3, H, W) in [-1, 1]: the inverse of `to_pil`."""
     width, height = image.size
     levels = torch.frombuffer(bytearray(image.convert("RGB").tobytes()), dtype=torch.uint8)
     return levels.to(device).view(height, width, 3).permute(2, 0, 1).float() / 127.5 - 1

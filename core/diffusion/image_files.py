@@ -1,4 +1,4 @@
-"""A panorama as a file, with its parameters inside."""
+"""Encode a panorama as an image file, with its parameters inside."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from panoweave.core.params import ResolvedParams
 _MAKER: Final = "panoweave"
 _PREVIEW_WIDTH_PX: Final = 1_024
 _PREVIEW_QUALITY: Final = 80
-_ASCII: Final = b"ASCII\0\0\0"  # EXIF: how its UserComment is encoded
-_MAX_JPEG_EXIF_BYTES: Final = 65_000  # a segment of a JPEG has 16 bits for its length
+_ASCII: Final = b"ASCII\0\0\0"  # the encoding, in front of EXIF's UserComment
+_MAX_JPEG_EXIF_BYTES: Final = 65_000  # a JPEG segment has 16 bits for its length
 
-# What viewers need to show a picture as a sphere (Photo Sphere XMP). Only a picture that is all
-# around and half as high as wide is one.
+# Photo Sphere XMP, which viewers need to show an image as a sphere. Only a ring that is half as
+# high as it is wide is one.
 _GPANO: Final = """\
 <x:xmpmeta xmlns:x="adobe:ns:meta/">
  <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
@@ -35,9 +35,9 @@ _GPANO: Final = """\
 
 
 def encode(panorama: Panorama) -> bytes:
-    """The picture in the format that was asked for, with its parameters inside as far as they fit.
+    """Encode in the requested format, with the parameters as JSON if the format has room for them.
 
-    In PNG's text chunk `panoweave`, elsewhere in EXIF's UserComment, as JSON.
+    In PNG they are the text chunk `panoweave`, elsewhere EXIF's UserComment.
     """
     output = panorama.params.output
     if output.format == "png":
@@ -47,14 +47,14 @@ def encode(panorama: Panorama) -> bytes:
         if holds_parameters(panorama.params):
             options["exif"] = _exif(panorama.params)
         if output.format == "jpeg":
-            options["subsampling"] = "4:4:4"  # colours at full resolution: skies show it
+            options["subsampling"] = "4:4:4"  # full resolution for colours: it shows in skies
     buffer = io.BytesIO()
     panorama.image.save(buffer, output.format, **options)
     return buffer.getvalue()
 
 
 def holds_parameters(params: ResolvedParams) -> bool:
-    """A JPEG has no room for very many regions with very long prompts."""
+    """Whether the parameters fit. A JPEG has no room for many regions with very long prompts."""
     return params.output.format != "jpeg" or len(_exif(params)) <= _MAX_JPEG_EXIF_BYTES
 
 

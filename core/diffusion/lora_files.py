@@ -1,4 +1,4 @@
-"""Which file a LoRA is: diffusers would take the first of several, and ask the network for it."""
+"""Find the one file of a LoRA. diffusers would take the first of several, and use the network."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ LORA_LEGAL: Final = (
 
 
 def find_lora(source: str, *, local_files_only: bool = False) -> Path:
-    """The file, from the hub where it is not here. Raises CheckpointError saying what is legal.
+    """The file of a LoRA, downloaded if it is on the hub.
 
-    `local_files_only`: what the hub's cache on this machine holds, or nothing.
+    `source`: a file, a directory, or a name on the hub, as in LORA_LEGAL.
+    `local_files_only`: look only in the hub's cache on this machine.
+    Raises CheckpointError, which says what is legal.
     """
     path = Path(source)
     if path.is_file() and path.suffix == _SUFFIX:

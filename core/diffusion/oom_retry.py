@@ -9,8 +9,14 @@ from types import MappingProxyType
 import torch
 from PIL import Image
 
-from panoweave.core.diffusion.pipeline import OnStep, Panorama, StepReport, SyncDiffusionPipeline
+from panoweave.core.diffusion.pipeline import (
+    OnBatch,
+    OnStep,
+    Panorama,
+    SyncDiffusionPipeline,
+)
 from panoweave.core.diffusion.sampler_state import SamplerState
+from panoweave.core.diffusion.sampling import StepReport
 from panoweave.core.params import PanoramaParams
 
 log = logging.getLogger(__name__)
@@ -34,6 +40,7 @@ class OomRetry:
         images: Mapping[str, Image.Image] = MappingProxyType({}),
         on_step: OnStep | None = None,
         resume: SamplerState | None = None,
+        on_batch: OnBatch | None = None,
     ) -> Panorama:
         """Call the pipeline. Raises what it raises, and OutOfMemoryError if nothing helped."""
         state = resume
@@ -50,6 +57,7 @@ class OomRetry:
                     params,
                     images=images,
                     on_step=keep_state,
+                    on_batch=on_batch,
                     window_batch=self._window_batch,
                     resume=state,
                 )

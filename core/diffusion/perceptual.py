@@ -1,12 +1,12 @@
-"""Perceptual distances that a panorama's windows are pulled together by, and measured with.
+"""Perceptual distances: windows are synchronised by one, and panoramas measured with others.
 
 Every distance here is a squared Euclidean distance between embeddings, d(a, b) = sum_l |e_l(a) -
-e_l(b)|^2. LPIPS fits: its per-channel weights and spatial means fold into the embedding as square
-roots. So an anchor is embedded once a step, and the mean over all pairs of many pictures needs
-two running sums (see `coherence`).
+e_l(b)|^2. LPIPS is one too: the square roots of its channel weights and of its spatial means are
+part of the embedding. So the anchor is embedded once a step, and the mean over all pairs of many
+images needs only two running sums (see `coherence`).
 
-Networks run in float32 whatever the diffusion model runs in: half precision underflows in the
-gradient of the spatial mean.
+Networks run in float32, whatever the dtype of the diffusion model: in half precision the gradient
+of the spatial mean underflows.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from panoweave.core.diffusion.errors import PerceptualWeightsError
 
 Embedding = list[Tensor]  # one (N, ...) tensor per layer
 
-# eps sits inside the root, unlike in the published code: there the gradient of an all-zero
-# activation is NaN.
+# Inside the root, unlike in the published code, where the gradient at an all-zero activation is
+# NaN.
 _NORM_EPS: Final = 1e-8
 
 _IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 _IMAGENET_STD: Final = (0.229, 0.224, 0.225)
-# The same normalisation, as LPIPS writes it for pictures in [-1, 1].
+# The same normalisation, as LPIPS writes it for images in [-1, 1].
 _LPIPS_SHIFT: Final = (-0.030, -0.088, -0.188)
 _LPIPS_SCALE: Final = (0.458, 0.448, 0.450)
 
 
 def distance(a: Embedding, b: Embedding) -> Tensor:
-    """Squared distance (N,) between two embeddings; a single one broadcasts against N."""
+    """The squared distance (N,) between embeddings of N images, or of N images and one."""
     per_layer = [((x - y) ** 2).flatten(1).sum(1) for x, y in zip(a, b, strict=True)]
     return torch.stack(per_layer).sum(0)
 
 
 class PerceptualLoss(nn.Module, ABC):
-    """A frozen network whose embeddings measure how alike two pictures look."""
+    """A frozen network whose embeddings measure how similar two images look."""
 
     name: str
 
@@ -52,7 +52,7 @@ class PerceptualLoss(nn.Module, ABC):
             return self._embed(images.to(dtype))
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        """Distance (N,) between pictures (N, 3, H, W) in [-1, 1]."""
+        """The distance (N,) between images (N, 3, H, W) in [-1, 1]."""
         return distance(self.embed(a), self.embed(b))
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Perceptual networks from the files on this machine: nothing is downloaded."""
+"""Load perceptual networks from files on this machine. Nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def load_perceptual(name: PerceptualName, trunk: Path | None = None) -> Perceptu
     """Load a perceptual network by name.
 
     `trunk`: a torchvision state-dict file for lpips-* and style-vgg; default: torchvision's cache.
-    Raises PerceptualWeightsError saying which file is missing and how to get it.
+    Raises PerceptualWeightsError, which says which file is missing and how to get it.
     """
     if name not in get_args(PerceptualName):
         legal = ", ".join(get_args(PerceptualName))
@@ -34,16 +34,15 @@ def load_perceptual(name: PerceptualName, trunk: Path | None = None) -> Perceptu
 
 
 def load_stlpips_style() -> PerceptualLoss:
-    """Gram style over ST-LPIPS's own VGG16: the offline stand-in for style-vgg, and named so."""
+    """Gram style over the VGG16 of ST-LPIPS: a substitute for style-vgg that needs no download."""
     stages, _ = _read_stlpips("vgg")
     return GramStyle("style-stlpips-vgg", nn.Sequential(*(layer for s in stages for layer in s)))
 
 
 def _read_stlpips(net: str) -> tuple[list[nn.Sequential], list[Tensor]]:
-    """ST-LPIPS (arXiv 2207.13686): the trunk's stages and the heads, out of the installed wheel.
+    """The stages of the trunk and the heads of ST-LPIPS (arXiv 2207.13686), from its package.
 
-    The package itself is never imported: that would need IPython and torchsummary, which it does
-    not declare.
+    The package is not imported: that needs IPython and torchsummary, which it does not declare.
     """
     member = f"stlpips_pytorch/weights/vST0.0/{net}_shift_tolerant.pth"
     try:
@@ -71,7 +70,7 @@ def _load_stlpips(name: str, net: str) -> PerceptualLoss:
 
 
 def trunk_url(name: str) -> str:
-    """Where torchvision publishes the trunk that a perceptual network of this name needs."""
+    """The URL where torchvision publishes the trunk of a perceptual network."""
     from torchvision import models
 
     weights = {
@@ -94,7 +93,7 @@ def _load_lpips(name: str, net: str, trunk: Path | None) -> PerceptualLoss:
     import lpips
 
     with warnings.catch_warnings():
-        # lpips calls torchvision by an argument that torchvision has renamed.
+        # lpips passes torchvision an argument that torchvision has renamed.
         warnings.simplefilter("ignore")
         model: Any = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
     state = _read_trunk(name, trunk)
@@ -115,7 +114,7 @@ def _load_style(name: str, trunk: Path | None) -> PerceptualLoss:
     for index, layer in features.named_children():
         _load_layer(layer, state, {part: f"{index}.{part}" for part in layer.state_dict()}, name)
         if isinstance(layer, nn.ReLU):
-            layer.inplace = False  # the Gram matrices read the convolutions' own outputs
+            layer.inplace = False  # the Gram matrices read the outputs of the convolutions
     return GramStyle(name, features)
 
 

@@ -1,4 +1,4 @@
-"""The layers of ST-LPIPS (arXiv 2207.13686): trunks whose down-sampling is anti-aliased."""
+"""The layers of ST-LPIPS (arXiv 2207.13686), which down-samples with anti-aliasing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch.nn import functional
 
 
 class BlurPool(nn.Module):
-    """Anti-aliased down-sampling: reflect by two, blur by [1 2 1] x [1 2 1] / 16, every other."""
+    """Anti-aliased down-sampling: pad by reflection, blur by [1 2 1] x [1 2 1] / 16, stride 2."""
 
     kernel: Tensor
 
@@ -22,10 +22,10 @@ class BlurPool(nn.Module):
 
 
 def reflect(x: Tensor) -> Tensor:
-    """(N, C, H, W) reflected by two on every side: (N, C, H + 4, W + 4)."""
+    """Pad (N, C, H, W) by reflection, by two on every side: (N, C, H + 4, W + 4)."""
     if not torch.are_deterministic_algorithms_enabled():
         return functional.pad(x, (2, 2, 2, 2), mode="reflect")
-    # On a GPU the gradient of torch's own has no other algorithm than one without equal bits.
+    # On a GPU the backward pass of `pad` has no deterministic algorithm.
     for dim in (-1, -2):
         end = x.shape[dim]
         mirrored = [x.narrow(dim, place, 1) for place in (2, 1, end - 2, end - 3)]
@@ -34,11 +34,12 @@ def reflect(x: Tensor) -> Tensor:
 
 
 class BlurredConv(nn.Module):
-    """`convolution` (stride 1) and then `BlurPool`, as one convolution with stride 2.
+    """`convolution` (stride 1) followed by `BlurPool`, as one convolution with stride 2.
 
-    A quarter of the outputs of a kernel that is wider by two: a third of the work. Only the last
-    row and the last column are different, because what is blurred there is reflected; they are
-    made the long way. The first ones need not be: [1 2 1] over (2, 1, 0) is [1 2 1] over (0, 1, 2).
+    It computes a quarter of the outputs with a kernel that is wider by two: a third of the work.
+    Only the last row and the last column differ, since the blur reaches into the padding there;
+    they are computed separately. The first ones are the same: [1 2 1] over the reflected (2, 1, 0)
+    is [1 2 1] over (0, 1, 2).
     """
 
     def __init__(self, convolution: nn.Conv2d) -> None:
@@ -47,12 +48,12 @@ class BlurredConv(nn.Module):
         self.blur = BlurPool(convolution.out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W), at least 14 pixels each way, to (N, C', (H - 5) // 2 + 1, ...)."""
+        """(N, C, H, W), with sides of at least 14, to (N, C', (H - 5) // 2 + 1, ...)."""
         pad_y, pad_x = (int(side) for side in self.convolution.padding)
         x = functional.pad(x, (pad_x, pad_x, pad_y, pad_y))
         inner = functional.conv2d(x, self._blurred_kernel(), self.convolution.bias, stride=2)
-        right = self._long_way(x[..., self._tail(x.shape[-1]) :])[..., 1:-1, -1:]
-        bottom = self._long_way(x[..., self._tail(x.shape[-2]) :, :])[..., -1:, :]
+        right = self._convolve_and_blur(x[..., self._tail(x.shape[-1]) :])[..., 1:-1, -1:]
+        bottom = self._convolve_and_blur(x[..., self._tail(x.shape[-2]) :, :])[..., -1:, :]
         middle = torch.cat([inner[..., :1], inner, right], dim=-1)
         return torch.cat([middle[..., :1, :], middle, bottom], dim=-2)
 
@@ -63,21 +64,22 @@ class BlurredConv(nn.Module):
         return blurred.view(out, channels, height + 2, width + 2)
 
     def _tail(self, side: int) -> int:
-        """Where the last few places of a padded side begin: even, so that every other is the same.
+        """Where the last few positions of a padded side begin.
 
-        Three convolved places at least, for there to be something to reflect.
+        An even number, so that the stride stays in phase; with at least three convolved positions,
+        since padding by reflection needs them.
         """
         convolved = side - self.convolution.kernel_size[0] + 1
         return convolved - convolved % 2 - 4
 
-    def _long_way(self, padded: Tensor) -> Tensor:
+    def _convolve_and_blur(self, padded: Tensor) -> Tensor:
         weight, bias = self.convolution.weight, self.convolution.bias
         blurred: Tensor = self.blur(functional.conv2d(padded, weight, bias))
         return blurred
 
 
 def alex_stages() -> list[nn.Sequential]:
-    """AlexNet's five convolutions, as ST-LPIPS has them; weights are the caller's to load."""
+    """The five convolutions of AlexNet as in ST-LPIPS, without weights."""
 
     def pool(channels: int) -> list[nn.Module]:
         return [nn.MaxPool2d(3, stride=1), BlurPool(channels)]
@@ -92,7 +94,7 @@ def alex_stages() -> list[nn.Sequential]:
 
 
 def vgg_stages() -> list[nn.Sequential]:
-    """VGG16's thirteen convolutions in five stages, as ST-LPIPS has them."""
+    """The thirteen convolutions of VGG16 in five stages as in ST-LPIPS, without weights."""
     stages: list[nn.Sequential] = []
     channels = 3
     for width, depth in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):

@@ -19,7 +19,7 @@ from diffusers import ControlNetModel, StableDiffusionPipeline, UNet2DConditionM
 from numpy.typing import NDArray
 from torch import Tensor
 
-from panoweave.core.diffusion.control import canny_edges
+from panoweave.core.diffusion.controlnet import canny_edges
 from panoweave.core.embedded import WEIGHTS
 from panoweave.core.embedded.captions import caption
 from panoweave.core.embedded.denoiser import Ema, noised_batch, v_loss

@@ -6,34 +6,20 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.params import PanoramaParams, SyncParams
+from tests.core import tiny
 
 SEED = 5
 STEPS = 4
 GUIDANCE_SCALE = 3.0
 
 
-def double(pipeline: SyncDiffusionPipeline) -> SyncDiffusionPipeline:
-    """In float64: equal means equal."""
-    for network in (
-        pipeline.unet,
-        pipeline.vae,
-        pipeline.text_encoder,
-        pipeline.text_encoder_2,
-        pipeline.controlnet,
-    ):
-        if network is not None:
-            network.double()
-    return pipeline
-
-
 def noise(pipeline: SyncDiffusionPipeline, width: int = 64) -> Tensor:
     params = PanoramaParams(prompt="a lake", width=width, seed=SEED)
-    return pipeline.draw_noise(params.resolve(pipeline.traits)).double()
+    return tiny.draw_noise(pipeline, params)
 
 
 def diffusers_own(theirs: Any, start: Tensor, **asked: Any) -> Tensor:
@@ -55,8 +41,5 @@ def latents(
     base: dict[str, Any] = {"width": 64, "steps": STEPS, "guidance_scale": GUIDANCE_SCALE}
     params = PanoramaParams(
         prompt="a lake", preset="paper", seed=SEED, sync=SyncParams(weight=0), **{**base, **asked}
-    ).resolve(pipeline.traits)
-    with torch.no_grad():
-        embeddings = pipeline.encode_prompt(params.prompt, params.negative_prompt)
-        start = pipeline.draw_noise(params).double()
-        return pipeline.denoise(start, params, embeddings, None, 3, pictures)
+    )
+    return tiny.sample(pipeline, params, pictures)

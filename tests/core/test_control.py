@@ -16,14 +16,14 @@ from torch.nn.functional import max_pool2d
 from panoweave.core.checkpoint import CheckpointTraits, InvalidParams
 from panoweave.core.conditions import ImageInput
 from panoweave.core.diffusion.checkpoints import load_controlnet, load_pipeline
-from panoweave.core.diffusion.control import Control, canny_edges
+from panoweave.core.diffusion.controlnet import ControlNet, canny_edges
 from panoweave.core.diffusion.decode import from_pil
-from panoweave.core.diffusion.denoise import Denoiser
 from panoweave.core.diffusion.errors import CheckpointError
+from panoweave.core.diffusion.guidance import BatchedModel, ClassifierFreeGuidance
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
-from panoweave.core.diffusion.schedulers import Sampler
-from panoweave.core.diffusion.views import WindowPlan
-from panoweave.core.embedded import WEIGHTS
+from panoweave.core.diffusion.schedulers import SCHEDULERS, Step
+from panoweave.core.diffusion.unet import UNet
+from panoweave.core.diffusion.views import View, WindowPlan
 from panoweave.core.embedded.scenes import render_scene
 from panoweave.core.embedded.style import Subject
 from panoweave.core.image_reader import to_png
@@ -37,7 +37,7 @@ KEY = {"key": "given beside the request"}
 def pipeline(tmp_path: Path) -> SyncDiffusionPipeline:
     made = tiny.pipeline(tmp_path)
     made.use_controlnet(tiny.controlnet(made.unet))
-    return alone.double(made)
+    return tiny.in_float64(made)
 
 
 def drawing(width: int) -> Tensor:
@@ -91,53 +91,64 @@ def test_each_window_sees_its_own_crop(pipeline: SyncDiffusionPipeline, loop: bo
     params = PanoramaParams(prompt="a lake", width=128, loop=loop, preset="paper", steps=4)
     resolved = params.resolve(pipeline.traits)
     grid = WindowPlan(resolved, pipeline.traits).grid(0)
-    embeddings, sampler, control = parts_of(pipeline, hint, loop)
     windows = grid.read(torch.randn(1, 4, 8, 16, dtype=torch.float64))
+    step = first_step(pipeline)
     with torch.no_grad():
-        together = Denoiser(pipeline.unet, embeddings, 3.0, 3, control).predict_all(
-            windows, grid.corners, sampler.steps[0], {}
-        )
-        for index, (_, left) in enumerate(grid.corners):
+        together = BatchedModel(guided(pipeline, hint, loop), 3)(windows, step, grid.views)
+        for index, (_, left) in enumerate(grid.views):
             crop = hint.roll(-8 * left, -1)[..., :64]
-            single = parts_of(pipeline, crop, False)[2]
-            expected = Denoiser(pipeline.unet, embeddings, 3.0, 1, single).predict(
-                windows[index : index + 1], [(0, 0)], sampler.steps[0]
-            )
+            alone_with_it = guided(pipeline, crop)
+            expected = alone_with_it(windows[index : index + 1], step, [View(0, 0)])
             torch.testing.assert_close(together[index], expected[0], rtol=0, atol=1e-10)
 
 
-def parts_of(pipeline: SyncDiffusionPipeline, hint: Tensor, loop: bool) -> tuple[Any, Any, Control]:
+def first_step(pipeline: SyncDiffusionPipeline) -> Step:
+    return SCHEDULERS["ddim"](pipeline.scheduler, 4, 0, torch.device("cpu")).steps[0]
+
+
+def guided(
+    pipeline: SyncDiffusionPipeline,
+    hint: Tensor,
+    loop: bool = False,
+    kind: type[ControlNet] = ControlNet,
+) -> ClassifierFreeGuidance:
+    unet = UNet(pipeline.unet, 3.0)
+    network = kind(unet, pipeline.controlnet, (hint + 1) / 2, pipeline.traits, loop=loop, scale=1.0)
     with torch.no_grad():
-        embeddings = pipeline.encode_prompt("a lake", "")
-    sampler = Sampler(pipeline.scheduler, "ddim", 4, 0, hint.device)
-    control = Control(pipeline.controlnet, (hint + 1) / 2, loop, 1.0, pipeline.traits)
-    return embeddings, sampler, control
+        prompts = pipeline.encode_prompt("a lake", "")
+    return ClassifierFreeGuidance(network, prompts, 3.0)
+
+
+class WithoutGradient(ControlNet):
+    """Of its ControlNet, but not of its UNet."""
+
+    def residuals(self, latents: Tensor, *rest: Any) -> dict[str, Any]:
+        return super().residuals(latents.detach(), *rest)
 
 
 def test_the_gradient_goes_through_the_controlnet_too(pipeline: SyncDiffusionPipeline) -> None:
     """It equals the difference quotient, to which the ControlNet's share is not small."""
-    embeddings, sampler, control = parts_of(pipeline, drawing(64), False)
-    denoiser = Denoiser(pipeline.unet, embeddings, 3.0, 1, control)
+    model = guided(pipeline, drawing(64))
+    step = first_step(pipeline)
     torch.manual_seed(6)
     window, direction, ask = torch.randn(3, 1, 4, 8, 8, dtype=torch.float64)
 
-    def value(z: Tensor) -> Tensor:
-        return torch.sum(denoiser.predict(z, [(0, 0)], sampler.steps[2]) * ask)
+    def value(z: Tensor, model: ClassifierFreeGuidance = model) -> Tensor:
+        return torch.sum(model(z, step, [View(0, 0)]) * ask)
 
-    z = window.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(value(z), z)
+    def gradient_of(model: ClassifierFreeGuidance) -> Tensor:
+        z = window.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(value(z, model), z)
+        assert isinstance(gradient, Tensor)
+        return gradient
+
+    gradient = gradient_of(model)
     with torch.no_grad():
         h = 1e-5
         quotient = (value(window + h * direction) - value(window - h * direction)) / (2 * h)
     along = (gradient * direction).sum()
     torch.testing.assert_close(along, quotient, rtol=1e-4, atol=1e-7)
-
-    def fixed(latents: Tensor, *others: Any) -> dict[str, Any]:
-        return Control.residuals(control, latents.detach(), *others)
-
-    denoiser._control.residuals = fixed  # type: ignore[union-attr, method-assign]
-    z = window.clone().requires_grad_()
-    (without,) = torch.autograd.grad(value(z), z)
+    without = gradient_of(guided(pipeline, drawing(64), kind=WithoutGradient))
     assert (gradient - without).abs().max() > 1e-2 * gradient.abs().max()
 
 
@@ -157,7 +168,7 @@ def test_edges_lie_where_a_picture_changes() -> None:
 def test_edges_of_a_ring_do_not_stop_where_it_was_cut() -> None:
     picture = -torch.ones(1, 3, 64, 96)
     picture[..., 30:, :] = 1
-    row = canny_edges(picture, ring=True)[0, 0, 28:32].amax(0)
+    row = canny_edges(picture, loop=True)[0, 0, 28:32].amax(0)
     assert row.min() == 1
     assert canny_edges(picture)[0, 0, 28:32, 0].max() == 0
 
@@ -224,7 +235,7 @@ def test_one_window_of_an_xl_checkpoint_is_diffusers_own_picture(tmp_path: Path)
     parts = tiny.components_xl(tmp_path)
     pipeline = SyncDiffusionPipeline(**parts)
     pipeline.use_controlnet(tiny.controlnet(pipeline.unet))
-    alone.double(pipeline)
+    tiny.in_float64(pipeline)
     hint = drawing(64)
     theirs = StableDiffusionXLControlNetPipeline(
         **parts, controlnet=pipeline.controlnet, add_watermarker=False
@@ -263,9 +274,8 @@ def test_another_checkpoints_controlnet_is_refused(tmp_path: Path) -> None:
         pipeline.use_controlnet(tiny.controlnet(tiny.unet(cross_attention_dim=32)))
 
 
-def test_the_model_that_ships_follows_edges() -> None:
+def test_the_model_that_ships_follows_edges(embedded: SyncDiffusionPipeline) -> None:
     """The picture's edges are the hint's, far more than without control."""
-    pipeline = load_pipeline(str(WEIGHTS), perceptual="stlpips-alex", device="cpu")
     scene, _ = render_scene(np.random.default_rng(1_002), Subject("lake", "noon", "clear"), 384)
     drawn = Image.fromarray((scene * 255).astype(np.uint8))
     control = {"type": "canny", "image": inline_image(drawn), "scale": 1.5}
@@ -276,7 +286,7 @@ def test_the_model_that_ships_follows_edges() -> None:
 
     def agreement(asked: dict[str, Any]) -> float:
         """F1 of the edges found, within a pixel."""
-        wanted, found = edges(drawn), edges(pipeline(PanoramaParams.model_validate(asked)).image)
+        wanted, found = edges(drawn), edges(embedded(PanoramaParams.model_validate(asked)).image)
         recall, precision = _share(wanted, found), _share(found, wanted)
         return 2 * precision * recall / (precision + recall)
 

@@ -45,19 +45,11 @@ def params(**changes: Any) -> PanoramaParams:
     return PanoramaParams(**{**base, **changes}, sync=SyncParams(**sync))
 
 
-def ours(pipeline: SyncDiffusionPipeline, asked: PanoramaParams, window_batch: int = 3) -> Tensor:
-    resolved = asked.resolve(pipeline.traits)
-    with torch.no_grad():
-        embeddings = pipeline.encode_prompt(resolved.prompt, resolved.negative_prompt)
-        noise = pipeline.draw_noise(resolved).to(pipeline.unet.dtype)
-        return pipeline.denoise(noise, resolved, embeddings, None, window_batch)
-
-
 def papers(pipeline: SyncDiffusionPipeline, asked: PanoramaParams) -> Tensor:
     resolved = asked.resolve(pipeline.traits)
     with torch.no_grad():
         embeddings = pipeline.encode_prompt(resolved.prompt, resolved.negative_prompt)
-    noise = pipeline.draw_noise(resolved).to(pipeline.unet.dtype)
+    noise = tiny.draw_noise(pipeline, asked)
     return run_algorithm_1(pipeline, resolved, noise, embeddings)
 
 
@@ -77,9 +69,9 @@ def test_equals_algorithm_1(tmp_path: Path, prediction_type: str, changes: dict[
     pipeline = exact_pipeline(tmp_path, prediction_type)
     asked = params(**changes)
     expected = papers(pipeline, asked)
-    plain = ours(pipeline, params(**{**changes, "sync": {"weight": 0}}))
+    plain = tiny.sample(pipeline, params(**{**changes, "sync": {"weight": 0}}))
 
-    made = ours(pipeline, asked)
+    made = tiny.sample(pipeline, asked)
 
     torch.testing.assert_close(made, expected, rtol=0, atol=1e-8)
     assert (plain - expected).abs().max() > 0.1  # synchronising did move something
@@ -87,16 +79,19 @@ def test_equals_algorithm_1(tmp_path: Path, prediction_type: str, changes: dict[
 
 def test_window_batch_changes_nothing(tmp_path: Path) -> None:
     pipeline = exact_pipeline(tmp_path)
-    one, all_at_once = ours(pipeline, params(), 1), ours(pipeline, params(), 64)
+    one, all_at_once = (
+        tiny.sample(pipeline, params(), window_batch=1),
+        tiny.sample(pipeline, params(), window_batch=64),
+    )
     torch.testing.assert_close(one, all_at_once, rtol=0, atol=1e-8)
 
 
 @pytest.mark.parametrize("off", [{"weight": 0}, {"steps": 0}, {"every": 5}])
 def test_without_pull_is_multidiffusion(tmp_path: Path, off: dict[str, Any]) -> None:
     pipeline = exact_pipeline(tmp_path)
-    made = ours(pipeline, params(sync=off))
+    made = tiny.sample(pipeline, params(sync=off))
     pipeline.perceptual = None
-    assert torch.equal(made, ours(pipeline, params(sync={"weight": 0})))
+    assert torch.equal(made, tiny.sample(pipeline, params(sync={"weight": 0})))
 
 
 def test_multidiffusion_equals_diffusers(tmp_path: Path) -> None:
@@ -118,7 +113,7 @@ def test_multidiffusion_equals_diffusers(tmp_path: Path) -> None:
         latents=pipeline.draw_noise(asked.resolve(pipeline.traits)),
         output_type="latent",
     ).images
-    torch.testing.assert_close(ours(pipeline, asked), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(tiny.sample(pipeline, asked), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_stride_of_a_window_gives_independent_windows(tmp_path: Path) -> None:
@@ -127,11 +122,9 @@ def test_stride_of_a_window_gives_independent_windows(tmp_path: Path) -> None:
     asked = params(width=192, stride=64, sync={"weight": 0})
     resolved = asked.resolve(pipeline.traits)
     noise = pipeline.draw_noise(resolved)
-    whole = ours(pipeline, asked)
-    single = params(width=64, stride=64, sync={"weight": 0}).resolve(pipeline.traits)
-    with torch.no_grad():
-        embeddings = pipeline.encode_prompt(single.prompt, single.negative_prompt)
-        for left in (0, 8, 16):
-            window = noise[..., left : left + 8]
-            alone = pipeline.denoise(window, single, embeddings, None, 1)
-            torch.testing.assert_close(whole[..., left : left + 8], alone, rtol=1e-4, atol=1e-4)
+    whole = tiny.sample(pipeline, asked)
+    single = params(width=64, stride=64, sync={"weight": 0})
+    for left in (0, 8, 16):
+        window = noise[..., left : left + 8]
+        alone = tiny.sample(pipeline, single, noise=window, window_batch=1)
+        torch.testing.assert_close(whole[..., left : left + 8], alone, rtol=1e-4, atol=1e-4)

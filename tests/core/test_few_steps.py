@@ -54,7 +54,7 @@ def test_one_window_of_a_consistency_model_is_diffusers_own_picture(tmp_path: Pa
     """It is told its guidance; and the noise between its steps is drawn from the seed."""
     torch.manual_seed(0)
     pipeline = SyncDiffusionPipeline.from_pretrained(published(tmp_path, time_cond_proj_dim=16))
-    alone.double(pipeline)
+    tiny.in_float64(pipeline)
     theirs = StableDiffusionPipeline.from_pretrained(tmp_path / "checkpoint", safety_checker=None)
     for network in (theirs.unet, theirs.vae, theirs.text_encoder):
         network.double()

@@ -14,6 +14,7 @@ from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.machine import DtypeName
 from panoweave.core.params import PanoramaParams
 from panoweave.core.presets import PRESETS, PresetName
+from tests.core import tiny
 from tests.core.cuda import NEEDS_CUDA, load
 
 pytestmark = NEEDS_CUDA
@@ -30,11 +31,7 @@ def exact_arithmetic() -> Iterator[None]:
 
 def latents(pipeline: SyncDiffusionPipeline, **changes: Any) -> Tensor:
     params = PanoramaParams(prompt="a lake", seed=1, width=256, **changes)
-    resolved = params.resolve(pipeline.traits)
-    with torch.no_grad():
-        embeddings = pipeline.encode_prompt(resolved.prompt, "")
-        noise = pipeline.draw_noise(resolved)
-        return pipeline.denoise(noise, resolved, embeddings, None, 8).cpu()
+    return tiny.sample(pipeline, params, window_batch=8).cpu()
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -26,7 +26,7 @@ from panoweave.core.machine import DtypeName, PerceptualName
 from panoweave.core.params import PanoramaParams
 from panoweave.core.presets import PRESETS, PresetName, SchedulerName
 from tests.core.cuda import NEEDS_CUDA, load
-from tests.core.test_resume import check_resumes, picture
+from tests.core.resuming import check_resumes, picture
 
 pytestmark = NEEDS_CUDA
 

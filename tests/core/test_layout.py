@@ -14,13 +14,12 @@ from bench.single_windows import LastFeatures, make_single_windows, nearest_dist
 from panoweave.core.checkpoint import CheckpointTraits, InvalidParams
 from panoweave.core.conditions import ImageInput
 from panoweave.core.conditions import Region as RegionParams
-from panoweave.core.diffusion.checkpoints import load_pipeline
-from panoweave.core.diffusion.denoise import Denoiser
+from panoweave.core.diffusion.guidance import BatchedModel, ClassifierFreeGuidance
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
-from panoweave.core.diffusion.regions import Backdrop, Layout, Region, painted
-from panoweave.core.diffusion.schedulers import Sampler
+from panoweave.core.diffusion.regions import Region, RegionalPrompts, image_mask
+from panoweave.core.diffusion.schedulers import SCHEDULERS
+from panoweave.core.diffusion.unet import UNet
 from panoweave.core.diffusion.views import WindowPlan
-from panoweave.core.embedded import WEIGHTS
 from panoweave.core.image_reader import to_png
 from panoweave.core.params import PanoramaParams, SyncParams
 from tests.core import tiny
@@ -30,11 +29,7 @@ TRAITS = CheckpointTraits(window_px=64, px_per_latent=8)
 
 @pytest.fixture
 def pipeline(tmp_path: Path) -> SyncDiffusionPipeline:
-    """In float64: equal means equal."""
-    made = tiny.pipeline(tmp_path)
-    for network in (made.unet, made.vae, made.text_encoder):
-        network.double()
-    return made
+    return tiny.in_float64(tiny.pipeline(tmp_path))
 
 
 def asked(**changes: Any) -> PanoramaParams:
@@ -42,18 +37,10 @@ def asked(**changes: Any) -> PanoramaParams:
     return PanoramaParams(**{"preset": "paper", "prompt": "a lake", **base, **changes})
 
 
-def latents(pipeline: SyncDiffusionPipeline, params: PanoramaParams) -> Tensor:
-    resolved = params.resolve(pipeline.traits)
-    with torch.no_grad():
-        noise = pipeline.draw_noise(resolved).double()
-        embeddings = pipeline.encode_prompt(resolved.prompt, "")
-        return pipeline.denoise(noise, resolved, embeddings, None, 3)
-
-
 def test_a_region_of_the_whole_picture_is_that_picture(pipeline: SyncDiffusionPipeline) -> None:
     whole = RegionParams(prompt="a forest", x=0, width=128)
-    covered = latents(pipeline, asked(regions=[whole]))
-    forest, lake = latents(pipeline, asked(prompt="a forest")), latents(pipeline, asked())
+    covered = tiny.sample(pipeline, asked(regions=[whole]))
+    forest, lake = tiny.sample(pipeline, asked(prompt="a forest")), tiny.sample(pipeline, asked())
     torch.testing.assert_close(covered, forest, rtol=0, atol=1e-10)
     assert (forest - lake).abs().max() > 1e-4
 
@@ -76,18 +63,20 @@ def test_blending_is_the_average_of_denoised_windows(
     colours = torch.randn(3, 4, 8, 8, dtype=torch.float64)
     with torch.no_grad():
         prompts = [pipeline.encode_prompt(text, "") for text in ("a lake", "a forest", "the sea")]
-        denoiser = Denoiser(pipeline.unet, prompts[0], 3.0, 3)
-        sampler = Sampler(pipeline.scheduler, "ddim", 5, 0, canvas.device)
-        now = sampler.steps[step]
-        regions = [Region(mask, prompt) for mask, prompt in zip(masks, prompts[1:], strict=True)]
-        layout = Layout(regions, denoiser, Backdrop(lambda: colours, noise, sampler), 5)
+        models = [
+            ClassifierFreeGuidance(UNet(pipeline.unet, 3.0), prompt, 3.0) for prompt in prompts
+        ]
+        background, *others = (BatchedModel(model, 3) for model in models)
+        scheduler = SCHEDULERS["ddim"](pipeline.scheduler, 5, 0, canvas.device)
+        now = scheduler.steps[step]
+        regions = [Region(mask, model) for mask, model in zip(masks, others, strict=True)]
+        regional = RegionalPrompts(background, regions, grid.canvas, colours, noise, scheduler)
         windows = grid.read(canvas)
-        background = denoiser.predict(windows, grid.corners, now)
-        ours = sampler.step(windows, now, layout.blend(background, windows, grid, now))
+        ours = scheduler.step(windows, now, regional(windows, now, grid.views))
 
         total, weight = torch.zeros_like(windows), torch.zeros_like(windows)
         shares = [1 - masks.amax(0), *masks]
-        for number, (share, prompt) in enumerate(zip(shares, prompts, strict=True)):
+        for number, (share, model) in enumerate(zip(shares, models, strict=True)):
             for index, window in enumerate(windows):
                 mask = grid.read(share)[index]
                 seen = window
@@ -97,9 +86,8 @@ def test_blending_is_the_average_of_denoised_windows(
                         a.sqrt() * colours[number - 1] + (1 - a).sqrt() * grid.read(noise)[index]
                     )
                     seen = mask * window + (1 - mask) * behind
-                single = Denoiser(pipeline.unet, prompt, 3.0, 1)
-                prediction = single.predict(seen[None], [grid.corners[index]], now)
-                denoised = sampler.step(seen[None], now, prediction)[0]
+                prediction = model(seen[None], now, [grid.views[index]])
+                denoised = scheduler.step(seen[None], now, prediction)[0]
                 total[index] += mask * denoised
                 weight[index] += mask
     torch.testing.assert_close(ours, total / weight, rtol=0, atol=1e-6)
@@ -138,16 +126,12 @@ def test_a_painted_box_is_a_box(pipeline: SyncDiffusionPipeline) -> None:
     pictures = {"regions.0.mask": 2 * paint.expand(1, 3, -1, -1).double() - 1}
 
     def made(region: RegionParams) -> Tensor:
-        resolved = asked(regions=[region]).resolve(pipeline.traits)
-        with torch.no_grad():
-            noise = pipeline.draw_noise(resolved).double()
-            embeddings = pipeline.encode_prompt("a lake", "")
-            return pipeline.denoise(noise, resolved, embeddings, None, 3, pictures)
+        return tiny.sample(pipeline, asked(regions=[region]), pictures)
 
     box = RegionParams(prompt="a forest", x=32, y=8, width=64)
     masked = RegionParams(prompt="a forest", mask=picture(paint))
     torch.testing.assert_close(made(masked), made(box), rtol=0, atol=1e-10)
-    half = painted(pictures["regions.0.mask"] * 0, 8, 16)
+    half = image_mask(pictures["regions.0.mask"] * 0, 8, 16)
     assert torch.equal(half, torch.full_like(half, 0.5))
 
 
@@ -170,16 +154,15 @@ def test_a_box_reaches_down_to_the_bottom_unless_it_says_otherwise() -> None:
     assert asked(regions=[region]).resolve(TRAITS).regions[0].height == 64 - 16
 
 
-def test_a_region_shows_its_own_prompt() -> None:
+def test_a_region_shows_its_own_prompt(embedded: SyncDiffusionPipeline) -> None:
     """Its crop is closer to windows made alone with its prompt than to the background's."""
-    pipeline = load_pipeline(str(WEIGHTS), perceptual="stlpips-alex", device="cpu")
     region = RegionParams(prompt="a forest", x=128, width=128)
     params = PanoramaParams(prompt="a desert", seed=1, width=384, steps=12, regions=[region])
-    image = pipeline(params).image
+    image = embedded(params).image
     left, inside, right = (image.crop((x, 0, x + 128, 128)) for x in (0, 128, 256))
     features = LastFeatures()
     forest, desert = (
-        features.of(make_single_windows(pipeline, prompt, 7, 6))
+        features.of(make_single_windows(embedded, prompt, 7, 6))
         for prompt in ("a forest", "a desert")
     )
 

@@ -10,11 +10,9 @@ import torch
 from torch import Tensor
 
 from panoweave.core.checkpoint import InvalidParams
-from panoweave.core.diffusion.checkpoints import load_pipeline
 from panoweave.core.diffusion.decode import decode_canvas, decode_ring
 from panoweave.core.diffusion.perceptual_weights import load_perceptual
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
-from panoweave.core.embedded import WEIGHTS
 from panoweave.core.params import PanoramaParams, SyncParams
 from panoweave.core.presets import PresetName
 from tests.core import tiny
@@ -23,9 +21,7 @@ from tests.core import tiny
 @pytest.fixture
 def exact(tmp_path: Path) -> SyncDiffusionPipeline:
     """In float64: rounding differs from place to place, and grows from step to step."""
-    pipeline = tiny.pipeline(tmp_path)
-    for network in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
-        network.double()
+    pipeline = tiny.in_float64(tiny.pipeline(tmp_path))
     pipeline.perceptual = load_perceptual("stlpips-alex").double()
     return pipeline
 
@@ -34,11 +30,9 @@ def denoise(pipeline: SyncDiffusionPipeline, anchor: int, rolled: int) -> Tensor
     sync = SyncParams(anchor=anchor, weight=20)
     params = PanoramaParams(
         prompt="a lake", seed=3, width=128, loop=True, steps=3, preset="paper", sync=sync
-    ).resolve(pipeline.traits)
-    with torch.no_grad():
-        noise = pipeline.draw_noise(params).double().roll(rolled, dims=-1)
-        embeddings = pipeline.encode_prompt("a lake", "")
-        return pipeline.denoise(noise, params, embeddings, None, 4)
+    )
+    noise = tiny.draw_noise(pipeline, params).roll(rolled, dims=-1)
+    return tiny.sample(pipeline, params, noise=noise, window_batch=4)
 
 
 def test_a_rolled_beginning_rolls_the_result(exact: SyncDiffusionPipeline) -> None:
@@ -56,14 +50,15 @@ def column_steps(pixels: np.ndarray) -> tuple[float, np.ndarray]:
 
 
 @pytest.mark.parametrize("preset", [pytest.param("paper", marks=pytest.mark.slow), "balanced"])
-def test_nobody_sees_where_the_ring_was_cut(preset: PresetName) -> None:
-    pipeline = load_pipeline(str(WEIGHTS), perceptual="stlpips-alex", device="cpu")
+def test_nobody_sees_where_the_ring_was_cut(
+    embedded: SyncDiffusionPipeline, preset: PresetName
+) -> None:
 
     def make(loop: bool) -> tuple[float, np.ndarray]:
         params = PanoramaParams(
             prompt="a lake", seed=1, width=384, loop=loop, preset=preset, steps=8
         )
-        return column_steps(np.asarray(pipeline(params).image, float))
+        return column_steps(np.asarray(embedded(params).image, float))
 
     seam, others = make(loop=True)
     assert seam <= np.quantile(others, 0.95)
@@ -71,15 +66,14 @@ def test_nobody_sees_where_the_ring_was_cut(preset: PresetName) -> None:
     assert seam > 2 * others.max()
 
 
-def test_a_ring_is_decoded_as_if_it_had_no_edge() -> None:
+def test_a_ring_is_decoded_as_if_it_had_no_edge(embedded: SyncDiffusionPipeline) -> None:
     """A rolled ring is a rolled picture."""
-    pipeline = load_pipeline(str(WEIGHTS), perceptual="stlpips-alex", device="cpu")
     latents = torch.randn(1, 8, 16, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        ring = decode_ring(pipeline.vae, latents, 16)
-        rolled = decode_ring(pipeline.vae, latents.roll(8, dims=-1), 16)
-        sheet = decode_canvas(pipeline.vae, latents, 16)
-        rolled_sheet = decode_canvas(pipeline.vae, latents.roll(8, dims=-1), 16)
+        ring = decode_ring(embedded.vae, latents, 16)
+        rolled = decode_ring(embedded.vae, latents.roll(8, dims=-1), 16)
+        sheet = decode_canvas(embedded.vae, latents, 16)
+        rolled_sheet = decode_canvas(embedded.vae, latents.roll(8, dims=-1), 16)
     torch.testing.assert_close(rolled, ring.roll(64, dims=-1), rtol=0, atol=1e-4)
     assert (rolled_sheet - sheet.roll(64, dims=-1)).abs().max() > 0.01
 

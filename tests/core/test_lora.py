@@ -47,11 +47,11 @@ def test_a_window_is_diffusers_own_with_that_lora(
 
     lora(parts()["unet"], tmp_path, kind)
     ours = SyncDiffusionPipeline(**parts())
-    without = alone.latents(alone.double(ours))
+    without = alone.latents(tiny.in_float64(ours))
     add_lora(ours, str(tmp_path / FILE if by_file else tmp_path))
     reference = theirs(parts(), kind)
     reference.load_lora_weights(tmp_path)
-    alone.double(ours)
+    tiny.in_float64(ours)
     for network in reference.components.values():
         if isinstance(network, torch.nn.Module):
             network.double()

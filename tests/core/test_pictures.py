@@ -13,31 +13,25 @@ from torch import Tensor
 
 from panoweave.core.checkpoint import InvalidParams
 from panoweave.core.conditions import Extend, ImageInput
-from panoweave.core.diffusion.checkpoints import load_pipeline
+from panoweave.core.diffusion.appearance import Appearance
 from panoweave.core.diffusion.decode import from_pil
-from panoweave.core.diffusion.denoise import Denoiser
-from panoweave.core.diffusion.extend import Kept
+from panoweave.core.diffusion.guidance import BatchedModel, ClassifierFreeGuidance
+from panoweave.core.diffusion.known_region import KnownRegion
 from panoweave.core.diffusion.perceptual import PerceptualLoss, distance
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
-from panoweave.core.diffusion.schedulers import Sampler
-from panoweave.core.diffusion.sync import PictureAnchor
-from panoweave.core.diffusion.views import WindowPlan
-from panoweave.core.embedded import WEIGHTS
+from panoweave.core.diffusion.schedulers import SCHEDULERS
+from panoweave.core.diffusion.unet import UNet
+from panoweave.core.diffusion.views import View, WindowPlan
 from panoweave.core.image_reader import to_png
 from panoweave.core.params import PanoramaParams, SyncParams
 from panoweave.core.presets import PresetName
-from tests.core import alone, tiny
+from tests.core import tiny
 
 CPU = torch.device("cpu")
 
 
 def inline(image: Image.Image) -> ImageInput:
     return ImageInput.inline(to_png(image))
-
-
-@pytest.fixture(scope="module")
-def embedded() -> SyncDiffusionPipeline:
-    return load_pipeline(str(WEIGHTS), perceptual="stlpips-alex", device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -50,21 +44,10 @@ def sunset(embedded: SyncDiffusionPipeline) -> Image.Image:
 def test_a_picture_is_scaled_to_cover_a_window_and_cut_evenly(perceptual: PerceptualLoss) -> None:
     picture = torch.zeros(1, 3, 64, 256)
     picture[..., 96:160] = torch.linspace(-1, 1, 64)
-    anchor = PictureAnchor.of(picture, perceptual, tiny_vae(), torch.zeros(1, 4, 8, 8))
+    appearance = Appearance(tiny.autoencoder(), perceptual)
+    embedding = appearance.of_image(picture, torch.zeros(1, 4, 8, 8))
     expected = perceptual.embed(picture[..., 96:160])
-    assert float(distance(anchor.embedding, expected)) < 1e-6
-
-
-def tiny_vae() -> Any:
-    from diffusers import AutoencoderKL
-
-    torch.manual_seed(0)
-    return AutoencoderKL(
-        block_out_channels=(8, 8, 16, 16),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        norm_num_groups=4,
-    )
+    assert float(distance(embedding, expected)) < 1e-6
 
 
 def test_a_panorama_follows_a_picture(embedded: SyncDiffusionPipeline, sunset: Image.Image) -> None:
@@ -119,9 +102,9 @@ def step_at(pixels: np.ndarray[Any, np.dtype[np.float64]], x: int) -> float:
     return float(np.abs(left - right).mean())
 
 
-def test_windows_are_moved_towards_foreseeing_the_picture(tmp_path: Path) -> None:
+def test_windows_are_moved_towards_predicting_the_picture(tmp_path: Path) -> None:
     """Along the gradient of their error; those that hold none of it, or nothing else, are not."""
-    pipeline = alone.double(tiny.pipeline(tmp_path))
+    pipeline = tiny.in_float64(tiny.pipeline(tmp_path))
     params = PanoramaParams(prompt="a lake", width=192, steps=4, preset="paper", stride=32)
     resolved = params.resolve(pipeline.traits)
     grid = WindowPlan(resolved, pipeline.traits).grid(0)
@@ -129,18 +112,21 @@ def test_windows_are_moved_towards_foreseeing_the_picture(tmp_path: Path) -> Non
     canvas, noise = torch.randn(2, 1, 4, 8, 24, dtype=torch.float64)
     picture = torch.randn(1, 4, 8, 8, dtype=torch.float64)
     with torch.no_grad():
-        sampler = Sampler(pipeline.scheduler, "ddim", 4, 0, CPU)
-        step = sampler.steps[3]
-        denoiser = Denoiser(pipeline.unet, pipeline.encode_prompt("a lake", ""), 3.0, 2)
-        kept = Kept(picture, 0, 0, noise, sampler, denoiser)
+        scheduler = SCHEDULERS["ddim"](pipeline.scheduler, 4, 0, CPU)
+        step = scheduler.steps[3]
+        prompts = pipeline.encode_prompt("a lake", "")
+        guided = ClassifierFreeGuidance(UNet(pipeline.unet, 3.0), prompts, 3.0)
+        known = KnownRegion(picture, 0, 0, noise, scheduler)
         windows = grid.read(canvas)
-        moves = (kept.guide(windows, grid, step) - windows) / -step.alpha
-        assert [left for _, left in grid.corners] == [0, 4, 8, 12, 16]
+        after = known.guide(windows, grid, step, BatchedModel(guided, 2))
+        moves = (after - windows) / -step.alpha_cumprod
+        assert [left for _, left in grid.views] == [0, 4, 8, 12, 16]
         assert [bool(move.any()) for move in moves] == [False, True, False, False, False]
 
         def error(window: Tensor) -> Tensor:
-            foreseen = sampler.foresee(window, step, denoiser.predict(window, [(0, 4)], step))
-            return (foreseen[..., :4] - picture[..., 4:]).square().sum() / 2
+            output = guided(window, step, [View(0, 4)])
+            original = scheduler.pred_original_sample(window, step, output)
+            return (original[..., :4] - picture[..., 4:]).square().sum() / 2
 
         direction, h = torch.randn(1, 4, 8, 8, dtype=torch.float64), 1e-5
         ahead, behind = (error(windows[1:2] + sign * h * direction) for sign in (1, -1))

@@ -26,8 +26,8 @@ from panoweave.core.diffusion.errors import (
 )
 from panoweave.core.diffusion.perceptual import Embedding, PerceptualLoss
 from panoweave.core.diffusion.perceptual_weights import load_stlpips_style
-from panoweave.core.diffusion.pipeline import StepReport, SyncDiffusionPipeline
-from panoweave.core.embedded import WEIGHTS
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.diffusion.sampling import StepReport
 from panoweave.core.params import PanoramaParams, SyncParams
 from tests.core import tiny
 
@@ -71,17 +71,19 @@ def test_reports_every_step(pipeline: SyncDiffusionPipeline) -> None:
 
 
 @pytest.mark.parametrize("has_tiny_decoder", [True, False])
-def test_a_step_can_be_looked_at(has_tiny_decoder: bool) -> None:
+def test_a_step_can_be_looked_at(
+    embedded: SyncDiffusionPipeline, monkeypatch: pytest.MonkeyPatch, has_tiny_decoder: bool
+) -> None:
     """The prediction of the last step is the picture, small; that of the first step is not yet."""
-    made = load_pipeline(str(WEIGHTS), perceptual="stlpips-alex", device="cpu")
     if not has_tiny_decoder:
-        made.tiny_decoder = None
+        monkeypatch.setattr(embedded, "tiny_decoder", None)
     previews: list[Image.Image] = []
     params = PanoramaParams(
         prompt="a lake", seed=1, width=384, steps=8, sync=SyncParams(weight=0, decoder="full")
     )
-    panorama = made(
-        params, on_step=lambda report: previews.append(made.preview(report.pred_original_sample))
+    panorama = embedded(
+        params,
+        on_step=lambda report: previews.append(embedded.preview(report.pred_original_sample)),
     )
 
     def difference(preview: Image.Image) -> float:
@@ -107,6 +109,34 @@ def test_the_callback_can_stop_it(pipeline: SyncDiffusionPipeline) -> None:
     with pytest.raises(Stop):
         pipeline(PARAMS, on_step=stop)
     assert seen == [1, 2]
+
+
+def test_a_panorama_can_be_stopped_between_two_batches(pipeline: SyncDiffusionPipeline) -> None:
+    """In the middle of a step; and a finished one has had a batch for each evaluation."""
+
+    class Stop(BaseException):
+        pass
+
+    reports: list[StepReport] = []
+    batches: list[int] = []
+
+    def count() -> None:
+        batches.append(len(reports))
+
+    def stop() -> None:
+        count()
+        if len(batches) == 6:
+            raise Stop
+
+    params = PARAMS.model_copy(update={"preset": "paper"})
+    pipeline(params, on_step=reports.append, on_batch=count, window_batch=1)
+    # Three windows at each step: the anchor, two gradients, two windows that were moved.
+    assert batches == [0] * 5 + [1] * 5 + [2] * 5
+    reports.clear()
+    batches.clear()
+    with pytest.raises(Stop):
+        pipeline(params, on_step=reports.append, on_batch=stop, window_batch=1)
+    assert [report.step for report in reports] == [1]
 
 
 def test_the_caller_may_hold_no_grad_or_not(pipeline: SyncDiffusionPipeline) -> None:

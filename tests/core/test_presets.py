@@ -7,34 +7,18 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import AutoencoderTiny
 from torch import Tensor
 
-from panoweave.core.diffusion.denoise import Denoiser
 from panoweave.core.diffusion.errors import CheckpointError
 from panoweave.core.diffusion.perceptual import Embedding, PerceptualLoss
 from panoweave.core.diffusion.perceptual_weights import load_perceptual
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
-from panoweave.core.diffusion.schedulers import Sampler
-from panoweave.core.diffusion.sync import Synchronizer
-from panoweave.core.diffusion.views import WindowPlan
+from panoweave.core.diffusion.sampling import limit_length
 from panoweave.core.params import PanoramaParams, SyncParams
 from panoweave.core.presets import PRESETS, PresetName
 from tests.core import tiny
 
 FAINT = 0.01
-
-
-def small_decoder(channels: int = 4) -> AutoencoderTiny:
-    """Three levels: pictures of half the size."""
-    torch.manual_seed(1)
-    return AutoencoderTiny(
-        latent_channels=channels,
-        encoder_block_out_channels=(8,) * 3,
-        decoder_block_out_channels=(8,) * 3,
-        num_encoder_blocks=(0,) * 3,
-        num_decoder_blocks=(1,) * 3,
-    )
 
 
 class Faint(PerceptualLoss):
@@ -54,21 +38,13 @@ class Faint(PerceptualLoss):
 def pipeline(tmp_path: Path, perceptual: PerceptualLoss) -> SyncDiffusionPipeline:
     made = tiny.pipeline(tmp_path)
     made.perceptual = perceptual
-    made.use_tiny_decoder(small_decoder())
+    made.use_tiny_decoder(tiny.small_decoder())
     return made
 
 
 def asked(preset: PresetName = "paper", **changes: Any) -> PanoramaParams:
     base: dict[str, Any] = {"prompt": "a lake", "width": 128, "seed": 5, "steps": 6}
     return PanoramaParams(preset=preset, **{**base, **changes})
-
-
-def latents(pipeline: SyncDiffusionPipeline, params: PanoramaParams) -> Tensor:
-    resolved = params.resolve(pipeline.traits)
-    with torch.no_grad():
-        embeddings = pipeline.encode_prompt(resolved.prompt, "")
-        noise = pipeline.draw_noise(resolved)
-        return pipeline.denoise(noise, resolved, embeddings, None, 3)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -82,7 +58,7 @@ def test_the_tiny_decoder_leads_elsewhere_than_the_full_one(
     pipeline: SyncDiffusionPipeline,
 ) -> None:
     tiny_one, full, none = (
-        latents(pipeline, asked(sync=sync))
+        tiny.sample(pipeline, asked(sync=sync))
         for sync in (
             SyncParams(weight=200, decoder="tiny"),
             SyncParams(weight=200, decoder="full"),
@@ -95,7 +71,7 @@ def test_the_tiny_decoder_leads_elsewhere_than_the_full_one(
 
 def test_a_tiny_decoder_of_other_latents_is_refused(pipeline: SyncDiffusionPipeline) -> None:
     with pytest.raises(CheckpointError, match="8 channels, this checkpoint's have 4"):
-        pipeline.use_tiny_decoder(small_decoder(channels=8))
+        pipeline.use_tiny_decoder(tiny.small_decoder(channels=8))
 
 
 @pytest.mark.parametrize(("reuse", "evaluations"), [(False, 1 + 4 + 4), (True, 1 + 4)])
@@ -111,7 +87,7 @@ def test_a_reused_prediction_saves_the_second_evaluation(
 
     with pipeline.unet.register_forward_hook(count):
         sync = SyncParams(reuse_prediction=reuse)
-        latents(pipeline, asked(steps=1, sync=sync))
+        tiny.sample(pipeline, asked(steps=1, sync=sync))
     assert seen == evaluations
 
 
@@ -126,38 +102,39 @@ def test_shifted_windows_need_fewer_evaluations(pipeline: SyncDiffusionPipeline)
 
         with pipeline.unet.register_forward_hook(count):
             params = asked(windows=windows, width=512, steps=10, sync=SyncParams(weight=0))
-            latents(pipeline, params)
+            tiny.sample(pipeline, params)
     # 29 windows at all ten steps, or 8 to 9 at seven of them and 15 at three.
     assert seen["overlapping"] == 290
     assert 7 * 8 + 3 * 15 <= seen["shifted"] <= 7 * 9 + 3 * 15
 
 
-def test_no_window_is_moved_farther_than_asked(pipeline: SyncDiffusionPipeline) -> None:
-    """Of windows with unlike gradients the far ones stop at the bound, in the same direction."""
+def test_no_window_is_moved_farther_than_asked() -> None:
+    """Longer moves stop at the limit, in the same direction; shorter ones stay as they are."""
+    torch.manual_seed(0)
+    moves = torch.randn(4, 4, 8, 8) * torch.tensor([0.0, 0.5, 1.0, 3.0])[:, None, None, None]
+    limited = limit_length(moves, 0.7)
+    lengths = moves.square().flatten(1).mean(1).sqrt()
+    assert [bool(length > 0.7) for length in lengths] == [False, False, True, True]
+    assert torch.equal(limited[:2], moves[:2])
+    torch.testing.assert_close(limited[2:], moves[2:] * (0.7 / lengths[2:, None, None, None]))
+    assert limit_length(moves, None) is moves
 
-    def moves(max_move: float) -> Tensor:
-        sync = SyncParams(weight=200, max_move=max_move)
-        params = asked(steps=1, sync=sync).resolve(pipeline.traits)
-        with torch.no_grad():
-            embeddings = pipeline.encode_prompt("a lake", "")
-            noise = pipeline.draw_noise(params)
-            plan = WindowPlan(params, pipeline.traits)
-            sampler = Sampler(pipeline.scheduler, "ddim", 1, 0, noise.device)
-            denoiser = Denoiser(pipeline.unet, embeddings, 3.0, 2)
-            synchronizer = Synchronizer(
-                denoiser, sampler, pipeline.vae, pipeline.perceptual, params.sync
-            )
-            grid = plan.grid(0)
-            windows, anchor = grid.read(noise), plan.anchor(noise, grid)
-            moved, _ = synchronizer.synchronize(windows, grid, anchor, sampler.steps[0])
-            return (moved - windows).flatten(1)
 
-    free = moves(1_000)
-    lengths = free.square().mean(1).sqrt()
-    bound = float(lengths.sort().values[2])  # one window, the anchor, does not move at all
-    assert lengths.max() > 1.01 * bound
-    expected = free * (bound / lengths.clamp(min=bound))[:, None]
-    torch.testing.assert_close(moves(bound), expected, rtol=1e-3, atol=1e-5)
+def test_windows_of_a_panorama_are_moved_by_the_limit(pipeline: SyncDiffusionPipeline) -> None:
+    """One step is linear in the move: twice the limit is twice the difference, far below none."""
+
+    def moved(max_move: float) -> Tensor:
+        pull = SyncParams(weight=200, max_move=max_move, reuse_prediction=True)
+        request: dict[str, Any] = {"steps": 1, "stride": 64, "windows": "overlapping"}
+        pulled, still = (
+            tiny.sample(pipeline, asked(sync=sync, **request))
+            for sync in (pull, SyncParams(weight=0))
+        )
+        return (pulled - still)[..., :8]  # the first window; the second is the anchor
+
+    once, twice, free = moved(0.001), moved(0.002), moved(1_000)
+    torch.testing.assert_close(twice, 2 * once, rtol=1e-2, atol=1e-4)
+    assert free.abs().mean() > 5 * twice.abs().mean() > 0
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -170,7 +147,7 @@ def test_the_gradient_survives_half_precision(
     def pull() -> Tensor:
         one_step = asked(steps=1, sync=SyncParams(weight=1000))
         without = asked(steps=1, sync=SyncParams(weight=0))
-        return latents(pipeline, one_step) - latents(pipeline, without)
+        return tiny.sample(pipeline, one_step) - tiny.sample(pipeline, without)
 
     exact = pull()
     pipeline.unet.to(dtype)

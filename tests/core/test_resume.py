@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import hashlib
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
+import diffusers
 import pytest
 import torch
 from diffusers import DPMSolverMultistepScheduler
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
-from torch import Tensor
 
 from panoweave.core.diffusion.errors import InvalidSamplerStateError
-from panoweave.core.diffusion.identity import identify
+from panoweave.core.diffusion.identity import PipelineIdentity, identify
 from panoweave.core.diffusion.perceptual import PerceptualLoss
 from panoweave.core.diffusion.perceptual_weights import load_perceptual
-from panoweave.core.diffusion.pipeline import StepReport, SyncDiffusionPipeline
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.diffusion.sampler_state import SamplerState
-from panoweave.core.params import PanoramaParams
+from panoweave.core.diffusion.sampling import StepReport
+from panoweave.core.params import PanoramaParams, SyncParams
 from panoweave.core.presets import PRESETS, PresetName, SchedulerName
 from tests.core import tiny
-from tests.core.test_presets import small_decoder
+from tests.core.resuming import LABEL, Make, check_resumes, picture
 
-LABEL = {"job": "pano_1", "panorama": "a lake"}
 KEY = {"key": "given beside the request"}
-Make = Callable[[], SyncDiffusionPipeline]
 
 
 @pytest.fixture
@@ -37,49 +37,16 @@ def fresh(tmp_path: Path, perceptual: PerceptualLoss) -> Make:
     def make(**options: Any) -> SyncDiffusionPipeline:
         made = tiny.pipeline(tmp_path, **options)
         made.perceptual = perceptual
-        made.use_tiny_decoder(small_decoder())
+        made.use_tiny_decoder(tiny.small_decoder())
         made.use_controlnet(tiny.controlnet(made.unet))
         return made
 
     return make
 
 
-def picture(width: int) -> Image.Image:
-    gradient = Image.linear_gradient("L").resize((width, 64))
-    return Image.merge("RGB", (gradient, gradient.rotate(180), gradient))
-
-
 def asked(**changes: Any) -> PanoramaParams:
     base = {"prompt": "a lake", "width": 96, "stride": 32, "seed": 3, "steps": 5}
     return PanoramaParams.model_validate({**base, **changes})
-
-
-def check_resumes(
-    fresh: Make,
-    params: PanoramaParams,
-    images: dict[str, Image.Image] | None = None,
-    at: tuple[int, ...] = (1, 3, 5),
-) -> None:
-    """Stopped after any of these steps, its latents and its picture are the uninterrupted ones."""
-    saved: list[bytes] = []
-    lasts: list[Tensor] = []
-
-    def save(report: StepReport) -> None:
-        saved.append(report.state.to_bytes(LABEL))
-
-    def look(report: StepReport) -> None:
-        lasts.append(report.state.latents)
-
-    whole = fresh()(params, images=images or {}, on_step=save).image
-    end = SamplerState.from_bytes(saved[-1], LABEL).latents
-    for step in at:
-        state = SamplerState.from_bytes(saved[step - 1], LABEL)
-        assert state.step == step
-        lasts.clear()
-        resumed = fresh()(params, images=images or {}, on_step=look, resume=state).image
-        assert len(lasts) == len(saved) - step  # no step is done twice
-        assert all(torch.equal(latents.cpu(), end) for latents in lasts[-1:])
-        assert resumed.tobytes() == whole.tobytes()
 
 
 @pytest.mark.parametrize("scheduler", get_args(SchedulerName))
@@ -184,6 +151,27 @@ def test_another_format_is_refused(state: SamplerState, monkeypatch: pytest.Monk
         SamplerState.from_bytes(data, LABEL)
 
 
+def test_what_version_0_1_0_saved_is_read(fresh: Make) -> None:
+    """Written by that version's own code, after three of five steps; its pictures go on too."""
+    data = (Path(__file__).parent / "data" / "savepoint-0.1.0.safetensors").read_bytes()
+    state = SamplerState.from_bytes(data, LABEL)
+    assert state.step == 3
+    assert state.latents.shape == (1, 4, 8, 12)
+    assert state.scheduler_state.keys() == {"1"}
+    assert torch.equal(state.generator_state, torch.Generator().manual_seed(3).get_state())
+    steps: list[int] = []
+    params = asked(scheduler="dpm++", sync=SyncParams(weight=0))
+    fresh()(params, resume=state, on_step=lambda report: steps.append(report.step))
+    assert steps == [4, 5]
+
+
+def test_one_of_several_labels_is_enough(state: SamplerState) -> None:
+    data = state.to_bytes(LABEL)
+    assert same(SamplerState.from_bytes(data, {"job": "another"}, LABEL), state)
+    with pytest.raises(InvalidSamplerStateError, match="its job is another"):
+        SamplerState.from_bytes(data, {"job": "another"}, {**LABEL, "panorama": "another"})
+
+
 @given(data=st.data())
 @settings(max_examples=150)
 def test_broken_bytes_are_refused(state: SamplerState, data: st.DataObject) -> None:
@@ -211,9 +199,9 @@ def test_where_another_panorama_stood_is_refused(fresh: Make) -> None:
         fresh()(asked(steps=4), resume=last)
 
 
-def changes_of(pipeline: SyncDiffusionPipeline) -> Iterator[str]:
-    """Its identity after each thing that changes its pictures."""
-    pipeline.unet.conv_in.weight.data += 1e-3  # as training would
+def changes_of(pipeline: SyncDiffusionPipeline) -> Iterator[PipelineIdentity]:
+    """Its identity after each thing that changes its panoramas."""
+    pipeline.unet.conv_in.weight.data[-1, -1, -1, -1] += 1e-3  # any one number
     yield identify(pipeline)
     pipeline.perceptual = load_perceptual("stlpips-vgg")
     yield identify(pipeline)
@@ -230,6 +218,25 @@ def test_an_identity_is_the_networks(fresh: Make) -> None:
     first = identify(pipeline)
     assert identify(fresh()) == first
     pipeline.enable_gradient_checkpointing()
+    pipeline.unet.to(memory_format=torch.channels_last)
     assert identify(pipeline) == first
-    identities = [first, *changes_of(pipeline)]
-    assert len(set(identities)) == len(identities)
+    digests = [identity.digest for identity in (first, *changes_of(pipeline))]
+    assert len(set(digests)) == len(digests)
+
+
+def test_an_identity_knows_what_version_0_1_0_called_it(fresh: Make) -> None:
+    """As that version computed it, written out again."""
+    pipeline = fresh()
+    networks = ("unet", "vae", "text_encoder", "tiny_decoder", "controlnet", "perceptual")
+    states = [getattr(pipeline, name).state_dict() for name in networks]
+    digest = hashlib.sha256()
+    for tensors in states:
+        first_eight = [tensor.flatten()[:8].double() for tensor in tensors.values()]
+        digest.update(torch.cat(first_eight).numpy().tobytes())
+    config = json.dumps(dict(pipeline.scheduler.config), sort_keys=True, default=str)
+    threads = f"{torch.get_num_threads()} threads"
+    capability = torch.backends.cpu.get_cpu_capability()
+    lines = [torch.__version__, diffusers.__version__, "cpu", capability, threads, config]
+    lines += [f"{k} {v.dtype} {tuple(v.shape)}" for tensors in states for k, v in tensors.items()]
+    digest.update("\n".join(lines).encode())
+    assert identify(pipeline).earlier == (digest.hexdigest(),)

@@ -22,7 +22,7 @@ def test_one_window_is_diffusers_own_picture(
     tmp_path: Path, negative_prompt: str, empty_is_zero: bool
 ) -> None:
     parts = tiny.components_xl(tmp_path)
-    pipeline = alone.double(
+    pipeline = tiny.in_float64(
         SyncDiffusionPipeline(**parts, force_zeros_for_empty_prompt=empty_is_zero)
     )
     theirs = StableDiffusionXLPipeline(

@@ -1,14 +1,22 @@
-"""Tiny random Stable Diffusion checkpoints of real diffusers classes."""
+"""Tiny random Stable Diffusion checkpoints of real diffusers classes, and how to sample them."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
-from torch import nn
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderTiny,
+    ControlNetModel,
+    DDIMScheduler,
+    UNet2DConditionModel,
+)
+from torch import Tensor, nn
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
@@ -17,6 +25,7 @@ from transformers import (
 )
 
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.params import PanoramaParams
 
 WINDOW_LATENTS = 8
 PX_PER_LATENT = 8
@@ -112,6 +121,18 @@ def autoencoder() -> AutoencoderKL:
     )
 
 
+def small_decoder(channels: int = 4) -> AutoencoderTiny:
+    """Of three levels: its images are half as large as those of `autoencoder`."""
+    torch.manual_seed(1)
+    return AutoencoderTiny(
+        latent_channels=channels,
+        encoder_block_out_channels=(8,) * 3,
+        decoder_block_out_channels=(8,) * 3,
+        num_encoder_blocks=(0,) * 3,
+        num_decoder_blocks=(1,) * 3,
+    )
+
+
 def controlnet(network: UNet2DConditionModel) -> ControlNetModel:
     """One that has learnt something: its last layers, zero at first, are not."""
     torch.manual_seed(1)
@@ -138,3 +159,39 @@ def _text_config(words: CLIPTokenizer, layers: int) -> CLIPTextConfig:
 
 def pipeline(folder: Path, **options: Any) -> SyncDiffusionPipeline:
     return SyncDiffusionPipeline(**components(folder, **options))
+
+
+def in_float64(pipeline: SyncDiffusionPipeline) -> SyncDiffusionPipeline:
+    """In float64 equal means equal: random networks amplify the rounding of float32."""
+    for network in (
+        pipeline.unet,
+        pipeline.vae,
+        pipeline.text_encoder,
+        pipeline.text_encoder_2,
+        pipeline.controlnet,
+    ):
+        if network is not None:
+            network.double()
+    return pipeline
+
+
+def draw_noise(pipeline: SyncDiffusionPipeline, params: PanoramaParams) -> Tensor:
+    """The noise that a panorama begins with; in float64 if the pipeline is."""
+    noise = pipeline.draw_noise(params.resolve(pipeline.traits))
+    return noise.double() if pipeline.unet.dtype == torch.float64 else noise
+
+
+def sample(
+    pipeline: SyncDiffusionPipeline,
+    params: PanoramaParams,
+    images: Mapping[str, Tensor] = MappingProxyType({}),
+    *,
+    noise: Tensor | None = None,
+    window_batch: int = 3,
+) -> Tensor:
+    """Clean latents (1, C, H/f, W/f). `noise`: in place of the seed's own."""
+    resolved = params.resolve(pipeline.traits)
+    with torch.no_grad():
+        prompts = pipeline.encode_prompt(resolved.prompt, resolved.negative_prompt)
+    start = draw_noise(pipeline, params) if noise is None else noise
+    return pipeline.sample(start, resolved, prompts, images, window_batch=window_batch)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from panoweave.core.diffusion.pipeline import StepReport
+from panoweave.core.diffusion.sampling import StepReport
 from panoweave.core.jobs.record import JobRecord
 from panoweave.worker.attempt import Attempt
 from panoweave.worker.job import WorkerContext, run_attempt

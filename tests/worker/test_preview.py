@@ -11,8 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from panoweave.core.diffusion.pipeline import StepReport, SyncDiffusionPipeline
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.diffusion.sampler_state import SamplerState
+from panoweave.core.diffusion.sampling import StepReport
 from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs.record import JobRecord, Status

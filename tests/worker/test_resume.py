@@ -13,9 +13,11 @@ from PIL import Image
 from pydantic import SecretStr
 from redis import Redis
 
+from panoweave.core.diffusion.identity import PipelineIdentity
 from panoweave.core.diffusion.oom_retry import OomRetry
-from panoweave.core.diffusion.pipeline import StepReport, SyncDiffusionPipeline
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.diffusion.sampler_state import SamplerState
+from panoweave.core.diffusion.sampling import StepReport
 from panoweave.core.infra import redis_keys
 from panoweave.core.infra.redis import connect
 from panoweave.core.infra.s3 import ObjectStore
@@ -183,7 +185,7 @@ def test_what_does_not_fit_is_computed_again(
     elif broken == "cut short":
         redis.set(key, body[:-1])
     else:
-        context = dataclasses.replace(context, identity="of another model")
+        context = dataclasses.replace(context, identity=PipelineIdentity("of another model", ()))
     ended = run(context, record)
     assert steps == [1, 2, 3, 4, 5]
     assert "the savepoint is not used" in caplog.text
@@ -220,6 +222,23 @@ def test_other_pictures_make_another_panorama(
     assert found is not None
     assert found.step == 2
     assert savepoint("blue").load() is None
+
+
+def test_what_an_earlier_version_saved_is_gone_on_with(
+    context: WorkerContext, post: Post, settings: Settings
+) -> None:
+    """An earlier version computed the identity of the same pipeline in another way."""
+    record = start_job(context.store, post().id, "worker")
+
+    def savepoint(digest: str, *earlier: str) -> Savepoint:
+        identity = PipelineIdentity(digest, earlier)
+        return Savepoint(context.savepoints, record, identity, {}, settings)
+
+    leave_early(savepoint("old"))
+    found = savepoint("new", "old").load()
+    assert found is not None
+    assert found.step == 2
+    assert savepoint("new", "another").load() is None
 
 
 @pytest.mark.parametrize(("spared", "is_saved"), [(0, True), (1, False)])

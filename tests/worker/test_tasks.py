@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from panoweave.core.output import DEFAULT_QUALITY
 from panoweave.core.params import PanoramaParams
 from panoweave.deploy.local.servers import RedisServer
 from panoweave.worker import attempt, job, upload
+from panoweave.worker.attempt import Attempt
 from panoweave.worker.job import WorkerContext, explain, run_attempt, run_next_job
 from tests.jobs.samples import start_job
 from tests.worker.attempts import Post, at_step, run
@@ -131,6 +133,27 @@ def test_cancel_at_a_step(
     assert ended is not None
     assert ended.status is Status.CANCELLED
     assert steps == []
+
+
+def test_cancel_within_a_step(
+    context: WorkerContext, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The heartbeat hears of it, and the next batch of windows does not begin."""
+    record = post()
+    on_batch = Attempt.on_batch
+
+    def cancel_and_wait(self: Attempt) -> None:
+        context.store.request_cancel(record.id)
+        give_up = time.monotonic() + 30
+        while time.monotonic() < give_up:
+            on_batch(self)
+            time.sleep(0.01)
+
+    monkeypatch.setattr(Attempt, "on_batch", cancel_and_wait)
+    ended = run(context, record)
+    assert ended is not None
+    assert ended.status is Status.CANCELLED
+    assert ended.progress is None  # not one step was done
 
 
 def test_cancel_after_the_upload_leaves_no_objects(

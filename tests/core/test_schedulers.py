@@ -7,13 +7,13 @@ from typing import Any, get_args
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 from torch import Tensor
 
 from panoweave.core.diffusion.errors import UnsupportedSchedulerError
 from panoweave.core.diffusion.perceptual import PerceptualLoss
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
-from panoweave.core.diffusion.schedulers import SCHEDULERS, Sampler
+from panoweave.core.diffusion.schedulers import SCHEDULERS
 from panoweave.core.diffusion.views import Canvas, WindowGrid
 from panoweave.core.params import PanoramaParams, SyncParams
 from panoweave.core.presets import PRESETS, PresetName, SchedulerName
@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 
 def native(pipeline: SyncDiffusionPipeline, name: SchedulerName) -> Any:
     """diffusers' own, over the checkpoint's noise schedule."""
-    return SCHEDULERS[name].from_config(pipeline.scheduler.config)  # type: ignore[attr-defined]
+    return SCHEDULERS[name].diffusers_class.from_config(pipeline.scheduler.config)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -42,11 +42,8 @@ def test_one_window_is_stable_diffusions_picture(
         scheduler=name,
         preset="paper",
         sync=SyncParams(weight=0),
-    ).resolve(pipeline.traits)
-    with torch.no_grad():
-        noise = pipeline.draw_noise(params)
-        embeddings = pipeline.encode_prompt("a lake", "")
-        ours = pipeline.denoise(noise, params, embeddings, None, 1)
+    )
+    ours = tiny.sample(pipeline, params)
 
     scheduler = native(pipeline, name)
     reference = StableDiffusionPipeline(
@@ -61,9 +58,9 @@ def test_one_window_is_stable_diffusions_picture(
         height=64,
         width=64,
         num_inference_steps=5,
-        guidance_scale=params.guidance_scale,
-        latents=noise,
-        generator=torch.Generator().manual_seed(params.seed),
+        guidance_scale=7.5,
+        latents=tiny.draw_noise(pipeline, params),
+        generator=torch.Generator().manual_seed(4),
         output_type="latent",
     ).images
     torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
@@ -78,14 +75,14 @@ def test_merging_first_is_averaging_windows_stepped_one_by_one(
     grid = WindowGrid.overlapping(Canvas(8, 16), window=8, stride=2)
     torch.manual_seed(1)
     canvas = torch.randn(1, 4, 8, 16)
-    sampler = Sampler(pipeline.scheduler, name, 5, 0, CPU)
+    adapter = SCHEDULERS[name](pipeline.scheduler, 5, 0, CPU)
     own = [native(pipeline, name) for _ in range(len(grid))]
     for scheduler in own:
         scheduler.set_timesteps(5)
     apart = canvas * (1 + float(own[0].sigmas[0]) ** 2) ** 0.5 if name == "euler" else canvas
-    for step in sampler.steps:
+    for step in adapter.steps:
         predictions = torch.randn(len(grid), 4, 8, 8)
-        canvas = sampler.step(canvas, step, grid.merge(predictions))
+        canvas = adapter.step(canvas, step, grid.merge(predictions))
         stepped = []
         for scheduler, window, prediction in zip(own, grid.read(apart), predictions, strict=True):
             scheduler.scale_model_input(window[None], step.t)
@@ -96,29 +93,26 @@ def test_merging_first_is_averaging_windows_stepped_one_by_one(
 
 @pytest.mark.parametrize("name", ["ddim", "euler"])
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
-def test_what_is_foreseen_is_what_the_scheduler_foresees(
+def test_the_predicted_original_sample_is_the_schedulers_own(
     tmp_path: Path, name: SchedulerName, prediction_type: str
 ) -> None:
     pipeline = tiny.pipeline(tmp_path, prediction_type=prediction_type)
-    sampler = Sampler(pipeline.scheduler, name, 4, 0, CPU)
+    adapter = SCHEDULERS[name](pipeline.scheduler, 4, 0, CPU)
     scheduler = native(pipeline, name)
     scheduler.set_timesteps(4)
     torch.manual_seed(2)
-    for step in sampler.steps:
+    for step in adapter.steps:
         latents, prediction = torch.randn(2, 1, 4, 8, 8)
         scale = (1 + float(scheduler.sigmas[step.index]) ** 2) ** 0.5 if name == "euler" else 1
         scheduler.scale_model_input(latents, step.t)
         expected = scheduler.step(prediction, step.t, latents * scale).pred_original_sample
-        foreseen = sampler.foresee(latents, step, prediction)
-        torch.testing.assert_close(foreseen, expected, rtol=1e-3, atol=1e-3)
+        original = adapter.pred_original_sample(latents, step, prediction)
+        torch.testing.assert_close(original, expected, rtol=1e-3, atol=1e-3)
 
 
 def denoised(pipeline: SyncDiffusionPipeline, **asked: Any) -> Tensor:
     params = PanoramaParams(prompt="a lake", seed=4, width=128, steps=5, **asked)
-    resolved = params.resolve(pipeline.traits)
-    with torch.no_grad():
-        noise = pipeline.draw_noise(resolved)
-        return pipeline.denoise(noise, resolved, pipeline.encode_prompt("a lake", ""), None, 4)
+    return tiny.sample(pipeline, params, window_batch=4)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -138,7 +132,7 @@ def test_every_scheduler_synchronises(
 
 def test_a_prediction_type_without_a_noise_schedule_is_refused(tmp_path: Path) -> None:
     parts = tiny.components(tmp_path)
-    parts["scheduler"] = SCHEDULERS["dpm++"](
+    parts["scheduler"] = DPMSolverMultistepScheduler(
         prediction_type="flow_prediction", use_flow_sigmas=True
     )
     with pytest.raises(UnsupportedSchedulerError, match="flow_prediction"):

@@ -1,0 +1,37 @@
+"""The defaults that a checkpoint brings along."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from panoweave.core.checkpoint import CheckpointDefaults
+from panoweave.core.diffusion.errors import CheckpointError
+
+# What latent consistency models (arXiv 2310.04378) were distilled for.
+_LCM_STEPS: Final = 8
+_LCM_GUIDANCE_SCALE: Final = 8.5
+
+
+def read_defaults(checkpoint: Path) -> CheckpointDefaults:
+    """Read the `panoweave.json` of a checkpoint's directory, if it has one."""
+    file = checkpoint / "panoweave.json"
+    if not file.is_file():
+        return CheckpointDefaults()
+    try:
+        return CheckpointDefaults.model_validate_json(file.read_text())
+    except ValidationError as error:
+        raise CheckpointError(f"{file}: {error}") from error
+
+
+def lcm_defaults(defaults: CheckpointDefaults, unet: Any) -> CheckpointDefaults:
+    """Defaults for a latent consistency model; what the checkpoint itself says comes first."""
+    embeds_guidance = unet.config.time_cond_proj_dim is not None
+    usual = CheckpointDefaults(
+        scheduler="lcm",
+        steps=_LCM_STEPS,
+        guidance_scale=_LCM_GUIDANCE_SCALE if embeds_guidance else 1,
+    )
+    return usual.model_copy(update=defaults.model_dump(exclude_unset=True))

@@ -1,0 +1,54 @@
+"""What the pipeline asks of a family of checkpoints."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from panoweave.core.checkpoint import CheckpointTraits
+from panoweave.core.conditions import Control
+from panoweave.core.diffusion.guidance import Network
+from panoweave.core.diffusion.prompts import PromptEmbeddings
+
+
+class ModelFamily(Protocol):
+    """How checkpoints of one kind are checked, prompted and called.
+
+    A family keeps nothing: `pipeline` holds the networks, by their names in diffusers.
+    """
+
+    @property
+    def needs_upcast(self) -> bool:
+        """Whether an autoencoder that says `force_upcast` overflows in float16."""
+        ...
+
+    def check(self, pipeline: Any) -> None:
+        """Raise CheckpointError, by name, for what the checkpoint needs and nothing provides."""
+        ...
+
+    def read_traits(self, pipeline: Any) -> CheckpointTraits:
+        """The sizes that the checkpoint works in, from its own configuration."""
+        ...
+
+    def encode_prompt(
+        self, pipeline: Any, prompt: str, negative_prompt: str
+    ) -> PromptEmbeddings: ...
+
+    def network(
+        self,
+        pipeline: Any,
+        guidance_scale: float,
+        control: Control | None,
+        hint_image: Tensor | None,
+        loop: bool,
+    ) -> Network:
+        """The denoising network, with the pipeline's ControlNet where a request has `control`.
+
+        `hint_image` (1, 3, H, W) in [-1, 1]: the image of the control, of the whole canvas.
+        """
+        ...
+
+    def lora_loader(self, pipeline: Any, scheduler: Any) -> Any:
+        """The pipeline of diffusers that loads LoRA files into the same networks."""
+        ...

@@ -1,0 +1,103 @@
+"""Stable Diffusion 1 and 2: a UNet and one text encoder."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from diffusers import StableDiffusionPipeline
+from torch import Tensor
+
+from panoweave.core.checkpoint import CheckpointTraits
+from panoweave.core.conditions import Control
+from panoweave.core.diffusion.controlnet import ControlNet, read_hint
+from panoweave.core.diffusion.errors import CheckpointError
+from panoweave.core.diffusion.guidance import Network
+from panoweave.core.diffusion.prompts import PromptEmbeddings, TextEmbedding
+from panoweave.core.diffusion.unet import UNet
+
+
+class StableDiffusion:
+    """See `ModelFamily`."""
+
+    # Of a UNet that takes more than one text embedding, the kind of what is added.
+    addition_embed_type: ClassVar[str | None] = None
+    # Autoencoders of this family are configured like SDXL's but do not overflow in float16.
+    needs_upcast: ClassVar[bool] = False
+
+    def check(self, pipeline: Any) -> None:
+        if pipeline.text_encoder is None:
+            raise CheckpointError(
+                "the checkpoint has no first text encoder, like SDXL's refiner; legal: SDXL's base"
+            )
+        config = pipeline.unet.config
+        if config.addition_embed_type != self.addition_embed_type:
+            raise CheckpointError(
+                f"unet.config.addition_embed_type is {config.addition_embed_type!r}; legal: null "
+                "with one text encoder, 'text_time' with two"
+            )
+        for name in ("encoder_hid_dim_type", "class_embed_type", "num_class_embeds"):
+            if config[name] is not None:
+                raise CheckpointError(f"unet.config.{name} is {config[name]!r}; legal: null")
+        if getattr(pipeline.vae.config, "latents_mean", None) is not None:
+            raise CheckpointError("vae.config.latents_mean is set; legal: null")
+
+    def read_traits(self, pipeline: Any) -> CheckpointTraits:
+        unet, vae = pipeline.unet.config, pipeline.vae.config
+        channels = (unet.in_channels, unet.out_channels, vae.latent_channels)
+        if len(set(channels)) != 1:
+            raise CheckpointError(
+                f"the UNet takes {channels[0]} channels and gives {channels[1]}, the autoencoder's "
+                f"latents have {channels[2]}; legal: text-to-image checkpoints, where all are equal"
+            )
+        if not isinstance(unet.sample_size, int):
+            raise CheckpointError(
+                f"unet.config.sample_size is {unet.sample_size!r}, not one whole number"
+            )
+        px_per_latent = 2 ** (len(vae.block_out_channels) - 1)
+        return CheckpointTraits(
+            window_px=unet.sample_size * px_per_latent, px_per_latent=px_per_latent
+        )
+
+    def encode_prompt(self, pipeline: Any, prompt: str, negative_prompt: str) -> PromptEmbeddings:
+        encoder = pipeline.text_encoder
+        tokens, mask = tokenize(pipeline.tokenizer, encoder, [prompt, negative_prompt])
+        hidden = encoder(tokens, attention_mask=mask)[0]
+        return PromptEmbeddings(TextEmbedding(hidden[:1]), TextEmbedding(hidden[1:]))
+
+    def network(
+        self,
+        pipeline: Any,
+        guidance_scale: float,
+        control: Control | None,
+        hint_image: Tensor | None,
+        loop: bool,
+    ) -> Network:
+        unet = UNet(pipeline.unet, guidance_scale)
+        if control is None or hint_image is None:
+            return unet
+        hint = read_hint(control, hint_image, loop)
+        return ControlNet(
+            unet, pipeline.controlnet, hint, pipeline.traits, loop=loop, scale=control.scale
+        )
+
+    def lora_loader(self, pipeline: Any, scheduler: Any) -> Any:
+        return StableDiffusionPipeline(
+            **{**pipeline.components, "scheduler": scheduler},
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+
+
+def tokenize(tokenizer: Any, text_encoder: Any, texts: list[str]) -> tuple[Tensor, Tensor | None]:
+    """Token ids (N, tokens), padded and truncated, and the attention mask if one is used."""
+    tokens = tokenizer(
+        texts,
+        padding="max_length",
+        max_length=tokenizer.model_max_length,
+        truncation=True,
+        return_tensors="pt",
+    )
+    device = text_encoder.device
+    use_mask = getattr(text_encoder.config, "use_attention_mask", False)
+    return tokens.input_ids.to(device), tokens.attention_mask.to(device) if use_mask else None

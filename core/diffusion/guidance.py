@@ -1,0 +1,106 @@
+"""The model that the sampler calls: a network under prompts, with classifier-free guidance.
+
+Wrapped from the inside out: a network (`unet.UNet`, or `controlnet.ControlNet` around one) takes a
+text with each window; `ClassifierFreeGuidance` fixes the texts; `BatchedModel` takes any number of
+windows; `regions.RegionalPrompts` blends several of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from panoweave.core.diffusion.prompts import PromptEmbeddings, TextEmbedding
+from panoweave.core.diffusion.schedulers import Step
+from panoweave.core.diffusion.views import View
+
+
+class Network(Protocol):
+    """A denoising network of any kind."""
+
+    @property
+    def embeds_guidance(self) -> bool:
+        """Whether the guidance scale is an input of the network (arXiv 2210.03142)."""
+        ...
+
+    def __call__(
+        self, latents: Tensor, step: Step, views: Sequence[View], text: TextEmbedding, /
+    ) -> Tensor:
+        """The output (N, C, S, S) for windows at these views, each with its own text.
+
+        In the dtype of the latents (float32), whatever the network computes in. Differentiable
+        with respect to `latents`.
+        """
+        ...
+
+
+# model(latents, step, views) -> output, all (N, C, S, S): epsilon, velocity or sample.
+Model = Callable[[Tensor, Step, Sequence[View]], Tensor]
+
+
+class ClassifierFreeGuidance:
+    """A network under a prompt and a negative prompt: eps_u + g (eps_c - eps_u).
+
+    arXiv 2207.12598, Eq. 6; for a v-prediction model with the velocity in place of epsilon. A
+    network that embeds the guidance scale is called with the prompt alone.
+    """
+
+    def __init__(self, network: Network, prompts: PromptEmbeddings, scale: float) -> None:
+        self._network = network
+        self._prompts = prompts
+        self._scale = scale
+
+    def __call__(self, latents: Tensor, step: Step, views: Sequence[View]) -> Tensor:
+        conditional = self._prompts.conditional.repeated(len(latents))
+        if self._scale == 1 or self._network.embeds_guidance:
+            return self._network(latents, step, views, conditional)
+        texts = self._prompts.unconditional.repeated(len(latents)).beside(conditional)
+        outputs = self._network(torch.cat([latents, latents]), step, [*views, *views], texts)
+        unconditional_output, conditional_output = outputs.chunk(2)
+        return unconditional_output + self._scale * (conditional_output - unconditional_output)
+
+
+class BatchedModel:
+    """A model that takes any number of windows and sees `size` of them at once."""
+
+    def __init__(self, model: Model, size: int, on_batch: Callable[[], None] | None = None) -> None:
+        """`on_batch` is called before each batch; an exception that it raises stops the work."""
+        if size < 1:
+            raise ValueError(f"window_batch is {size}; legal: 1 or more")
+        self._model = model
+        self._size = size
+        self._on_batch = on_batch
+
+    def split(self, indices: Sequence[int]) -> Iterator[Sequence[int]]:
+        """Numbers of windows, batch by batch."""
+        for start in range(0, len(indices), self._size):
+            yield indices[start : start + self._size]
+
+    def predict_batch(self, latents: Tensor, step: Step, views: Sequence[View]) -> Tensor:
+        """The model's output for the windows (N, C, S, S) of one batch; differentiable."""
+        if self._on_batch:
+            self._on_batch()
+        return self._model(latents, step, views)
+
+    def __call__(
+        self,
+        latents: Tensor,
+        step: Step,
+        views: Sequence[View],
+        cached_predictions: Mapping[View, Tensor] = MappingProxyType({}),
+    ) -> Tensor:
+        """The model's output for windows (N, C, S, S); what is cached is not predicted again."""
+        outputs = torch.empty_like(latents)
+        missing = []
+        for index, view in enumerate(views):
+            if view in cached_predictions:
+                outputs[index] = cached_predictions[view]
+            else:
+                missing.append(index)
+        for batch in self.split(missing):
+            outputs[batch] = self.predict_batch(latents[batch], step, [views[i] for i in batch])
+        return outputs

@@ -1,0 +1,176 @@
+"""SyncDiffusion (arXiv 2306.05178): Algorithm 1.
+
+The algorithm, with the line numbers that this package refers to. z is the canvas, x_i its window
+at view i, x_0 the anchor's; phi predicts the original sample, D decodes it, L is the perceptual
+distance, w_t the weight of a step:
+
+    1  z_T ~ N(0, I), given as `latents`
+    2  for t = T, ..., 1:
+    3      x_i <- the window of z_t at view i, for all i
+    4      I_0 <- D(phi(x_0, t))
+    5      for all i but the anchor:
+    6          g <- d/dx_i L(D(phi(x_i, t)), I_0)
+    7          x_i <- x_i - w_t g
+    8      e_i <- the model output for x_i, for all i
+    9      z_(t-1) <- the average of the windows x_i, stepped with their e_i
+
+Lines 4 to 7 are Eq. 13 and 14 of the paper; line 9 is MultiDiffusion's merge (arXiv 2302.08113,
+Eq. 5). With a weight of 0 the algorithm is MultiDiffusion. The windows are averaged before the
+step instead of after it, which is the same (see `schedulers`).
+
+The preset `paper` is this algorithm with the paper's settings: 50 DDIM steps, each synchronised,
+weight 20, decay 0.95. It departs from the authors' released code in these points:
+
+- L is the network that the operator configures. The default, `stlpips-alex`, comes with its
+  weights in a Python package; the authors use LPIPS on VGG16 (`lpips-vgg`), whose weights are a
+  download. The weight of 20 was chosen for theirs.
+- The norm in L has its epsilon inside the square root, so the gradient is finite everywhere.
+- With `loop`, windows cover the whole ring; theirs leave one out.
+- The anchor's model output is computed once, not twice; the result is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from panoweave.core.diffusion.appearance import Appearance
+from panoweave.core.diffusion.errors import check_finite
+from panoweave.core.diffusion.guidance import BatchedModel
+from panoweave.core.diffusion.known_region import KnownRegion
+from panoweave.core.diffusion.perceptual import Embedding, distance
+from panoweave.core.diffusion.regions import RegionalPrompts
+from panoweave.core.diffusion.sampler_state import SamplerState
+from panoweave.core.diffusion.schedulers import SchedulerAdapter, Step
+from panoweave.core.diffusion.views import View, WindowPlan
+from panoweave.core.params import ResolvedSync
+
+# The loss is a mean over all pixels, so one pixel's share of the gradient underflows in float16.
+# A power of two: scaling and unscaling round nothing in other dtypes.
+_LOSS_SCALE: Final = 2.0**12
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """One finished step. The callback that gets it may raise an exception to stop sampling."""
+
+    state: SamplerState  # after the step; passed as `resume`, the panorama goes on from here
+    total_steps: int
+    pred_original_sample: Tensor  # (1, C, H/f, W/f), predicted at the beginning of the step
+
+    @property
+    def step(self) -> int:
+        """From 1."""
+        return self.state.step
+
+
+@torch.no_grad()
+def sample_syncdiffusion(
+    model: BatchedModel,
+    latents: Tensor,
+    scheduler: SchedulerAdapter,
+    plan: WindowPlan,
+    sync: ResolvedSync,
+    appearance: Appearance | None,
+    *,
+    anchor_image: Embedding | None = None,
+    regional_prompts: RegionalPrompts | None = None,
+    known_region: KnownRegion | None = None,
+    resume: SamplerState | None = None,
+    callback: Callable[[StepReport], None] | None = None,
+) -> Tensor:
+    """From unit noise to clean latents, both (1, C, H/f, W/f): Algorithm 1, as listed above.
+
+    `model`: model(windows, step, views) -> model output, all (N, C, S, S), under the prompt.
+    `appearance`: D and what L compares; needed where `sync` has a weight.
+    `anchor_image`: an image that all windows follow, in place of the anchor's.
+    `regional_prompts`: a wrapper of `model` that denoises regions under prompts of their own.
+    `known_region`: latents that stay as they are.
+    `resume`: an earlier state of the same panorama; only the remaining steps are done.
+    """
+    latents = scheduler.restore(resume, latents) if resume else scheduler.prepare_latents(latents)
+    for step in scheduler.steps[resume.step if resume else 0 :]:  # line 2
+        if known_region:
+            latents = known_region.replace(latents, step)
+        grid = plan.grid(step.index)
+        windows, views = grid.read(latents), grid.views  # line 3
+        if known_region:
+            windows = known_region.guide(windows, grid, step, model)
+
+        cached_predictions: dict[View, Tensor] = {}
+        follow_image = anchor_image is not None
+        others = [i for i, view in enumerate(views) if follow_image or view != plan.anchor]
+        weight = sync_weight(sync, step.index) if others else 0.0
+        if weight:
+            assert appearance is not None, "a weight above 0 needs a perceptual network"
+            target = anchor_image
+            if target is None:  # line 4
+                anchor = plan.canvas.crop(latents, plan.anchor, plan.window)
+                output = model.predict_batch(anchor, step, [plan.anchor])
+                target = appearance.of(scheduler.pred_original_sample(anchor, step, output))
+                cached_predictions[plan.anchor] = output[0]
+            for batch in model.split(others):  # line 5
+                seen = [views[i] for i in batch]
+                gradient, outputs = perceptual_gradient(  # line 6
+                    model, windows[batch], step, seen, scheduler, appearance, target
+                )
+                check_finite(gradient, batch, step.index)
+                windows[batch] -= limit_length(weight * gradient, sync.max_move)  # line 7
+                if sync.reuse_prediction:
+                    cached_predictions.update(zip(seen, outputs, strict=True))
+
+        denoiser = regional_prompts or model
+        outputs = denoiser(windows, step, views, cached_predictions)  # line 8
+        canvas, output = grid.merge(windows), grid.merge(outputs)
+        latents = scheduler.step(canvas, step, output)  # line 9
+        if callback:
+            original = scheduler.pred_original_sample(canvas, step, output)
+            state = scheduler.state(step, latents)
+            callback(StepReport(state, len(scheduler.steps), original))
+    return known_region.restore(latents) if known_region else latents
+
+
+def sync_weight(sync: ResolvedSync, step: int) -> float:
+    """w_t = w * decay^i at step i (from 0); 0 where the step is not synchronised."""
+    is_synchronised = step < sync.steps and (step + 1) % sync.every == 0
+    return sync.weight * sync.decay**step if is_synchronised else 0.0
+
+
+def perceptual_gradient(
+    model: BatchedModel,
+    windows: Tensor,
+    step: Step,
+    views: Sequence[View],
+    scheduler: SchedulerAdapter,
+    appearance: Appearance,
+    target: Embedding,
+) -> tuple[Tensor, Tensor]:
+    """d/dx_i L(D(phi(x_i, t)), I_0), line 6, and the model outputs; both (N, C, S, S).
+
+    Through the perceptual network, the clamp, the decoder, the guidance and the model. `windows`:
+    one batch.
+    """
+    with torch.enable_grad():
+        x = windows.detach().requires_grad_()
+        outputs = model.predict_batch(x, step, views)
+        embedding = appearance.of(scheduler.pred_original_sample(x, step, outputs))
+        # Windows do not depend on one another, so the gradient of the sum is that of each window.
+        loss = distance(embedding, target).sum()
+        (gradient,) = torch.autograd.grad(loss * _LOSS_SCALE, x)
+    return gradient / _LOSS_SCALE, outputs.detach()
+
+
+def limit_length(moves: Tensor, limit: float | None) -> Tensor:
+    """Moves (N, C, S, S), shortened to the limit (a root mean square) where they are longer.
+
+    A window far from the anchor has a gradient many times that of the others; without a limit a
+    large weight would move it to colours that no image has.
+    """
+    if limit is None:
+        return moves
+    length = moves.square().flatten(1).mean(1).sqrt()
+    return moves * (limit / length.clamp(min=limit))[:, None, None, None]
