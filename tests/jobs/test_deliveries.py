@@ -71,17 +71,17 @@ def test_progress_is_told_now_and_then(store: JobStore, deliveries: Deliveries) 
     record, token = run(store, post(store, "panorama.started", "panorama.progress"))
     for step in range(1, 30):
         store.report(record.id, token, progress(step))
-    told = [each.delivery.type for each in deliveries.of(record.id)]
-    assert told == ["panorama.started", "panorama.progress"]
+    types = [each.delivery.type for each in deliveries.of(record.id)]
+    assert types == ["panorama.started", "panorama.progress"]
 
 
-def test_each_attempt_tells_of_its_start(store: JobStore, deliveries: Deliveries) -> None:
+def test_each_attempt_delivers_its_start(store: JobStore, deliveries: Deliveries) -> None:
     record, token = run(store, post(store, "panorama.started"))
     store.requeue(record.id, token, "preempted")
     run(store, record)
-    told = deliveries.of(record.id)
-    assert [each.delivery.attempt for each in told] == [1, 2]
-    assert len({each.delivery.id for each in told}) == 2
+    histories = deliveries.of(record.id)
+    assert [each.delivery.attempt for each in histories] == [1, 2]
+    assert len({each.delivery.id for each in histories}) == 2
 
 
 def test_what_is_claimed_is_nobody_elses_until_its_lease_has_passed(
@@ -100,10 +100,10 @@ def test_a_failed_try_is_remembered_and_due_later(
     record = store.request_cancel(post(store).id)
     (claimed,) = deliveries.claim(1, 60)
     deliveries.settle(claimed.id, TRIED, State.PENDING, 300)
-    (told,) = deliveries.of(record.id)
-    assert told.tries == [TRIED]
-    assert told.next_try_at is not None
-    assert 295 < told.next_try_at.timestamp() - time.time() < 305
+    (history,) = deliveries.of(record.id)
+    assert history.tries == [TRIED]
+    assert history.next_try_at is not None
+    assert 295 < history.next_try_at.timestamp() - time.time() < 305
     assert deliveries.claim(1, 60) == []
     redis.zadd(redis_keys.OUTBOX, {claimed.id: 0})
     (again,) = deliveries.claim(1, 60)
@@ -117,13 +117,15 @@ def test_a_success_stays_one_whatever_a_slow_sender_says(
     (claimed,) = deliveries.claim(1, 60)
     deliveries.settle(claimed.id, TRIED.model_copy(update={"status": 200}), State.DELIVERED)
     deliveries.settle(claimed.id, TRIED, State.PENDING, 5)
-    (told,) = deliveries.of(record.id)
-    assert (told.delivery.state, told.next_try_at, len(told.tries)) == (State.DELIVERED, None, 2)
+    (history,) = deliveries.of(record.id)
+    assert (history.delivery.state, history.next_try_at, len(history.tries)) == (
+        State.DELIVERED,
+        None,
+        2,
+    )
 
 
-def test_gone_means_gone_for_all_that_the_job_would_tell(
-    store: JobStore, deliveries: Deliveries
-) -> None:
+def test_gone_means_gone_for_all_events_of_the_job(store: JobStore, deliveries: Deliveries) -> None:
     record, token = run(store, post(store, "panorama.started", "panorama.succeeded"))
     (claimed,) = deliveries.claim(1, 60)
     deliveries.settle(claimed.id, TRIED.model_copy(update={"status": 410}), State.GONE)
@@ -142,11 +144,11 @@ def test_what_is_redelivered_is_due_at_once_and_new(
     deliveries.redeliver([claimed.id])
     (again,) = deliveries.claim(1, 60)
     assert (again.id, again.tries, again.state) == (claimed.id, 0, State.PENDING)
-    (told,) = deliveries.of(record.id)
-    assert told.tries == [TRIED]
+    (history,) = deliveries.of(record.id)
+    assert history.tries == [TRIED]
 
 
-def test_a_deleted_job_is_told_of_no_more(
+def test_a_deleted_job_delivers_nothing(
     store: JobStore, deliveries: Deliveries, redis: Redis
 ) -> None:
     record = store.request_cancel(post(store).id)

@@ -167,10 +167,10 @@ def test_the_pace_is_that_of_the_last_successes_and_of_workers_that_are_ready(
     time.sleep(0.05)
     succeed(store, record)
     for name, state in (("a", "ready"), ("b", "ready"), ("c", "loading")):
-        told = ModelState(
+        published = ModelState(
             model="embedded", state=state, perceptual="stlpips-alex", worker=f"worker-{name}"
         )
-        models.publish(redis, told)
+        models.publish(redis, published)
     waiting = [post(store) for _ in range(3)]
     estimate = queue.estimate(waiting)
     assert estimate.workers == 2

@@ -149,17 +149,21 @@ def machine(redis: Redis, job_settings: Settings) -> type[RuleBasedStateMachine]
         @invariant()
         def everything_beside_the_record_agrees(self) -> None:
             status = self.job.status
-            told = events.read(redis, self.id, limit=1_000)
-            assert [event.status for event in told][-1] is status
-            assert redis.zcard(redis_keys.OUTBOX) == self.job.endings + (status in TERMINAL)
-            assert redis.zcard(redis_keys.LEASES) == (1 if status is Status.RUNNING else 0)
-            assert redis.zcard(redis_keys.QUEUED) == (1 if status is Status.QUEUED else 0)
-            assert redis.zcard(redis_keys.WAITING_TENANTS) == (1 if status is Status.QUEUED else 0)
+            seen = events.read(redis, self.id, limit=1_000)
+            assert [event.status for event in seen][-1] is status
+            pipeline = redis.pipeline(transaction=False)
+            for key in (redis_keys.OUTBOX, redis_keys.LEASES, redis_keys.QUEUED):
+                pipeline.zcard(key)
+            pipeline.zcard(redis_keys.WAITING_TENANTS)
+            pipeline.ttl(redis_keys.job(self.id))
             for each in Status:
-                assert redis.zcard(redis_keys.index("default", each)) == (
-                    1 if each is status else 0
-                )
-            assert (int(redis.ttl(redis_keys.job(self.id))) > 0) is (status in TERMINAL)
+                pipeline.zcard(redis_keys.index("default", each))
+            outbox, leases, queued, waiting_tenants, ttl_s, *indexed = pipeline.execute()
+            assert outbox == self.job.endings + (status in TERMINAL)
+            assert leases == (status is Status.RUNNING)
+            assert queued == waiting_tenants == (status is Status.QUEUED)
+            assert (ttl_s > 0) is (status in TERMINAL)
+            assert indexed == [each is status for each in Status]
 
     return Jobs
 

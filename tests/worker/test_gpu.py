@@ -94,5 +94,5 @@ except RuntimeError:
 
 def test_a_broken_gpu_answers_no_more() -> None:
     """In a process of its own, which it breaks."""
-    told = subprocess.run([sys.executable, "-c", _BREAK], capture_output=True, text=True)
-    assert told.stdout.split() == ["True", "False"]
+    done = subprocess.run([sys.executable, "-c", _BREAK], capture_output=True, text=True)
+    assert done.stdout.split() == ["True", "False"]

@@ -36,12 +36,12 @@ def store(redis: Redis, here: Settings) -> JobStore:
 
 @contextmanager
 def watching(store: JobStore, redis: Redis, settings: Settings) -> Iterator[list[Health]]:
-    stopping, told = threading.Event(), list[Health]()
-    arguments = (stopping, store, Queue(redis), settings, told.append)
+    stopping, healths = threading.Event(), list[Health]()
+    arguments = (stopping, store, Queue(redis), settings, healths.append)
     thread = threading.Thread(target=janitor.sweep_until, args=arguments, daemon=True)
     thread.start()
     try:
-        yield told
+        yield healths
     finally:
         stopping.set()
         thread.join(10)
@@ -70,15 +70,15 @@ def test_a_redis_that_takes_nothing_in_is_away(
     store: JobStore, redis: Redis, here: Settings
 ) -> None:
     """It answers what reads, and no lease can be renewed."""
-    with watching(store, redis, here) as told:
+    with watching(store, redis, here) as healths:
         time.sleep(here.lease_s + 0.5)  # by now it sweeps
         record = start_job(store, store.create(new_record()).id, "worker-1")
         try:
             redis.config_set("maxmemory", 1)
-            wait_until(lambda: told[-1] == AWAY, 10)  # the lease has passed
+            wait_until(lambda: healths[-1] == AWAY, 10)  # the lease has passed
         finally:
             redis.config_set("maxmemory", 0)
-        wait_until(lambda: told[-1] == Health("ready"), 10)
+        wait_until(lambda: healths[-1] == Health("ready"), 10)
         assert record.token is not None
         store.heartbeat(record.id, record.token)
         time.sleep(1)

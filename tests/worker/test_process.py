@@ -28,6 +28,7 @@ from panoweave.core.params import PanoramaParams
 from panoweave.core.webhooks.secrets import WebhookSecrets
 from panoweave.deploy.local.servers import RedisServer
 from panoweave.worker import janitor
+from panoweave.worker.main import run_worker
 from tests.jobs.samples import FAILURE, start_job
 from tests.processes import environment_of, process, wait_until
 from tests.receivers import receiving
@@ -162,12 +163,9 @@ def test_sigterm_ends_an_idle_worker_at_once(here: Settings, redis: Redis, tmp_p
     assert models.live_workers(redis) == []
 
 
-def test_a_model_that_cannot_be_loaded_is_published(
-    here: Settings, redis: Redis, tmp_path: Path
-) -> None:
+def test_a_model_that_cannot_be_loaded_is_published(here: Settings, redis: Redis) -> None:
     broken = here.model_copy(update={"model": "/nowhere/at/all"})
-    with process("worker", broken, tmp_path / "log") as worker:
-        assert worker.wait(60) == 1
+    assert run_worker(broken) == 1
     state = models.get(redis, broken.model)
     assert state is not None
     assert state.state == "failed"

@@ -95,6 +95,23 @@ def run(context: WorkerContext, record: JobRecord) -> JobRecord:
     return ended
 
 
+@pytest.fixture(scope="module")
+def known() -> dict[str, str]:
+    return {}
+
+
+@pytest.fixture
+def uninterrupted(context: WorkerContext, post: Post, known: dict[str, str]) -> Callable[[], str]:
+    """The SHA-256 of the picture that no attempt was interrupted at; computed once."""
+
+    def compute() -> str:
+        if not known:
+            known["sha256"] = sha256(run(context, post()))
+        return known["sha256"]
+
+    return compute
+
+
 def sha256(ended: JobRecord) -> str:
     assert ended.status is Status.SUCCEEDED, ended.error
     assert ended.result is not None
@@ -105,7 +122,7 @@ def test_another_worker_goes_on_and_stores_the_same_picture(
     context: WorkerContext,
     elsewhere: WorkerContext,
     preempted: Callable[..., JobRecord],
-    post: Post,
+    uninterrupted: Callable[[], str],
     redis: Redis,
     steps: list[int],
 ) -> None:
@@ -115,11 +132,11 @@ def test_another_worker_goes_on_and_stores_the_same_picture(
     assert steps == [4, 5]
     assert resumed.attempts == 2
     assert not redis.exists(redis_keys.savepoint(record.id))
-    told = [event.data for event in read(redis, record.id) if event.type == "progress"]
-    phases = [(progress["phase"], progress["step"]) for progress in told]
+    reported = [event.data for event in read(redis, record.id) if event.type == "progress"]
+    phases = [(progress["phase"], progress["step"]) for progress in reported]
     assert phases[3:6] == [("resuming", 3), ("denoising", 4), ("decoding", 5)]
 
-    assert sha256(resumed) == sha256(run(context, post()))
+    assert sha256(resumed) == uninterrupted()
 
 
 def test_it_is_saved_while_a_step_takes_its_time(
@@ -146,6 +163,7 @@ def test_what_cannot_be_stored_is_stored_later_without_computing_again(
     context: WorkerContext,
     elsewhere: WorkerContext,
     post: Post,
+    uninterrupted: Callable[[], str],
     redis: Redis,
     steps: list[int],
     monkeypatch: pytest.MonkeyPatch,
@@ -163,14 +181,14 @@ def test_what_cannot_be_stored_is_stored_later_without_computing_again(
     finished = run(elsewhere, failed)
     assert steps == []
     assert not redis.exists(redis_keys.savepoint(failed.id))
-    assert sha256(finished) == sha256(run(context, post()))
+    assert sha256(finished) == uninterrupted()
 
 
-@pytest.mark.parametrize("broken", [b"", b"nonsense", b"\xff" * 100, "cut short", "another's"])
+@pytest.mark.parametrize("broken", [b"", b"nonsense", "cut short", "another's"])
 def test_what_does_not_fit_is_computed_again(
     context: WorkerContext,
     preempted: Callable[..., JobRecord],
-    post: Post,
+    uninterrupted: Callable[[], str],
     redis: Redis,
     steps: list[int],
     caplog: pytest.LogCaptureFixture,
@@ -189,7 +207,7 @@ def test_what_does_not_fit_is_computed_again(
     ended = run(context, record)
     assert steps == [1, 2, 3, 4, 5]
     assert "the savepoint is not used" in caplog.text
-    assert sha256(ended) == sha256(run(context, post()))
+    assert sha256(ended) == uninterrupted()
 
 
 def after(step: int) -> SamplerState:
@@ -273,9 +291,13 @@ def test_redis_away_keeps_no_step_waiting(
 
 
 def test_where_memory_runs_out_no_step_is_done_again(
-    context: WorkerContext, post: Post, steps: list[int], monkeypatch: pytest.MonkeyPatch
+    context: WorkerContext,
+    post: Post,
+    uninterrupted: Callable[[], str],
+    steps: list[int],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    ended = run(context, post())
+    whole = uninterrupted()
     steps.clear()
     on_step = Attempt.on_step
     failures = iter([3, 5])
@@ -290,5 +312,5 @@ def test_where_memory_runs_out_no_step_is_done_again(
 
     monkeypatch.setattr(Attempt, "on_step", run_out)
     cramped = dataclasses.replace(context, generator=OomRetry(context.generator.pipeline, 4))
-    assert sha256(run(cramped, post())) == sha256(ended)
+    assert sha256(run(cramped, post())) == whole
     assert steps == [1, 2, 3, 4, 5]

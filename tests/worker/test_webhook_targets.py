@@ -298,12 +298,12 @@ def test_networks_that_cannot_be_allowed(networks: str, said: str) -> None:
         "example.com",
     ],
 )
-def test_a_url_that_can_never_be_told_is_refused_at_once(url: str) -> None:
+def test_a_url_that_is_never_sent_to_is_refused_at_once(url: str) -> None:
     with pytest.raises(BadTarget):
         TargetRules().check(url)
 
 
-def test_a_url_that_may_be_told_is_taken() -> None:
+def test_a_public_url_is_accepted() -> None:
     for url in ("https://example.com/hook?a=b", "https://example.com:8443", "https://1.1.1.1/"):
         TargetRules().check(url)
     TargetRules("10.1.0.0/16").check("https://10.1.2.3/")

@@ -87,21 +87,21 @@ def deliver_all(dispatcher: WebhookDispatcher, deliveries: Deliveries) -> None:
 
 
 def only(deliveries: Deliveries, record: JobRecord) -> DeliveryHistory:
-    (told,) = deliveries.of(record.id)
-    return told
+    (history,) = deliveries.of(record.id)
+    return history
 
 
-def test_a_receiver_can_verify_what_it_is_told(
+def test_a_receiver_can_verify_its_webhooks(
     dispatcher: WebhookDispatcher, store: JobStore, deliveries: Deliveries, secret: str
 ) -> None:
     with receiving() as receiver:
         record = succeed(store, post(store, receiver.url, order=7))
         deliver_all(dispatcher, deliveries)
     (received,) = receiver.received
-    told = received.verified(secret)
-    assert told["type"] == "panorama.succeeded"
-    assert datetime.fromisoformat(told["timestamp"]) <= datetime.now(UTC)
-    data = told["data"]
+    message = received.verified(secret)
+    assert message["type"] == "panorama.succeeded"
+    assert datetime.fromisoformat(message["timestamp"]) <= datetime.now(UTC)
+    data = message["data"]
     assert (data["id"], data["status"], data["metadata"]) == (record.id, "succeeded", {"order": 7})
     assert data["result"]["sha256"] == "00" * 32
     assert "X-Amz-Signature" in data["result"]["image_url"]
@@ -144,10 +144,10 @@ def test_while_a_secret_is_replaced_both_sign(
         new_alone.verified(secret)
 
 
-def test_every_event_tells_what_had_happened(
+def test_every_event_says_what_had_happened(
     dispatcher: WebhookDispatcher, store: JobStore, deliveries: Deliveries, secret: str
 ) -> None:
-    """Also where it is told late, and the panorama has ended since."""
+    """Also where it is delivered late, and the panorama has ended since."""
     with receiving() as receiver:
         asked = post(
             store,
@@ -159,11 +159,11 @@ def test_every_event_tells_what_had_happened(
         succeed(store, asked)
         deliver_all(dispatcher, deliveries)
     said = [each.verified(secret) for each in receiver.received]
-    told = {each["type"]: each["data"] for each in said}
-    assert told["panorama.started"]["status"] == "running"
-    assert told["panorama.progress"]["status"] == "running"
-    assert told["panorama.succeeded"]["status"] == "succeeded"
-    assert told["panorama.progress"]["progress"]["step"] == 3
+    messages = {each["type"]: each["data"] for each in said}
+    assert messages["panorama.started"]["status"] == "running"
+    assert messages["panorama.progress"]["status"] == "running"
+    assert messages["panorama.succeeded"]["status"] == "succeeded"
+    assert messages["panorama.progress"]["progress"]["step"] == 3
 
 
 def test_the_largest_that_a_caller_may_add_fits(
@@ -201,14 +201,14 @@ def test_what_is_no_success_is_tried_again(
         record = succeed(store, post(store, receiver.url))
         deliver_all(dispatcher, deliveries)
     assert len(receiver.received) == 1
-    told = only(deliveries, record)
-    assert (told.tries[0].status, told.tries[0].error) == (status, None)
-    assert told.delivery.state is state
+    history = only(deliveries, record)
+    assert (history.tries[0].status, history.tries[0].error) == (status, None)
+    assert history.delivery.state is state
     if pause_s is None:
-        assert told.next_try_at is None
+        assert history.next_try_at is None
     else:
-        assert told.next_try_at is not None
-        assert told.next_try_at.timestamp() - time.time() == pytest.approx(pause_s, abs=2)
+        assert history.next_try_at is not None
+        assert history.next_try_at.timestamp() - time.time() == pytest.approx(pause_s, abs=2)
 
 
 def test_a_redirect_is_not_followed(
@@ -257,9 +257,9 @@ def test_why_there_was_no_answer_is_remembered(
 ) -> None:
     record = succeed(store, post(store, url))
     deliver_all(dispatcher, deliveries)
-    told = only(deliveries, record)
-    assert (told.tries[0].status, told.tries[0].error) == (None, error)
-    assert told.delivery.state is State.PENDING
+    history = only(deliveries, record)
+    assert (history.tries[0].status, history.tries[0].error) == (None, error)
+    assert history.delivery.state is State.PENDING
 
 
 @pytest.mark.parametrize(
@@ -292,8 +292,8 @@ def test_a_receiver_must_be_who_its_certificate_says(
         receiver.secret = secret
         record = succeed(store, post(store, receiver.url))
         deliver_all(dispatcher, deliveries)
-    told = only(deliveries, record)
-    assert told.tries[0].error == error
+    history = only(deliveries, record)
+    assert history.tries[0].error == error
     assert [each.payload["type"] for each in receiver.received if each.payload] == (
         [] if error else ["panorama.succeeded"]
     )
@@ -324,19 +324,19 @@ def test_the_pauses_then_dead_then_redelivered(
         pauses: list[float] = []
         while True:
             deliver_all(dispatcher, deliveries)
-            told = only(deliveries, record)
-            if told.next_try_at is None:
+            history = only(deliveries, record)
+            if history.next_try_at is None:
                 break
-            pauses.append(told.next_try_at.timestamp() - told.tries[-1].at.timestamp())
-            redis.zadd(redis_keys.OUTBOX, {told.delivery.id: 0})  # as if that time had passed
+            pauses.append(history.next_try_at.timestamp() - history.tries[-1].at.timestamp())
+            redis.zadd(redis_keys.OUTBOX, {history.delivery.id: 0})  # as if that time had passed
         assert pauses == pytest.approx([5, 300, 1_800, 7_200, 18_000, 36_000, 50_400], abs=2)
-        assert told.delivery.state is State.DEAD
-        assert len(told.tries) == len(receiver.received) == 8
+        assert history.delivery.state is State.DEAD
+        assert len(history.tries) == len(receiver.received) == 8
         receiver.behaviours = [answer(204)]
-        deliveries.redeliver([told.delivery.id])
+        deliveries.redeliver([history.delivery.id])
         deliver_all(dispatcher, deliveries)
     assert only(deliveries, record).delivery.state is State.DELIVERED
-    assert {each.headers["webhook-id"] for each in receiver.received} == {told.delivery.id}
+    assert {each.headers["webhook-id"] for each in receiver.received} == {history.delivery.id}
     receiver.received[-1].verified(secret)
 
 
