@@ -19,6 +19,8 @@ ENDED = PREFIX + "ended"  # hash: status, a failed job's with its code -> how ma
 REQUEUED = PREFIX + "requeued"  # hash: reason -> attempts that went back to the queue so far
 EXPIRY = PREFIX + "expiry"  # zset: status:job:tenant of an ended job -> when it expires (ms)
 ORPHANS = PREFIX + "untidy"  # zset: orphaned objects, see orphan_cleanup -> when to delete (ms)
+SPEEDS = PREFIX + "speeds"  # hash: model -> what its steps take, as its workers measure it
+KEPT_BYTES = PREFIX + "kept_bytes"  # hash: tenant -> bytes of its records
 MODELS = PREFIX + "models"  # hash: model -> its last published state
 API_KEYS = PREFIX + "api_keys"  # hash: key id -> tenant, scopes, digest of the secret
 WAKES = PREFIX + "wakes"  # channel: ids of jobs whose record has just changed
@@ -35,6 +37,9 @@ WORKER = PREFIX + "worker:"  # string: the worker's last published state
 DELIVERIES = PREFIX + "deliveries:"  # list: ids of the job's webhook deliveries, oldest first
 DELIVERY = PREFIX + "delivery:"  # hash: one delivery
 DELIVERY_ATTEMPTS = PREFIX + "delivery_attempts:"  # list: the delivery's tries, as JSON
+KEPT_BYTES_OF = PREFIX + "kept_bytes_of:"  # hash: job of the tenant -> bytes of its record
+USAGE = PREFIX + "usage:"  # hash: day since 1970:what -> how much of it the tenant has used
+RATE = PREFIX + "rate:"  # hash: a tenant's requests of one kind, see rates.lua
 UPLOADS = PREFIX + "uploads:"  # zset: uploads of the tenant -> until when they are kept (ms)
 WEBHOOK_SECRETS = PREFIX + "webhook_secrets:"  # hash: secret id -> a secret of the tenant
 IDEMPOTENCY = PREFIX + "idempotency:"  # hash: a request by owner and digest of its key
@@ -82,6 +87,14 @@ def delivery_attempts(delivery_id: str) -> str:
 
 def webhook_secrets(tenant: str) -> str:
     return f"{WEBHOOK_SECRETS}{tenant}"
+
+
+def usage(tenant: str) -> str:
+    return f"{USAGE}{tenant}"
+
+
+def rate(kind: str, tenant: str) -> str:
+    return f"{RATE}{kind}:{tenant}"
 
 
 def uploads(tenant: str) -> str:
