@@ -12,6 +12,8 @@ from pathlib import Path
 
 from panoweave.core.infra.settings import Settings
 
+_LAST_LINES = 40
+
 
 def environment_of(settings: Settings) -> dict[str, str]:
     """The environment in which a process reads these settings."""
@@ -48,10 +50,11 @@ def process(command: str, settings: Settings, log: Path) -> Iterator[subprocess.
 def wait_until(
     true: Callable[[], bool], timeout_s: float, explain: Path | Callable[[], str] = str
 ) -> None:
-    """Fails with the text of a log file, or with what `explain` says."""
+    """Fails with the last lines of a log file, or of what `explain` returns."""
     deadline = time.monotonic() + timeout_s
     while not true():
         if time.monotonic() > deadline:
             text = explain.read_text() if isinstance(explain, Path) else explain()
-            raise AssertionError(f"not within {timeout_s:g} s; {text}")
+            last = "\n".join(text.splitlines()[-_LAST_LINES:])
+            raise AssertionError(f"not within {timeout_s:g} s; {last}")
         time.sleep(0.05)

@@ -83,6 +83,7 @@ class Page:
         script = script.replace(API, api_url).replace(RECEIVER_PORT, str(free_port()))
         if steps is not None:
             script = script.replace(STEPS, f'"steps": {steps}')
+        (folder / "examples").symlink_to(ROOT / "examples")  # as in a checkout
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", script],
             cwd=folder,

@@ -17,7 +17,7 @@ _LISTED = subprocess.run(
     capture_output=True,
     text=True,
 ).stdout.splitlines()
-PAGES = sorted(path for path in _LISTED if (ROOT / path).exists())
+PAGES = sorted({path for path in _LISTED if (ROOT / path).exists()})
 
 # These record what was true at their time.
 HISTORY = ("CHANGELOG.md", "docs/LOG.md", "docs/decisions/")
@@ -78,6 +78,18 @@ def test_the_architecture_names_functions_that_exist() -> None:
     assert checked > 20
 
 
+def test_the_symbols_of_the_paper_lead_to_names_that_exist() -> None:
+    checked = 0
+    for line in (ROOT / "docs/algorithm.md").read_text().splitlines():
+        files = re.findall(r"`([\w/]+\.py)`", line)
+        if line.startswith("|") and files:
+            source = "\n".join((ROOT / file).read_text() for file in files)
+            for name in re.findall(r"`(?:\w+\.)?(\w+)(?:\(\.\.\.\))?`", line):
+                assert re.search(rf"\b{name}\b", source), (files, name)
+                checked += 1
+    assert checked > 10
+
+
 def test_every_redis_key_has_an_owner() -> None:
     page = (ROOT / "docs/architecture.md").read_text()
     sources = [*(ROOT / "core").rglob("*.lua"), ROOT / "core/infra/redis_keys.py"]
@@ -92,3 +104,12 @@ def test_decisions_are_listed() -> None:
         r"\]\((\d{4}-[\w-]+\.md)\)", (ROOT / "docs/decisions/README.md").read_text()
     )
     assert listed == sorted(file.name for file in (ROOT / "docs/decisions").glob("[0-9]*.md"))
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if not page.startswith(HISTORY)])
+def test_modules_that_are_run_exist(page: str) -> None:
+    for module in re.findall(
+        r"python -m ((?:bench|tests|panoweave)\.[\w.]+)", (ROOT / page).read_text()
+    ):
+        path = ROOT / module.replace(".", "/")
+        assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module

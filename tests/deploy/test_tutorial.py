@@ -15,9 +15,7 @@ NEVER_ENDS = "PANOWEAVE_WEBHOOK_TEST_TARGETS=true .venv/bin/panoweave up"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tutorial")
-    (folder / "examples").symlink_to(ROOT / "examples")
-    return folder
+    return tmp_path_factory.mktemp("tutorial")
 
 
 @pytest.fixture(scope="module")

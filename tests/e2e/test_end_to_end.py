@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-import signal
 import statistics
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,22 +17,25 @@ import pytest
 from PIL import Image, ImageStat
 from redis import Redis
 
+from panoweave.core.infra.redis import connect
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs import models
 from panoweave.deploy.local.ports import free_port
 from tests.processes import process, wait_until
 
-pytestmark = pytest.mark.usefixtures("redis", "objects")
-
 
 @dataclass
 class Service:
-    """An API, a janitor and as many workers as a test asks for."""
+    """An API, a janitor and a worker with the model that ships, for all tests of this module."""
 
     settings: Settings
     http: httpx.Client
     processes: ExitStack
     log: Path
+    worker: subprocess.Popen[bytes] | None = None
+
+    def start_worker(self) -> None:
+        self.worker = self.processes.enter_context(process("worker", self.settings, self.log))
 
     def post(self, **body: object) -> Any:
         answer = self.http.post("/panoramas", json=body)
@@ -47,8 +50,8 @@ class Service:
         return self.read(job_id)
 
 
-@pytest.fixture
-def service(settings: Settings, tmp_path: Path) -> Iterator[Service]:
+@pytest.fixture(scope="module")
+def service(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     here = settings.model_copy(
         update={
             "device": "cpu",
@@ -58,15 +61,20 @@ def service(settings: Settings, tmp_path: Path) -> Iterator[Service]:
             "janitor_interval_s": 0.5,
         }
     )
-    log = tmp_path / "log"
+    log = tmp_path_factory.mktemp("end-to-end") / "log"
     with (
         ExitStack() as processes,
+        connect(here) as redis,
         httpx.Client(base_url=f"http://127.0.0.1:{here.port}", timeout=10) as http,
     ):
+        redis.flushall()
+        running = Service(here, http, processes, log)
         for command in ("api", "janitor"):
             processes.enter_context(process(command, here, log))
+        running.start_worker()
         wait_until(lambda: is_up(http), 60, log)
-        yield Service(here, http, processes, log)
+        wait_until(lambda: model_is_ready(redis), 90, log)
+        yield running
 
 
 def is_up(http: httpx.Client) -> bool:
@@ -81,9 +89,7 @@ def model_is_ready(redis: Redis) -> bool:
     return state is not None and state.state == "ready"
 
 
-def test_a_prompt_becomes_a_picture(service: Service, redis: Redis) -> None:
-    service.processes.enter_context(process("worker", service.settings, service.log))
-    wait_until(lambda: model_is_ready(redis), 90, service.log)
+def test_a_prompt_becomes_a_picture(service: Service) -> None:
     job = service.post(prompt="a lake at sunset", width=384, steps=12, seed=4)
     assert job["status"] == "queued"
     fractions: list[float] = []
@@ -115,22 +121,19 @@ def test_a_prompt_becomes_a_picture(service: Service, redis: Redis) -> None:
 
 
 @pytest.mark.slow
-def test_kill_9_mid_job_and_another_worker_takes_over(service: Service, redis: Redis) -> None:
-    doomed = service.processes.enter_context(process("worker", service.settings, service.log))
-    wait_until(lambda: model_is_ready(redis), 90, service.log)
+def test_kill_9_mid_job_and_another_worker_takes_over(service: Service) -> None:
     job = service.post(prompt="mountains", width=256, steps=40, seed=4)
     wait_until(lambda: steps_done(service.read(job["id"])) > 2, 60, service.log)
-    doomed.send_signal(signal.SIGKILL)
-    service.processes.enter_context(process("worker", service.settings, service.log))
+    assert service.worker is not None
+    service.worker.kill()
+    service.start_worker()
     done = service.wait(job["id"], "succeeded")
     assert done["attempts"] == 2
     picture = httpx.get(done["result"]["image_url"]).content
     assert hashlib.sha256(picture).hexdigest() == done["result"]["sha256"]
 
 
-def test_cancelled_while_it_runs_and_while_it_waits(service: Service, redis: Redis) -> None:
-    service.processes.enter_context(process("worker", service.settings, service.log))
-    wait_until(lambda: model_is_ready(redis), 90, service.log)
+def test_cancelled_while_it_runs_and_while_it_waits(service: Service) -> None:
     running = service.post(prompt="mountains", steps=200, seed=4)
     waiting = service.post(prompt="a desert", steps=200, seed=4)
     behind = service.post(prompt="the sea", width=128, steps=2, seed=4)

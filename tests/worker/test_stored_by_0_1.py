@@ -11,6 +11,7 @@ import pytest
 from redis import Redis
 from rq.serializers import JSONSerializer
 
+from panoweave.core.diffusion.identity import PipelineIdentity
 from panoweave.core.diffusion.oom_retry import OomRetry
 from panoweave.core.infra import redis_keys
 from panoweave.core.infra.s3 import ObjectStore
@@ -52,7 +53,7 @@ def test_its_tickets_run_its_jobs_and_its_savepoint_is_resumed(
     today = dataclasses.replace(
         context,
         generator=OomRetry(load_model(on_cpu), on_cpu.window_batch),
-        identity=old.identity,
+        identity=PipelineIdentity("today's", earlier=(old.identity,)),
         stopping=threading.Event(),
     )
 
