@@ -9,6 +9,8 @@ PREFIX = "panoweave:"
 
 # Whole keys.
 OUTBOX = PREFIX + "outbox"  # zset: webhook delivery -> when it is due (ms)
+OUTBOX_TENANTS = PREFIX + "outbox_tenants"  # zset: tenant with deliveries -> last served (a count)
+OUTBOX_SERVED = PREFIX + "outbox_served"  # counter: deliveries claimed so far
 LEASES = PREFIX + "leases"  # zset: running job -> when its lease expires (ms, Redis's clock)
 QUEUED = PREFIX + "queued"  # zset: queued job -> since when (ms)
 WAITING_TENANTS = PREFIX + "turns"  # zset: tenant with queued jobs -> last served (a count)
@@ -35,6 +37,7 @@ SAVEPOINT = PREFIX + "savepoint:"  # string: the job's sampler state, as its wor
 INDEX = PREFIX + "index:"  # zset: job ids by status and tenant, all scores 0
 CLAIM = PREFIX + "claim:"  # string: the job that a claim with this token got
 WORKER = PREFIX + "worker:"  # string: the worker's last published state
+OUTBOX_OF = PREFIX + "outbox_of:"  # zset: the tenant's part of OUTBOX
 DELIVERIES = PREFIX + "deliveries:"  # list: ids of the job's webhook deliveries, oldest first
 DELIVERY = PREFIX + "delivery:"  # hash: one delivery
 DELIVERY_ATTEMPTS = PREFIX + "delivery_attempts:"  # list: the delivery's tries, as JSON

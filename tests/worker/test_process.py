@@ -154,10 +154,10 @@ def test_sigterm_while_redis_is_away_loses_no_job(here: Settings, tmp_path: Path
 
 
 def test_sigterm_ends_an_idle_worker_at_once(here: Settings, redis: Redis, tmp_path: Path) -> None:
+    """Also right after it is ready, when RQ's loop is about to begin."""
     log = tmp_path / "log"
     with process("worker", here, log) as worker:
         wait_until(lambda: ready(redis, here), 60, log)
-        time.sleep(0.5)  # from "ready" to waiting on the queue
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(15) == 0, log.read_text()
     assert models.live_workers(redis) == []
