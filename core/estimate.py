@@ -75,9 +75,10 @@ class Speeds(BaseModel):
         """Of one window; deduced from a gradient where there was no step without one."""
         if self.prediction_s is not None:
             return self.prediction_s
-        for decoder, measured in (("full", self.gradient_full_s), ("tiny", self.gradient_tiny_s)):
-            if measured is not None:
-                return measured / _GRADIENT_COST[decoder]
+        if self.gradient_full_s is not None:
+            return self.gradient_full_s / _GRADIENT_COST["full"]
+        if self.gradient_tiny_s is not None:
+            return self.gradient_tiny_s / _GRADIENT_COST["tiny"]
         return None
 
     def of_gradient(self, decoder: Decoder, prediction_s: float) -> float:

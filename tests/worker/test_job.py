@@ -162,7 +162,8 @@ def test_a_worker_that_is_asked_to_stop_stops_within_its_first_step(
     context: WorkerContext, post: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record = post()
-    check, checks = Attempt.check, []
+    check = Attempt.check
+    checks: list[None] = []
 
     def stop_at_the_second(self: Attempt) -> None:
         checks.append(None)
