@@ -106,6 +106,7 @@ def serving(folder: Path, queued: int) -> Iterator[tuple[str, int]]:
         environment = os.environ | {
             "PANOWEAVE_REDIS_URL": server.url,
             "PANOWEAVE_PORT": str(settings.port),
+            "PANOWEAVE_ANONYMOUS": "loopback",
             "PANOWEAVE_MAX_QUEUED": str(_ANY_NUMBER),
             "PANOWEAVE_TENANT_MAX_QUEUED": str(_ANY_NUMBER),
             "PANOWEAVE_LOG_LEVEL": "WARNING",

@@ -14,8 +14,10 @@ from panoweave.core.infra.settings import Settings
 from panoweave.service import health, models, uploads
 from panoweave.service.dependencies import open_context
 from panoweave.service.http import access_log, error_handlers
-from panoweave.service.http.body import JsonBody
+from panoweave.service.http.authentication import KeyBeforeBody
+from panoweave.service.http.body import BodyMemory, JsonBody
 from panoweave.service.http.headers import SecurityHeaders
+from panoweave.service.http.hosts import AllowedHosts, allowed_hosts
 from panoweave.service.metrics import routes as metrics
 from panoweave.service.metrics.collector import job_metrics_registered
 from panoweave.service.openapi import document
@@ -52,8 +54,10 @@ def create_app(settings: Settings) -> FastAPI:
         generate_unique_id_function=document.operation_id,
     )
     app.state.registry = registry
-    app.state.allowed_scrapers = metrics.AllowedScrapers(settings.host)
-    app.add_middleware(JsonBody)
+    app.state.allowed_scrapers = metrics.AllowedScrapers(settings)
+    app.add_middleware(JsonBody, memory=BodyMemory(settings.bodies_max_bytes))
+    app.add_middleware(KeyBeforeBody)
+    app.add_middleware(AllowedHosts, allowed=allowed_hosts(settings))
     app.add_middleware(SecurityHeaders, pages=frozenset({_DOCS}))
     access_log.install(app, registry)
     error_handlers.install(app)

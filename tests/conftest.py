@@ -79,6 +79,7 @@ def settings(redis_server: RedisServer, s3_server: S3Server) -> Settings:
         s3_bucket=s3_server.bucket,
         s3_access_key_id=SecretStr(S3_ACCESS_KEY_ID),
         s3_secret_access_key=SecretStr(S3_SECRET_ACCESS_KEY),
+        anonymous="loopback",
     )
 
 

@@ -139,10 +139,13 @@ def run_attempt(context: WorkerContext, record: JobRecord) -> JobRecord | None:
 def fetch_images(
     objects: ObjectStore, params: ResolvedParams, check: Callable[[], None]
 ) -> dict[str, Image.Image]:
-    """The request's pictures by field, from where the API stored them. Retries as `upload` does."""
+    """The request's pictures by field, from where the API stored them. Retries as `upload` does.
+
+    They are of any length: the API bounded the files that came in, and these are its own copies.
+    """
     retrying = retry_object_store(check)
     return {
-        field: read_image(retrying(objects.get, image.key))
+        field: read_image(retrying(objects.get, image.key), max_bytes=None)
         for field, image in image_inputs(params).items()
         if image.key is not None
     }

@@ -58,8 +58,10 @@ class ApiKeys:
             created_at=datetime.now(UTC),
             digest=_digest(secret),
         )
-        with translate_redis_errors():
-            self._redis.hset(redis_keys.API_KEYS, key_id, key.model_dump_json())
+        with translate_redis_errors(), self._redis.pipeline() as step:
+            step.hset(redis_keys.API_KEYS, key_id, key.model_dump_json())
+            step.set(redis_keys.API_KEY_WAS_MADE, 1)
+            step.execute()
         return key, f"pw_{key_id}_{secret}"
 
     def find(self, token: str) -> ApiKey | None:
@@ -85,10 +87,20 @@ class ApiKeys:
         with translate_redis_errors():
             return bool(self._redis.hlen(redis_keys.API_KEYS))
 
+    def was_one_made(self) -> bool:
+        """Also once the last one is revoked."""
+        with translate_redis_errors():
+            return bool(self._redis.exists(redis_keys.API_KEYS, redis_keys.API_KEY_WAS_MADE))
+
     def revoke(self, key_id: str) -> None:
         """From now on the key is refused. Raises NoSuchKey."""
         with translate_redis_errors():
-            if not self._redis.hdel(redis_keys.API_KEYS, key_id):
+            with self._redis.pipeline() as step:
+                # Keys of earlier versions were made without it.
+                step.set(redis_keys.API_KEY_WAS_MADE, 1)
+                step.hdel(redis_keys.API_KEYS, key_id)
+                _, removed = step.execute()
+            if not removed:
                 raise NoSuchKey(key_id)
 
 

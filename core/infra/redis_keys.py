@@ -9,6 +9,8 @@ PREFIX = "panoweave:"
 
 # Whole keys.
 OUTBOX = PREFIX + "outbox"  # zset: webhook delivery -> when it is due (ms)
+OUTBOX_TENANTS = PREFIX + "outbox_tenants"  # zset: tenant with deliveries -> last served (a count)
+OUTBOX_SERVED = PREFIX + "outbox_served"  # counter: deliveries claimed so far
 LEASES = PREFIX + "leases"  # zset: running job -> when its lease expires (ms, Redis's clock)
 QUEUED = PREFIX + "queued"  # zset: queued job -> since when (ms)
 WAITING_TENANTS = PREFIX + "turns"  # zset: tenant with queued jobs -> last served (a count)
@@ -21,6 +23,7 @@ EXPIRY = PREFIX + "expiry"  # zset: status:job:tenant of an ended job -> when it
 ORPHANS = PREFIX + "untidy"  # zset: orphaned objects, see orphan_cleanup -> when to delete (ms)
 MODELS = PREFIX + "models"  # hash: model -> its last published state
 API_KEYS = PREFIX + "api_keys"  # hash: key id -> tenant, scopes, digest of the secret
+API_KEY_WAS_MADE = PREFIX + "api_key_was_made"  # string: present once there has been a key
 WAKES = PREFIX + "wakes"  # channel: ids of jobs whose record has just changed
 CHECK = PREFIX + "check"  # string: empty, written to see whether Redis accepts writes
 WORKERS = PREFIX + "workers"  # set: names of workers that may live
@@ -32,6 +35,7 @@ SAVEPOINT = PREFIX + "savepoint:"  # string: the job's sampler state, as its wor
 INDEX = PREFIX + "index:"  # zset: job ids by status and tenant, all scores 0
 CLAIM = PREFIX + "claim:"  # string: the job that a claim with this token got
 WORKER = PREFIX + "worker:"  # string: the worker's last published state
+OUTBOX_OF = PREFIX + "outbox_of:"  # zset: the tenant's part of OUTBOX
 DELIVERIES = PREFIX + "deliveries:"  # list: ids of the job's webhook deliveries, oldest first
 DELIVERY = PREFIX + "delivery:"  # hash: one delivery
 DELIVERY_ATTEMPTS = PREFIX + "delivery_attempts:"  # list: the delivery's tries, as JSON

@@ -12,8 +12,10 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from panoweave.core.infra.addresses import check_private
+from panoweave.core.infra.urls import HTTP_SCHEMES, REDIS_SCHEMES, check_names_a_host, check_url
 from panoweave.core.machine import DEFAULT_WINDOW_BATCH, DtypeName, PerceptualName
 
+Anonymous = Literal["off", "loopback", "everywhere"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
@@ -26,6 +28,7 @@ class Settings(BaseSettings):
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
+        hide_input_in_errors=True,  # a URL may carry a password
     )
 
     # A secret, since the URL may carry a password.
@@ -50,6 +53,22 @@ class Settings(BaseSettings):
     )
     s3_secret_access_key: SecretStr | None = Field(
         None, description="The secret key of `PANOWEAVE_S3_ACCESS_KEY_ID`."
+    )
+
+    s3_addressing: Literal["path", "virtual"] = Field(
+        "path",
+        description="Where the bucket's name stands in URLs: `path` (`https://s3.example/bucket`) "
+        "or `virtual` (`https://bucket.s3.example`), which some servers demand.",
+    )
+    s3_checksum: Literal["sha256", "md5"] = Field(
+        "sha256",
+        description="What the server checks an arriving object with. `md5` is for servers that "
+        "refuse `x-amz-checksum-*` headers.",
+    )
+    s3_encryption: Literal["AES256", "aws:kms"] | None = Field(
+        None,
+        description="The `x-amz-server-side-encryption` header of each stored object, for buckets "
+        "that demand one. `aws:kms` uses the bucket's default key. Default: no header.",
     )
 
     model: str = Field(
@@ -105,6 +124,30 @@ class Settings(BaseSettings):
     )
     port: int = Field(
         8000, ge=0, le=65_535, description="The port that the API listens on. 0: any free port."
+    )
+    anonymous: Anonymous = Field(
+        "off",
+        description="Who is let in without an API key until the first key is made: nobody, callers "
+        "of an API that listens on loopback, or everybody who reaches it. They are the tenant "
+        "`default`, with all rights. `panoweave up` sets `loopback`.",
+    )
+    allowed_hosts: str | None = Field(
+        None,
+        description="The host names that requests may be addressed to (`Host`), separated by "
+        "commas, without ports; `*` is any. Default: on loopback `localhost`, `127.0.0.1`, `::1` "
+        "and `PANOWEAVE_HOST`; elsewhere any.",
+    )
+    max_connections: int = Field(
+        1_000,
+        ge=16,
+        description="How many connections an API process holds. If one more comes, the one that "
+        "has waited longest for a request is closed; if all are at work, the new one gets 503.",
+    )
+    bodies_max_bytes: int = Field(
+        64 * 2**20,
+        ge=8 * 2**20,
+        description="Bytes of request bodies that an API process holds at once. It refuses more "
+        "with 503.",
     )
     metrics_host: str = Field(
         "127.0.0.1",
@@ -203,6 +246,19 @@ class Settings(BaseSettings):
         "loopback too.",
     )
 
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis_url(cls, url: SecretStr) -> SecretStr:
+        check_url(url.get_secret_value(), REDIS_SCHEMES, shows="redis://127.0.0.1:6379/0")
+        return url
+
+    @field_validator("s3_endpoint", "s3_public_endpoint")
+    @classmethod
+    def _is_http_url(cls, url: str | None) -> str | None:
+        if url is not None:
+            check_url(url, HTTP_SCHEMES, shows="http://127.0.0.1:8333")
+        return url
+
     @field_validator("webhook_networks")
     @classmethod
     def _are_networks(cls, networks: str | None) -> str | None:
@@ -216,6 +272,9 @@ class Settings(BaseSettings):
                 f"PANOWEAVE_HEARTBEAT_S ({self.heartbeat_s:g}) must be at most half of "
                 f"PANOWEAVE_LEASE_S ({self.lease_s:g}), so that one late heartbeat loses no worker"
             )
+        if self.s3_addressing == "virtual":
+            check_names_a_host("PANOWEAVE_S3_ENDPOINT", self.s3_endpoint)
+            check_names_a_host("PANOWEAVE_S3_PUBLIC_ENDPOINT", self.s3_public_endpoint)
         if (self.s3_access_key_id is None) != (self.s3_secret_access_key is None):
             raise ValueError(
                 "PANOWEAVE_S3_ACCESS_KEY_ID and PANOWEAVE_S3_SECRET_ACCESS_KEY go together: "

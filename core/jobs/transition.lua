@@ -87,6 +87,8 @@ local function deliver_to_webhook(kind, event_id)
   redis.call('EXPIRE', key, ttl_s)
   redis.call('EXPIRE', list, ttl_s)
   redis.call('ZADD', KEY.OUTBOX, now, delivery)
+  redis.call('ZADD', KEY.OUTBOX_OF .. job.tenant, now, delivery)
+  redis.call('ZADD', KEY.OUTBOX_TENANTS, 'NX', 0, job.tenant)
 end
 
 local function append_event(kind, data)
@@ -263,6 +265,7 @@ if move == 'delete' then
   local last = answer('moved')
   for _, delivery in ipairs(redis.call('LRANGE', KEY.DELIVERIES .. id, 0, -1)) do
     redis.call('ZREM', KEY.OUTBOX, delivery)
+    redis.call('ZREM', KEY.OUTBOX_OF .. job.tenant, delivery)
     redis.call('DEL', KEY.DELIVERY .. delivery, KEY.DELIVERY_ATTEMPTS .. delivery)
   end
   local request_key = redis.call('GET', KEY.IDEMPOTENCY_OF .. id)

@@ -42,7 +42,7 @@ def show(data: Path) -> int:
         for key in ApiKeys(redis).all():
             created = f"{key.created_at:%Y-%m-%d %H:%M} UTC"
             table.add_row(key.id, escape(key.tenant), ", ".join(key.scopes), created)
-    out.print(table if table.row_count else "no keys: the API listens on loopback only")
+    out.print(table if table.row_count else "no keys")
     return 0
 
 

@@ -29,6 +29,11 @@ LONGEST_STOP_S = _WORKER_GRACE_S + 2 * _GRACE_S + 2 * STOP_GRACE_S
 StopAsked = Callable[[float], bool]  # waits so many seconds; True as soon as a stop is asked for
 
 
+def _anonymous(settings: Settings) -> str:
+    """On, unless whoever starts the stack says otherwise."""
+    return settings.anonymous if "anonymous" in settings.model_fields_set else "loopback"
+
+
 class Stack:
     """One stack on one data directory, which the caller holds."""
 
@@ -53,6 +58,7 @@ class Stack:
             "PANOWEAVE_S3_ACCESS_KEY_ID": credentials.s3_access_key_id,
             "PANOWEAVE_S3_SECRET_ACCESS_KEY": credentials.s3_secret_access_key,
             "PANOWEAVE_HOST": LOOPBACK,
+            "PANOWEAVE_ANONYMOUS": _anonymous(settings),
             "PANOWEAVE_PORT": str(settings.port),
         }
         self._settings = settings.model_copy(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Final
 
 from panoweave.deploy.environment import read_settings
 from panoweave.deploy.errors import BadOption, DeployError
@@ -11,7 +12,7 @@ from panoweave.deploy.serve.logs import log_to_stderr
 from panoweave.deploy.serve.threads import limit_spinning
 from panoweave.deploy.serve.tracing import start_tracing
 
-_OPEN_REQUESTS_GRACE_S = 10
+_STARTUP_FAILURE: Final = 3  # uvicorn's
 
 
 def run_api() -> int:
@@ -22,6 +23,7 @@ def run_api() -> int:
     from panoweave.core.infra.redis import connect
     from panoweave.service.app import create_app
     from panoweave.service.http.auth import UnsafeBind, check_bind
+    from panoweave.service.http.server import server_config
 
     settings = read_settings()
     try:
@@ -36,16 +38,10 @@ def run_api() -> int:
         ) from error
     start_tracing("panoweave-api")
     log_to_stderr(settings.log_level)
-    uvicorn.run(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,  # panoweave.service.http.access_log writes one without client addresses
-        # A client that never hangs up must not keep the process from stopping.
-        timeout_graceful_shutdown=_OPEN_REQUESTS_GRACE_S,
-    )
-    return 0
+    server = uvicorn.Server(server_config(create_app(settings), settings))
+    with suppress(KeyboardInterrupt):
+        server.run()
+    return 0 if server.started else _STARTUP_FAILURE
 
 
 def run_worker() -> int:

@@ -6,21 +6,22 @@ import ipaddress
 from typing import Annotated, Final, NamedTuple
 
 from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from structlog.contextvars import bind_contextvars
 
 from panoweave.core.infra.api_keys import ApiKey, ApiKeys, Scope
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs.record import DEFAULT_TENANT
-from panoweave.service.dependencies import ContextDep
+from panoweave.service.dependencies import Context, ContextDep
 from panoweave.service.http.errors import Forbidden, Unauthorized
 
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
-_bearer = HTTPBearer(
+bearer = HTTPBearer(
     auto_error=False,
     scheme_name="ApiKey",
-    description="An API key, as `panoweave keys create` shows it. Not needed on loopback as long "
-    "as there are no keys.",
+    description="An API key, as `panoweave keys create` shows it. Not needed in anonymous mode, as "
+    "in `panoweave up`, until the first key is made.",
 )
 
 
@@ -35,7 +36,14 @@ class UnsafeBind(ValueError):
 
 def check_bind(settings: Settings, api_keys: ApiKeys) -> None:
     """Raises UnsafeBind if the API would listen beyond loopback without API keys."""
-    if not is_loopback(settings.host) and not api_keys.any():
+    if is_loopback(settings.host) or settings.anonymous == "everywhere":
+        return
+    if settings.anonymous == "loopback":
+        raise UnsafeBind(
+            f"PANOWEAVE_HOST={settings.host}: with PANOWEAVE_ANONYMOUS=loopback the API serves "
+            "loopback only; set it to `off` to ask for API keys, or to `everywhere` to ask nobody"
+        )
+    if not api_keys.any():
         raise UnsafeBind(
             f"PANOWEAVE_HOST={settings.host}: without API keys the API serves loopback only; make "
             "one with `panoweave keys create --tenant NAME`, or use 127.0.0.1"
@@ -49,22 +57,36 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-CredentialsDep = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+def may_be_anonymous(settings: Settings) -> bool:
+    """Whether nobody needs a key before the first one is made."""
+    if settings.anonymous == "loopback":
+        return is_loopback(settings.host)
+    return settings.anonymous == "everywhere"
 
 
-def authenticate(context: ContextDep, credentials: CredentialsDep) -> ApiKey | None:
-    """The caller's key. None if no key is needed: on loopback, before the first key is made.
-
-    Raises Unauthorized.
-    """
+def find_key(context: Context, credentials: HTTPAuthorizationCredentials | None) -> ApiKey | None:
+    """The caller's key; None for an anonymous caller. Raises Unauthorized or StoreUnavailable."""
     if credentials is None:
-        # Beyond loopback a key is always needed, even after the last one was revoked.
-        if is_loopback(context.settings.host) and not context.api_keys.any():
+        # The mode is a setting: neither a revoked key nor an emptied Redis switches it on.
+        if may_be_anonymous(context.settings) and not context.api_keys.was_one_made():
             return None
         raise Unauthorized("Send Authorization: Bearer and an API key.")
     key = context.api_keys.find(credentials.credentials)
     if key is None:
         raise Unauthorized("This API key is not known, or was revoked.")
+    return key
+
+
+CredentialsDep = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
+
+
+async def authenticate(
+    request: Request, context: ContextDep, credentials: CredentialsDep
+) -> ApiKey | None:
+    """As `find_key`, once for each request."""
+    if not hasattr(request.state, "api_key"):
+        request.state.api_key = await run_in_threadpool(find_key, context, credentials)
+    key: ApiKey | None = request.state.api_key
     return key
 
 

@@ -126,7 +126,7 @@ async def _no_content(_request: Request, _error: Exception) -> Response:
     return Response(status_code=204)
 
 
-async def _respond(request: Request, error: Exception) -> JSONResponse:
+async def respond(request: Request, error: Exception) -> JSONResponse:
     translated = _translate(request, error)
     if isinstance(translated, Unavailable | InternalError):
         log.warning("answered with %s", translated.code)
@@ -135,7 +135,7 @@ async def _respond(request: Request, error: Exception) -> JSONResponse:
 
 async def _respond_to_unexpected(request: Request, error: Exception) -> JSONResponse:
     """Runs outside all middleware, so it adds the headers that they would have added."""
-    response = await _respond(request, error)
+    response = await respond(request, error)
     response.headers.update({**ON_EVERY_ANSWER, REQUEST_ID: correlation_id.get() or ""})
     return response
 
@@ -143,5 +143,5 @@ async def _respond_to_unexpected(request: Request, error: Exception) -> JSONResp
 def install(app: FastAPI) -> None:
     app.add_exception_handler(StreamEnded, _no_content)
     for kind in _EXPECTED:
-        app.add_exception_handler(kind, _respond)
+        app.add_exception_handler(kind, respond)
     app.add_exception_handler(Exception, _respond_to_unexpected)

@@ -1,12 +1,15 @@
 """Every refusal of the API, as RFC 9457 `application/problem+json` with a stable `code`.
 
     ServiceError
+    ├── MalformedRequest           400  malformed_request
     ├── MalformedJson              400  malformed_json
     ├── Unauthorized               401  unauthorized
     ├── Forbidden                  403  forbidden
     ├── UnknownPath                404  unknown_path
     ├── PanoramaNotFound           404  not_found
     ├── MethodNotAllowed           405  method_not_allowed
+    ├── HeaderTooSlow              408  header_too_slow
+    ├── BodyTooSlow                408  body_too_slow
     ├── NotEnded                   409  not_ended
     ├── NotFailed                  409  not_failed
     ├── NotSucceeded               409  not_succeeded
@@ -14,14 +17,18 @@
     ├── IdempotencyKeyInFlight     409  idempotency_key_in_flight
     ├── BodyTooLarge               413  body_too_large
     ├── UnsupportedMediaType       415  unsupported_media_type
+    ├── WrongHost                  421  wrong_host
     ├── InvalidRequest             422  invalid_params
     ├── IdempotencyKeyReused       422  idempotency_key_reused
     ├── TooManyQueued              429  queue_full
     │   └── TooManyQueuedByTenant  429  tenant_queue_full
+    ├── HeaderTooLarge             431  header_too_large
     ├── TooManyUploadsByTenant     429  tenant_uploads_full
     ├── InternalError              500  internal_error
     └── Unavailable
         ├── ModelNotLoaded         503  model_not_ready
+        ├── TooManyConnections     503  too_many_connections
+        ├── TooManyBodies          503  too_many_bodies
         ├── JobStoreUnavailable    503  store_unavailable
         ├── ObjectStoreUnavailable 503  storage_unavailable
         └── ImageReadersBusy       503  image_readers_busy
@@ -101,6 +108,10 @@ class ServiceError(Exception):
         )
 
 
+class MalformedRequest(ServiceError):
+    status, code, title = 400, "malformed_request", "This is not HTTP"
+
+
 class MalformedJson(ServiceError):
     status, code, title = 400, "malformed_json", "The body is not JSON"
 
@@ -126,6 +137,14 @@ class PanoramaNotFound(ServiceError):
 
 class MethodNotAllowed(ServiceError):
     status, code, title = 405, "method_not_allowed", "This path takes another method"
+
+
+class HeaderTooSlow(ServiceError):
+    status, code, title = 408, "header_too_slow", "The header took too long"
+
+
+class BodyTooSlow(ServiceError):
+    status, code, title = 408, "body_too_slow", "The body took too long"
 
 
 class NotEnded(ServiceError):
@@ -165,6 +184,13 @@ class BodyTooLarge(ServiceError):
 class UnsupportedMediaType(ServiceError):
     status, code, title = 415, "unsupported_media_type", "The body must be JSON"
 
+    def __init__(self, detail: str, **headers: str) -> None:
+        super().__init__(detail, headers={"Accept": "application/json", **headers})
+
+
+class WrongHost(ServiceError):
+    status, code, title = 421, "wrong_host", "This server does not go by this name"
+
 
 class InvalidRequest(ServiceError):
     status, code, title = 422, "invalid_params", "The request cannot be carried out"
@@ -193,6 +219,10 @@ class TooManyQueuedByTenant(TooManyQueued):
     code, title = "tenant_queue_full", "Too many of your panoramas are waiting"
 
 
+class HeaderTooLarge(ServiceError):
+    status, code, title = 431, "header_too_large", "The header is too large"
+
+
 class TooManyUploadsByTenant(ServiceError):
     status, code, title = 429, "tenant_uploads_full", "Too many of your uploads are kept"
 
@@ -214,6 +244,20 @@ class Unavailable(ServiceError):
 
 class ModelNotLoaded(Unavailable):
     code, title, retry_after_s = "model_not_ready", "The model is not ready yet", 5
+
+
+class TooManyConnections(Unavailable):
+    code, title, retry_after_s = "too_many_connections", "Too many connections are open", 5
+
+    def __init__(self) -> None:
+        super().__init__("All connections of this server are at work. Try again.")
+
+
+class TooManyBodies(Unavailable):
+    code, title, retry_after_s = "too_many_bodies", "Too many requests are being read", 2
+
+    def __init__(self) -> None:
+        super().__init__("The server is reading as many bodies as it has room for. Try again.")
 
 
 class JobStoreUnavailable(Unavailable):

@@ -9,8 +9,14 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 from prometheus_client.exposition import choose_encoder
 
 from panoweave.core.infra.errors import StoreUnavailable
+from panoweave.core.infra.settings import Settings
 from panoweave.service.dependencies import ContextDep
-from panoweave.service.http.auth import CredentialsDep, authenticate, is_loopback, require_scope
+from panoweave.service.http.auth import (
+    CredentialsDep,
+    find_key,
+    may_be_anonymous,
+    require_scope,
+)
 from panoweave.service.http.errors import JobStoreUnavailable, ServiceError
 from panoweave.service.openapi.document import answer, refusals
 
@@ -34,9 +40,9 @@ class AllowedScrapers:
     that Redis is away. Tokens are kept as digests.
     """
 
-    def __init__(self, host: str) -> None:
-        anonymous = {_digest("")}  # allowed on loopback until the first API key exists
-        self._digests = anonymous if is_loopback(host) else set()
+    def __init__(self, settings: Settings) -> None:
+        anonymous = {_digest("")}
+        self._digests = anonymous if may_be_anonymous(settings) else set()
 
     def add(self, token: str) -> None:
         self._digests.add(_digest(token))
@@ -56,7 +62,7 @@ def _require_scraper(request: Request, context: ContextDep, credentials: Credent
     allowed: AllowedScrapers = request.app.state.allowed_scrapers
     token = credentials.credentials if credentials else ""
     try:
-        key = authenticate(context, credentials)
+        key = find_key(context, credentials)
         if key is not None:
             require_scope(key, "admin")
     except StoreUnavailable:

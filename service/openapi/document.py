@@ -17,15 +17,22 @@ from pydantic.json_schema import models_json_schema
 from panoweave.service.http.errors import (
     MEDIA_TYPE,
     BodyTooLarge,
+    BodyTooSlow,
     Forbidden,
+    HeaderTooLarge,
+    HeaderTooSlow,
     InternalError,
     MalformedJson,
+    MalformedRequest,
     MethodNotAllowed,
     Problem,
     ServiceError,
+    TooManyBodies,
+    TooManyConnections,
     Unauthorized,
     UnknownPath,
     UnsupportedMediaType,
+    WrongHost,
 )
 from panoweave.service.openapi import examples, links, response_headers
 from panoweave.service.openapi.response_headers import ResponseHeader
@@ -33,7 +40,22 @@ from panoweave.service.schemas import EventView
 
 _PROBLEM_SCHEMA = {"$ref": "#/components/schemas/Problem"}
 _UNROUTED_MODELS: Final[tuple[type[BaseModel], ...]] = (Problem, EventView)
-_BODY_REFUSALS: Final = (MalformedJson, BodyTooLarge, UnsupportedMediaType)
+_BODY_REFUSALS: Final = (
+    MalformedJson,
+    BodyTooSlow,
+    BodyTooLarge,
+    UnsupportedMediaType,
+    TooManyBodies,
+)
+# Before a request has reached an operation of this document.
+_UNROUTED_REFUSALS: Final = (
+    MalformedRequest,
+    UnknownPath,
+    MethodNotAllowed,
+    HeaderTooSlow,
+    HeaderTooLarge,
+    TooManyConnections,
+)
 _WITH_BODY: Final = frozenset({"post", "put", "patch"})
 
 # Before OpenAPI 3.2, the schema of a stream describes one event.
@@ -154,10 +176,7 @@ def _finish(document: dict[str, Any]) -> None:
     components["headers"] = response_headers.on_every_answer()
     # Referred to from here, because FastAPI drops nulls from the examples of a route.
     components["examples"] = examples.components()
-    # Answers to paths and methods that are not in this document.
-    components["responses"] = {
-        kind.__name__: _refusal([kind]) for kind in (UnknownPath, MethodNotAllowed)
-    }
+    components["responses"] = {kind.__name__: _refusal([kind]) for kind in _UNROUTED_REFUSALS}
     # FastAPI's own refusals; and PanoramaParams, whose fields PanoramaRequest's schema includes.
     for name in ("HTTPValidationError", "ValidationError", "PanoramaParams"):
         components["schemas"].pop(name, None)
@@ -171,9 +190,27 @@ def _drop_default_422(operation: dict[str, Any]) -> None:
 
 def _add_common_refusals(method: str, operation: dict[str, Any]) -> None:
     """Add what every route may answer. Bodies are checked even if the route takes none."""
-    kinds = (InternalError, *(_BODY_REFUSALS if method in _WITH_BODY else ()))
-    added = {str(status): one for status, one in refusals(*kinds, needs_key=False).items()}
-    operation["responses"] = dict(sorted((added | operation["responses"]).items()))
+    kinds = (WrongHost, InternalError, *(_BODY_REFUSALS if method in _WITH_BODY else ()))
+    responses = operation["responses"]
+    for status, added in refusals(*kinds, needs_key=False).items():
+        known = responses.get(str(status))
+        responses[str(status)] = _both(known, added) if known else added
+    operation["responses"] = dict(sorted(responses.items()))
+
+
+def _both(known: dict[str, Any], added: dict[str, Any]) -> dict[str, Any]:
+    """Two refusals of one status as one response."""
+    shown, more = (one["content"][MEDIA_TYPE]["examples"] for one in (known, added))
+    of_both = known["headers"].keys() & added["headers"].keys()
+    headers = {
+        name: header if name in of_both else {**header, "required": False}
+        for name, header in (known["headers"] | added["headers"]).items()
+    }
+    return {
+        "description": f"{known['description']} {added['description']}",
+        "headers": headers,
+        "content": {MEDIA_TYPE: {"schema": _PROBLEM_SCHEMA, "examples": shown | more}},
+    }
 
 
 def _drop_null(parameter: dict[str, Any]) -> None:

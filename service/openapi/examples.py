@@ -242,21 +242,23 @@ EVENTS: Final = {
 }
 
 REFUSALS: Final = (
+    errors.MalformedRequest("Invalid HTTP request received."),
     errors.MalformedJson("Expected value at line 1 column 1."),
     errors.Unauthorized("Send Authorization: Bearer and an API key."),
     errors.Forbidden("This API key lacks the scope write."),
     errors.UnknownPath("No such path: /openapi.json lists those there are."),
     errors.PanoramaNotFound(f"There is no panorama {JOB_ID}."),
     errors.MethodNotAllowed("Allowed here: GET, POST.", headers={"Allow": "GET, POST"}),
+    errors.HeaderTooSlow("A header may take 10 s."),
+    errors.BodyTooSlow("A body may take 60 s."),
     errors.NotEnded("This panorama is queued. Cancel it first."),
     errors.NotFailed("This panorama is succeeded."),
     errors.NotSucceeded("This panorama is queued."),
     errors.PreviewUnavailable("This panorama is queued and has no preview yet."),
     errors.IdempotencyKeyInFlight(),
     errors.BodyTooLarge(f"A body may have up to {MAX_BODY_BYTES:,} bytes."),
-    errors.UnsupportedMediaType(
-        "Send Content-Type: application/json.", headers={"Accept": "application/json"}
-    ),
+    errors.UnsupportedMediaType("Send Content-Type: application/json."),
+    errors.WrongHost("Its Host is not one of this server's: PANOWEAVE_ALLOWED_HOSTS lists them."),
     errors.InvalidRequest(
         "width: windows of 128 px every 32 px cannot cover 700 px exactly.",
         errors=[
@@ -270,8 +272,11 @@ REFUSALS: Final = (
     errors.IdempotencyKeyReused(),
     errors.TooManyQueued("10,000 are waiting already."),
     errors.TooManyQueuedByTenant("1,000 of yours are waiting already."),
+    errors.HeaderTooLarge("A header may have 32,768 bytes."),
     errors.TooManyUploadsByTenant("200 of your uploads are kept already.", 3_600),
     errors.InternalError("An unexpected error happened. It has been logged."),
+    errors.TooManyConnections(),
+    errors.TooManyBodies(),
     errors.ModelNotLoaded("No worker has loaded the model embedded yet."),
     errors.JobStoreUnavailable(
         "The job store did not answer in time. The request may have taken effect: look before "

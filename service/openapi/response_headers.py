@@ -49,6 +49,7 @@ _REFUSAL_HEADERS: Final = (
     ResponseHeader("WWW-Authenticate", "`Bearer`: send an API key.", _TEXT),
     ResponseHeader("Allow", "The methods that this path takes.", _TEXT),
     ResponseHeader("Accept", "The media type that is taken.", _TEXT),
+    ResponseHeader("Accept-Encoding", "The encoding that is taken: `identity` is none.", _TEXT),
 )
 REFUSAL_HEADERS: Final = {header.name: header for header in _REFUSAL_HEADERS}
 

@@ -13,6 +13,8 @@ from typing import Literal
 import httpx
 import pytest
 
+from panoweave.core.infra import redis_keys
+from panoweave.deploy.admin.tenants import redis_of
 from panoweave.deploy.local.data_dir import DataDir, StackState
 from panoweave.deploy.local.ports import free_port
 from tests.processes import wait_until
@@ -81,6 +83,11 @@ class RunningStack:
             self.process.wait(30)
             stacks = (self.home.logs / "up.stacks.log").read_text()
             pytest.fail(f"it had not ended after {timeout_s:g} s:\n{self.said()}\n{stacks}")
+
+    def open_again(self) -> None:
+        """Once there was a key, a stack asks for keys for good. Tests share one."""
+        with redis_of(self.home.root) as redis:
+            redis.delete(redis_keys.API_KEYS, redis_keys.API_KEY_WAS_MADE)
 
     def kill(self) -> None:
         self.http.close()

@@ -27,7 +27,7 @@ from fastapi.testclient import TestClient
 from panoweave.core.infra.settings import Settings
 from panoweave.service.app import create_app
 from panoweave.service.openapi import examples
-with TestClient(create_app(Settings())) as api:
+with TestClient(create_app(Settings(anonymous="loopback")), base_url="http://localhost") as api:
     post = lambda **fields: api.post("/panoramas", json={"prompt": "a lake", **fields}).json()
     print(json.dumps({
         "asked": post(brightness=0.5)["params"],

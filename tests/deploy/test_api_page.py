@@ -19,7 +19,10 @@ PAGE = Page(ROOT / "docs" / "api.md")
 def outputs(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("api")
     env = with_panoweave(environment(), folder, stack.home.root)
-    return PAGE.run(stack.state().api_url, folder, env, steps=2)
+    try:
+        return PAGE.run(stack.state().api_url, folder, env, steps=2)
+    finally:
+        stack.open_again()
 
 
 @pytest.mark.parametrize("number", range(len(PAGE.answered())))

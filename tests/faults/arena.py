@@ -174,6 +174,7 @@ def arena(
             "model": str(checkpoint),
             "device": "cpu",
             "port": free_port(),
+            "anonymous": "loopback",
             "lease_s": 3.0,
             "heartbeat_s": 1.0,
             "janitor_interval_s": 0.5,

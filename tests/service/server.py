@@ -16,6 +16,7 @@ from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs import models
 from panoweave.core.jobs.models import ModelState
 from panoweave.service.app import create_app
+from panoweave.service.http.server import server_config
 from tests.jobs.samples import TRAITS
 from tests.service import conformance
 
@@ -23,10 +24,8 @@ from tests.service import conformance
 @contextmanager
 def serving(settings: Settings) -> Iterator[httpx.Client]:
     conformance.contract()  # made here once, and not by several of a test's threads at a time
-    # No logging set-up of its own: its log records reach pytest.
-    config = uvicorn.Config(
-        create_app(settings), host="127.0.0.1", port=0, log_config=None, access_log=False
-    )
+    # Its log records reach pytest.
+    config = server_config(create_app(settings), settings, host="127.0.0.1", port=0)
     # `access_log=False` does the same, until pytest adds its handlers to every logger.
     logging.getLogger("uvicorn.access").disabled = True
     server = uvicorn.Server(config)

@@ -152,7 +152,10 @@ def test_redis_holds_no_secret_and_no_log_does(
     assert secret not in caplog.text
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.4", "example.org", ""])
+BEYOND = ["0.0.0.0", "::", "192.168.1.4", "example.org", ""]
+
+
+@pytest.mark.parametrize("host", BEYOND)
 def test_beyond_loopback_the_api_needs_keys(host: str, api_keys: ApiKeys) -> None:
     settings = Settings(host=host)
     with pytest.raises(UnsafeBind, match="panoweave keys create"):
@@ -161,18 +164,63 @@ def test_beyond_loopback_the_api_needs_keys(host: str, api_keys: ApiKeys) -> Non
     check_bind(settings, api_keys)
 
 
+@pytest.mark.parametrize("host", BEYOND)
+def test_beyond_loopback_anonymous_mode_is_refused_unless_it_is_meant(
+    host: str, api_keys: ApiKeys
+) -> None:
+    api_keys.create("ada", ("read",))
+    with pytest.raises(UnsafeBind, match="everywhere"):
+        check_bind(Settings(host=host, anonymous="loopback"), api_keys)
+    check_bind(Settings(host=host, anonymous="everywhere"), api_keys)
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
 def test_loopback_needs_none(host: str, api_keys: ApiKeys) -> None:
     check_bind(Settings(host=host), api_keys)
+    check_bind(Settings(host=host, anonymous="loopback"), api_keys)
 
 
-def test_beyond_loopback_the_last_keys_end_opens_nothing(
-    settings: Settings, api_keys: ApiKeys
+def test_by_default_nobody_is_let_in_without_a_key(
+    settings: Settings, api_keys: ApiKeys, redis: Redis
 ) -> None:
-    """Bound to all addresses, here reached through one of them."""
-    key, token = api_keys.create("ada", ("write",))
-    with serving(settings.model_copy(update={"host": "0.0.0.0"})) as api:
+    """Before the first key, after the last one, and with an emptied Redis."""
+    with serving(settings.model_copy(update={"anonymous": "off"})) as api:
+        problem(api.get("/panoramas"), 401, "unauthorized")
+        key, token = api_keys.create("ada", ("write",))
         with as_(api, token) as client:
             assert client.get("/panoramas").status_code == 200
         api_keys.revoke(key.id)
         problem(api.get("/panoramas"), 401, "unauthorized")
+        redis.flushall()
+        problem(api.get("/panoramas"), 401, "unauthorized")
+        for path in ("/status", "/metrics"):
+            problem(api.get(path), 401, "unauthorized")
+
+
+def test_the_first_key_ends_anonymous_mode_for_good(api: httpx.Client, api_keys: ApiKeys) -> None:
+    assert api.get("/panoramas").status_code == 200
+    key, _ = api_keys.create("ada", ("write",))
+    problem(api.get("/panoramas"), 401, "unauthorized")
+    api_keys.revoke(key.id)
+    problem(api.get("/panoramas"), 401, "unauthorized")
+    problem(post(api), 401, "unauthorized")
+
+
+def test_keys_of_earlier_versions_end_anonymous_mode_too(
+    api: httpx.Client, api_keys: ApiKeys, redis: Redis
+) -> None:
+    """They were made without a note that there has been a key."""
+    key, _ = api_keys.create("ada", ("write",))
+    redis.delete(redis_keys.API_KEY_WAS_MADE)
+    problem(api.get("/panoramas"), 401, "unauthorized")
+    api_keys.revoke(key.id)
+    problem(api.get("/panoramas"), 401, "unauthorized")
+
+
+def test_a_loopback_mode_lets_nobody_in_from_beyond(settings: Settings, redis: Redis) -> None:  # noqa: ARG001
+    """`check_bind` refuses this one; were it not to, each request is still refused."""
+    with serving(settings.model_copy(update={"host": "0.0.0.0"})) as api:
+        problem(api.get("/panoramas"), 401, "unauthorized")
+    everywhere = {"host": "0.0.0.0", "anonymous": "everywhere"}
+    with serving(settings.model_copy(update=everywhere)) as api:
+        assert api.get("/panoramas").status_code == 200

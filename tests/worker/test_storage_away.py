@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from panoweave.core.image_reader import MAX_IMAGE_BYTES
 from panoweave.core.infra.errors import NoSuchObject, ObjectStoreError
 from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.jobs.failures import FailureCode
@@ -173,3 +174,20 @@ def test_a_picture_that_comes_with_the_request_is_waited_for(
     with pytest.raises(NoSuchObject):
         fetch_images(context.objects, params("default/gone.png"), lambda: None)
     assert len(tries) == 3
+
+
+def test_a_copy_that_is_larger_than_what_was_sent_is_read(context: WorkerContext) -> None:
+    """A JPEG within the limit becomes a PNG above it."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (2_700, 2_700)).save(buffer, "PNG", compress_level=0)
+    body, key = buffer.getvalue(), "default/somewhere/inputs/anchor_image.png"
+    assert len(body) > MAX_IMAGE_BYTES
+    context.objects.put(key, body, "image/png", hashlib.sha256(body).hexdigest())
+    asked = PanoramaParams.model_validate(
+        {"prompt": "a lake", "width": 128, "anchor_image": {"key": key}}
+    )
+    params = asked.resolve(context.generator.pipeline.traits)
+    assert fetch_images(context.objects, params, lambda: None)["anchor_image"].size == (
+        2_700,
+        2_700,
+    )
