@@ -11,9 +11,11 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from panoweave.core.checkpoint import MAX_STEPS
 from panoweave.core.infra.addresses import check_private
 from panoweave.core.infra.urls import HTTP_SCHEMES, REDIS_SCHEMES, check_names_a_host, check_url
 from panoweave.core.machine import DEFAULT_WINDOW_BATCH, DtypeName, PerceptualName
+from panoweave.core.sizes import MAX_PIXELS, MAX_WINDOWS
 
 Anonymous = Literal["off", "loopback", "everywhere"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
@@ -162,6 +164,37 @@ class Settings(BaseSettings):
         "neither metrics nor probes. The API serves its own on `PANOWEAVE_PORT`.",
     )
 
+    max_pixels: int = Field(
+        MAX_PIXELS,
+        ge=1,
+        le=MAX_PIXELS,
+        description="How many pixels a panorama may have. The API refuses more with 422.",
+    )
+    max_windows: int = Field(
+        MAX_WINDOWS,
+        ge=1,
+        le=MAX_WINDOWS,
+        description="How many windows a step of a panorama may have. The API refuses more with "
+        "422.",
+    )
+    max_steps: int = Field(
+        MAX_STEPS,
+        ge=1,
+        le=MAX_STEPS,
+        description="How many steps a panorama may have. The API refuses more with 422.",
+    )
+    max_estimated_s: float = Field(
+        3_600,
+        gt=0,
+        description="Seconds that a panorama may take, as estimated from its size, its steps and "
+        "what the steps of the model's workers took so far. The API refuses more with 422.",
+    )
+    job_timeout_s: float = Field(
+        7_200,
+        gt=0,
+        description="Seconds that the attempts at a panorama may take together. One that takes "
+        "longer fails as `job_timeout`. At least `PANOWEAVE_MAX_ESTIMATED_S`.",
+    )
     max_queued: int = Field(
         10_000, ge=1, description="How many panoramas may wait. The API refuses more with 429."
     )
@@ -169,6 +202,12 @@ class Settings(BaseSettings):
         1_000,
         ge=1,
         description="How many panoramas of one tenant may wait. The API refuses more with 429.",
+    )
+    tenant_max_bytes: int = Field(
+        256 * 2**20,
+        ge=2**20,
+        description="Bytes of one tenant's records in Redis: prompts, parameters and metadata of "
+        "all panoramas that are kept. The API refuses more with 429.",
     )
     tenant_max_running: int | None = Field(
         None,
@@ -206,7 +245,8 @@ class Settings(BaseSettings):
     step_timeout_s: float = Field(
         300,
         gt=0,
-        description="Seconds. A worker whose step takes longer is taken for hung and ends itself.",
+        description="Seconds. A worker whose batch of windows takes longer is taken for hung and "
+        "ends itself.",
     )
     savepoint_every_s: float = Field(
         5,
@@ -271,6 +311,12 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"PANOWEAVE_HEARTBEAT_S ({self.heartbeat_s:g}) must be at most half of "
                 f"PANOWEAVE_LEASE_S ({self.lease_s:g}), so that one late heartbeat loses no worker"
+            )
+        if self.job_timeout_s < self.max_estimated_s:
+            raise ValueError(
+                f"PANOWEAVE_JOB_TIMEOUT_S ({self.job_timeout_s:g}) must be at least "
+                f"PANOWEAVE_MAX_ESTIMATED_S ({self.max_estimated_s:g}): a panorama that was "
+                "accepted must have the time that it was estimated to take"
             )
         if self.s3_addressing == "virtual":
             check_names_a_host("PANOWEAVE_S3_ENDPOINT", self.s3_endpoint)

@@ -82,12 +82,13 @@ def check_device(settings: Settings) -> Check:
         import torch
 
         from panoweave.core.diffusion.checkpoints import resolve_device
+        from panoweave.core.diffusion.errors import DeviceUnavailableError
     except ImportError as error:
         return Check("device", "warn", f"{error.name} is not installed", _NO_WORKER_PART)
     try:
         device = resolve_device(settings.device)
         torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+    except (DeviceUnavailableError, RuntimeError, AssertionError) as error:
         first_line = str(error).splitlines()[0]
         remedy = "PANOWEAVE_DEVICE=auto takes a GPU if there is one, else the CPU"
         return Check("device", "fail", f"{settings.device}: {first_line}", remedy)
