@@ -199,7 +199,7 @@ def test_the_refusals_it_shows_are_real(
 ) -> None:
     queued = examples.JOB_ID
     params = PanoramaParams(prompt="a hill").resolve(TRAITS)
-    store.create(JobRecord.new(params, "embedded", DEFAULT_TENANT, {}, queued))
+    store.create(JobRecord.new(params, "embedded", DEFAULT_TENANT, {}, job_id=queued))
     here = f"/panoramas/{queued}"
     body = {"prompt": "a hill"}
     keyed = {"Idempotency-Key": "order-7"}
