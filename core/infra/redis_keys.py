@@ -21,6 +21,8 @@ ENDED = PREFIX + "ended"  # hash: status, a failed job's with its code -> how ma
 REQUEUED = PREFIX + "requeued"  # hash: reason -> attempts that went back to the queue so far
 EXPIRY = PREFIX + "expiry"  # zset: status:job:tenant of an ended job -> when it expires (ms)
 ORPHANS = PREFIX + "untidy"  # zset: orphaned objects, see orphan_cleanup -> when to delete (ms)
+SPEEDS = PREFIX + "speeds"  # hash: model -> what its steps take, as its workers measure it
+KEPT_BYTES = PREFIX + "kept_bytes"  # hash: tenant -> bytes of its records
 MODELS = PREFIX + "models"  # hash: model -> its last published state
 API_KEYS = PREFIX + "api_keys"  # hash: key id -> tenant, scopes, digest of the secret
 API_KEY_WAS_MADE = PREFIX + "api_key_was_made"  # string: present once there has been a key
@@ -39,6 +41,8 @@ OUTBOX_OF = PREFIX + "outbox_of:"  # zset: the tenant's part of OUTBOX
 DELIVERIES = PREFIX + "deliveries:"  # list: ids of the job's webhook deliveries, oldest first
 DELIVERY = PREFIX + "delivery:"  # hash: one delivery
 DELIVERY_ATTEMPTS = PREFIX + "delivery_attempts:"  # list: the delivery's tries, as JSON
+KEPT_BYTES_OF = PREFIX + "kept_bytes_of:"  # hash: job of the tenant -> bytes of its record
+USAGE = PREFIX + "usage:"  # hash: day since 1970:what -> how much of it the tenant has used
 UPLOADS = PREFIX + "uploads:"  # zset: uploads of the tenant -> until when they are kept (ms)
 WEBHOOK_SECRETS = PREFIX + "webhook_secrets:"  # hash: secret id -> a secret of the tenant
 IDEMPOTENCY = PREFIX + "idempotency:"  # hash: a request by owner and digest of its key
@@ -86,6 +90,10 @@ def delivery_attempts(delivery_id: str) -> str:
 
 def webhook_secrets(tenant: str) -> str:
     return f"{WEBHOOK_SECRETS}{tenant}"
+
+
+def usage(tenant: str) -> str:
+    return f"{USAGE}{tenant}"
 
 
 def uploads(tenant: str) -> str:
