@@ -256,8 +256,9 @@ def test_a_newer_versions_webhook_is_delivered(
     with receiving() as receiver:
         record = store.request_cancel(post(store, receiver.url).id)
         params = json.loads(redis.hget(redis_keys.job(record.id), "params") or "")
-        newer = {"status": "paused", "params": json.dumps({**params, "preset": "turbo"})}
-        redis.hset(redis_keys.job(record.id), mapping=newer)
+        key = redis_keys.job(record.id)
+        redis.hset(key, "status", "paused")
+        redis.hset(key, "params", json.dumps({**params, "preset": "turbo"}))
         redis.hset(
             redis_keys.delivery(only(deliveries, record).delivery.id), "type", "panorama.paused"
         )
