@@ -161,10 +161,8 @@ def test_the_redis_command_starts_a_redis_that_keeps_jobs(tmp_path: Path) -> Non
     [given] = SERVICES["redis"]["configs"]
     config = tmp_path / "redis.conf"
     config.write_text(re.sub(r"\$\{.+\}", "secret", COMPOSE["configs"][given["source"]]["content"]))
-    flags = [
-        str(config) if word == given["target"] else word
-        for word in SERVICES["redis"]["command"][1:]
-    ]
+    words = SERVICES["redis"]["command"][1:]
+    flags = [str(config) if word == given["target"] else word for word in words]
     command = [str(find_redis_server()), *flags, "--port", str(port), "--dir", str(tmp_path)]
     child = Child("redis", command, os.environ, tmp_path / "log", grace_s=5)
     child.start()
