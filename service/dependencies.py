@@ -14,6 +14,7 @@ from panoweave.core.infra.api_keys import ApiKeys
 from panoweave.core.infra.redis import connect
 from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.infra.settings import Settings
+from panoweave.core.infra.view_tokens import ViewTokens
 from panoweave.core.jobs.idempotency import Idempotency
 from panoweave.core.jobs.queue import Queue
 from panoweave.core.jobs.store import JobStore
@@ -36,6 +37,7 @@ class Context:
     api_keys: ApiKeys
     deliveries: Deliveries
     webhook_secrets: WebhookSecrets
+    view_tokens: ViewTokens
 
 
 @contextmanager
@@ -54,6 +56,7 @@ def open_context(settings: Settings) -> Iterator[Context]:
                 ApiKeys(redis),
                 Deliveries(redis, settings),
                 WebhookSecrets(redis),
+                ViewTokens(redis),
             )
     finally:
         objects.close()

@@ -243,6 +243,11 @@ class UploadView(_View):
     expires_in_s: int
 
 
+class TokenView(_View):
+    token: str = Field(description="For `?token=` of `events`, `image` and `preview`.")
+    expires_in_s: int
+
+
 class ModelView(_View):
     model: str
     state: Literal[WorkerState, "offline"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import Annotated, Final, NamedTuple
 
-from fastapi import Depends, Request
+from fastapi import Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from structlog.contextvars import bind_contextvars
@@ -115,6 +115,35 @@ def require_scope(key: ApiKey, scope: Scope) -> None:
 CallerDep = Annotated[Caller, Depends(_caller)]
 OperatorOnly = Depends(_operator)
 """For routes that show data of all tenants: needs the scope `admin`."""
+
+
+ViewToken = Annotated[
+    str | None,
+    Query(
+        description="A token of `POST /tokens`, in place of `Authorization`.",
+        examples=["pwv_3q2-7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"],
+    ),
+]
+
+
+async def _viewer(
+    request: Request, context: ContextDep, credentials: CredentialsDep, token: ViewToken = None
+) -> str:
+    """The tenant, by API key or by a token in the URL."""
+    if token is None or credentials is not None:
+        key = await authenticate(request, context, credentials)
+        return (await _caller(request, key)).tenant
+    holder = await run_in_threadpool(context.view_tokens.find, token)
+    if holder is not None and not holder.key_id:  # of an anonymous caller: is one still let in?
+        await run_in_threadpool(find_key, context, None)
+    if holder is None:
+        raise Unauthorized("This token is not known, or has expired.")
+    bind_contextvars(tenant=holder.tenant)
+    return holder.tenant
+
+
+ViewerDep = Annotated[str, Depends(_viewer)]
+"""The tenant, on routes that a browser opens by itself."""
 
 
 def _tenant(caller: CallerDep) -> str:

@@ -8,7 +8,6 @@ from typing import Final
 from asgi_correlation_id import correlation_id
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from panoweave.core.checkpoint import InvalidParams
@@ -119,21 +118,24 @@ def _allowed(request: Request) -> str:
     route = request.scope["route"]
     # Starlette has one route for each method of a path, and its 405 knows only one of them.
     operations: dict[str, object] = request.app.openapi()["paths"].get(route.path, {})
-    return ", ".join(sorted(method.upper() for method in operations or route.methods))
+    methods = {method.upper() for method in operations or route.methods} | {"OPTIONS"}
+    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 
 
 async def _no_content(_request: Request, _error: Exception) -> Response:
     return Response(status_code=204)
 
 
-async def respond(request: Request, error: Exception) -> JSONResponse:
+async def respond(request: Request, error: Exception) -> Response:
     translated = _translate(request, error)
+    if request.method == "OPTIONS" and isinstance(translated, MethodNotAllowed):
+        return Response(status_code=204, headers=translated.headers)
     if isinstance(translated, Unavailable | InternalError):
         log.warning("answered with %s", translated.code)
     return translated.response()
 
 
-async def _respond_to_unexpected(request: Request, error: Exception) -> JSONResponse:
+async def _respond_to_unexpected(request: Request, error: Exception) -> Response:
     """Runs outside all middleware, so it adds the headers that they would have added."""
     response = await respond(request, error)
     response.headers.update({**ON_EVERY_ANSWER, REQUEST_ID: correlation_id.get() or ""})

@@ -13,7 +13,7 @@ from fastapi.responses import RedirectResponse
 from panoweave.core.jobs.record import JOB_ID_PATTERN, TERMINAL, Status, file_name
 from panoweave.service.dependencies import Context, ContextDep, SubscriptionsDep
 from panoweave.service.http import conditional
-from panoweave.service.http.auth import CallerDep, TenantDep
+from panoweave.service.http.auth import CallerDep, TenantDep, ViewerDep
 from panoweave.service.http.conditional import IfNoneMatch, Prefer
 from panoweave.service.http.errors import (
     IdempotencyKeyInFlight,
@@ -228,7 +228,7 @@ def retry_panorama(job_id: PanoramaId, context: ContextDep, tenant: TenantDep) -
         **refusals(PanoramaNotFound, NotSucceeded, *_STORES_UNAVAILABLE),
     },
 )
-def get_image(job_id: PanoramaId, context: ContextDep, tenant: TenantDep) -> RedirectResponse:
+def get_image(job_id: PanoramaId, context: ContextDep, tenant: ViewerDep) -> RedirectResponse:
     """Redirect to the finished picture, with a freshly signed URL."""
     record = lookup_job(context, job_id, tenant)
     if record.result is None:
@@ -246,7 +246,7 @@ def get_image(job_id: PanoramaId, context: ContextDep, tenant: TenantDep) -> Red
         **refusals(PanoramaNotFound, PreviewUnavailable, *_STORES_UNAVAILABLE),
     },
 )
-def get_preview(job_id: PanoramaId, context: ContextDep, tenant: TenantDep) -> RedirectResponse:
+def get_preview(job_id: PanoramaId, context: ContextDep, tenant: ViewerDep) -> RedirectResponse:
     """Redirect to a small JPEG. While the panorama is being made, it shows the predicted result
     and is replaced every few seconds."""
     record = lookup_job(context, job_id, tenant)
