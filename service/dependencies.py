@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
+from botocore.exceptions import BotoCoreError
 from fastapi import Depends, Request
 from redis import Redis
 
 from panoweave.core.infra.api_keys import ApiKeys
+from panoweave.core.infra.breaker import Breaker
 from panoweave.core.infra.redis import connect
-from panoweave.core.infra.s3 import ObjectStore
+from panoweave.core.infra.s3 import SHORT_WAITS, ObjectStore
 from panoweave.core.infra.settings import Settings
 from panoweave.core.infra.view_tokens import ViewTokens
 from panoweave.core.jobs.idempotency import Idempotency
@@ -43,7 +45,7 @@ class Context:
 @contextmanager
 def open_context(settings: Settings) -> Iterator[Context]:
     """Connect lazily, so that the API starts and reports the fault while Redis is away."""
-    objects = ObjectStore(settings)
+    objects = ObjectStore(settings, SHORT_WAITS, Breaker(BotoCoreError))
     try:
         with connect(settings, timeout_s=_REDIS_TIMEOUT_S) as redis:
             yield Context(
@@ -62,12 +64,13 @@ def open_context(settings: Settings) -> Iterator[Context]:
         objects.close()
 
 
-def _context(request: Request) -> Context:
+# Coroutines: FastAPI runs plain functions on a thread, and a hung server may hold them all.
+async def _context(request: Request) -> Context:
     context: Context = request.app.state.context
     return context
 
 
-def _subscriptions(request: Request) -> JobSubscriptions:
+async def _subscriptions(request: Request) -> JobSubscriptions:
     subscriptions: JobSubscriptions = request.app.state.subscriptions
     return subscriptions
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import asyncio
+from typing import Final, Literal
 
 from fastapi import APIRouter
 
-from panoweave.core.infra.errors import ObjectStoreError
+from panoweave.core.infra.errors import ObjectStoreError, StoreUnavailable
 from panoweave.core.infra.redis import translate_redis_errors
 from panoweave.core.jobs import models
-from panoweave.service.dependencies import Context, ContextDep
+from panoweave.service.dependencies import Context, ContextDep, SubscriptionsDep
 from panoweave.service.http.auth import OperatorOnly
 from panoweave.service.http.errors import JobStoreUnavailable
 from panoweave.service.models import model_views
@@ -17,6 +18,8 @@ from panoweave.service.openapi.document import answer, refusals
 from panoweave.service.schemas import Health, StatusView, WorkerView
 
 router = APIRouter(tags=["health"])
+
+_REDIS_TIMEOUT_S: Final = 2.0
 
 
 @router.get("/livez", responses={200: answer("The process is alive.", shows=("alive",))})
@@ -33,10 +36,15 @@ async def get_livez() -> Health:
         **refusals(JobStoreUnavailable, needs_key=False),
     },
 )
-def get_readyz(context: ContextDep) -> Health:
+async def get_readyz(subscriptions: SubscriptionsDep) -> Health:
     """Whether Redis answers. Without it no panorama can be accepted."""
-    with translate_redis_errors():
-        context.redis.ping()
+    # On the event loop: the threads may all be waiting for S3.
+    try:
+        with translate_redis_errors():
+            async with asyncio.timeout(_REDIS_TIMEOUT_S):
+                await subscriptions.redis.ping()
+    except TimeoutError as error:
+        raise StoreUnavailable("Redis does not answer") from error
     return Health(status="ready")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -13,14 +13,27 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from panoweave.core.infra.breaker import Breaker, NotAsked
 from panoweave.core.infra.errors import NoSuchObject, ObjectStoreError
 from panoweave.core.infra.settings import Settings
 
-_CONNECT_TIMEOUT_S = 3
-_READ_TIMEOUT_S = 20
-_TRIES = 3
 _REMEMBERED_URLS = 4_096
+_POOLED_CONNECTIONS = 20
 _NO_KEY = "NoSuchKey"
+
+
+class Waits(NamedTuple):
+    """How long to wait for the server, each time, and how often to ask."""
+
+    connect_s: float
+    read_s: float
+    tries: int
+
+
+# A picture took minutes to make: it is worth waiting for.
+LONG_WAITS = Waits(connect_s=3, read_s=20, tries=3)
+# An HTTP client is waiting, and may ask again by itself.
+SHORT_WAITS = Waits(connect_s=1, read_s=4, tries=1)
 
 
 class Found(NamedTuple):
@@ -38,17 +51,22 @@ class Upload(NamedTuple):
 
 
 class ObjectStore:
-    def __init__(self, settings: Settings) -> None:
+    """`breaker`: where given, a server that hangs is left alone for a while."""
+
+    def __init__(
+        self, settings: Settings, waits: Waits = LONG_WAITS, breaker: Breaker | None = None
+    ) -> None:
+        self._breaker = breaker
         self._bucket = settings.s3_bucket
         self._presign_ttl_s = settings.presign_ttl_s
-        self._client = s3_client(settings)
+        self._client = s3_client(settings, waits)
         # A signature covers the host name, so URLs for clients are signed for the host they use.
-        self._public = s3_client(settings, public=True)
+        self._public = s3_client(settings, waits, public=True)
         self._stable = lru_cache(_REMEMBERED_URLS)(self._presign_in)
 
     def put(self, key: str, body: bytes, content_type: str, sha256: str) -> None:
         """Store `body`. The server refuses it if its SHA-256 (hex) is another one."""
-        with _translate_errors(key):
+        with self._asking(key):
             self._client.put_object(
                 Bucket=self._bucket,
                 Key=key,
@@ -58,13 +76,13 @@ class ObjectStore:
             )
 
     def get(self, key: str) -> bytes:
-        with _translate_errors(key):
+        with self._asking(key):
             body: bytes = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
             return body
 
     def get_unchanged(self, key: str, etag: str) -> bytes | None:
         """The object with this ETag. None where it was replaced or removed meanwhile."""
-        with _translate_errors(key):
+        with self._asking(key):
             try:
                 found = self._client.get_object(Bucket=self._bucket, Key=key, IfMatch=etag)
             except ClientError as error:
@@ -79,7 +97,7 @@ class ObjectStore:
 
     def find(self, key: str) -> Found | None:
         """None if there is no such object."""
-        with _translate_errors(key):
+        with self._asking(key):
             try:
                 head = self._client.head_object(Bucket=self._bucket, Key=key)
             except ClientError as error:
@@ -122,7 +140,7 @@ class ObjectStore:
 
     def list(self, prefix: str) -> list[str]:
         """The keys that begin with `prefix`."""
-        with _translate_errors(prefix):
+        with self._asking(prefix):
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=prefix
             )
@@ -130,7 +148,7 @@ class ObjectStore:
 
     def delete(self, key: str) -> None:
         """An object that does not exist counts as deleted."""
-        with _translate_errors(key):
+        with self._asking(key):
             self._client.delete_object(Bucket=self._bucket, Key=key)
 
     def delete_prefix(self, prefix: str) -> None:
@@ -139,15 +157,20 @@ class ObjectStore:
 
     def check(self) -> None:
         """Raises ObjectStoreError unless the bucket exists and may be used."""
-        with _translate_errors(self._bucket):
+        with self._asking(self._bucket):
             self._client.head_bucket(Bucket=self._bucket)
+
+    @contextmanager
+    def _asking(self, what: str) -> Iterator[None]:
+        with _translate_errors(what), self._breaker.call() if self._breaker else nullcontext():
+            yield
 
     def close(self) -> None:
         self._client.close()
         self._public.close()
 
 
-def s3_client(settings: Settings, *, public: bool = False) -> Any:
+def s3_client(settings: Settings, waits: Waits = LONG_WAITS, *, public: bool = False) -> Any:
     endpoint = (settings.s3_public_endpoint if public else None) or settings.s3_endpoint
     key_id, secret = settings.s3_access_key_id, settings.s3_secret_access_key
     return boto3.client(
@@ -159,9 +182,10 @@ def s3_client(settings: Settings, *, public: bool = False) -> Any:
         config=Config(
             s3={"addressing_style": "path"},
             signature_version="s3v4",  # boto3's default presigns with a version S3 servers refuse
-            connect_timeout=_CONNECT_TIMEOUT_S,
-            read_timeout=_READ_TIMEOUT_S,
-            retries={"mode": "standard", "total_max_attempts": _TRIES},
+            connect_timeout=waits.connect_s,
+            read_timeout=waits.read_s,
+            retries={"mode": "standard", "total_max_attempts": waits.tries},
+            max_pool_connections=_POOLED_CONNECTIONS,
             # Other servers than AWS's refuse the checksum trailers boto3 adds unasked.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
@@ -173,6 +197,8 @@ def s3_client(settings: Settings, *, public: bool = False) -> Any:
 def _translate_errors(what: str) -> Iterator[None]:
     try:
         yield
+    except NotAsked as error:
+        raise ObjectStoreError(f"object store: {what}: not asked: {error}") from error
     except (BotoCoreError, ClientError) as error:
         # A missing bucket is a 404 too, but a server that starts answers so for a moment.
         is_missing = isinstance(error, ClientError) and error.response["Error"]["Code"] == _NO_KEY

@@ -52,21 +52,23 @@ def test_where_nothing_runs_it_says_what_to_do(cli: Cli, tmp_path: Path) -> None
     assert "PANOWEAVE_REDIS_URL" in done.stdout
 
 
-def test_servers_that_work_pass(cli: Cli, settings: Settings, tiny_checkpoint: Path) -> None:
-    done = cli("doctor", **server_environment(settings, tiny_checkpoint))
+def test_servers_that_work_pass(cli_here: Cli, settings: Settings, tiny_checkpoint: Path) -> None:
+    done = cli_here("doctor", **server_environment(settings, tiny_checkpoint))
     assert done.returncode == 0, done.stdout
     assert set(levels(done.stdout).values()) == {"ok"}
 
 
 def test_it_finds_the_stack_that_runs_here(
-    stack: RunningStack, cli: Cli, tiny_checkpoint: Path
+    stack: RunningStack, cli_here: Cli, tiny_checkpoint: Path
 ) -> None:
-    done = cli("doctor", "--data", str(stack.home.root), PANOWEAVE_MODEL=str(tiny_checkpoint))
+    done = cli_here("doctor", "--data", str(stack.home.root), PANOWEAVE_MODEL=str(tiny_checkpoint))
     assert done.returncode == 0, done.stdout
     assert stack.state().api_url in done.stdout
 
 
-def test_each_thing_that_is_wrong_is_named(cli: Cli, settings: Settings, tmp_path: Path) -> None:
+def test_each_thing_that_is_wrong_is_named(
+    cli_here: Cli, settings: Settings, tmp_path: Path
+) -> None:
     (tmp_path / "unet").mkdir()
     wrong = server_environment(settings, tmp_path) | {
         "PANOWEAVE_S3_BUCKET": "nobodys",
@@ -75,7 +77,7 @@ def test_each_thing_that_is_wrong_is_named(cli: Cli, settings: Settings, tmp_pat
         "PANOWEAVE_DEVICE": "cuda:63",
         "PANOWEAVE_REDIS_URL": f"redis://127.0.0.1:{free_port()}/0",
     }
-    done = cli("doctor", **wrong)
+    done = cli_here("doctor", **wrong)
     assert done.returncode == 1
     assert {name.split()[0]: level for name, level in levels(done.stdout).items()} == {
         "Redis": "fail",
@@ -89,14 +91,14 @@ def test_each_thing_that_is_wrong_is_named(cli: Cli, settings: Settings, tmp_pat
 
 
 def test_a_redis_that_may_lose_jobs_is_named(
-    cli: Cli, settings: Settings, tmp_path: Path, tiny_checkpoint: Path
+    cli_here: Cli, settings: Settings, tmp_path: Path, tiny_checkpoint: Path
 ) -> None:
     with RedisServer(tmp_path / "data", tmp_path / "logs") as server:
         with Redis.from_url(server.url) as client:
             client.config_set("maxmemory-policy", "allkeys-lru")
             client.config_set("appendonly", "no")
         environment = server_environment(settings, tiny_checkpoint)
-        done = cli("doctor", **environment | {"PANOWEAVE_REDIS_URL": server.url})
+        done = cli_here("doctor", **environment | {"PANOWEAVE_REDIS_URL": server.url})
     assert done.returncode == 1
     found = levels(done.stdout)
     assert found["Redis persistence"] == "warn"

@@ -13,20 +13,14 @@ from tests.deploy.stack import Cli
 
 
 def test_render_writes_the_same_picture_for_the_same_seed(
-    cli: Cli, tiny_checkpoint: Path, tmp_path: Path
+    cli: Cli, cli_here: Cli, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
+    """In whichever process."""
     pictures = []
-    for name in ("a.png", "b.png"):
-        options = ["--seed", "7", "--steps", "2", "--width", "128"]
-        done = cli(
-            "render",
-            "a lake",
-            "-o",
-            str(tmp_path / name),
-            *options,
-            timeout_s=120,
-            PANOWEAVE_MODEL=str(tiny_checkpoint),
-        )
+    options = ["--seed", "7", "--steps", "2", "--width", "128"]
+    for run, name in ((cli, "a.png"), (cli_here, "b.png")):
+        output = str(tmp_path / name)
+        done = run("render", "a lake", "-o", output, *options, PANOWEAVE_MODEL=str(tiny_checkpoint))
         assert done.returncode == 0, done.stderr
         assert "128 x 64 px, seed 7" in done.stdout
         assert "Intra-LPIPS" in done.stdout
@@ -36,7 +30,7 @@ def test_render_writes_the_same_picture_for_the_same_seed(
 
 
 def test_render_takes_a_whole_request_from_a_file(
-    cli: Cli, tiny_checkpoint: Path, tmp_path: Path
+    cli_here: Cli, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     """A picture by its file. Options overrule the file field by field, also within `sync`."""
     given = Image.radial_gradient("L").convert("RGB").resize((64, 64))
@@ -52,11 +46,10 @@ def test_render_takes_a_whole_request_from_a_file(
     }
     (tmp_path / "request.json").write_text(json.dumps(request))
     options = ["-o", str(tmp_path / "x.webp"), "--params", str(tmp_path / "request.json")]
-    done = cli(
+    done = cli_here(
         "render",
         *options,
         *("--seed", "7", "--sync-weight", "3", "--no-sync-reuse-prediction", "--sync-anchor", "1"),
-        timeout_s=120,
         PANOWEAVE_MODEL=str(tiny_checkpoint),
     )
     assert done.returncode == 0, done.stderr
@@ -83,26 +76,25 @@ def test_render_takes_a_whole_request_from_a_file(
     ],
 )
 def test_a_request_file_that_cannot_be_used_is_refused(
-    cli: Cli, tmp_path: Path, text: str, said: str
+    cli_here: Cli, tmp_path: Path, text: str, said: str
 ) -> None:
     (tmp_path / "request.json").write_text(text)
     options = ["-o", str(tmp_path / "x.png"), "--params", str(tmp_path / "request.json")]
-    done = cli("render", "a lake", *options)
+    done = cli_here("render", "a lake", *options)
     assert done.returncode == 2
     assert said in done.stderr
 
 
 def test_a_size_that_does_not_fit_names_the_option_and_the_nearest(
-    cli: Cli, tiny_checkpoint: Path, tmp_path: Path
+    cli_here: Cli, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
-    done = cli(
+    done = cli_here(
         "render",
         "a lake",
         "-o",
         str(tmp_path / "x.png"),
         "--width",
         "130",
-        timeout_s=120,
         PANOWEAVE_MODEL=str(tiny_checkpoint),
     )
     assert done.returncode == 2
@@ -110,8 +102,8 @@ def test_a_size_that_does_not_fit_names_the_option_and_the_nearest(
     assert "128 or 144" in done.stderr
 
 
-def test_a_model_that_is_not_there_is_named(cli: Cli, tmp_path: Path) -> None:
+def test_a_model_that_is_not_there_is_named(cli_here: Cli, tmp_path: Path) -> None:
     missing = tmp_path / "nothing"
-    done = cli("render", "a", "-o", str(tmp_path / "x.png"), PANOWEAVE_MODEL=str(missing))
+    done = cli_here("render", "a", "-o", str(tmp_path / "x.png"), PANOWEAVE_MODEL=str(missing))
     assert done.returncode == 1
     assert f"there is no directory {missing}" in done.stderr
