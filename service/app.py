@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry, ProcessCollector
 
@@ -20,6 +20,7 @@ from panoweave.service.http.cors import Cors, allowed_origins
 from panoweave.service.http.headers import SecurityHeaders
 from panoweave.service.http.hosts import AllowedHosts, allowed_hosts
 from panoweave.service.http.methods import HeadAsGet
+from panoweave.service.http.parameters import refuse_unknown_query
 from panoweave.service.metrics import routes as metrics
 from panoweave.service.metrics.collector import job_metrics_registered
 from panoweave.service.openapi import document
@@ -53,6 +54,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         telemetry=access_log.TELEMETRY,
         redirect_slashes=False,
+        dependencies=[Depends(refuse_unknown_query)],
         generate_unique_id_function=document.operation_id,
     )
     app.state.registry = registry

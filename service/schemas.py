@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any, Literal, Self, get_args
 
 from pydantic import (
@@ -26,6 +25,7 @@ from panoweave.core.checkpoint import CheckpointTraits, Params
 from panoweave.core.jobs.failures import FailureCode
 from panoweave.core.jobs.models import WorkerState
 from panoweave.core.jobs.record import Status, WebhookEvent
+from panoweave.core.jobs.times import Timestamp
 from panoweave.core.machine import PerceptualName
 from panoweave.core.params import PanoramaParams, ResolvedParams
 from panoweave.core.webhooks.deliveries import State, TryError
@@ -112,7 +112,8 @@ class PanoramaRequest(Params):
     def __get_pydantic_json_schema__(
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        schema = handler.resolve_ref_schema(handler(core_schema))
+        schema = super().__get_pydantic_json_schema__(core_schema, handler)
+        schema = handler.resolve_ref_schema(schema)
         envelope = schema["properties"]
         params = handler.resolve_ref_schema(envelope.pop("params"))
         schema["properties"] = params["properties"] | envelope
@@ -175,9 +176,9 @@ class ErrorView(_View):
 class PanoramaView(_View):
     id: str
     status: Status
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
+    created_at: Timestamp
+    started_at: Timestamp | None
+    finished_at: Timestamp | None
     queue_position: int | None = Field(
         description="How many panoramas are started before it; 0 is next."
     )
@@ -198,7 +199,7 @@ class PanoramaPage(_View):
 
 
 class TryView(_View):
-    at: datetime
+    at: Timestamp
     took_s: float
     status: int | None = Field(description="The receiver's status; null if it did not answer.")
     error: TryError | None = Field(description="Why there was no answer; null if there was one.")
@@ -207,12 +208,12 @@ class TryView(_View):
 class DeliveryView(_View):
     id: str = Field(description="The `webhook-id`, which is the same at every try.")
     type: WebhookEvent
-    happened_at: datetime
+    happened_at: Timestamp
     state: State = Field(
         description="`pending`; `delivered`; `dead`: given up, but can be redelivered; `gone`: the "
         "receiver answered 410, and gets no more events of this panorama."
     )
-    next_try_at: datetime | None
+    next_try_at: Timestamp | None
     tries: list[TryView] = Field(description="Oldest first.")
 
 
@@ -229,6 +230,7 @@ class EventView(_View):
     attempt: int
     progress: dict[str, Any] | None = Field(None, description="In `progress` events.")
     reason: str | None = Field(None, description="In `requeued` events.")
+    code: str | None = Field(None, description="In `failed` events: as `error.code`.")
 
 
 class UploadView(_View):
@@ -257,7 +259,7 @@ class ModelView(_View):
     )
     perceptual: PerceptualName
     workers: int = Field(description="How many workers hold the model now.")
-    updated_at: datetime
+    updated_at: Timestamp
 
 
 class ModelList(_View):

@@ -27,7 +27,7 @@ bearer = HTTPBearer(
 
 class Caller(NamedTuple):
     tenant: str
-    key_owner: str  # whose idempotency keys the caller uses
+    key_id: str | None  # of the API key; None for an anonymous caller
 
 
 class UnsafeBind(ValueError):
@@ -97,7 +97,7 @@ AuthenticatedKey = Annotated[ApiKey | None, Depends(authenticate)]
 async def _caller(request: Request, key: AuthenticatedKey) -> Caller:
     bind_contextvars(tenant=key.tenant if key else DEFAULT_TENANT)
     if key is None:
-        return Caller(DEFAULT_TENANT, DEFAULT_TENANT)
+        return Caller(DEFAULT_TENANT, None)
     require_scope(key, "read" if request.method in _SAFE_METHODS else "write")
     return Caller(key.tenant, key.id)
 

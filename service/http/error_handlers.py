@@ -95,7 +95,7 @@ def _translate(request: Request, error: Exception) -> ServiceError:
             at_fault = FieldProblem(field=error.field, detail=error.problem, legal=error.legal)
             return InvalidRequest(f"{error.field}: {error.problem}.", errors=[at_fault])
         case RequestValidationError():
-            return _invalid_request(error)
+            return _invalid_request(request, error)
         case HTTPException(status_code=404):
             return UnknownPath("No such path: /openapi.json lists those there are.")
         case HTTPException(status_code=405):
@@ -104,11 +104,11 @@ def _translate(request: Request, error: Exception) -> ServiceError:
     return InternalError("An unexpected error happened. It has been logged.")
 
 
-def _invalid_request(error: RequestValidationError) -> InvalidRequest:
+def _invalid_request(request: Request, error: RequestValidationError) -> InvalidRequest:
     # pydantic reports each branch of a union. The first one of a field is kept.
     problems: dict[str, FieldProblem] = {}
     for found in error.errors():
-        field, detail, legal = field_problem(found)
+        field, detail, legal = field_problem(request, found)
         problems.setdefault(field, FieldProblem(field=field, detail=detail, legal=legal))
     names = ", ".join(problems)
     return InvalidRequest(f"Cannot be accepted: {names}.", errors=list(problems.values()))

@@ -29,7 +29,9 @@ class HeadAsGet:
             elif message.get("more_body", False):
                 await asyncio.sleep(0)  # where a stream is cancelled
 
-        get = asyncio.create_task(self._app({**scope, "method": "GET"}, receive, keep_start))
+        get: asyncio.Future[None] = asyncio.ensure_future(
+            self._app({**scope, "method": "GET"}, receive, keep_start)
+        )
         try:
             await asyncio.wait([get, start], return_when=asyncio.FIRST_COMPLETED)
             if not start.done():

@@ -85,5 +85,6 @@ def _event_view(event: events.Event) -> EventView:
         status=event.status,
         attempt=event.attempt,
         progress=event.data if event.type == "progress" else None,
+        code=event.data.get("code") if event.type == "failed" else None,
         reason=event.data.get("reason") if event.type == "requeued" else None,
     )
