@@ -19,7 +19,8 @@ Eq. 5). With a weight of 0 the algorithm is MultiDiffusion. The windows are aver
 step instead of after it, which is the same (see `schedulers`).
 
 The preset `paper` is this algorithm with the paper's settings: 50 DDIM steps, each synchronised,
-weight 20, decay 0.95. It departs from the authors' released code in these points:
+weight 20, decay 0.95. Given the same network L, noise and scheduler, its latents are those of the
+authors' released code, but for rounding. It departs from that code in these points:
 
 - L is the network that the operator configures. The default, `stlpips-alex`, comes with its
   weights in a Python package; the authors use LPIPS on VGG16 (`lpips-vgg`), whose weights are a
