@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic.fields import FieldInfo
@@ -30,6 +30,9 @@ class Params(BaseModel):
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, hide_input_in_errors=True
     )
 
+    # Whether it is in answers alone: their fields have their values.
+    is_only_answered: ClassVar[bool] = False
+
     @model_validator(mode="before")
     @classmethod
     def _null_is_absent(cls, given: Any) -> Any:
@@ -48,7 +51,7 @@ class Params(BaseModel):
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         schema = handler(core_schema)
-        if handler.mode == "validation":
+        if not cls.is_only_answered:
             own = handler.resolve_ref_schema(schema)
             for name, field in cls.model_fields.items():
                 if _replaces_null(field):
@@ -62,10 +65,11 @@ def _replaces_null(field: FieldInfo) -> bool:
 
 
 def _or_null(schema: JsonSchemaValue) -> JsonSchemaValue:
-    about: JsonSchemaValue = {
-        name: schema[name] for name in ("default", "description", "title") if name in schema
-    }
-    rest = {name: value for name, value in schema.items() if name not in about}
+    kept = ("default", "description", "title")
+    about: JsonSchemaValue = {name: schema[name] for name in kept if name in schema}
+    if isinstance(about.get("default"), dict):
+        del about["default"]  # client generators take no object as the default of a union
+    rest = {name: value for name, value in schema.items() if name not in kept}
     described = {**rest, "description": about["description"]} if "description" in about else rest
     branches = rest["anyOf"] if rest.keys() == {"anyOf"} else [described]
     return {"anyOf": [*branches, {"type": "null"}], **about}
@@ -83,6 +87,8 @@ class CheckpointDefaults(Params):
     By the field names of the parameters; they come before the preset's.
     """
 
+    is_only_answered: ClassVar[bool] = True
+
     guidance_scale: GuidanceScale = PAPER_GUIDANCE_SCALE
     scheduler: SchedulerName = "ddim"
     steps: StepCount | None = Field(None, description="Null: the preset's.")
@@ -93,6 +99,8 @@ class CheckpointTraits(Params):
 
     `window_px = window_latents * px_per_latent`.
     """
+
+    is_only_answered: ClassVar[bool] = True
 
     # Workers publish it: a field that a newer worker added must not stop an older API.
     model_config = ConfigDict(extra="ignore")

@@ -104,7 +104,9 @@ def _begin(store: Idempotency, owner: str, key: str, fingerprint: str) -> Begun:
 
 def fingerprint(request: BaseModel, *, null_is_absent: bool = True) -> str:
     """Equal for equal requests, however their JSON is ordered and spaced."""
-    fields = request.model_dump(mode="json", exclude_unset=True, exclude_none=null_is_absent)
-    if fields.get("metadata") is not None:
-        fields["metadata"] = request.model_dump(mode="json", include={"metadata"})["metadata"]
+    fields = request.model_dump(mode="json", exclude_unset=True)
+    if null_is_absent:
+        short = request.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+        # What is inside metadata is the client's own.
+        fields = short | {name: fields[name] for name in fields.keys() & {"metadata"}}
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()

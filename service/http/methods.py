@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -33,7 +34,8 @@ class HeadAsGet:
             self._app({**scope, "method": "GET"}, receive, keep_start)
         )
         try:
-            await asyncio.wait([get, start], return_when=asyncio.FIRST_COMPLETED)
+            both: list[asyncio.Future[Any]] = [get, start]
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             if not start.done():
                 await get  # it has failed
             await send(start.result())

@@ -34,11 +34,10 @@ def answer(objects: ObjectStore, key: str, filename: str, redirect: bool) -> Res
     return StreamingResponse(file.parts, media_type=file.media_type, headers=headers)
 
 
-def picture_answer(description: str, *media_types: str) -> dict[str, Any]:
-    """The entry of a route's `responses` for the file itself."""
-    file = {
-        "schema": {"type": "string", "format": "binary"},
-        "examples": {"file": {"value": "the bytes of the file"}},
-    }
-    content = dict.fromkeys(media_types, file)
-    return described(description, always=(CACHE_CONTROL,)) | {"content": content}
+def picture_answer(what: str, *media_types: str) -> dict[str, Any]:
+    """The entry of a route's `responses` for the file itself.
+
+    It declares no content: client generators refuse an operation that may answer with a picture.
+    """
+    types = " or ".join(f"`{each}`" for each in media_types)
+    return described(f"With `redirect=false`: {what}, as {types}.", always=(CACHE_CONTROL,))

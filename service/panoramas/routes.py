@@ -70,7 +70,8 @@ _STORES_UNAVAILABLE: Final = (JobStoreUnavailable, ObjectStoreUnavailable)
             shows=("succeeded", "failed"),
             always=(LOCATION, PREFERENCE_APPLIED),
             sometimes=(IDEMPOTENCY_REPLAYED,),
-        ),
+        )
+        | {"model": PanoramaView},
         202: answer(
             "Accepted. Poll its `Location`, or follow its events.",
             shows=("queued",),
@@ -259,7 +260,7 @@ def retry_panorama(job_id: PanoramaId, context: ContextDep, tenant: TenantDep) -
     status_code=status.HTTP_307_TEMPORARY_REDIRECT,
     response_class=RedirectResponse,
     responses={
-        200: picture_answer("The picture, with `redirect=false`.", *MEDIA_TYPES.values()),
+        200: picture_answer("the picture", *MEDIA_TYPES.values()),
         307: answer("Where the picture is.", always=(SIGNED_LOCATION, CACHE_CONTROL)),
         **refusals(PanoramaNotFound, NotSucceeded, InvalidRequest, *_STORES_UNAVAILABLE),
     },
@@ -280,7 +281,7 @@ def get_image(
     status_code=status.HTTP_307_TEMPORARY_REDIRECT,
     response_class=RedirectResponse,
     responses={
-        200: picture_answer("The preview, with `redirect=false`.", "image/jpeg"),
+        200: picture_answer("the preview", "image/jpeg"),
         307: answer("Where the preview is.", always=(SIGNED_LOCATION, CACHE_CONTROL)),
         **refusals(PanoramaNotFound, PreviewUnavailable, InvalidRequest, *_STORES_UNAVAILABLE),
     },
