@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,7 +39,10 @@ def run_render(asked: Mapping[str, Any], output: Path, request: Path | None = No
     panorama = _make(pipeline, params, settings.window_batch)
     from panoweave.core.diffusion.image_files import encode
 
-    output.write_bytes(encode(panorama))
+    try:
+        output.write_bytes(encode(panorama))
+    except OSError as error:
+        raise DeployError(f"-o: {output} cannot be written: {error.strerror}") from error
     _report(panorama, output, time.monotonic() - begun)
     return 0
 
@@ -88,14 +92,28 @@ def _with_format(asked: dict[str, Any], output: Path) -> dict[str, Any]:
     suffix = output.suffix.lower()
     if suffix not in SUFFIXES:
         raise BadOption(f"-o: {output} must end in one of {', '.join(SUFFIXES)}")
-    if not output.resolve().parent.is_dir():
-        raise BadOption(f"-o: there is no directory {output.resolve().parent}")
+    _check_writable(output)
     wanted = asked.get("output", {})
     if not isinstance(wanted, dict):
         return asked  # PanoramaParams refuses it
     if wanted.get("format") not in (None, SUFFIXES[suffix]):
         raise BadOption(f"-o: {output} is not a file of the output.format {wanted['format']!r}")
     return {**asked, "output": {**wanted, "format": SUFFIXES[suffix]}}
+
+
+def _check_writable(output: Path) -> None:
+    folder = output.resolve().parent
+    if not folder.is_dir():
+        raise BadOption(f"-o: there is no directory {folder}")
+    try:
+        if output.is_dir():
+            raise BadOption(f"-o: {output} is a directory")
+        if output.exists():
+            output.open("ab").close()
+        else:
+            tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise BadOption(f"-o: {output} cannot be written: {error.strerror}") from error
 
 
 def _load(settings: Settings) -> SyncDiffusionPipeline:

@@ -14,7 +14,8 @@ from redis import Redis
 from panoweave.core.infra.api_keys import ApiKeys
 from panoweave.core.infra.breaker import Breaker
 from panoweave.core.infra.redis import connect
-from panoweave.core.infra.s3 import SHORT_WAITS, ObjectStore
+from panoweave.core.infra.s3 import ObjectStore
+from panoweave.core.infra.s3_client import SHORT_WAITS
 from panoweave.core.infra.settings import Settings
 from panoweave.core.infra.view_tokens import ViewTokens
 from panoweave.core.jobs.idempotency import Idempotency

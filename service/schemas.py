@@ -137,7 +137,7 @@ class _View(BaseModel):
 
 
 class ProgressView(_View):
-    phase: str = Field(description="`queued`, the worker's current phase, or `done`.")
+    phase: str = Field(description="`queued`, `starting`, the worker's current phase, or `done`.")
     step: int
     total_steps: int
     fraction: float = Field(description="0 to 1, over all phases.")
@@ -162,6 +162,10 @@ class ResultView(_View):
     sha256: str
     coherence: dict[str, float | str]
     timings_s: dict[str, float]
+    gpu_s: float | None = Field(
+        description="Seconds that workers spent on it, in all attempts; null if it was made by a "
+        "version that did not count them."
+    )
     warnings: list[WarningView] = Field(
         description="Such as a prompt that was longer than what the model reads."
     )
@@ -185,6 +189,10 @@ class PanoramaView(_View):
     progress: ProgressView | None
     params: ResolvedParams = Field(description="All parameters, with defaults filled in.")
     attempts: int
+    estimate_s: float | None = Field(
+        description="Seconds that making it was estimated to take when it was accepted; null if "
+        "its workers had measured nothing yet."
+    )
     cancel_requested: bool
     result: ResultView | None
     error: ErrorView | None

@@ -31,9 +31,17 @@ from panoweave.core.jobs.record import Failure, JobRecord, Status
 from panoweave.core.jobs.savepoints import Savepoints
 from panoweave.core.jobs.store import JobStore
 from panoweave.core.params import ResolvedParams
-from panoweave.worker.attempt import UPLOADING, Attempt, Cancelled, Preempted, Superseded
+from panoweave.worker.attempt import (
+    UPLOADING,
+    Attempt,
+    Cancelled,
+    Preempted,
+    Superseded,
+    TimedOut,
+)
 from panoweave.worker.preview import Previews
 from panoweave.worker.savepoint import Savepoint
+from panoweave.worker.speed import SpeedReporter, StepClock
 from panoweave.worker.telemetry import metrics, tracing
 from panoweave.worker.telemetry.observe import observe_attempt
 from panoweave.worker.upload import retry_object_store, upload
@@ -60,6 +68,7 @@ class WorkerContext:
     savepoints: Savepoints
     identity: PipelineIdentity  # savepoints of another identity are not resumed
     stopping: threading.Event
+    speed: SpeedReporter
 
 
 def run_next_job(context: WorkerContext) -> None:
@@ -89,7 +98,9 @@ def run_attempt(context: WorkerContext, record: JobRecord) -> JobRecord | None:
     None: the job does not belong to this attempt any more.
     """
     store, job_id = context.store, record.id
-    with Attempt(record, store, context.settings, context.stopping) as attempt:
+    traits = context.generator.pipeline.traits
+    batch_s = context.speed.batch_s(record.params, context.settings.window_batch)
+    with Attempt(record, store, context.settings, context.stopping, batch_s) as attempt:
         token = attempt.token
         try:
             images = fetch_images(context.objects, record.params, attempt.check)
@@ -102,18 +113,23 @@ def run_attempt(context: WorkerContext, record: JobRecord) -> JobRecord | None:
                 if state:
                     attempt.resume(state.step)
 
+                clock = StepClock(context.speed, record.params, traits)
+
                 def on_step(report: StepReport) -> None:
+                    clock.step_ended(report.step)
                     savepoint.note(report.state)
                     previews.show(report)
                     attempt.on_step(report)
 
                 panorama = context.generator.generate(
-                    record.params, images, on_step, state, attempt.on_batch
+                    record.params, images, on_step, state, attempt.check
                 )
                 tracing.add_stages(panorama.timings_s)
+                clock.finished(panorama.timings_s)
                 attempt.enter(UPLOADING)
                 with tracing.span("upload"), metrics.upload():
                     result = upload(context.objects, record, panorama, attempt.check)
+                    result = result.model_copy(update={"gpu_s": round(attempt.ran_s(), 3)})
             ended = commit(attempt, lambda: store.succeed(job_id, token, result))
         except Cancelled:
             ended = commit(attempt, lambda: store.cancelled(job_id, token))
@@ -121,6 +137,11 @@ def run_attempt(context: WorkerContext, record: JobRecord) -> JobRecord | None:
             ended = commit(attempt, lambda: store.requeue(job_id, token, PREEMPTED))
         except Superseded:
             ended = None
+        except TimedOut:
+            limit_s = context.settings.job_timeout_s
+            failure = Failure.of(FailureCode.JOB_TIMEOUT, timeout_s=limit_s)
+            log.warning("%s: %s", job_id, failure.detail)
+            ended = commit(attempt, lambda: store.fail(job_id, token, failure))
         except Exception as error:
             failure = explain(error)
             if failure.code is FailureCode.INTERNAL_ERROR:

@@ -3,6 +3,7 @@
 DiffusionError
 |-- UnsupportedSchedulerError   the scheduler cannot step a canvas of merged windows
 |-- CheckpointError             the checkpoint is missing, or its format is not supported
+|-- DeviceUnavailableError      the device asked for is not in this machine
 |-- PerceptualWeightsError      the weights of the perceptual network are not on this machine
 |-- NonFiniteGradientError      the gradient of a window is NaN or infinite
 `-- InvalidSamplerStateError    a saved sampler state is broken, or of another panorama
@@ -28,6 +29,10 @@ class UnsupportedSchedulerError(DiffusionError):
 
 
 class CheckpointError(DiffusionError):
+    pass
+
+
+class DeviceUnavailableError(DiffusionError):
     pass
 
 

@@ -21,6 +21,11 @@ class StoreUnavailable(InfraError):
 class ObjectStoreError(InfraError):
     """The object store did not do what was asked, after bounded retries."""
 
+    def __init__(self, problem: str, remedy: str = "") -> None:
+        super().__init__(f"{problem} ({remedy})" if remedy else problem)
+        self.problem = problem
+        self.remedy = remedy  # for the operator: which setting to correct, where that is known
+
 
 class NoSuchObject(ObjectStoreError):
     """The object does not exist: asking again gives the same answer."""

@@ -3,38 +3,26 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from panoweave.core.infra.breaker import Breaker, NotAsked
 from panoweave.core.infra.errors import NoSuchObject, ObjectStoreError
+from panoweave.core.infra.s3_client import LONG_WAITS, Waits, s3_client
+from panoweave.core.infra.s3_refusals import remedy
 from panoweave.core.infra.settings import Settings
 
 _REMEMBERED_URLS = 4_096
 _POOLED_CONNECTIONS = 20
 _PART_BYTES = 64 * 2**10
 _NO_KEY = "NoSuchKey"
-
-
-class Waits(NamedTuple):
-    """How long to wait for the server, each time, and how often to ask."""
-
-    connect_s: float
-    read_s: float
-    tries: int
-
-
-# A picture took minutes to make: it is worth waiting for.
-LONG_WAITS = Waits(connect_s=3, read_s=20, tries=3)
-# An HTTP client is waiting, and may ask again by itself.
-SHORT_WAITS = Waits(connect_s=1, read_s=4, tries=1)
+_ENCRYPTION_FIELD = "x-amz-server-side-encryption"
 
 
 class Found(NamedTuple):
@@ -66,20 +54,30 @@ class ObjectStore:
         self._breaker = breaker
         self._bucket = settings.s3_bucket
         self._presign_ttl_s = settings.presign_ttl_s
+        self._checksum = settings.s3_checksum
+        self._encryption = settings.s3_encryption
         self._client = s3_client(settings, waits)
         # A signature covers the host name, so URLs for clients are signed for the host they use.
         self._public = s3_client(settings, waits, public=True)
         self._stable = lru_cache(_REMEMBERED_URLS)(self._presign_in)
 
     def put(self, key: str, body: bytes, content_type: str, sha256: str) -> None:
-        """Store `body`. The server refuses it if its SHA-256 (hex) is another one."""
+        """Store `body`, with its SHA-256 in hex. The server refuses it if it arrives changed."""
+        options: dict[str, str] = {}
+        if self._encryption is not None:
+            options["ServerSideEncryption"] = self._encryption
+        if self._checksum == "sha256":
+            options["ChecksumSHA256"] = base64.b64encode(bytes.fromhex(sha256)).decode()
+        else:
+            digest = hashlib.md5(body, usedforsecurity=False).digest()
+            options["ContentMD5"] = base64.b64encode(digest).decode()
         with self._asking(key):
             self._client.put_object(
                 Bucket=self._bucket,
                 Key=key,
                 Body=body,
                 ContentType=content_type,
-                ChecksumSHA256=base64.b64encode(bytes.fromhex(sha256)).decode(),
+                **options,
             )
 
     def open(self, key: str) -> OpenFile:
@@ -105,7 +103,7 @@ class ObjectStore:
             try:
                 found = self._client.get_object(Bucket=self._bucket, Key=key, IfMatch=etag)
             except ClientError as error:
-                if _status(error) in (404, 412):
+                if _code(error) == _NO_KEY or _status(error) == 412:
                     return None
                 raise
             body: bytes = found["Body"].read()
@@ -120,9 +118,11 @@ class ObjectStore:
             try:
                 head = self._client.head_object(Bucket=self._bucket, Key=key)
             except ClientError as error:
-                if _status(error) == 404:
-                    return None
-                raise
+                if _status(error) != 404:
+                    raise
+                # The answer to HEAD has no body: it says the same where the bucket is missing.
+                self._client.head_bucket(Bucket=self._bucket)
+                return None
             return Found(int(head["ContentLength"]), head["ETag"])
 
     def presign(self, key: str, filename: str) -> str:
@@ -145,11 +145,16 @@ class ObjectStore:
 
     def presign_upload(self, key: str, max_bytes: int) -> Upload:
         """A form that uploads the object: up to `max_bytes`, valid for a while."""
+        encryption = {} if self._encryption is None else {_ENCRYPTION_FIELD: self._encryption}
         with _translate_errors(key):
             form = self._public.generate_presigned_post(
                 Bucket=self._bucket,
                 Key=key,
-                Conditions=[["content-length-range", 1, max_bytes]],
+                Fields=dict(encryption),
+                Conditions=[
+                    ["content-length-range", 1, max_bytes],
+                    *([encryption] if encryption else []),
+                ],
                 ExpiresIn=self._presign_ttl_s,
             )
             return Upload(form["url"], form["fields"])
@@ -189,29 +194,6 @@ class ObjectStore:
         self._public.close()
 
 
-def s3_client(settings: Settings, waits: Waits = LONG_WAITS, *, public: bool = False) -> Any:
-    endpoint = (settings.s3_public_endpoint if public else None) or settings.s3_endpoint
-    key_id, secret = settings.s3_access_key_id, settings.s3_secret_access_key
-    return boto3.client(
-        "s3",
-        endpoint_url=endpoint,
-        region_name=settings.s3_region,
-        aws_access_key_id=key_id.get_secret_value() if key_id else None,
-        aws_secret_access_key=secret.get_secret_value() if secret else None,
-        config=Config(
-            s3={"addressing_style": "path"},
-            signature_version="s3v4",  # boto3's default presigns with a version S3 servers refuse
-            connect_timeout=waits.connect_s,
-            read_timeout=waits.read_s,
-            retries={"mode": "standard", "total_max_attempts": waits.tries},
-            max_pool_connections=_POOLED_CONNECTIONS,
-            # Other servers than AWS's refuse the checksum trailers boto3 adds unasked.
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-        ),
-    )
-
-
 @contextmanager
 def _translate_errors(what: str) -> Iterator[None]:
     try:
@@ -220,10 +202,14 @@ def _translate_errors(what: str) -> Iterator[None]:
         raise ObjectStoreError(f"object store: {what}: not asked: {error}") from error
     except (BotoCoreError, ClientError) as error:
         # A missing bucket is a 404 too, but a server that starts answers so for a moment.
-        is_missing = isinstance(error, ClientError) and error.response["Error"]["Code"] == _NO_KEY
+        is_missing = isinstance(error, ClientError) and _code(error) == _NO_KEY
         kind = NoSuchObject if is_missing else ObjectStoreError
-        raise kind(f"object store: {what}: {error}") from error
+        raise kind(f"object store: {what}: {error}", "" if is_missing else remedy(error)) from error
 
 
 def _status(error: ClientError) -> int:
     return int(error.response["ResponseMetadata"]["HTTPStatusCode"])
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response["Error"].get("Code", ""))

@@ -11,8 +11,11 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from panoweave.core.checkpoint import MAX_STEPS
 from panoweave.core.infra.addresses import check_private
+from panoweave.core.infra.urls import HTTP_SCHEMES, REDIS_SCHEMES, check_names_a_host, check_url
 from panoweave.core.machine import DEFAULT_WINDOW_BATCH, DtypeName, PerceptualName
+from panoweave.core.sizes import MAX_PIXELS, MAX_WINDOWS
 
 Anonymous = Literal["off", "loopback", "everywhere"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
@@ -27,6 +30,7 @@ class Settings(BaseSettings):
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
+        hide_input_in_errors=True,  # a URL may carry a password
     )
 
     # A secret, since the URL may carry a password.
@@ -51,6 +55,22 @@ class Settings(BaseSettings):
     )
     s3_secret_access_key: SecretStr | None = Field(
         None, description="The secret key of `PANOWEAVE_S3_ACCESS_KEY_ID`."
+    )
+
+    s3_addressing: Literal["path", "virtual"] = Field(
+        "path",
+        description="Where the bucket's name stands in URLs: `path` (`https://s3.example/bucket`) "
+        "or `virtual` (`https://bucket.s3.example`), which some servers demand.",
+    )
+    s3_checksum: Literal["sha256", "md5"] = Field(
+        "sha256",
+        description="What the server checks an arriving object with. `md5` is for servers that "
+        "refuse `x-amz-checksum-*` headers.",
+    )
+    s3_encryption: Literal["AES256", "aws:kms"] | None = Field(
+        None,
+        description="The `x-amz-server-side-encryption` header of each stored object, for buckets "
+        "that demand one. `aws:kms` uses the bucket's default key. Default: no header.",
     )
 
     model: str = Field(
@@ -149,6 +169,37 @@ class Settings(BaseSettings):
         "neither metrics nor probes. The API serves its own on `PANOWEAVE_PORT`.",
     )
 
+    max_pixels: int = Field(
+        MAX_PIXELS,
+        ge=1,
+        le=MAX_PIXELS,
+        description="How many pixels a panorama may have. The API refuses more with 422.",
+    )
+    max_windows: int = Field(
+        MAX_WINDOWS,
+        ge=1,
+        le=MAX_WINDOWS,
+        description="How many windows a step of a panorama may have. The API refuses more with "
+        "422.",
+    )
+    max_steps: int = Field(
+        MAX_STEPS,
+        ge=1,
+        le=MAX_STEPS,
+        description="How many steps a panorama may have. The API refuses more with 422.",
+    )
+    max_estimated_s: float = Field(
+        3_600,
+        gt=0,
+        description="Seconds that a panorama may take, as estimated from its size, its steps and "
+        "what the steps of the model's workers took so far. The API refuses more with 422.",
+    )
+    job_timeout_s: float = Field(
+        7_200,
+        gt=0,
+        description="Seconds that the attempts at a panorama may take together. One that takes "
+        "longer fails as `job_timeout`. At least `PANOWEAVE_MAX_ESTIMATED_S`.",
+    )
     max_queued: int = Field(
         10_000, ge=1, description="How many panoramas may wait. The API refuses more with 429."
     )
@@ -156,6 +207,12 @@ class Settings(BaseSettings):
         1_000,
         ge=1,
         description="How many panoramas of one tenant may wait. The API refuses more with 429.",
+    )
+    tenant_max_bytes: int = Field(
+        256 * 2**20,
+        ge=2**20,
+        description="Bytes of one tenant's records in Redis: prompts, parameters and metadata of "
+        "all panoramas that are kept. The API refuses more with 429.",
     )
     tenant_max_running: int | None = Field(
         None,
@@ -193,7 +250,8 @@ class Settings(BaseSettings):
     step_timeout_s: float = Field(
         300,
         gt=0,
-        description="Seconds. A worker whose step takes longer is taken for hung and ends itself.",
+        description="Seconds. A worker whose batch of windows takes longer is taken for hung and "
+        "ends itself.",
     )
     savepoint_every_s: float = Field(
         5,
@@ -233,6 +291,19 @@ class Settings(BaseSettings):
         "loopback too.",
     )
 
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis_url(cls, url: SecretStr) -> SecretStr:
+        check_url(url.get_secret_value(), REDIS_SCHEMES, shows="redis://127.0.0.1:6379/0")
+        return url
+
+    @field_validator("s3_endpoint", "s3_public_endpoint")
+    @classmethod
+    def _is_http_url(cls, url: str | None) -> str | None:
+        if url is not None:
+            check_url(url, HTTP_SCHEMES, shows="http://127.0.0.1:8333")
+        return url
+
     @field_validator("webhook_networks")
     @classmethod
     def _are_networks(cls, networks: str | None) -> str | None:
@@ -246,6 +317,15 @@ class Settings(BaseSettings):
                 f"PANOWEAVE_HEARTBEAT_S ({self.heartbeat_s:g}) must be at most half of "
                 f"PANOWEAVE_LEASE_S ({self.lease_s:g}), so that one late heartbeat loses no worker"
             )
+        if self.job_timeout_s < self.max_estimated_s:
+            raise ValueError(
+                f"PANOWEAVE_JOB_TIMEOUT_S ({self.job_timeout_s:g}) must be at least "
+                f"PANOWEAVE_MAX_ESTIMATED_S ({self.max_estimated_s:g}): a panorama that was "
+                "accepted must have the time that it was estimated to take"
+            )
+        if self.s3_addressing == "virtual":
+            check_names_a_host("PANOWEAVE_S3_ENDPOINT", self.s3_endpoint)
+            check_names_a_host("PANOWEAVE_S3_PUBLIC_ENDPOINT", self.s3_public_endpoint)
         if (self.s3_access_key_id is None) != (self.s3_secret_access_key is None):
             raise ValueError(
                 "PANOWEAVE_S3_ACCESS_KEY_ID and PANOWEAVE_S3_SECRET_ACCESS_KEY go together: "

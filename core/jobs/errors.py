@@ -6,7 +6,8 @@
     │   ├── IllegalMove       the job's status does not allow it
     │   └── StaleAttempt      the caller's attempt is over, another may have begun
     ├── QueueFull             as many jobs wait as may
-    │   └── TenantQueueFull   as many jobs of this tenant wait as may
+    │   ├── TenantQueueFull   as many jobs of this tenant wait as may
+    │   └── TenantBytesFull   the records of this tenant take as many bytes as they may
     ├── TooManyUploads        the tenant has as many uploads as it may
     ├── ModelNotReady         no worker has published the model yet
     ├── OtherRequest          the idempotency key was used with another request
@@ -53,6 +54,10 @@ class QueueFull(JobsError):
 
 class TenantQueueFull(QueueFull):
     """As many jobs of one tenant wait as may."""
+
+
+class TenantBytesFull(QueueFull):
+    """The records of one tenant take as many bytes as they may."""
 
 
 class TooManyUploads(JobsError):

@@ -81,6 +81,7 @@ class Result(_Part):
     sha256: str
     coherence: dict[str, float | str]
     timings_s: dict[str, float]
+    gpu_s: float | None = Field(None, description="Seconds of workers, over all attempts.")
     warnings: list[ResultWarning] = []  # absent in records of an earlier version
 
 
@@ -133,6 +134,12 @@ class JobRecord(_Part):
     params: ResolvedParams
     model: str
     attempts: int = 0
+    estimate_s: float | None = Field(
+        None, description="What making it was estimated to take when it was accepted."
+    )
+    run_ms: int = Field(0, description="How long its attempts ran, without the current one.")
+    # Of run_ms, what does not count towards the limit on a job's time.
+    run_ms_at_retry: int = 0
     # Stored as `losses`, in Redis and in metadata.json.
     lost_attempts: int = Field(
         0, alias="losses", description="Attempts that lost their worker, since the last retry."
@@ -157,6 +164,7 @@ class JobRecord(_Part):
         job_id: str | None = None,
         webhook: Webhook | None = None,
         trace: Trace | None = None,
+        estimate_s: float | None = None,
     ) -> Self:
         return cls(
             id=job_id or new_job_id(),
@@ -168,6 +176,7 @@ class JobRecord(_Part):
             metadata=metadata,
             webhook=webhook,
             trace=trace,
+            estimate_s=estimate_s,
         )
 
     @property

@@ -19,6 +19,7 @@ from panoweave.core.jobs.errors import (
     NotFound,
     QueueFull,
     StaleAttempt,
+    TenantBytesFull,
     TenantQueueFull,
 )
 from panoweave.core.jobs.failures import FailureCode
@@ -60,13 +61,14 @@ class JobStore:
         self._max_attempts = settings.max_attempts
         self._max_queued = settings.max_queued
         self._tenant_max_queued = settings.tenant_max_queued
+        self._tenant_max_bytes = settings.tenant_max_bytes
         self._tenant_max_running = settings.tenant_max_running
         self._script = register_script(redis, __package__, "transition.lua")
 
     def create(self, record: JobRecord) -> JobRecord:
         """The record as stored: `created_at` is Redis's clock, as all its times are.
 
-        Raises QueueFull or TenantQueueFull.
+        Raises QueueFull, TenantQueueFull or TenantBytesFull.
         """
         fields = [text for pair in to_fields(record).items() for text in pair]
         return self._move("create", record.id, payload=self._limits(record), extra=fields)
@@ -191,7 +193,8 @@ class JobStore:
         return Counts(queued, running)
 
     def _limits(self, record: JobRecord) -> str:
-        return f"{self._max_queued} {self._tenant_max_queued} {record.tenant}"
+        limits = (self._max_queued, self._tenant_max_queued, self._tenant_max_bytes)
+        return f"{' '.join(map(str, limits))} {record.tenant}"
 
     def _move(
         self,
@@ -232,6 +235,8 @@ class JobStore:
                 raise QueueFull(self._max_queued)
             case "tenant_full":
                 raise TenantQueueFull(self._tenant_max_queued)
+            case "tenant_bytes":
+                raise TenantBytesFull(self._tenant_max_bytes)
         return fields
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -32,6 +33,7 @@ TryError = Literal[
     "timeout",
     "no_secret",  # the tenant has none to sign with
     "job_forgotten",
+    "internal_error",  # a fault of ours
 ]
 
 
@@ -76,9 +78,16 @@ class Deliveries:
         self._ttl_s = settings.job_ttl_s
         self._script = register_script(redis, __package__, "deliveries.lua")
 
-    def claim(self, limit: int, lease_s: float) -> list[Delivery]:
-        """Up to `limit` due deliveries, to be settled or postponed within the lease."""
-        claimed = self._call("claim", limit, round(lease_s * 1_000))
+    def claim(
+        self, free: int, lease_s: float, senders: Mapping[str, int] = MappingProxyType({})
+    ) -> list[Delivery]:
+        """Due deliveries for the `free` senders, to be settled or postponed within the lease.
+
+        Tenants are served in turn. None gets more senders, with the ones that it has already
+        (`senders`), than then stay free for others.
+        """
+        held = [text for pair in senders.items() for text in pair]
+        claimed = self._call("claim", free, round(lease_s * 1_000), *held)
         return [_delivery(_pairs(flat)) for flat in claimed]
 
     def postpone(self, delivery_id: str, pause_s: float) -> None:

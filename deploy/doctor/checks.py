@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from panoweave.deploy.doctor.check import Check
+from panoweave.deploy.doctor.s3 import check_s3
 
 if TYPE_CHECKING:
     from panoweave.core.infra.settings import Settings
 
 _SUB_MODELS = ("scheduler", "text_encoder", "tokenizer", "unet", "vae")
 _NO_REDIS = "start the stack: panoweave up; or set PANOWEAVE_REDIS_URL to a Redis that runs"
-_NO_S3 = "start the stack: panoweave up; or set PANOWEAVE_S3_ENDPOINT and PANOWEAVE_S3_BUCKET"
 _NO_WORKER_PART = 'only a worker needs it: pip install "panoweave[worker]"'
-
-
-@dataclass(frozen=True)
-class Check:
-    name: str
-    level: Literal["ok", "warn", "fail"]
-    found: str
-    remedy: str = ""
 
 
 def run_checks(settings: Settings) -> Iterator[Check]:
     """Run the checks one after the other; yields each result when it is there."""
     yield from check_redis(settings)
-    yield check_s3(settings)
+    yield from check_s3(settings)
     yield check_device(settings)
     yield check_model(settings)
     if settings.tiny_decoder:
@@ -48,14 +39,18 @@ def check_redis(settings: Settings) -> Iterator[Check]:
 
     client = connect(settings)
     try:
-        version = client.info("server")["redis_version"]
+        client.ping()
     except redis.AuthenticationError as error:
         yield Check("Redis", "fail", str(error), "correct the password in PANOWEAVE_REDIS_URL")
         return
     except redis.RedisError as error:
         yield Check("Redis", "fail", str(error), _NO_REDIS)
         return
-    yield Check("Redis", "ok", f"version {version}")
+    try:
+        found = f"version {client.info('server')['redis_version']}"
+    except (redis.RedisError, KeyError):
+        found = "answers; its user may not ask for the version"
+    yield Check("Redis", "ok", found)
     yield from _check_redis_settings(client)
 
 
@@ -82,46 +77,18 @@ def _check_redis_settings(client: Any) -> Iterator[Check]:
         yield Check("Redis eviction", "fail", found, "maxmemory-policy noeviction in redis.conf")
 
 
-def check_s3(settings: Settings) -> Check:
-    """Write, read and delete a small object, as a worker does."""
-    from panoweave.core.infra.errors import ObjectStoreError
-    from panoweave.core.infra.s3 import ObjectStore
-
-    name = f"S3 bucket {settings.s3_bucket}"
-    if not settings.model_fields_set & {"s3_bucket", "s3_endpoint"}:
-        return Check(name, "fail", "no S3 server is configured", _NO_S3)
-    store = ObjectStore(settings)
-    key, probe = f"doctor/{uuid.uuid4().hex}", b"panoweave doctor"
-    try:
-        store.put(key, probe, "text/plain", hashlib.sha256(probe).hexdigest())
-        intact = store.get(key) == probe
-        store.delete_prefix(key)
-    except ObjectStoreError as error:
-        remedy = (
-            "check that PANOWEAVE_S3_ENDPOINT answers, that the bucket exists, and that the key "
-            "may write, read, list and delete in it"
-        )
-        return Check(name, "fail", str(error), remedy)
-    finally:
-        store.close()
-    if not intact:
-        return Check(
-            name, "fail", "it returned other bytes than were written", "use another S3 server"
-        )
-    return Check(name, "ok", "writes, reads, deletes")
-
-
 def check_device(settings: Settings) -> Check:
     try:
         import torch
 
         from panoweave.core.diffusion.checkpoints import resolve_device
+        from panoweave.core.diffusion.errors import DeviceUnavailableError
     except ImportError as error:
         return Check("device", "warn", f"{error.name} is not installed", _NO_WORKER_PART)
     try:
         device = resolve_device(settings.device)
         torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+    except (DeviceUnavailableError, RuntimeError, AssertionError) as error:
         first_line = str(error).splitlines()[0]
         remedy = "PANOWEAVE_DEVICE=auto takes a GPU if there is one, else the CPU"
         return Check("device", "fail", f"{settings.device}: {first_line}", remedy)

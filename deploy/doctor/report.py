@@ -7,7 +7,8 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from panoweave.deploy.doctor.checks import Check, run_checks
+from panoweave.deploy.doctor.check import Check
+from panoweave.deploy.doctor.checks import run_checks
 from panoweave.deploy.environment import read_settings
 from panoweave.deploy.local.data_dir import DataDir
 from panoweave.deploy.terminal import out

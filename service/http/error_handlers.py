@@ -20,6 +20,7 @@ from panoweave.core.jobs.errors import (
     OtherRequest,
     QueueFull,
     StillInFlight,
+    TenantBytesFull,
     TenantQueueFull,
     TooManyUploads,
 )
@@ -37,6 +38,7 @@ from panoweave.service.http.errors import (
     ObjectStoreUnavailable,
     PanoramaNotFound,
     ServiceError,
+    TooManyBytesByTenant,
     TooManyQueued,
     TooManyQueuedByTenant,
     TooManyUploadsByTenant,
@@ -75,6 +77,11 @@ def _translate(request: Request, error: Exception) -> ServiceError:
             return IdempotencyKeyInFlight()
         case TenantQueueFull():
             return TooManyQueuedByTenant(f"{error.limit:,} of yours are waiting already.")
+        case TenantBytesFull():
+            return TooManyBytesByTenant(
+                f"The records of your panoramas may take {error.limit:,} bytes. Delete some that "
+                "have ended; each is deleted by itself some days after its end."
+            )
         case QueueFull():
             return TooManyQueued(f"{error.limit:,} are waiting already.")
         case ModelNotReady():

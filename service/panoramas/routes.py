@@ -29,6 +29,7 @@ from panoweave.service.http.errors import (
     ObjectStoreUnavailable,
     PanoramaNotFound,
     PreviewUnavailable,
+    TooManyBytesByTenant,
     TooManyQueued,
     TooManyQueuedByTenant,
 )
@@ -85,6 +86,7 @@ _STORES_UNAVAILABLE: Final = (JobStoreUnavailable, ObjectStoreUnavailable)
             IdempotencyKeyReused,
             TooManyQueued,
             TooManyQueuedByTenant,
+            TooManyBytesByTenant,
             ModelNotLoaded,
             ImageReadersBusy,
             *_STORES_UNAVAILABLE,

@@ -36,6 +36,15 @@ def test_a_redis_password_shows_nowhere(monkeypatch: pytest.MonkeyPatch) -> None
         ({"PERCEPTUAL": "ssim"}, "stlpips-alex"),
         ({"PORT": "70000"}, "port"),
         ({"MAX_ATTEMPTS": "0"}, "max_attempts"),
+        ({"REDIS_URL": "127.0.0.1:6379"}, "must begin with redis:// or rediss:// or unix://"),
+        ({"REDIS_URL": "redis://:6379"}, "names no host"),
+        ({"S3_ENDPOINT": "127.0.0.1:8333"}, "s3_endpoint[^/]*must begin with http:// or https://"),
+        ({"S3_PUBLIC_ENDPOINT": "pictures.example"}, "s3_public_endpoint"),
+        ({"S3_ENDPOINT": "http://s3.example:port"}, "port is not legal"),
+        (
+            {"S3_ENDPOINT": "http://127.0.0.1:8333", "S3_ADDRESSING": "virtual"},
+            "PANOWEAVE_S3_ENDPOINT has an IP address",
+        ),
     ],
 )
 def test_settings_that_cannot_work_are_refused_by_name(
@@ -43,5 +52,14 @@ def test_settings_that_cannot_work_are_refused_by_name(
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(f"PANOWEAVE_{name}", value)
-    with pytest.raises(ValidationError, match=named):
+    with pytest.raises(ValidationError, match=f"(?s){named}"):
         Settings()
+
+
+def test_a_password_in_an_address_that_is_not_legal_shows_nowhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PANOWEAVE_REDIS_URL", "http://:hunter2@10.0.0.1:6379/0")
+    with pytest.raises(ValidationError) as refused:
+        Settings()
+    assert "hunter2" not in str(refused.value)
