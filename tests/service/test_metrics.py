@@ -47,7 +47,8 @@ def test_the_jobs_are_shown_as_redis_has_them(
         store.fail(record.id, token, FAILURE)  # as after a lost reply: it counts once
     record, token = started()
     store.requeue(record.id, token, "preempted")
-    started()
+    store.create(new_record())
+    assert store.claim("worker-1") is not None
     store.request_cancel(store.create(new_record()).id)
     store.create(new_record(tenant="bob"))
 
