@@ -15,7 +15,7 @@ from rich.markup import escape
 from panoweave.core.accepted_values import explain
 from panoweave.core.checkpoint import InvalidParams
 from panoweave.core.conditions import ImageInput
-from panoweave.core.output import SUFFIXES
+from panoweave.core.output import MEDIA_TYPES, SUFFIXES
 from panoweave.core.params import PanoramaParams
 from panoweave.deploy.environment import read_settings
 from panoweave.deploy.errors import BadOption, DeployError
@@ -24,6 +24,7 @@ from panoweave.deploy.serve.threads import limit_spinning
 from panoweave.deploy.terminal import out, panorama_progress
 
 if TYPE_CHECKING:
+    from panoweave.core.diffusion.content_credentials import ContentCredentials
     from panoweave.core.diffusion.pipeline import Panorama, SyncDiffusionPipeline
     from panoweave.core.diffusion.sampling import StepReport
     from panoweave.core.infra.settings import Settings
@@ -34,13 +35,16 @@ def run_render(asked: Mapping[str, Any], output: Path, request: Path | None = No
     given = _overrule(read_request(request), asked) if request else {**asked}
     params = check_params(_with_format(given, output))
     settings = read_settings()
-    pipeline = _load(settings)
+    pipeline, credentials = _load(settings)
     begun = time.monotonic()
     panorama = _make(pipeline, params, settings.window_batch)
     from panoweave.core.diffusion.image_files import encode
 
+    picture = encode(panorama)
+    if credentials:
+        picture = credentials.sign(picture, MEDIA_TYPES[panorama.params.output.format])
     try:
-        output.write_bytes(encode(panorama))
+        output.write_bytes(picture)
     except OSError as error:
         raise DeployError(f"-o: {output} cannot be written: {error.strerror}") from error
     _report(panorama, output, time.monotonic() - begun)
@@ -116,14 +120,15 @@ def _check_writable(output: Path) -> None:
         raise BadOption(f"-o: {output} cannot be written: {error.strerror}") from error
 
 
-def _load(settings: Settings) -> SyncDiffusionPipeline:
+def _load(settings: Settings) -> tuple[SyncDiffusionPipeline, ContentCredentials | None]:
     limit_spinning()
     with out.status(f"loading the model ({escape(settings.model)})"):
         from panoweave.core.diffusion.errors import DiffusionError
-        from panoweave.worker.model import load_model
+        from panoweave.worker.model import load_credentials, load_model
 
         try:
-            return load_model(settings)
+            credentials = load_credentials(settings)
+            return load_model(settings), credentials
         except DiffusionError as error:
             raise DeployError(str(error), "`panoweave doctor` checks the model") from error
 
