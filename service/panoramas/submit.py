@@ -41,7 +41,9 @@ def submit(
     Raises what `idempotency.begin` raises, InvalidParams, ModelNotReady, QueueFull,
     StoreUnavailable and ObjectStoreError.
     """
-    owner, tenant = caller.key_owner, caller.tenant
+    owner = tenant = caller.tenant
+    if caller.key_id is not None and idempotency_key is not None:
+        owner = context.idempotency.owner(tenant, caller.key_id, idempotency_key)
     with idempotency.begin(context.idempotency, owner, idempotency_key, request) as begun:
         if begun.answer is not None:
             return Accepted(begun.answer, is_replayed=True)

@@ -132,7 +132,7 @@ def test_its_answers_are_described_and_shown(operation: Operation) -> None:
 
 @each_operation
 def test_common_refusals_are_described(operation: Operation) -> None:
-    expected = {"421", "500"}
+    expected = {"421", "422", "500"}
     if operation.method in ("post", "put", "patch"):
         expected |= {"400", "408", "413", "415", "503"}
     if "security" in operation.described:
