@@ -22,7 +22,7 @@ class Places:
 
     tops: tuple[int, ...]
     lefts: tuple[int, ...]
-    fading: bool = False  # they fade into one another
+    fading: bool = False  # latents near the border of a window have less weight
 
     def __len__(self) -> int:
         return len(self.tops) * len(self.lefts)
@@ -39,18 +39,16 @@ def places_at(step: int, params: ResolvedParams, traits: CheckpointTraits) -> Pl
     window, scale = traits.window_latents, traits.px_per_latent
     height, width, ring = params.height // scale, params.width // scale, params.loop
     if params.windows == "overlapping":
-        return Places(*overlapping(height, width, ring, window, params.stride // scale))
+        return overlapping(height, width, ring, window, params.stride // scale)
     if step >= params.steps - _CLOSING_STEPS:
         half = max(1, window // 2)
-        return Places(*spread(height, width, ring, window, half, 0, 0), fading=True)
+        return spread(height, width, ring, window, half, 0, 0, fading=True)
     right, down = (int((step + 1) * shift % 1 * window) for shift in _SHIFTS)
-    return Places(*spread(height, width, ring, window, window, down, right))
+    return spread(height, width, ring, window, window, down, right)
 
 
-def overlapping(
-    height: int, width: int, ring: bool, window: int, stride: int
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """(tops, lefts) at every stride. Raises ValueError where they do not reach the edge exactly."""
+def overlapping(height: int, width: int, ring: bool, window: int, stride: int) -> Places:
+    """Windows at every stride. Raises ValueError where they do not reach the edge exactly."""
     if not 0 < stride <= window:
         raise ValueError(f"stride {stride} does not fit windows of {window} latents")
     for name, side, closed in (("height", height, False), ("width", width, ring)):
@@ -59,20 +57,28 @@ def overlapping(
                 f"{name} {side} does not hold windows of {window} every {stride} latents"
             )
     end = width if ring else width - window + 1
-    return tuple(range(0, height - window + 1, stride)), tuple(range(0, end, stride))
+    return Places(tuple(range(0, height - window + 1, stride)), tuple(range(0, end, stride)))
 
 
 def spread(
-    height: int, width: int, ring: bool, window: int, apart: int, down: int, right: int
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """(tops, lefts) of windows at this distance, moved by (down, right)."""
+    height: int,
+    width: int,
+    ring: bool,
+    window: int,
+    apart: int,
+    down: int,
+    right: int,
+    *,
+    fading: bool = False,
+) -> Places:
+    """Windows at this distance, moved by (down, right)."""
     if min(height, width) < window:
         raise ValueError(f"{height} x {width} latents hold no window of {window}")
     tops = _row(height, window, apart, down)
     if ring:
         starts = range(right, right + width, apart)
-        return tops, tuple(sorted(start % width for start in starts))
-    return tops, _row(width, window, apart, right)
+        return Places(tops, tuple(sorted(start % width for start in starts)), fading)
+    return Places(tops, _row(width, window, apart, right), fading)
 
 
 def _row(side: int, window: int, apart: int, shift: int) -> tuple[int, ...]:

@@ -155,7 +155,15 @@ class Lcm(SchedulerAdapter):
     diffusers_class = LCMScheduler
 
 
-class Euler(SchedulerAdapter):
+class _SigmaScheduler(SchedulerAdapter):
+    """Its noise levels are sigmas, the last of which is after the last step."""
+
+    def _read_alphas_cumprod(self) -> Tensor:
+        alphas: Tensor = 1 / (1 + self._scheduler.sigmas[:-1] ** 2)
+        return alphas
+
+
+class Euler(_SigmaScheduler):
     """Variance exploding: its latents are x0 + sigma eps."""
 
     diffusers_class = EulerDiscreteScheduler
@@ -164,20 +172,14 @@ class Euler(SchedulerAdapter):
         self._scheduler.scale_model_input(canvas, step.t)  # diffusers warns without this call
         return super().step(canvas, step, output)
 
-    def _read_alphas_cumprod(self) -> Tensor:
-        return _alphas_of_sigmas(self._scheduler.sigmas[:-1])
-
     def _read_scales(self) -> list[float]:
         return [float((1 + sigma**2).sqrt()) for sigma in self._scheduler.sigmas]
 
 
-class DpmSolver(SchedulerAdapter):
+class DpmSolver(_SigmaScheduler):
     """Multi-step: it keeps model outputs of earlier steps."""
 
     diffusers_class = DPMSolverMultistepScheduler
-
-    def _read_alphas_cumprod(self) -> Tensor:
-        return _alphas_of_sigmas(self._scheduler.sigmas[:-1])
 
     def _outputs(self) -> dict[str, Tensor]:
         # Without the oldest output, which the next step drops before it uses any.
@@ -190,10 +192,6 @@ class DpmSolver(SchedulerAdapter):
             outputs[int(place)] = output.to(self._device)
         self._scheduler.lower_order_nums = min(state.step, len(outputs))
         super()._restore(state)
-
-
-def _alphas_of_sigmas(sigmas: Tensor) -> Tensor:
-    return 1 / (1 + sigmas**2)
 
 
 SCHEDULERS: Final[Mapping[SchedulerName, type[SchedulerAdapter]]] = MappingProxyType(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from panoweave.core.checkpoint import CheckpointTraits
 from panoweave.core.params import ResolvedParams
-from panoweave.core.window_places import overlapping, places_at, spread
+from panoweave.core.window_places import Places, overlapping, places_at, spread
 
 
 class View(NamedTuple):
@@ -52,33 +52,31 @@ class WindowGrid:
 
     canvas: Canvas
     window: int
-    tops: tuple[int, ...]
-    lefts: tuple[int, ...]
-    fading: bool = False  # latents near the border of a window have less weight
+    places: Places
 
     @classmethod
     def overlapping(cls, canvas: Canvas, window: int, stride: int) -> Self:
         """Windows at every stride. Raises ValueError where they do not reach the edge exactly."""
         places = overlapping(canvas.height, canvas.width, canvas.ring, window, stride)
-        return cls(canvas, window, *places)
+        return cls(canvas, window, places)
 
     @classmethod
     def shifted(cls, canvas: Canvas, window: int, down: int, right: int) -> Self:
         """Windows side by side, all moved by (down, right); at the edges they are moved inside."""
-        return cls(canvas, window, *_spread(canvas, window, window, down, right))
+        return cls(canvas, window, _spread(canvas, window, window, down, right))
 
     @classmethod
     def crossfading(cls, canvas: Canvas, window: int) -> Self:
         """Windows every half window that fade into one another, so that no border is visible."""
         half = max(1, window // 2)
-        return cls(canvas, window, *_spread(canvas, window, half, 0, 0), fading=True)
+        return cls(canvas, window, _spread(canvas, window, half, 0, 0, fading=True))
 
     def __len__(self) -> int:
-        return len(self.tops) * len(self.lefts)
+        return len(self.places)
 
     @property
     def views(self) -> list[View]:
-        return [View(top, left) for top in self.tops for left in self.lefts]
+        return [View(top, left) for top in self.places.tops for left in self.places.lefts]
 
     def read(self, latents: Tensor) -> Tensor:
         """The windows (N, C, S, S) of a canvas (1, C, H, W): a copy of its latents."""
@@ -101,7 +99,7 @@ class WindowGrid:
 
     def _weight(self) -> Tensor:
         """The weight of each latent (S, S) of a window."""
-        if not self.fading:
+        if not self.places.fading:
             return torch.ones(self.window, self.window)
         place = torch.arange(self.window) + 0.5
         to_border = torch.minimum(place, self.window - place)
@@ -109,9 +107,10 @@ class WindowGrid:
 
 
 def _spread(
-    canvas: Canvas, window: int, apart: int, down: int, right: int
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    return spread(canvas.height, canvas.width, canvas.ring, window, apart, down, right)
+    canvas: Canvas, window: int, apart: int, down: int, right: int, *, fading: bool = False
+) -> Places:
+    size = canvas.height, canvas.width, canvas.ring
+    return spread(*size, window, apart, down, right, fading=fading)
 
 
 class WindowPlan:
@@ -129,4 +128,4 @@ class WindowPlan:
     def grid(self, step: int) -> WindowGrid:
         """The windows of a step (from 0): see `window_places.places_at`."""
         places = places_at(step, self._params, self._traits)
-        return WindowGrid(self.canvas, self.window, places.tops, places.lefts, places.fading)
+        return WindowGrid(self.canvas, self.window, places)

@@ -77,12 +77,12 @@ def test_shifted_windows_overlap_at_the_edges_only(grid: WindowGrid) -> None:
     """One window more a row than would fit exactly, at most. On a ring: in one place only."""
     fitting = -(-grid.canvas.width // grid.window)
     if grid.canvas.ring:
-        around = [*grid.lefts, grid.lefts[0] + grid.canvas.width]
-        assert len(grid.lefts) == fitting
+        around = [*grid.places.lefts, grid.places.lefts[0] + grid.canvas.width]
+        assert len(grid.places.lefts) == fitting
         assert sum(right - left != grid.window for left, right in pairwise(around)) <= 1
         return
-    assert len(grid.lefts) <= fitting + 1
-    assert all(right - left == grid.window for left, right in pairwise(grid.lefts[1:-1]))
+    assert len(grid.places.lefts) <= fitting + 1
+    assert all(right - left == grid.window for left, right in pairwise(grid.places.lefts[1:-1]))
 
 
 @pytest.mark.parametrize("width", [32, 40, 51, 64])
@@ -156,7 +156,7 @@ def test_no_border_between_shifted_windows_stays() -> None:
     resolved = PanoramaParams(prompt="x", windows="shifted").resolve(TRAITS)
     plan = WindowPlan(resolved, TRAITS)
     inner = Counter(
-        left for step in range(47) for left in plan.grid(step).lefts if 16 <= left <= 64
+        left for step in range(47) for left in plan.grid(step).places.lefts if 16 <= left <= 64
     )
     assert set(inner) == set(range(16, 65))
     assert max(inner.values()) <= 6

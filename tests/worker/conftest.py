@@ -19,8 +19,11 @@ from panoweave.core.jobs.record import DEFAULT_TENANT, JobRecord
 from panoweave.core.jobs.savepoints import Savepoints
 from panoweave.core.jobs.store import JobStore
 from panoweave.core.params import PanoramaParams
+from panoweave.core.webhooks.deliveries import Deliveries
+from panoweave.core.webhooks.secrets import WebhookSecrets
 from panoweave.worker.job import WorkerContext
 from panoweave.worker.speed import SpeedReporter
+from panoweave.worker.webhook_sender import WebhookDispatcher
 from tests.core import tiny
 
 torch.set_num_threads(1)
@@ -63,3 +66,33 @@ def post(context: WorkerContext) -> Callable[..., JobRecord]:
         return context.store.create(record)
 
     return create
+
+
+@pytest.fixture
+def webhook_settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"webhook_test_targets": True})
+
+
+@pytest.fixture
+def store(redis: Redis, webhook_settings: Settings) -> JobStore:
+    return JobStore(redis, webhook_settings)
+
+
+@pytest.fixture
+def deliveries(redis: Redis, webhook_settings: Settings) -> Deliveries:
+    return Deliveries(redis, webhook_settings)
+
+
+@pytest.fixture
+def secret(redis: Redis) -> str:
+    return WebhookSecrets(redis).create("default").secret.get_secret_value()
+
+
+@pytest.fixture
+def dispatcher(
+    redis: Redis,
+    object_store: ObjectStore,
+    webhook_settings: Settings,
+    secret: str,  # noqa: ARG001
+) -> WebhookDispatcher:
+    return WebhookDispatcher(redis, object_store, webhook_settings)

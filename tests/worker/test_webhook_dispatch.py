@@ -1,0 +1,144 @@
+"""The dispatcher at work: several receivers, tenants and dispatchers at once."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from panoweave.core.infra import redis_keys
+from panoweave.core.infra.s3 import ObjectStore
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs.store import JobStore
+from panoweave.core.webhooks.deliveries import Deliveries, Delivery
+from panoweave.core.webhooks.secrets import WebhookSecrets
+from panoweave.worker import webhook_sender
+from panoweave.worker.webhook_sender import WebhookDispatcher
+from tests.receivers import (
+    Receiver,
+    answer,
+    be_silent,
+    receiving,
+)
+from tests.worker.outbox import post
+
+
+@contextmanager
+def running(dispatcher: WebhookDispatcher) -> Iterator[None]:
+    stopping = threading.Event()
+    thread = threading.Thread(target=dispatcher.run, args=(stopping,))
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join()
+
+
+def wait_for(receiver: Receiver, count: int, timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while len(receiver.received) < count:
+        assert time.monotonic() < deadline, f"{len(receiver.received)} of {count}"
+        time.sleep(0.02)
+
+
+def test_a_receiver_that_never_answers_keeps_no_other_waiting(
+    dispatcher: WebhookDispatcher, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook_sender, "DEADLINE_S", 2.0)
+    with receiving(be_silent) as silent, receiving() as good, running(dispatcher):
+        for _ in range(60):
+            store.request_cancel(post(store, silent.url).id)
+        wait_for(silent, webhook_sender.SENDERS_A_HOST, 5)
+        for _ in range(20):
+            store.request_cancel(post(store, good.url).id)
+        wait_for(good, 20, 1.5)
+
+
+@contextmanager
+def silent_addresses(count: int) -> Iterator[list[str]]:
+    """Addresses of loopback that take connections and never answer."""
+    with socket.create_server(("0.0.0.0", 0), backlog=count) as listener:
+        port = listener.getsockname()[1]
+        yield [f"http://127.0.1.{last + 1}:{port}/" for last in range(count)]
+
+
+def test_a_tenants_silent_addresses_keep_no_other_tenant_waiting(
+    dispatcher: WebhookDispatcher, store: JobStore, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook_sender, "DEADLINE_S", 4.0)
+    WebhookSecrets(redis).create("another")
+    with silent_addresses(150) as addresses, receiving() as good, running(dispatcher):
+        for address in addresses:
+            store.request_cancel(post(store, address).id)
+        for _ in range(20):
+            store.request_cancel(post(store, good.url, tenant="another").id)
+        wait_for(good, 20, 2)
+        redis.delete(redis_keys.OUTBOX)  # what is left need not be tried
+
+
+def test_a_host_that_is_silent_to_one_tenant_is_not_so_to_all(
+    dispatcher: WebhookDispatcher, store: JobStore, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether a host answers may depend on the path, as it does at hosts of many customers."""
+    monkeypatch.setattr(webhook_sender, "DEADLINE_S", 2.0)
+    WebhookSecrets(redis).create("another")
+
+    def answer_others(handler: BaseHTTPRequestHandler) -> None:
+        (be_silent if handler.path == "/silent" else answer(200))(handler)
+
+    with receiving(answer_others) as host, running(dispatcher):
+        silent = host.url.replace("/hook", "/silent")
+        for _ in range(60):
+            store.request_cancel(post(store, silent).id)
+        wait_for(host, webhook_sender.SENDERS_A_HOST, 5)
+        time.sleep(2.2)  # by now it is known to be silent
+        before = len(host.received)
+        for _ in range(10):
+            store.request_cancel(post(store, host.url, tenant="another").id)
+        wait_for(host, before + 10, 1.5)
+
+
+def test_two_dispatchers_deliver_each_once(
+    redis: Redis,
+    object_store: ObjectStore,
+    webhook_settings: Settings,
+    dispatcher: WebhookDispatcher,
+    store: JobStore,
+) -> None:
+    with (
+        receiving() as receiver,
+        running(dispatcher),
+        running(WebhookDispatcher(redis, object_store, webhook_settings)),
+    ):
+        for _ in range(60):
+            store.request_cancel(post(store, receiver.url).id)
+        wait_for(receiver, 60, 20)
+        time.sleep(0.5)
+    ids = [each.headers["webhook-id"] for each in receiver.received]
+    assert len(ids) == len(set(ids)) == 60
+
+
+def test_a_dispatcher_outlives_trouble_of_its_own(
+    dispatcher: WebhookDispatcher, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = Deliveries.claim
+    failures = iter([RuntimeError("once")])
+
+    def fail_first(self: Deliveries, *arguments: Any) -> list[Delivery]:
+        for failure in failures:
+            raise failure
+        return claim(self, *arguments)
+
+    monkeypatch.setattr(Deliveries, "claim", fail_first)
+    monkeypatch.setattr(webhook_sender, "REDIS_WAIT_S", 0.05)
+    with receiving() as receiver, running(dispatcher):
+        store.request_cancel(post(store, receiver.url).id)
+        wait_for(receiver, 1, 5)
