@@ -6,14 +6,14 @@ import json
 import time
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Body, Query, Response, status
+from fastapi import APIRouter, Body, Query, Request, Response, status
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 
 from panoweave.core.jobs.record import JOB_ID_PATTERN, TERMINAL, Status, file_name
 from panoweave.service.dependencies import Context, ContextDep, SubscriptionsDep
 from panoweave.service.http import conditional
-from panoweave.service.http.auth import CallerDep, TenantDep
+from panoweave.service.http.auth import CallerDep, TenantDep, raise_if_revoked
 from panoweave.service.http.conditional import IfNoneMatch, Prefer
 from panoweave.service.http.errors import (
     IdempotencyKeyInFlight,
@@ -142,6 +142,7 @@ def list_panoramas(
     },
 )
 async def get_panorama(
+    request: Request,
     job_id: PanoramaId,
     context: ContextDep,
     tenant: TenantDep,
@@ -164,6 +165,7 @@ async def get_panorama(
             if is_news or left_s <= 0:
                 break
             await subscription.wait(left_s)
+            await raise_if_revoked(request, subscriptions.redis)
     headers = {} if view.status in TERMINAL else {"Retry-After": _POLL_AFTER_S}
     if wait_s is not None:
         headers["Preference-Applied"] = f"wait={wait_s}"
