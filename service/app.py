@@ -11,13 +11,14 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from panoweave.core.infra.settings import Settings
-from panoweave.service import health, models, uploads
+from panoweave.service import health, models, uploads, usage
 from panoweave.service.dependencies import open_context
 from panoweave.service.http import access_log, error_handlers
 from panoweave.service.http.authentication import KeyBeforeBody
 from panoweave.service.http.body import BodyMemory, JsonBody
 from panoweave.service.http.headers import SecurityHeaders
 from panoweave.service.http.hosts import AllowedHosts, allowed_hosts
+from panoweave.service.http.rate_limits import RateLimitHeaders
 from panoweave.service.metrics import routes as metrics
 from panoweave.service.metrics.collector import job_metrics_registered
 from panoweave.service.openapi import document
@@ -57,11 +58,12 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.allowed_scrapers = metrics.AllowedScrapers(settings)
     app.add_middleware(JsonBody, memory=BodyMemory(settings.bodies_max_bytes))
     app.add_middleware(KeyBeforeBody)
+    app.add_middleware(RateLimitHeaders)
     app.add_middleware(AllowedHosts, allowed=allowed_hosts(settings))
     app.add_middleware(SecurityHeaders, pages=frozenset({_DOCS}))
     access_log.install(app, registry)
     error_handlers.install(app)
     document.install(app)
-    for routes in (panoramas, events, deliveries, uploads, models, health, metrics):
+    for routes in (panoramas, events, deliveries, uploads, usage, models, health, metrics):
         app.include_router(routes.router)
     return app

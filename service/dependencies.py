@@ -19,6 +19,7 @@ from panoweave.core.infra.s3_client import SHORT_WAITS
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs.idempotency import Idempotency
 from panoweave.core.jobs.queue import Queue
+from panoweave.core.jobs.rates import Rates
 from panoweave.core.jobs.store import JobStore
 from panoweave.core.webhooks.deliveries import Deliveries
 from panoweave.core.webhooks.secrets import WebhookSecrets
@@ -39,6 +40,7 @@ class Context:
     api_keys: ApiKeys
     deliveries: Deliveries
     webhook_secrets: WebhookSecrets
+    rates: Rates
 
 
 @contextmanager
@@ -57,6 +59,7 @@ def open_context(settings: Settings) -> Iterator[Context]:
                 ApiKeys(redis),
                 Deliveries(redis, settings),
                 WebhookSecrets(redis),
+                Rates(redis, settings),
             )
     finally:
         objects.close()

@@ -32,12 +32,15 @@ from panoweave.service.schemas import (
     ModelList,
     ModelView,
     PanoramaPage,
+    PanoramaSummary,
     PanoramaView,
     ProgressView,
     ResultView,
     StatusView,
     TryView,
     UploadView,
+    UsageItem,
+    UsageView,
     WorkerView,
 )
 
@@ -204,6 +207,11 @@ _DELIVERIES = DeliveryList(
     ],
 )
 
+
+def _summary(view: PanoramaView) -> PanoramaSummary:
+    return PanoramaSummary(**dict(view), shortened=False)
+
+
 # By the names that routes show them under.
 ANSWERS: Final[Mapping[str, BaseModel]] = {
     "queued": _QUEUED,
@@ -212,8 +220,8 @@ ANSWERS: Final[Mapping[str, BaseModel]] = {
     "failed": _FAILED,
     "cancelled": _CANCELLED,
     "to_be_cancelled": _RUNNING.model_copy(update={"cancel_requested": True}),
-    "first_page": PanoramaPage(items=[_RUNNING], next_cursor=JOB_ID),
-    "last_page": PanoramaPage(items=[_SUCCEEDED], next_cursor=None),
+    "first_page": PanoramaPage(items=[_summary(_RUNNING)], next_cursor=JOB_ID),
+    "last_page": PanoramaPage(items=[_summary(_SUCCEEDED)], next_cursor=None),
     "deliveries": _DELIVERIES,
     "no_deliveries": DeliveryList(url=None, events=[], items=[]),
     "upload": UploadView(
@@ -227,6 +235,11 @@ ANSWERS: Final[Mapping[str, BaseModel]] = {
         },
         max_bytes=20_971_520,
         expires_in_s=3_600,
+    ),
+    "usage": UsageView(
+        items=[UsageItem(period="2026-11-25", panoramas=12, gpu_s=124.9, bytes=5_104_331)],
+        kept_bytes=14_220,
+        max_kept_bytes=268_435_456,
     ),
     "models": ModelList(items=[_MODEL]),
     "status": StatusView(queued=3, running=1, workers=[_WORKER], models=[_MODEL], s3="ok"),
@@ -278,6 +291,7 @@ REFUSALS: Final = (
         "The records of your panoramas may take 268,435,456 bytes. Delete some that have ended; "
         "each is deleted by itself some days after its end."
     ),
+    errors.RateLimited("write", 1_200, 1),
     errors.HeaderTooLarge("A header may have 32,768 bytes."),
     errors.TooManyUploadsByTenant("200 of your uploads are kept already.", 3_600),
     errors.InternalError("An unexpected error happened. It has been logged."),
