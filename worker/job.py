@@ -15,6 +15,7 @@ from PIL import Image
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_fixed
 
 from panoweave.core.checkpoint import InvalidParams
+from panoweave.core.diffusion.content_credentials import ContentCredentials
 from panoweave.core.diffusion.errors import DiffusionError
 from panoweave.core.diffusion.identity import PipelineIdentity
 from panoweave.core.diffusion.oom_retry import OomRetry
@@ -69,6 +70,7 @@ class WorkerContext:
     identity: PipelineIdentity  # savepoints of another identity are not resumed
     stopping: threading.Event
     speed: SpeedReporter
+    credentials: ContentCredentials | None = None  # what pictures are signed with, if anything
 
 
 def run_next_job(context: WorkerContext) -> None:
@@ -128,7 +130,9 @@ def run_attempt(context: WorkerContext, record: JobRecord) -> JobRecord | None:
                 clock.finished(panorama.timings_s)
                 attempt.enter(UPLOADING)
                 with tracing.span("upload"), metrics.upload():
-                    result = upload(context.objects, record, panorama, attempt.check)
+                    result = upload(
+                        context.objects, record, panorama, attempt.check, context.credentials
+                    )
                     result = result.model_copy(update={"gpu_s": round(attempt.ran_s(), 3)})
             ended = commit(attempt, lambda: store.succeed(job_id, token, result))
         except Cancelled:

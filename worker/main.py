@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from rq.exceptions import StopRequested
 from rq.serializers import JSONSerializer
 
+from panoweave.core.diffusion.content_credentials import ContentCredentials
 from panoweave.core.diffusion.errors import DiffusionError
 from panoweave.core.diffusion.identity import identify
 from panoweave.core.diffusion.oom_retry import OomRetry
@@ -32,7 +33,7 @@ from panoweave.core.jobs.store import JobStore
 from panoweave.core.params import PanoramaParams
 from panoweave.worker.health import Health, serve_health
 from panoweave.worker.job import WorkerContext, run_next_job
-from panoweave.worker.model import load_model
+from panoweave.worker.model import load_credentials, load_model
 from panoweave.worker.periodic_thread import PeriodicThread
 from panoweave.worker.rq_worker import PanoramaWorker
 from panoweave.worker.speed import SpeedReporter, StepClock
@@ -56,6 +57,7 @@ def run_worker(settings: Settings) -> int:
         ):
             presence.set_state("loading")
             try:
+                credentials = load_credentials(settings)
                 pipeline = load_model(settings)
                 generator = OomRetry(pipeline, settings.window_batch)
                 speed = SpeedReporter(redis, settings.model)
@@ -77,7 +79,7 @@ def run_worker(settings: Settings) -> int:
                 signal.signal(number, lambda *_: stopping.set())
             presence.set_state("ready", pipeline=pipeline)
             log.info("ready: model %s on %s", settings.model, pipeline.device)
-            run_jobs(settings, name, generator, stopping, speed)
+            run_jobs(settings, name, generator, credentials, stopping, speed)
         presence.withdraw()
     return 0
 
@@ -97,6 +99,7 @@ def run_jobs(
     settings: Settings,
     name: str,
     generator: OomRetry,
+    credentials: ContentCredentials | None,
     stopping: threading.Event,
     speed: SpeedReporter,
 ) -> None:
@@ -111,6 +114,7 @@ def run_jobs(
             savepoints=Savepoints(redis, settings),
             identity=identify(generator.pipeline),
             stopping=stopping,
+            credentials=credentials,
             speed=speed,
         )
         with suppress(StopRequested):  # a signal between two of RQ's loops

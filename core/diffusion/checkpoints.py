@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
 from panoweave.core.diffusion.coherence import CoherenceMeter
-from panoweave.core.diffusion.errors import CheckpointError
+from panoweave.core.diffusion.errors import CheckpointError, DeviceUnavailableError
 from panoweave.core.diffusion.lora_files import LORA_LEGAL, find_lora
 from panoweave.core.diffusion.perceptual_weights import load_perceptual, load_stlpips_style
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
@@ -47,10 +47,23 @@ def resolve_checkpoint(checkpoint: str) -> tuple[str, str | None]:
 
 
 def resolve_device(device: str) -> torch.device:
-    """`auto` is CUDA if there is one, else the CPU."""
+    """`auto` is CUDA if there is one, else the CPU. Raises DeviceUnavailableError."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(device)
+    try:
+        target = torch.device(device)
+    except RuntimeError as error:
+        raise DeviceUnavailableError(
+            f"{device!r} is no device: legal are auto, cpu, cuda and numbered ones such as cuda:1"
+        ) from error
+    if target.type == "cuda":
+        there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (target.index or 0) >= there:
+            raise DeviceUnavailableError(
+                f"the device {device} was asked for, and torch sees {there or 'no'} CUDA devices: "
+                "use auto or cpu, or install the driver and a torch with CUDA"
+            )
+    return target
 
 
 def resolve_dtype(dtype: DtypeName, device: torch.device) -> torch.dtype:

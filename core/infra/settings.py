@@ -21,6 +21,9 @@ Anonymous = Literal["off", "loopback", "everywhere"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
+SigningAlgorithm = Literal["es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519"]
+
+
 class Settings(BaseSettings):
     """The settings of one process. Secrets are `SecretStr`, so no log and no error shows them."""
 
@@ -298,6 +301,23 @@ class Settings(BaseSettings):
         "loopback too.",
     )
 
+    c2pa_certificate: Path | None = Field(
+        None,
+        description="A PEM file with a certificate chain, by which workers sign pictures as C2PA "
+        "content credentials. Default: pictures are not signed.",
+    )
+    c2pa_private_key: Path | None = Field(
+        None, description="A PEM file (PKCS #8) with the private key of the first certificate."
+    )
+    c2pa_algorithm: SigningAlgorithm = Field(
+        "es256", description="The signature algorithm that fits the key."
+    )
+    c2pa_tsa_url: str | None = Field(
+        None,
+        description="A time-stamping authority (RFC 3161), asked for each picture. Default: no "
+        "time stamps.",
+    )
+
     @field_validator("redis_url")
     @classmethod
     def _is_redis_url(cls, url: SecretStr) -> SecretStr:
@@ -337,5 +357,10 @@ class Settings(BaseSettings):
             raise ValueError(
                 "PANOWEAVE_S3_ACCESS_KEY_ID and PANOWEAVE_S3_SECRET_ACCESS_KEY go together: "
                 "set both or neither"
+            )
+        if (self.c2pa_certificate is None) != (self.c2pa_private_key is None):
+            raise ValueError(
+                "PANOWEAVE_C2PA_CERTIFICATE and PANOWEAVE_C2PA_PRIVATE_KEY go together: set both "
+                "or neither"
             )
         return self

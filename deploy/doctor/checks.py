@@ -30,6 +30,8 @@ def run_checks(settings: Settings) -> Iterator[Check]:
     if settings.lora:
         yield check_lora(settings.lora)
     yield check_perceptual(settings)
+    if settings.c2pa_certificate:
+        yield check_credentials(settings)
 
 
 def check_redis(settings: Settings) -> Iterator[Check]:
@@ -88,12 +90,13 @@ def check_device(settings: Settings) -> Check:
         import torch
 
         from panoweave.core.diffusion.checkpoints import resolve_device
+        from panoweave.core.diffusion.errors import DeviceUnavailableError
     except ImportError as error:
         return Check("device", "warn", f"{error.name} is not installed", _NO_WORKER_PART)
     try:
         device = resolve_device(settings.device)
         torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+    except (DeviceUnavailableError, RuntimeError, AssertionError) as error:
         first_line = str(error).splitlines()[0]
         remedy = "PANOWEAVE_DEVICE=auto takes a GPU if there is one, else the CPU"
         return Check("device", "fail", f"{settings.device}: {first_line}", remedy)
@@ -169,6 +172,21 @@ def _check_hub_cache(
         return Check(name, "ok", "in the hub's cache on this machine")
     found = "not on this machine yet; the first worker downloads it"
     return Check(name, "warn", found, "panoweave prefetch")
+
+
+def check_credentials(settings: Settings) -> Check:
+    """Sign a small picture, as workers do at their start."""
+    name = "content credentials"
+    try:
+        from panoweave.core.diffusion.errors import CredentialsError
+        from panoweave.worker.model import load_credentials
+    except ImportError as error:
+        return Check(name, "warn", f"{error.name} is not installed", _NO_WORKER_PART)
+    try:
+        load_credentials(settings)
+    except CredentialsError as error:
+        return Check(name, "fail", str(error), "correct PANOWEAVE_C2PA_CERTIFICATE and its key")
+    return Check(name, "ok", f"signs with {settings.c2pa_certificate}")
 
 
 def check_perceptual(settings: Settings) -> Check:

@@ -32,7 +32,7 @@ from redis.retry import Retry
 
 from panoweave.deploy.errors import StackFailed
 from panoweave.deploy.local.child import Child
-from panoweave.deploy.local.ports import LOOPBACK, free_port
+from panoweave.deploy.local.ports import LOOPBACK, free_port, is_free
 
 _START_TIMEOUT_S = 30.0
 STOP_GRACE_S = 15.0
@@ -271,14 +271,14 @@ def _bound(port: int) -> socket.socket:
     return probe
 
 
+def s3_port_is_free(port: int) -> bool:
+    """With the gRPC port that goes with it."""
+    return is_free(port) and is_free(port + _WEED_GRPC_OFFSET)
+
+
 def _require_free(server: str, port: int) -> None:
-    with socket.socket() as probe:
-        # As the servers do: connections that linger after a restart don't count as taken.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError as error:
-            raise StackFailed(
-                f"port {port} on {LOOPBACK}, for {server}, is taken by another program",
-                "stop that program, or choose another port",
-            ) from error
+    if not is_free(port):
+        raise StackFailed(
+            f"port {port} on {LOOPBACK}, for {server}, is taken by another program",
+            "stop that program, or choose another port",
+        )
