@@ -70,8 +70,10 @@ def test_the_records_of_a_tenant_take_no_more_than_they_may(
         assert "1,048,576 bytes" in problem(answer, 429, "tenant_bytes_full")["detail"]
         used = api.get("/usage").json()
         assert 2**20 * 0.8 < used["kept_bytes"] <= used["max_kept_bytes"] == 2**20
-        stored = sum(redis.memory_usage(key) or 0 for key in redis.scan_iter("panoweave:*"))
-        assert stored < 2 * used["kept_bytes"]
+        stored = sum(
+            redis.memory_usage(key, samples=0) or 0 for key in redis.scan_iter("panoweave:*")
+        )
+        assert stored < 1.3 * used["kept_bytes"]
         assert api.delete(f"/panoramas/{posted[0]}").status_code == 204
         assert api.post("/panoramas", json=largest()).status_code == 202
     assert JobStore(redis, here).create(new_record(tenant="other")).tenant == "other"
@@ -81,10 +83,15 @@ def test_records_that_have_expired_take_no_room(settings: Settings, redis: Redis
     """Also where nothing ends any more, which is what else clears them away."""
     here = settings.model_copy(update={"tenant_max_bytes": 2**20, "job_ttl_s": 1})
     store = JobStore(redis, here)
+
+    def create_and_cancel() -> None:
+        record = store.create(new_record(metadata={"x": "y" * 100_000}))
+        store.request_cancel(record.id)
+
+    for _ in range(10):
+        create_and_cancel()
     with pytest.raises(TenantBytesFull):
-        while True:
-            record = store.create(new_record(metadata={"x": "y" * 100_000}))
-            store.request_cancel(record.id)
+        create_and_cancel()
     time.sleep(1.1)
     assert store.create(new_record()).status is Status.QUEUED
 
