@@ -36,7 +36,7 @@ def get_usage(
     periods: defaultdict[str, Usage] = defaultdict(Usage)
     for day, used in usage.by_day(context.redis, tenant).items():
         period = day.isoformat() if by == "day" else f"{day:%Y-%m}"
-        periods[period] = Usage(*map(sum, zip(periods[period], used, strict=True)))
+        periods[period] = periods[period].plus(used)
     return UsageView(
         items=[
             UsageItem(

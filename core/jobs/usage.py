@@ -21,6 +21,11 @@ class Usage(NamedTuple):
     gpu_s: float = 0.0  # of workers, over all attempts, whatever became of them
     bytes: int = 0  # of finished pictures
 
+    def plus(self, other: Usage) -> Usage:
+        return Usage(
+            self.panoramas + other.panoramas, self.gpu_s + other.gpu_s, self.bytes + other.bytes
+        )
+
 
 def by_day(redis: Redis, tenant: str) -> dict[date, Usage]:
     """The days on which the tenant has used anything, oldest first."""

@@ -12,7 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from panoweave.core.jobs.rates import WINDOW_S, Rate
+from panoweave.core.jobs.rates import WINDOW_S, Kind, Rate
 from panoweave.service.dependencies import Context
 from panoweave.service.http.errors import RateLimited
 
@@ -21,7 +21,7 @@ SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
 
 async def count_request(request: Request, context: Context, tenant: str) -> None:
     """Count a request against its tenant's limit. Raises RateLimited or StoreUnavailable."""
-    kind = "read" if request.method in SAFE_METHODS else "write"
+    kind: Kind = "read" if request.method in SAFE_METHODS else "write"
     rate = await run_in_threadpool(context.rates.take, tenant, kind)
     request.state.rate = rate
     if not rate.may_pass:

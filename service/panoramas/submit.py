@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 # Never change, and may be long: the answer that is kept for an idempotency key is without them.
-_IN_RECORD: Final = frozenset({"params", "metadata"})
+_IN_RECORD: Final = {"params", "metadata"}
 
 
 class Accepted(NamedTuple):

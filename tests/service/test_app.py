@@ -98,6 +98,7 @@ def test_the_contract_is_published_whole(bare_api: httpx.Client) -> None:
         "/panoramas/{job_id}/preview",
         "/panoramas/{job_id}/retry",
         "/uploads",
+        "/usage",
         "/models",
         "/livez",
         "/metrics",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -29,6 +30,19 @@ def largest() -> dict[str, Any]:
     """Nothing but text: as much as a request may hold."""
     region = {"prompt": LONG, "negative_prompt": LONG, "x": 0, "width": 128}
     return {"prompt": LONG, "negative_prompt": LONG, "regions": [region] * 16}
+
+
+def everything(redis: Any) -> Iterator[bytes]:
+    """What Redis holds in strings, hashes and streams."""
+    for key in redis.scan_iter("*"):
+        match redis.type(key):
+            case b"hash":
+                yield from redis.hvals(key)
+            case b"string":
+                yield redis.get(key)
+            case b"stream":
+                for _, entry in redis.xrange(key):
+                    yield from entry.values()
 
 
 def test_more_requests_than_a_tenant_may_send_are_refused(settings: Settings, redis: Redis) -> None:
@@ -102,18 +116,7 @@ def test_a_prompt_is_stored_once(api: httpx.Client, redis: Redis) -> None:
     body = {"prompt": prompt, "metadata": {"order": "needle 7"}}
     headers = {"Idempotency-Key": "once"}
     first = api.post("/panoramas", json=body, headers=headers)
-    found = 0
-    for key in redis.scan_iter("*"):
-        match redis.type(key):
-            case b"hash":
-                values = redis.hvals(key)
-            case b"string":
-                values = [redis.get(key)]
-            case b"stream":
-                values = [value for _, entry in redis.xrange(key) for value in entry.values()]
-            case _:
-                values = []
-        found += sum(value.count(prompt.encode()) for value in values)  # type: ignore[union-attr]
+    found = sum(text.count(prompt.encode()) for text in everything(redis))
     assert found == 1
     again = api.post("/panoramas", json=body, headers=headers)
     assert again.headers["idempotency-replayed"] == "true"
