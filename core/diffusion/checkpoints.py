@@ -21,6 +21,7 @@ from transformers.utils import logging as transformers_logging
 from panoweave.core.diffusion.coherence import CoherenceMeter
 from panoweave.core.diffusion.errors import CheckpointError, DeviceUnavailableError
 from panoweave.core.diffusion.lora_files import LORA_LEGAL, find_lora
+from panoweave.core.diffusion.patch_autoencoder import PatchAutoencoder
 from panoweave.core.diffusion.perceptual_weights import load_perceptual, load_stlpips_style
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.machine import DtypeName, PerceptualName
@@ -97,7 +98,7 @@ def load_pipeline(
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
     pipeline: SyncDiffusionPipeline = _load(
-        SyncDiffusionPipeline, checkpoint, "the checkpoint", torch_dtype
+        (SyncDiffusionPipeline,), checkpoint, "the checkpoint", torch_dtype
     )
     if lora:
         add_lora(pipeline, lora)
@@ -121,13 +122,13 @@ def load_pipeline(
 
 
 def load_tiny_decoder(source: str, dtype: torch.dtype = torch.float32) -> Any:
-    """An AutoencoderTiny by directory or `hub/id[@revision]`."""
-    return _load(AutoencoderTiny, source, "the tiny decoder", dtype)
+    """An AutoencoderTiny or a PatchAutoencoder, by directory or `hub/id[@revision]`."""
+    return _load((AutoencoderTiny, PatchAutoencoder), source, "the tiny decoder", dtype)
 
 
 def load_controlnet(source: str, dtype: torch.dtype = torch.float32) -> Any:
     """A ControlNetModel by directory or `hub/id[@revision]`."""
-    return _load(ControlNetModel, source, "the ControlNet", dtype)
+    return _load((ControlNetModel,), source, "the ControlNet", dtype)
 
 
 def add_lora(pipeline: SyncDiffusionPipeline, source: str) -> None:
@@ -147,14 +148,18 @@ def add_lora(pipeline: SyncDiffusionPipeline, source: str) -> None:
     loader.unload_lora_weights()
 
 
-def _load(kind: Any, source: str, what: str, dtype: torch.dtype) -> Any:
+def _load(kinds: tuple[Any, ...], source: str, what: str, dtype: torch.dtype) -> Any:
     with _checkpoint_errors(what, source):
         name_or_path, options = _hub_arguments(source)
+        kind = kinds[0]
         if issubclass(kind, ModelMixin):
             # diffusers would load a model of another class in part.
             found = kind.load_config(name_or_path, **options).get("_class_name")
-            if found != kind.__name__:
-                raise ValueError(f"it is a {found}; legal: a {kind.__name__}")
+            by_name = {kind.__name__: kind for kind in kinds}
+            if found not in by_name:
+                legal = " or ".join(f"a {name}" for name in by_name)
+                raise ValueError(f"it is a {found}; legal: {legal}")
+            kind = by_name[found]
         return kind.from_pretrained(name_or_path, **options, dtype=dtype)
 
 
