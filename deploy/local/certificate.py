@@ -60,5 +60,4 @@ def _write(file: Path, content: bytes, mode: int) -> None:
 
 
 if __name__ == "__main__":
-    # SeaweedFS's container has another user than this one; both alone mount the volume.
-    write_certificate(Path(sys.argv[1]), key_mode=_EVERYBODY)
+    write_certificate(Path(sys.argv[1]))
