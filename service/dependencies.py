@@ -17,6 +17,7 @@ from panoweave.core.infra.redis import connect
 from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.infra.s3_client import SHORT_WAITS
 from panoweave.core.infra.settings import Settings
+from panoweave.core.infra.view_tokens import ViewTokens
 from panoweave.core.jobs.idempotency import Idempotency
 from panoweave.core.jobs.queue import Queue
 from panoweave.core.jobs.rates import Rates
@@ -41,6 +42,7 @@ class Context:
     deliveries: Deliveries
     webhook_secrets: WebhookSecrets
     rates: Rates
+    view_tokens: ViewTokens
 
 
 @contextmanager
@@ -60,6 +62,7 @@ def open_context(settings: Settings) -> Iterator[Context]:
                 Deliveries(redis, settings),
                 WebhookSecrets(redis),
                 Rates(redis, settings),
+                ViewTokens(redis),
             )
     finally:
         objects.close()
