@@ -11,8 +11,11 @@ DiffusionError
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from torch import Tensor
+
+_LONGEST_MESSAGE: Final = 400
 
 
 class DiffusionError(Exception):
@@ -33,6 +36,14 @@ class CheckpointError(DiffusionError):
 
 class PerceptualWeightsError(DiffusionError):
     pass
+
+
+def in_one_line(error: Exception) -> str:
+    """What another library's error says, for operators."""
+    message = " ".join(str(error).split())[:_LONGEST_MESSAGE]
+    if isinstance(error, OSError | ValueError) and message:
+        return message
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
 class InvalidSamplerStateError(DiffusionError):
