@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from panoweave.core.output import SUFFIXES
+from panoweave.deploy.environment import leave_loopback_to_no_proxy
 from panoweave.deploy.errors import DeployError
 from panoweave.deploy.render_options import to_request, with_parameter_options
 from panoweave.deploy.terminal import print_error
@@ -230,6 +231,7 @@ def revoke_secret(
 
 
 def main() -> None:
+    leave_loopback_to_no_proxy()
     try:
         app()
     except DeployError as error:

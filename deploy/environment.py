@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import urllib.request
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from panoweave.core.infra.settings import Settings
 
 ENV_PREFIX = "PANOWEAVE_"
+_LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
 
 
 def read_settings(defaults: Mapping[str, str] | None = None) -> Settings:
@@ -40,3 +42,15 @@ def read_settings(defaults: Mapping[str, str] | None = None) -> Settings:
             "; ".join(problems),
             "correct these environment variables: docs/settings.md has the legal values",
         ) from error
+
+
+def leave_loopback_to_no_proxy() -> None:
+    """A proxy cannot reach this machine's own servers. boto3, httpx and urllib all read `no_proxy`,
+    and so do the processes that this one starts."""
+    if not urllib.request.getproxies_environment():
+        return
+    known = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    names = [name.strip() for name in known.split(",") if name.strip()]
+    if "*" not in names:
+        names += [name for name in _LOOPBACK_NAMES if name not in names]
+    os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(names)

@@ -28,9 +28,9 @@ class BadOption(DeployError):
 
 
 class PortTaken(DeployError):
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, host: str) -> None:
         super().__init__(
-            f"port {port} on 127.0.0.1 is taken by another program",
+            f"port {port} on {host} is taken by another program",
             f"stop that program, or choose another port: panoweave up --port {port + 1}",
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from rich.markup import escape
 from panoweave.core.accepted_values import explain
 from panoweave.core.checkpoint import InvalidParams
 from panoweave.core.conditions import ImageInput
-from panoweave.core.output import SUFFIXES
+from panoweave.core.output import MEDIA_TYPES, SUFFIXES
 from panoweave.core.params import PanoramaParams
 from panoweave.deploy.environment import read_settings
 from panoweave.deploy.errors import BadOption, DeployError
@@ -23,6 +24,7 @@ from panoweave.deploy.serve.threads import limit_spinning
 from panoweave.deploy.terminal import out, panorama_progress
 
 if TYPE_CHECKING:
+    from panoweave.core.diffusion.content_credentials import ContentCredentials
     from panoweave.core.diffusion.pipeline import Panorama, SyncDiffusionPipeline
     from panoweave.core.diffusion.sampling import StepReport
     from panoweave.core.infra.settings import Settings
@@ -33,12 +35,18 @@ def run_render(asked: Mapping[str, Any], output: Path, request: Path | None = No
     given = _overrule(read_request(request), asked) if request else {**asked}
     params = check_params(_with_format(given, output))
     settings = read_settings()
-    pipeline = _load(settings)
+    pipeline, credentials = _load(settings)
     begun = time.monotonic()
     panorama = _make(pipeline, params, settings.window_batch)
     from panoweave.core.diffusion.image_files import encode
 
-    output.write_bytes(encode(panorama))
+    picture = encode(panorama)
+    if credentials:
+        picture = credentials.sign(picture, MEDIA_TYPES[panorama.params.output.format])
+    try:
+        output.write_bytes(picture)
+    except OSError as error:
+        raise DeployError(f"-o: {output} cannot be written: {error.strerror}") from error
     _report(panorama, output, time.monotonic() - begun)
     return 0
 
@@ -88,8 +96,7 @@ def _with_format(asked: dict[str, Any], output: Path) -> dict[str, Any]:
     suffix = output.suffix.lower()
     if suffix not in SUFFIXES:
         raise BadOption(f"-o: {output} must end in one of {', '.join(SUFFIXES)}")
-    if not output.resolve().parent.is_dir():
-        raise BadOption(f"-o: there is no directory {output.resolve().parent}")
+    _check_writable(output)
     wanted = asked.get("output", {})
     if not isinstance(wanted, dict):
         return asked  # PanoramaParams refuses it
@@ -98,14 +105,30 @@ def _with_format(asked: dict[str, Any], output: Path) -> dict[str, Any]:
     return {**asked, "output": {**wanted, "format": SUFFIXES[suffix]}}
 
 
-def _load(settings: Settings) -> SyncDiffusionPipeline:
+def _check_writable(output: Path) -> None:
+    folder = output.resolve().parent
+    if not folder.is_dir():
+        raise BadOption(f"-o: there is no directory {folder}")
+    try:
+        if output.is_dir():
+            raise BadOption(f"-o: {output} is a directory")
+        if output.exists():
+            output.open("ab").close()
+        else:
+            tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise BadOption(f"-o: {output} cannot be written: {error.strerror}") from error
+
+
+def _load(settings: Settings) -> tuple[SyncDiffusionPipeline, ContentCredentials | None]:
     limit_spinning()
     with out.status(f"loading the model ({escape(settings.model)})"):
         from panoweave.core.diffusion.errors import DiffusionError
-        from panoweave.worker.model import load_model
+        from panoweave.worker.model import load_credentials, load_model
 
         try:
-            return load_model(settings)
+            credentials = load_credentials(settings)
+            return load_model(settings), credentials
         except DiffusionError as error:
             raise DeployError(str(error), "`panoweave doctor` checks the model") from error
 

@@ -40,12 +40,13 @@ _EXIT_HUNG = 70
 
 
 class Stop(BaseException):
-    """Ends the attempt at its next step. Not an Exception, so that error handlers let it pass.
+    """Ends the attempt at its next batch. Not an Exception, so that error handlers let it pass.
 
     Stop
     ├── Cancelled    the caller cancelled the job
     ├── Preempted    this worker was asked to stop
-    └── Superseded   the job does not belong to this attempt any more
+    ├── Superseded   the job does not belong to this attempt any more
+    └── TimedOut     its attempts have taken as long as they may together
     """
 
 
@@ -61,15 +62,25 @@ class Superseded(Stop):
     pass
 
 
+class TimedOut(Stop):
+    pass
+
+
 class Attempt:
-    """Reports steps, sends heartbeats, and raises a `Stop` at the step that should be the last.
+    """Reports steps, sends heartbeats, and raises a `Stop` at the batch that should be the last.
 
     While Redis is away the work goes on, and reports are dropped.
     """
 
     def __init__(
-        self, record: JobRecord, store: JobStore, settings: Settings, stopping: threading.Event
+        self,
+        record: JobRecord,
+        store: JobStore,
+        settings: Settings,
+        stopping: threading.Event,
+        slowest_batch_s: float | None = None,
     ) -> None:
+        """`slowest_batch_s`: what a batch of this job is expected to take, if that is known."""
         assert record.token is not None  # JobStore.claim gives every attempt one
         self.record = record
         self.token = record.token
@@ -78,9 +89,14 @@ class Attempt:
         self._stopping = stopping
         self._stop: type[Stop] | None = None
         self._paused_until = 0.0
+        self._slowest_batch_s = slowest_batch_s
         self._alive_at = time.monotonic()
+        used_s = (record.run_ms - record.run_ms_at_retry) / 1_000
+        self._ends_at = self._alive_at + settings.job_timeout_s - used_s
+        self._began_at = self._alive_at
         self._step_times: deque[float] = deque([self._alive_at], maxlen=_RECENT_STEPS + 1)
-        self._eta_s: float | None = None
+        self._eta_s: float | None = record.estimate_s
+        self._is_sampling = True  # until the last step
         self._resources = ExitStack()
 
     def __enter__(self) -> Self:
@@ -111,7 +127,7 @@ class Attempt:
         self._report(RESUMING, step, self.record.params.steps)
 
     def on_step(self, report: StepReport) -> None:
-        """After each reverse step; raises Cancelled, Preempted or Superseded."""
+        """After each reverse step; raises the reason to stop, if there is one."""
         now = self.mark_alive()
         if report.step > 1:  # the time before the first step includes loading and encoding
             metrics.step_ended(now - self._step_times[-1])
@@ -119,6 +135,7 @@ class Attempt:
         per_step = (now - self._step_times[0]) / (len(self._step_times) - 1)
         left = report.total_steps - report.step
         self._eta_s = per_step * left
+        self._is_sampling = left > 0
         self._report(DENOISING if left else DECODING, report.step, report.total_steps)
         self.check()
 
@@ -127,24 +144,31 @@ class Attempt:
         self.mark_alive()
         steps = self.record.params.steps
         self._eta_s = None
+        self._is_sampling = False
         self._report(phase, steps, steps)
         self.check()
 
     def check(self) -> None:
-        """Raises the reason to stop, if there is one; the attempt is not hung."""
-        self.mark_alive()
-        self.on_batch()
+        """Before each batch of windows, and wherever the attempt may stop.
 
-    def on_batch(self) -> None:
-        """Before each batch of windows: raises the reason to stop, if there is one.
-
-        The watchdog counts steps, so a batch does not tell it that the attempt is alive.
+        Tells the watchdog that the attempt is not hung. Raises the reason to stop, if there is one.
         """
+        now = self.mark_alive()
         if self._stop:
             raise self._stop
-        nearly_done = self._eta_s is None or self._eta_s <= DRAIN_S
-        if self._stopping.is_set() and not nearly_done:
+        if now > self._ends_at:
+            raise TimedOut
+        if self._stopping.is_set() and not self._is_nearly_done():
             raise Preempted
+
+    def _is_nearly_done(self) -> bool:
+        if self._eta_s is None:
+            return not self._is_sampling  # decoding and uploading are short
+        return self._eta_s <= DRAIN_S
+
+    def ran_s(self) -> float:
+        """How long all attempts have taken."""
+        return self.record.run_ms / 1_000 + time.monotonic() - self._began_at
 
     def mark_alive(self) -> float:
         """Tell the watchdog that the attempt is not hung. Returns the time."""
@@ -174,15 +198,19 @@ class Attempt:
             log.warning("%s: Redis is away; the work goes on", self.record.id)
 
     def _exit_if_hung(self, store: JobStore, queue: Queue) -> None:
-        """End this process if its step hangs: nothing else can stop it. A supervisor starts a fresh
-        one."""
+        """End this process if its batch hangs: nothing else can stop it. A supervisor starts a
+        fresh one. Another attempt follows, unless this batch is expected to take that long."""
         limit_s = self._settings.step_timeout_s
         if time.monotonic() - self._alive_at < limit_s:
             return
-        log.critical("%s: no step for %g s; this process ends", self.record.id, limit_s)
+        log.critical("%s: no batch for %g s; this process ends", self.record.id, limit_s)
         try:
             failure = Failure.of(FailureCode.STEP_TIMEOUT, timeout_s=limit_s)
-            store.hung(self.record.id, self.token, failure)
+            if self._slowest_batch_s and self._slowest_batch_s > limit_s / 2:
+                failure = failure.model_copy(update={"retryable": False})
+                store.fail(self.record.id, self.token, failure)
+            else:
+                store.hung(self.record.id, self.token, failure)
             queue.top_up()
         finally:
             os._exit(_EXIT_HUNG)

@@ -15,6 +15,7 @@ from PIL import Image
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_fixed
 
 from panoweave.core.checkpoint import InvalidParams
+from panoweave.core.diffusion.content_credentials import ContentCredentials
 from panoweave.core.diffusion.errors import DiffusionError
 from panoweave.core.diffusion.identity import PipelineIdentity
 from panoweave.core.diffusion.oom_retry import OomRetry
@@ -24,16 +25,24 @@ from panoweave.core.images import image_inputs
 from panoweave.core.infra.errors import ObjectStoreError, StoreUnavailable
 from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.infra.settings import Settings
-from panoweave.core.jobs.errors import NotFound, Refused
+from panoweave.core.jobs.errors import NotFound, Refused, UnreadableRecord
 from panoweave.core.jobs.failures import PREEMPTED, FailureCode
 from panoweave.core.jobs.queue import Queue
 from panoweave.core.jobs.record import Failure, JobRecord, Status
 from panoweave.core.jobs.savepoints import Savepoints
 from panoweave.core.jobs.store import JobStore
 from panoweave.core.params import ResolvedParams
-from panoweave.worker.attempt import UPLOADING, Attempt, Cancelled, Preempted, Superseded
+from panoweave.worker.attempt import (
+    UPLOADING,
+    Attempt,
+    Cancelled,
+    Preempted,
+    Superseded,
+    TimedOut,
+)
 from panoweave.worker.preview import Previews
 from panoweave.worker.savepoint import Savepoint
+from panoweave.worker.speed import SpeedReporter, StepClock
 from panoweave.worker.telemetry import metrics, tracing
 from panoweave.worker.telemetry.observe import observe_attempt
 from panoweave.worker.upload import retry_object_store, upload
@@ -60,6 +69,8 @@ class WorkerContext:
     savepoints: Savepoints
     identity: PipelineIdentity  # savepoints of another identity are not resumed
     stopping: threading.Event
+    speed: SpeedReporter
+    credentials: ContentCredentials | None = None  # what pictures are signed with, if anything
 
 
 def run_next_job(context: WorkerContext) -> None:
@@ -68,7 +79,12 @@ def run_next_job(context: WorkerContext) -> None:
     The outcome is in the job's record. If Redis loses the record's last second, the janitor finds
     the job again.
     """
-    record = context.store.claim(context.name)
+    try:
+        record = context.store.claim(context.name)
+    except UnreadableRecord as reason:
+        # The janitor requeues it as a lost worker's; a worker of its API's version may get it.
+        log.error("%s: left to another worker: %s", reason.job_id, reason)
+        return
     if record is None:
         return  # none waits, or their tenants have as many running as they may
     with observe_attempt(record) as ending:
@@ -89,7 +105,9 @@ def run_attempt(context: WorkerContext, record: JobRecord) -> JobRecord | None:
     None: the job does not belong to this attempt any more.
     """
     store, job_id = context.store, record.id
-    with Attempt(record, store, context.settings, context.stopping) as attempt:
+    traits = context.generator.pipeline.traits
+    batch_s = context.speed.batch_s(record.params, context.settings.window_batch)
+    with Attempt(record, store, context.settings, context.stopping, batch_s) as attempt:
         token = attempt.token
         try:
             images = fetch_images(context.objects, record.params, attempt.check)
@@ -102,18 +120,25 @@ def run_attempt(context: WorkerContext, record: JobRecord) -> JobRecord | None:
                 if state:
                     attempt.resume(state.step)
 
+                clock = StepClock(context.speed, record.params, traits)
+
                 def on_step(report: StepReport) -> None:
+                    clock.step_ended(report.step)
                     savepoint.note(report.state)
                     previews.show(report)
                     attempt.on_step(report)
 
                 panorama = context.generator.generate(
-                    record.params, images, on_step, state, attempt.on_batch
+                    record.params, images, on_step, state, attempt.check
                 )
                 tracing.add_stages(panorama.timings_s)
+                clock.finished(panorama.timings_s)
                 attempt.enter(UPLOADING)
                 with tracing.span("upload"), metrics.upload():
-                    result = upload(context.objects, record, panorama, attempt.check)
+                    result = upload(
+                        context.objects, record, panorama, attempt.check, context.credentials
+                    )
+                    result = result.model_copy(update={"gpu_s": round(attempt.ran_s(), 3)})
             ended = commit(attempt, lambda: store.succeed(job_id, token, result))
         except Cancelled:
             ended = commit(attempt, lambda: store.cancelled(job_id, token))
@@ -121,6 +146,11 @@ def run_attempt(context: WorkerContext, record: JobRecord) -> JobRecord | None:
             ended = commit(attempt, lambda: store.requeue(job_id, token, PREEMPTED))
         except Superseded:
             ended = None
+        except TimedOut:
+            limit_s = context.settings.job_timeout_s
+            failure = Failure.of(FailureCode.JOB_TIMEOUT, timeout_s=limit_s)
+            log.warning("%s: %s", job_id, failure.detail)
+            ended = commit(attempt, lambda: store.fail(job_id, token, failure))
         except Exception as error:
             failure = explain(error)
             if failure.code is FailureCode.INTERNAL_ERROR:

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from rq.exceptions import StopRequested
 from rq.serializers import JSONSerializer
 
+from panoweave.core.diffusion.content_credentials import ContentCredentials
 from panoweave.core.diffusion.errors import DiffusionError, in_one_line
 from panoweave.core.diffusion.identity import identify
 from panoweave.core.diffusion.oom_retry import OomRetry
@@ -32,9 +33,10 @@ from panoweave.core.jobs.store import JobStore
 from panoweave.core.params import PanoramaParams
 from panoweave.worker.health import Health, serve_health
 from panoweave.worker.job import WorkerContext, run_next_job
-from panoweave.worker.model import load_model
+from panoweave.worker.model import load_credentials, load_model
 from panoweave.worker.periodic_thread import PeriodicThread
 from panoweave.worker.rq_worker import PanoramaWorker
+from panoweave.worker.speed import SpeedReporter, StepClock
 from panoweave.worker.telemetry import metrics
 from panoweave.worker.telemetry.gpu_memory import GpuMemory
 
@@ -55,9 +57,11 @@ def run_worker(settings: Settings) -> int:
         ):
             presence.set_state("loading")
             try:
+                credentials = load_credentials(settings)
                 pipeline = load_model(settings)
                 generator = OomRetry(pipeline, settings.window_batch)
-                warm_up(generator)
+                speed = SpeedReporter(redis, settings.model)
+                warm_up(generator, speed)
             except DiffusionError as error:
                 log.error("the model could not be loaded: %s", error)
                 presence.set_state("failed", detail=str(error))
@@ -75,25 +79,30 @@ def run_worker(settings: Settings) -> int:
                 signal.signal(number, lambda *_: stopping.set())
             presence.set_state("ready", pipeline=pipeline)
             log.info("ready: model %s on %s", settings.model, pipeline.device)
-            run_jobs(settings, name, generator, stopping)
+            run_jobs(settings, name, generator, credentials, stopping, speed)
         presence.withdraw()
     return 0
 
 
-def warm_up(generator: OomRetry) -> None:
-    """Make a panorama of two windows in two steps: the first job finds everything compiled."""
+def warm_up(generator: OomRetry, speed: SpeedReporter) -> None:
+    """Make a panorama of two windows in two steps: the first job finds everything compiled, and its
+    estimate a first measurement."""
     traits = generator.pipeline.traits
-    generator.generate(
-        PanoramaParams(
-            prompt="warm up",
-            width=2 * traits.window_px,
-            steps=2,
-            seed=0,
-        )
-    )
+    asked = PanoramaParams(prompt="warm up", width=2 * traits.window_px, steps=2, seed=0)
+    params = asked.resolve(traits)
+    clock = StepClock(speed, params, traits)
+    made = generator.generate(params, on_step=lambda report: clock.step_ended(report.step))
+    clock.finished(made.timings_s)
 
 
-def run_jobs(settings: Settings, name: str, generator: OomRetry, stopping: threading.Event) -> None:
+def run_jobs(
+    settings: Settings,
+    name: str,
+    generator: OomRetry,
+    credentials: ContentCredentials | None,
+    stopping: threading.Event,
+    speed: SpeedReporter,
+) -> None:
     with connect(settings) as redis, closing(ObjectStore(settings)) as objects:
         context = WorkerContext(
             name=name,
@@ -105,6 +114,8 @@ def run_jobs(settings: Settings, name: str, generator: OomRetry, stopping: threa
             savepoints=Savepoints(redis, settings),
             identity=identify(generator.pipeline),
             stopping=stopping,
+            credentials=credentials,
+            speed=speed,
         )
         with suppress(StopRequested):  # a signal between two of RQ's loops
             while not stopping.is_set():

@@ -1,11 +1,24 @@
-"""Loads the pipeline that the settings describe."""
+"""Loads the pipeline that the settings describe, and what its pictures are signed with."""
 
 from __future__ import annotations
 
 from panoweave.core.diffusion.checkpoints import load_pipeline
+from panoweave.core.diffusion.content_credentials import ContentCredentials
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.embedded import checkpoint_of
 from panoweave.core.infra.settings import Settings
+
+
+def load_credentials(settings: Settings) -> ContentCredentials | None:
+    """What pictures are signed with. None: they are not. Raises CredentialsError."""
+    if settings.c2pa_certificate is None or settings.c2pa_private_key is None:
+        return None
+    return ContentCredentials.load(
+        settings.c2pa_certificate,
+        settings.c2pa_private_key,
+        settings.c2pa_algorithm,
+        settings.c2pa_tsa_url,
+    )
 
 
 def load_model(settings: Settings) -> SyncDiffusionPipeline:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_fixed
 
+from panoweave.core.diffusion.content_credentials import ContentCredentials
 from panoweave.core.diffusion.image_files import encode, encode_preview, holds_parameters
 from panoweave.core.diffusion.pipeline import Panorama
 from panoweave.core.diffusion.prompts import TruncatedPrompt
@@ -27,15 +28,23 @@ RETRY_EVERY_S = 2.0
 
 
 def upload(
-    objects: ObjectStore, record: JobRecord, panorama: Panorama, check: Callable[[], None]
+    objects: ObjectStore,
+    record: JobRecord,
+    panorama: Panorama,
+    check: Callable[[], None],
+    credentials: ContentCredentials | None = None,
 ) -> Result:
     """Store picture, preview and metadata under this attempt's keys.
+
+    `credentials` sign the picture.
 
     An S3 that is away is retried without computing anything again, see `retry_object_store`. Raises
     ObjectStoreError in the end.
     """
     retrying = retry_object_store(check)
     picture, output = encode(panorama), panorama.params.output
+    if credentials:
+        picture = credentials.sign(picture, MEDIA_TYPES[output.format])
     keys = record.keys
     result = Result(
         keys=keys,

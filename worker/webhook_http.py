@@ -54,9 +54,8 @@ def post(
     network = _Network(rules, time.monotonic() + deadline_s)
     with httpcore.ConnectionPool(ssl_context=tls, network_backend=network) as pool:
         try:
-            with pool.stream(
-                "POST", url.encode("ascii"), headers=list(headers.items()), content=body
-            ) as response:
+            named = [("Host", _host_header(url)), *headers.items()]
+            with pool.stream("POST", url.encode("ascii"), headers=named, content=body) as response:
                 found = {name.lower(): value for name, value in response.headers}
                 retry_after = found.get(b"retry-after", b"").decode("latin-1")
                 return Response(response.status, retry_after or None)
@@ -64,6 +63,16 @@ def post(
             raise NotSent(_name_of(error)) from error
 
 
+def _host_header(url: str) -> str:
+    """The URL's host, and its port if it is not the scheme's own. httpcore leaves the brackets of
+    an IPv6 address out."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    name = f"[{host}]" if ":" in host else host
+    return name if parts.port in (None, _PORTS.get(parts.scheme)) else f"{name}:{parts.port}"
+
+
+_PORTS: Final = {"http": 80, "https": 443}
 _HTTPCORE_ERRORS: Final = (
     httpcore.NetworkError,
     httpcore.ProtocolError,

@@ -11,7 +11,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from redis import Redis
@@ -35,10 +35,11 @@ log = logging.getLogger(__name__)
 PAUSES_S: Final = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400)
 MAX_RETRY_AFTER_S: Final = 86_400.0
 
-SENDERS: Final = 32
-# A slow host must not occupy all senders, and one that does not answer only a few.
+SENDERS: Final = 64  # of which one tenant gets half at most: see `Deliveries.claim`
+# Of one tenant. A slow host must not occupy all its senders, and a silent one only a few.
 SENDERS_A_HOST: Final = 24
 SENDERS_A_SILENT_HOST: Final = 2
+_MAX_SILENT_HOSTS: Final = 10_000
 
 _OUTCOMES: Final[dict[State, metrics.Outcome]] = {
     State.DELIVERED: "delivered",
@@ -53,6 +54,13 @@ _SILENT_HOST_BUSY_S: Final = 15.0
 REDIS_WAIT_S: Final = 1.0
 
 
+class Target(NamedTuple):
+    """Hosts are counted by tenant: what one tenant sends to a host delays nobody else's."""
+
+    tenant: str
+    host: str
+
+
 class WebhookDispatcher:
     """Several may run, in as many processes: each delivery is claimed by one of them at a time."""
 
@@ -63,8 +71,8 @@ class WebhookDispatcher:
         self._objects = objects
         self._rules = TargetRules.of(settings)
         self._tls = tls_context()
-        self._busy: Counter[str] = Counter()  # senders by host
-        self._silent: set[str] = set()  # hosts whose last try had no answer
+        self._busy: Counter[Target] = Counter()  # senders
+        self._silent: dict[Target, None] = {}  # whose last try had no answer, oldest first
         self._lock = threading.Lock()
 
     def run(self, stopping: threading.Event) -> None:
@@ -83,54 +91,66 @@ class WebhookDispatcher:
 
     def _dispatch(self, senders: ThreadPoolExecutor) -> bool:
         """Submit due deliveries to senders. True: nothing was due, or all senders are busy."""
+        by_tenant: Counter[str] = Counter()
         with self._lock:
-            free = SENDERS - self._busy.total()
-        due = self._deliveries.claim(free, _LEASE_S) if free else []
+            for target, count in self._busy.items():
+                by_tenant[target.tenant] += count
+        free = SENDERS - by_tenant.total()
+        due = self._deliveries.claim(free, _LEASE_S, by_tenant) if free else []
         for delivery in due:
-            host = urlsplit(delivery.url).netloc
+            target = Target(delivery.tenant, urlsplit(delivery.url).netloc)
             with self._lock:
-                is_silent = host in self._silent
+                is_silent = target in self._silent
                 most = SENDERS_A_SILENT_HOST if is_silent else SENDERS_A_HOST
-                is_taken = self._busy[host] < most
-                self._busy[host] += is_taken
+                is_taken = self._busy[target] < most
+                self._busy[target] += is_taken
             if is_taken:
-                senders.submit(self._send, delivery, host)
+                senders.submit(self._send, delivery, target)
             else:
                 pause_s = _SILENT_HOST_BUSY_S if is_silent else _HOST_BUSY_S
                 self._deliveries.postpone(delivery.id, pause_s)
         return not due
 
-    def _send(self, delivery: Delivery, host: str) -> None:
+    def _send(self, delivery: Delivery, target: Target) -> None:
         try:
-            self._note(host, is_silent=not self.deliver(delivery))
+            self._note(target, is_silent=not self.deliver(delivery))
         except StoreUnavailable:
             log.warning("%s: Redis is away; tried again when its lease has passed", delivery.id)
         except Exception:
             log.exception("%s: unexpected", delivery.id)
         finally:
             with self._lock:
-                self._busy[host] -= 1
-                if not self._busy[host]:
-                    del self._busy[host]
+                self._busy[target] -= 1
+                if not self._busy[target]:
+                    del self._busy[target]
 
-    def _note(self, host: str, *, is_silent: bool) -> None:
+    def _note(self, target: Target, *, is_silent: bool) -> None:
         with self._lock:
+            self._silent.pop(target, None)
             if is_silent:
-                self._silent.add(host)
-            else:
-                self._silent.discard(host)
+                self._silent[target] = None
+                if len(self._silent) > _MAX_SILENT_HOSTS:
+                    del self._silent[next(iter(self._silent))]
 
     def deliver(self, delivery: Delivery) -> bool:
         """Try once, and store the outcome. Whether there was a response."""
         at, begun = datetime.now(UTC), time.monotonic()
-        response, error = self._try(delivery, at)
+        try:
+            response, error = self._try(delivery, at)
+            state, pause_s = outcome(delivery, response)
+        except StoreUnavailable:
+            raise
+        except Exception:
+            # Stored as a try, or the delivery would be sent again at the end of every lease.
+            log.exception("%s: unexpected", delivery.id)
+            response, error = None, "internal_error"
+            state, pause_s = outcome(delivery, response)
         tried = Try(
             at=at,
             took_s=round(time.monotonic() - begun, 3),
             status=response.status if response else None,
             error=error,
         )
-        state, pause_s = outcome(delivery, response)
         self._deliveries.settle(delivery.id, tried, state, pause_s)
         metrics.webhook_attempt(_OUTCOMES[state], tried.took_s)
         log.info(
@@ -180,11 +200,10 @@ def outcome(delivery: Delivery, response: Response | None) -> tuple[State, float
 
 
 def _seconds(retry_after: str) -> float:
-    """Parses both forms of `Retry-After`; 0 for anything else."""
+    """Parses both forms of `Retry-After`; 0 for anything else, such as a year that is none."""
     if retry_after.strip().isdecimal():
         return float(retry_after)
     try:
-        at = email.utils.parsedate_to_datetime(retry_after)
-    except ValueError:
+        return email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time()
+    except (ValueError, TypeError, OverflowError):
         return 0.0
-    return at.timestamp() - time.time()

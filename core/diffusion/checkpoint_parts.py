@@ -5,15 +5,15 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import diffusers
 import torch
-import transformers
-from diffusers import DDIMScheduler
+from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from panoweave.core.diffusion.checkpoint_files import LEGAL, find_variant, refuse_lfs_pointers
 from panoweave.core.diffusion.errors import (
@@ -22,20 +22,21 @@ from panoweave.core.diffusion.errors import (
     UnsupportedSchedulerError,
     in_one_line,
 )
+from panoweave.core.diffusion.patch_autoencoder import PatchAutoencoder
 from panoweave.core.diffusion.tokenizers import check_tokenizer
 
 INDEX: Final = "model_index.json"
-_NETWORKS: Final[Mapping[str, tuple[str, ...]]] = {
-    "unet": ("UNet2DConditionModel",),
-    "vae": ("AutoencoderKL", "AutoencoderTiny"),
-    "text_encoder": ("CLIPTextModel",),
-    "text_encoder_2": ("CLIPTextModelWithProjection",),
+_NETWORKS: Final[Mapping[str, tuple[Any, ...]]] = {
+    "unet": (UNet2DConditionModel,),
+    "vae": (AutoencoderKL, AutoencoderTiny, PatchAutoencoder),
+    "text_encoder": (CLIPTextModel,),
+    "text_encoder_2": (CLIPTextModelWithProjection,),
 }
 _TOKENIZERS: Final[Mapping[str, str]] = {
     "tokenizer": "text_encoder",
     "tokenizer_2": "text_encoder_2",
 }
-_TOKENIZER_CLASSES: Final = ("CLIPTokenizer", "CLIPTokenizerFast")
+_TOKENIZER_CLASSES: Final = {"CLIPTokenizer": CLIPTokenizer, "CLIPTokenizerFast": CLIPTokenizer}
 PARTS: Final = (*_NETWORKS, *_TOKENIZERS, "scheduler")
 # Filters of finished pictures, which panoweave does not apply, and a ControlNet, which
 # `load_pipeline` loads.
@@ -90,10 +91,11 @@ def read_index(folder: Path) -> dict[str, Any]:
 def load_parts(folder: Path, index: Mapping[str, Any], dtype: torch.dtype) -> dict[str, Any]:
     """The networks and tokenizers that the index names, by their names."""
     parts = {}
-    for name, legal in _NETWORKS.items():
+    for name, kinds in _NETWORKS.items():
         if _is_named(index, name):
             with part_errors(name):
-                parts[name] = load_network(_class_of(index, name, legal), folder / name, dtype)
+                kind = _class_of(index, name, {kind.__name__: kind for kind in kinds})
+                parts[name] = load_network([kind], folder / name, dtype)
     for name, encoder in _TOKENIZERS.items():
         if _is_named(index, name):
             with part_errors(name):
@@ -108,13 +110,20 @@ def load_parts(folder: Path, index: Mapping[str, Any], dtype: torch.dtype) -> di
     return parts
 
 
-def load_network(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
-    """A network of which each weight came from the folder, and which uses each weight in it."""
+def load_network(kinds: Sequence[Any], folder: Path, dtype: torch.dtype) -> Any:
+    """A network of which each weight came from the folder, and which uses each weight in it.
+
+    `kinds`: the classes that are legal; config.json says which it is, if it says any.
+    """
     _check_folder(folder)
     config = read_json(folder / "config.json")
+    kind = kinds[0]
     if found := config.get("_class_name"):
-        if found != kind.__name__:
-            raise CheckpointError(f"it is a {found}; legal: a {kind.__name__}")
+        by_name = {kind.__name__: kind for kind in kinds}
+        if found not in by_name:
+            legal = " or ".join(f"a {name}" for name in by_name)
+            raise CheckpointError(f"it is a {found}; legal: {legal}")
+        kind = by_name[found]
         _refuse_unknown_settings(kind, config)
     variant = find_variant(file.name for file in folder.iterdir())
     network, info = kind.from_pretrained(
@@ -201,13 +210,14 @@ def _is_named(index: Mapping[str, Any], name: str) -> bool:
     return isinstance(value, list) and any(value)
 
 
-def _class_of(index: Mapping[str, Any], name: str, legal: Iterable[str]) -> Any:
-    library, kind = index[name][0], index[name][-1]
-    if library not in ("diffusers", "transformers") or kind not in legal:
+def _class_of(index: Mapping[str, Any], name: str, legal: Mapping[str, Any]) -> Any:
+    library, named = index[name][0], index[name][-1]
+    kind = legal.get(named)
+    if kind is None or str(library).partition(".")[0] != kind.__module__.partition(".")[0]:
         raise CheckpointError(
-            f"{INDEX} says that {name} is a {kind} of {library}; legal: {' or '.join(legal)}"
+            f"{INDEX} says that it is a {named} of {library}; legal: {' or '.join(legal)}"
         )
-    return getattr(diffusers if library == "diffusers" else transformers, kind)
+    return kind
 
 
 def _refuse_unknown_settings(kind: Any, config: Mapping[str, Any]) -> None:

@@ -17,9 +17,10 @@ from transformers.utils import logging as transformers_logging
 from panoweave.core.diffusion.checkpoint_files import fetch_checkpoint
 from panoweave.core.diffusion.checkpoint_parts import load_network, part_errors
 from panoweave.core.diffusion.coherence import CoherenceMeter
-from panoweave.core.diffusion.errors import CheckpointError
+from panoweave.core.diffusion.errors import CheckpointError, DeviceUnavailableError
 from panoweave.core.diffusion.lora_coverage import check_coverage, read_lora
 from panoweave.core.diffusion.lora_files import LORA_LEGAL, find_lora
+from panoweave.core.diffusion.patch_autoencoder import PatchAutoencoder
 from panoweave.core.diffusion.perceptual_weights import load_perceptual, load_stlpips_style
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.machine import DtypeName, PerceptualName
@@ -35,10 +36,23 @@ _CONTROLNET_FOLDER: Final = "controlnet"
 
 
 def resolve_device(device: str) -> torch.device:
-    """`auto` is CUDA if there is one, else the CPU."""
+    """`auto` is CUDA if there is one, else the CPU. Raises DeviceUnavailableError."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(device)
+    try:
+        target = torch.device(device)
+    except RuntimeError as error:
+        raise DeviceUnavailableError(
+            f"{device!r} is no device: legal are auto, cpu, cuda and numbered ones such as cuda:1"
+        ) from error
+    if target.type == "cuda":
+        there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (target.index or 0) >= there:
+            raise DeviceUnavailableError(
+                f"the device {device} was asked for, and torch sees {there or 'no'} CUDA devices: "
+                "use auto or cpu, or install the driver and a torch with CUDA"
+            )
+    return target
 
 
 def resolve_dtype(dtype: DtypeName, device: torch.device) -> torch.dtype:
@@ -106,10 +120,10 @@ def load_checkpoint(
 def load_tiny_decoder(
     source: str, dtype: torch.dtype = torch.float32, *, local_files_only: bool = False
 ) -> Any:
-    """An AutoencoderTiny by directory or `hub/id[@revision]`."""
+    """An AutoencoderTiny or a PatchAutoencoder, by directory or `hub/id[@revision]`."""
     with part_errors(f"cannot load the tiny decoder {source!r}"):
         folder = fetch_checkpoint(source, [""], local_files_only=local_files_only)
-        return load_network(AutoencoderTiny, folder, dtype)
+        return load_network((AutoencoderTiny, PatchAutoencoder), folder, dtype)
 
 
 def load_controlnet(
@@ -118,7 +132,7 @@ def load_controlnet(
     """A ControlNetModel by directory or `hub/id[@revision]`."""
     with part_errors(f"cannot load the ControlNet {source!r}"):
         folder = fetch_checkpoint(source, [""], local_files_only=local_files_only)
-        return load_network(ControlNetModel, folder, dtype)
+        return load_network((ControlNetModel,), folder, dtype)
 
 
 def add_lora(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import product
 from typing import Any, Final
 
@@ -54,10 +55,17 @@ def shrink(latents: Tensor, window: int) -> Tensor:
     return adaptive_avg_pool2d(latents, (height, width))
 
 
-def decode_canvas(vae: Any, latents: Tensor, window: int, tile: int = TILE_WINDOWS) -> Tensor:
+def decode_canvas(
+    vae: Any,
+    latents: Tensor,
+    window: int,
+    tile: int = TILE_WINDOWS,
+    on_tile: Callable[[], None] | None = None,
+) -> Tensor:
     """Decode a canvas (1, C, h, w) of any size to one image (3, H, W) in [-1, 1], on the CPU.
 
     `window`: the side of a window, in latents; `tile`: how many windows are decoded at once.
+    `on_tile` is called before each tile; an exception that it raises stops the work.
 
     Tiles overlap by one window, and fade into one another in the middle of the overlap. Nearer to
     the border of a tile the decoder does not see the neighbouring latents, so that part has almost
@@ -72,6 +80,8 @@ def decode_canvas(vae: Any, latents: Tensor, window: int, tile: int = TILE_WINDO
     tops = _tiles(height, tile_height, window)
     lefts = _tiles(width, tile_width, window)
     for top, left in product(tops, lefts):
+        if on_tile:
+            on_tile()
         part = latents[..., top : top + tile_height, left : left + tile_width]
         decoded = decode(vae, part)[0].float().cpu()
         scale = decoded.shape[-1] // tile_width
@@ -88,12 +98,18 @@ def decode_canvas(vae: Any, latents: Tensor, window: int, tile: int = TILE_WINDO
     return picture.div_(weight)
 
 
-def decode_ring(vae: Any, latents: Tensor, window: int, tile: int = TILE_WINDOWS) -> Tensor:
+def decode_ring(
+    vae: Any,
+    latents: Tensor,
+    window: int,
+    tile: int = TILE_WINDOWS,
+    on_tile: Callable[[], None] | None = None,
+) -> Tensor:
     """As `decode_canvas`, for a ring: the decoder sees what continues beyond the edges."""
     width = latents.shape[-1]
     margin = min(window, width)
     unrolled = torch.cat([latents[..., -margin:], latents, latents[..., :margin]], dim=-1)
-    picture = decode_canvas(vae, unrolled, window, tile)
+    picture = decode_canvas(vae, unrolled, window, tile, on_tile)
     scale = picture.shape[-1] // unrolled.shape[-1]
     return picture[..., margin * scale : (margin + width) * scale]
 

@@ -3,7 +3,9 @@
 DiffusionError
 |-- UnsupportedSchedulerError   the scheduler cannot step a canvas of merged windows
 |-- CheckpointError             the checkpoint is missing, or its format is not supported
+|-- DeviceUnavailableError      the device asked for is not in this machine
 |-- PerceptualWeightsError      the weights of the perceptual network are not on this machine
+|-- CredentialsError            the certificate for signing pictures cannot be used
 |-- NonFiniteGradientError      the gradient of a window is NaN or infinite
 `-- InvalidSamplerStateError    a saved sampler state is broken, or of another panorama
 """
@@ -34,7 +36,15 @@ class CheckpointError(DiffusionError):
     pass
 
 
+class DeviceUnavailableError(DiffusionError):
+    pass
+
+
 class PerceptualWeightsError(DiffusionError):
+    pass
+
+
+class CredentialsError(DiffusionError):
     pass
 
 

@@ -19,31 +19,40 @@ _PREVIEW_QUALITY: Final = 80
 _ASCII: Final = b"ASCII\0\0\0"  # the encoding, in front of EXIF's UserComment
 _MAX_JPEG_EXIF_BYTES: Final = 65_000  # a JPEG segment has 16 bits for its length
 
-# Photo Sphere XMP, which viewers need to show an image as a sphere. Only a ring that is half as
-# high as it is wide is one.
-_GPANO: Final = """\
+# What is not a photograph says so, as https://cv.iptc.org/newscodes/digitalsourcetype/ has it.
+DIGITAL_SOURCE_TYPE: Final = (
+    "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+)
+_XMP: Final = """\
 <x:xmpmeta xmlns:x="adobe:ns:meta/">
  <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
-  <rdf:Description rdf:about="" xmlns:GPano="http://ns.google.com/photos/1.0/panorama/"
-   GPano:ProjectionType="equirectangular" GPano:UsePanoramaViewer="True"
-   GPano:FullPanoWidthPixels="{0}" GPano:FullPanoHeightPixels="{1}"
-   GPano:CroppedAreaImageWidthPixels="{0}" GPano:CroppedAreaImageHeightPixels="{1}"
-   GPano:CroppedAreaLeftPixels="0" GPano:CroppedAreaTopPixels="0"/>
+  <rdf:Description rdf:about=""
+   xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+   Iptc4xmpExt:DigitalSourceType="{source_type}"{sphere}/>
  </rdf:RDF>
 </x:xmpmeta>
 """
+# Photo Sphere XMP, which viewers need to show an image as a sphere. Only a ring that is half as
+# high as it is wide is one.
+_SPHERE: Final = """
+   xmlns:GPano="http://ns.google.com/photos/1.0/panorama/"
+   GPano:ProjectionType="equirectangular" GPano:UsePanoramaViewer="True"
+   GPano:FullPanoWidthPixels="{0}" GPano:FullPanoHeightPixels="{1}"
+   GPano:CroppedAreaImageWidthPixels="{0}" GPano:CroppedAreaImageHeightPixels="{1}"
+   GPano:CroppedAreaTopPixels="0" GPano:CroppedAreaLeftPixels="0" """
 
 
 def encode(panorama: Panorama) -> bytes:
     """Encode in the requested format, with the parameters as JSON if the format has room for them.
 
-    In PNG they are the text chunk `panoweave`, elsewhere EXIF's UserComment.
+    In PNG they are the text chunk `panoweave`, elsewhere EXIF's UserComment. XMP says that an
+    algorithm made the picture.
     """
     output = panorama.params.output
     if output.format == "png":
         options: dict[str, Any] = {"pnginfo": _text_chunks(panorama)}
     else:
-        options = {"quality": output.quality, "xmp": _xmp(panorama)}
+        options = {"quality": output.quality, "xmp": _xmp(panorama).encode()}
         if holds_parameters(panorama.params):
             options["exif"] = _exif(panorama.params)
         if output.format == "jpeg":
@@ -63,7 +72,8 @@ def encode_preview(image: Image.Image) -> bytes:
     small = image.copy()
     small.thumbnail((_PREVIEW_WIDTH_PX, _PREVIEW_WIDTH_PX))
     buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=_PREVIEW_QUALITY)
+    xmp = _XMP.format(source_type=DIGITAL_SOURCE_TYPE, sphere="").encode()
+    small.save(buffer, "JPEG", quality=_PREVIEW_QUALITY, xmp=xmp)
     return buffer.getvalue()
 
 
@@ -71,8 +81,7 @@ def _text_chunks(panorama: Panorama) -> PngInfo:
     text = PngInfo()
     text.add_itxt("Software", _MAKER)
     text.add_itxt(_MAKER, panorama.params.model_dump_json())
-    if xmp := _xmp(panorama):
-        text.add_itxt("XML:com.adobe.xmp", xmp.decode())
+    text.add_itxt("XML:com.adobe.xmp", _xmp(panorama))
     return text
 
 
@@ -84,7 +93,8 @@ def _exif(params: ResolvedParams) -> bytes:
     return exif.tobytes()
 
 
-def _xmp(panorama: Panorama) -> bytes:
+def _xmp(panorama: Panorama) -> str:
     width, height = panorama.image.size
     is_sphere = panorama.params.loop and width == 2 * height
-    return _GPANO.format(width, height).encode() if is_sphere else b""
+    sphere = _SPHERE.format(width, height) if is_sphere else ""
+    return _XMP.format(source_type=DIGITAL_SOURCE_TYPE, sphere=sphere)

@@ -225,7 +225,8 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
 
         `images`: the images that the request names by key, by field (`anchor_image`).
         `on_step` is called after each step, `on_batch` before each batch of windows goes through
-        the network; an exception that they raise stops the panorama.
+        the network and before each tile is decoded; an exception that they raise stops the
+        panorama.
         `window_batch`: how many windows go through the networks at once. It changes memory and
         speed, but not the result, except for rounding on a GPU. On one device the same request
         gives the same bits each time.
@@ -250,7 +251,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
                     resume=resume,
                 )
             with _clock(timings, "decode"):
-                image = self.decode(latents, resolved.loop)
+                image = self.decode(latents, resolved.loop, on_batch)
             with _clock(timings, "measure"):
                 coherence = self.measure(image)
         truncated = find_truncated_prompts(self.tokenizer, resolved)
@@ -325,11 +326,13 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         )
 
     @torch.no_grad()
-    def decode(self, latents: Tensor, loop: bool = False) -> Image.Image:
+    def decode(
+        self, latents: Tensor, loop: bool = False, on_tile: OnBatch | None = None
+    ) -> Image.Image:
         """The image of clean latents (1, C, H/f, W/f) of any size."""
         tile = tile_windows(self.traits.window_px, self.gradient_checkpointing)
         decode_whole = decode_ring if loop else decode_canvas
-        return to_pil(decode_whole(self.vae, latents, self.traits.window_latents, tile))
+        return to_pil(decode_whole(self.vae, latents, self.traits.window_latents, tile, on_tile))
 
     def measure(self, image: Image.Image) -> Coherence | None:
         return self.meter.measure(image, self.traits.window_px) if self.meter else None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
 
 from panoweave.core.checkpoint import CheckpointTraits
 from panoweave.core.params import ResolvedParams
+from panoweave.core.window_places import overlapping, places_at, spread
 
 
 class View(NamedTuple):
@@ -18,14 +19,6 @@ class View(NamedTuple):
 
     top: int
     left: int
-
-
-# A Kronecker sequence that fills the unit square evenly: multiples of powers of the inverse of the
-# plastic number. A single row of windows needs the first one only.
-_SHIFTS: Final = (0.7548776662466927, 0.5698402909980532)
-
-# Borders of the last shifted steps would remain visible as fine lines: fading windows remove them.
-_CLOSING_STEPS: Final = 3
 
 
 @dataclass(frozen=True)
@@ -66,30 +59,19 @@ class WindowGrid:
     @classmethod
     def overlapping(cls, canvas: Canvas, window: int, stride: int) -> Self:
         """Windows at every stride. Raises ValueError where they do not reach the edge exactly."""
-        if not 0 < stride <= window:
-            raise ValueError(f"stride {stride} does not fit windows of {window} latents")
-        for name, side, ring in (
-            ("height", canvas.height, False),
-            ("width", canvas.width, canvas.ring),
-        ):
-            if side < window or (side - (0 if ring else window)) % stride:
-                raise ValueError(
-                    f"{name} {side} does not hold windows of {window} every {stride} latents"
-                )
-        tops = tuple(range(0, canvas.height - window + 1, stride))
-        end = canvas.width if canvas.ring else canvas.width - window + 1
-        return cls(canvas, window, tops, tuple(range(0, end, stride)))
+        places = overlapping(canvas.height, canvas.width, canvas.ring, window, stride)
+        return cls(canvas, window, *places)
 
     @classmethod
     def shifted(cls, canvas: Canvas, window: int, down: int, right: int) -> Self:
         """Windows side by side, all moved by (down, right); at the edges they are moved inside."""
-        return cls(canvas, window, *_places(canvas, window, window, down, right))
+        return cls(canvas, window, *_spread(canvas, window, window, down, right))
 
     @classmethod
     def crossfading(cls, canvas: Canvas, window: int) -> Self:
         """Windows every half window that fade into one another, so that no border is visible."""
         half = max(1, window // 2)
-        return cls(canvas, window, *_places(canvas, window, half, 0, 0), fading=True)
+        return cls(canvas, window, *_spread(canvas, window, half, 0, 0), fading=True)
 
     def __len__(self) -> int:
         return len(self.tops) * len(self.lefts)
@@ -126,23 +108,10 @@ class WindowGrid:
         return to_border[:, None] * to_border
 
 
-def _places(
+def _spread(
     canvas: Canvas, window: int, apart: int, down: int, right: int
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """(tops, lefts) of windows at this distance, moved by (down, right)."""
-    if min(canvas.height, canvas.width) < window:
-        raise ValueError(f"{canvas.height} x {canvas.width} latents hold no window of {window}")
-    tops = _row(canvas.height, window, apart, down)
-    if canvas.ring:
-        starts = range(right, right + canvas.width, apart)
-        return tops, tuple(sorted(start % canvas.width for start in starts))
-    return tops, _row(canvas.width, window, apart, right)
-
-
-def _row(side: int, window: int, apart: int, shift: int) -> tuple[int, ...]:
-    """Where windows begin along a side; at its ends they are moved inside."""
-    spread = range(shift % apart - apart, side, apart)
-    return tuple(sorted({min(max(place, 0), side - window) for place in spread}))
+    return spread(canvas.height, canvas.width, canvas.ring, window, apart, down, right)
 
 
 class WindowPlan:
@@ -152,21 +121,12 @@ class WindowPlan:
         scale = traits.px_per_latent
         self.canvas = Canvas(params.height // scale, params.width // scale, params.loop)
         self.window = traits.window_latents
-        self._steps, self._shifted = params.steps, params.windows == "shifted"
-        self._overlapping = WindowGrid.overlapping(self.canvas, self.window, params.stride // scale)
-        self.anchor = self._overlapping.views[params.sync.anchor]  # the same at every step
+        self._params, self._traits = params, traits
+        stride = params.stride // scale
+        views = WindowGrid.overlapping(self.canvas, self.window, stride).views
+        self.anchor = views[params.sync.anchor]  # the same at every step
 
     def grid(self, step: int) -> WindowGrid:
-        """The windows of a step (from 0). They depend on nothing else, so any step can be redone.
-
-        Shifted windows (SpotDiffusion, arXiv 2407.15507) do not overlap within a step; their
-        borders move from step to step, so that none becomes visible. Unlike in the paper the
-        shifts are not random but spread evenly: no place is left out for long. The last steps have
-        windows that fade into one another, which leaves no border at all.
-        """
-        if not self._shifted:
-            return self._overlapping
-        if step >= self._steps - _CLOSING_STEPS:
-            return WindowGrid.crossfading(self.canvas, self.window)
-        right, down = (int((step + 1) * shift % 1 * self.window) for shift in _SHIFTS)
-        return WindowGrid.shifted(self.canvas, self.window, down, right)
+        """The windows of a step (from 0): see `window_places.places_at`."""
+        places = places_at(step, self._params, self._traits)
+        return WindowGrid(self.canvas, self.window, places.tops, places.lefts, places.fading)

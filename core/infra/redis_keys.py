@@ -9,6 +9,8 @@ PREFIX = "panoweave:"
 
 # Whole keys.
 OUTBOX = PREFIX + "outbox"  # zset: webhook delivery -> when it is due (ms)
+OUTBOX_TENANTS = PREFIX + "outbox_tenants"  # zset: tenant with deliveries -> last served (a count)
+OUTBOX_SERVED = PREFIX + "outbox_served"  # counter: deliveries claimed so far
 LEASES = PREFIX + "leases"  # zset: running job -> when its lease expires (ms, Redis's clock)
 QUEUED = PREFIX + "queued"  # zset: queued job -> since when (ms)
 WAITING_TENANTS = PREFIX + "turns"  # zset: tenant with queued jobs -> last served (a count)
@@ -19,6 +21,8 @@ ENDED = PREFIX + "ended"  # hash: status, a failed job's with its code -> how ma
 REQUEUED = PREFIX + "requeued"  # hash: reason -> attempts that went back to the queue so far
 EXPIRY = PREFIX + "expiry"  # zset: status:job:tenant of an ended job -> when it expires (ms)
 ORPHANS = PREFIX + "untidy"  # zset: orphaned objects, see orphan_cleanup -> when to delete (ms)
+SPEEDS = PREFIX + "speeds"  # hash: model -> what its steps take, as its workers measure it
+KEPT_BYTES = PREFIX + "kept_bytes"  # hash: tenant -> bytes of its records
 MODELS = PREFIX + "models"  # hash: model -> its last published state
 API_KEYS = PREFIX + "api_keys"  # hash: key id -> tenant, scopes, digest of the secret
 API_KEY_WAS_MADE = PREFIX + "api_key_was_made"  # string: present once there has been a key
@@ -33,9 +37,12 @@ SAVEPOINT = PREFIX + "savepoint:"  # string: the job's sampler state, as its wor
 INDEX = PREFIX + "index:"  # zset: job ids by status and tenant, all scores 0
 CLAIM = PREFIX + "claim:"  # string: the job that a claim with this token got
 WORKER = PREFIX + "worker:"  # string: the worker's last published state
+OUTBOX_OF = PREFIX + "outbox_of:"  # zset: the tenant's part of OUTBOX
 DELIVERIES = PREFIX + "deliveries:"  # list: ids of the job's webhook deliveries, oldest first
 DELIVERY = PREFIX + "delivery:"  # hash: one delivery
 DELIVERY_ATTEMPTS = PREFIX + "delivery_attempts:"  # list: the delivery's tries, as JSON
+KEPT_BYTES_OF = PREFIX + "kept_bytes_of:"  # hash: job of the tenant -> bytes of its record
+USAGE = PREFIX + "usage:"  # hash: day since 1970:what -> how much of it the tenant has used
 UPLOADS = PREFIX + "uploads:"  # zset: uploads of the tenant -> until when they are kept (ms)
 WEBHOOK_SECRETS = PREFIX + "webhook_secrets:"  # hash: secret id -> a secret of the tenant
 IDEMPOTENCY = PREFIX + "idempotency:"  # hash: a request by owner and digest of its key
@@ -83,6 +90,10 @@ def delivery_attempts(delivery_id: str) -> str:
 
 def webhook_secrets(tenant: str) -> str:
     return f"{WEBHOOK_SECRETS}{tenant}"
+
+
+def usage(tenant: str) -> str:
+    return f"{USAGE}{tenant}"
 
 
 def uploads(tenant: str) -> str:

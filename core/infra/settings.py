@@ -11,12 +11,17 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from panoweave.core.checkpoint import MAX_STEPS
 from panoweave.core.infra.addresses import check_private
 from panoweave.core.infra.urls import HTTP_SCHEMES, REDIS_SCHEMES, check_names_a_host, check_url
 from panoweave.core.machine import DEFAULT_WINDOW_BATCH, DtypeName, PerceptualName
+from panoweave.core.sizes import MAX_PIXELS, MAX_WINDOWS
 
 Anonymous = Literal["off", "loopback", "everywhere"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+
+
+SigningAlgorithm = Literal["es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519"]
 
 
 class Settings(BaseSettings):
@@ -162,6 +167,37 @@ class Settings(BaseSettings):
         "neither metrics nor probes. The API serves its own on `PANOWEAVE_PORT`.",
     )
 
+    max_pixels: int = Field(
+        MAX_PIXELS,
+        ge=1,
+        le=MAX_PIXELS,
+        description="How many pixels a panorama may have. The API refuses more with 422.",
+    )
+    max_windows: int = Field(
+        MAX_WINDOWS,
+        ge=1,
+        le=MAX_WINDOWS,
+        description="How many windows a step of a panorama may have. The API refuses more with "
+        "422.",
+    )
+    max_steps: int = Field(
+        MAX_STEPS,
+        ge=1,
+        le=MAX_STEPS,
+        description="How many steps a panorama may have. The API refuses more with 422.",
+    )
+    max_estimated_s: float = Field(
+        3_600,
+        gt=0,
+        description="Seconds that a panorama may take, as estimated from its size, its steps and "
+        "what the steps of the model's workers took so far. The API refuses more with 422.",
+    )
+    job_timeout_s: float = Field(
+        7_200,
+        gt=0,
+        description="Seconds that the attempts at a panorama may take together. One that takes "
+        "longer fails as `job_timeout`. At least `PANOWEAVE_MAX_ESTIMATED_S`.",
+    )
     max_queued: int = Field(
         10_000, ge=1, description="How many panoramas may wait. The API refuses more with 429."
     )
@@ -169,6 +205,12 @@ class Settings(BaseSettings):
         1_000,
         ge=1,
         description="How many panoramas of one tenant may wait. The API refuses more with 429.",
+    )
+    tenant_max_bytes: int = Field(
+        256 * 2**20,
+        ge=2**20,
+        description="Bytes of one tenant's records in Redis: prompts, parameters and metadata of "
+        "all panoramas that are kept. The API refuses more with 429.",
     )
     tenant_max_running: int | None = Field(
         None,
@@ -206,7 +248,8 @@ class Settings(BaseSettings):
     step_timeout_s: float = Field(
         300,
         gt=0,
-        description="Seconds. A worker whose step takes longer is taken for hung and ends itself.",
+        description="Seconds. A worker whose batch of windows takes longer is taken for hung and "
+        "ends itself.",
     )
     savepoint_every_s: float = Field(
         5,
@@ -246,6 +289,23 @@ class Settings(BaseSettings):
         "loopback too.",
     )
 
+    c2pa_certificate: Path | None = Field(
+        None,
+        description="A PEM file with a certificate chain, by which workers sign pictures as C2PA "
+        "content credentials. Default: pictures are not signed.",
+    )
+    c2pa_private_key: Path | None = Field(
+        None, description="A PEM file (PKCS #8) with the private key of the first certificate."
+    )
+    c2pa_algorithm: SigningAlgorithm = Field(
+        "es256", description="The signature algorithm that fits the key."
+    )
+    c2pa_tsa_url: str | None = Field(
+        None,
+        description="A time-stamping authority (RFC 3161), asked for each picture. Default: no "
+        "time stamps.",
+    )
+
     @field_validator("redis_url")
     @classmethod
     def _is_redis_url(cls, url: SecretStr) -> SecretStr:
@@ -272,6 +332,12 @@ class Settings(BaseSettings):
                 f"PANOWEAVE_HEARTBEAT_S ({self.heartbeat_s:g}) must be at most half of "
                 f"PANOWEAVE_LEASE_S ({self.lease_s:g}), so that one late heartbeat loses no worker"
             )
+        if self.job_timeout_s < self.max_estimated_s:
+            raise ValueError(
+                f"PANOWEAVE_JOB_TIMEOUT_S ({self.job_timeout_s:g}) must be at least "
+                f"PANOWEAVE_MAX_ESTIMATED_S ({self.max_estimated_s:g}): a panorama that was "
+                "accepted must have the time that it was estimated to take"
+            )
         if self.s3_addressing == "virtual":
             check_names_a_host("PANOWEAVE_S3_ENDPOINT", self.s3_endpoint)
             check_names_a_host("PANOWEAVE_S3_PUBLIC_ENDPOINT", self.s3_public_endpoint)
@@ -279,5 +345,10 @@ class Settings(BaseSettings):
             raise ValueError(
                 "PANOWEAVE_S3_ACCESS_KEY_ID and PANOWEAVE_S3_SECRET_ACCESS_KEY go together: "
                 "set both or neither"
+            )
+        if (self.c2pa_certificate is None) != (self.c2pa_private_key is None):
+            raise ValueError(
+                "PANOWEAVE_C2PA_CERTIFICATE and PANOWEAVE_C2PA_PRIVATE_KEY go together: set both "
+                "or neither"
             )
         return self

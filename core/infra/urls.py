@@ -1,4 +1,4 @@
-"""Checks URLs in settings, so that one line says what is wrong and not a library's traceback."""
+"""Checks addresses in settings, so that one line says what is wrong, and no library's traceback."""
 
 from __future__ import annotations
 
@@ -34,3 +34,10 @@ def check_names_a_host(setting: str, url: str | None) -> None:
         f"PANOWEAVE_S3_ADDRESSING=virtual puts the bucket's name before the host's, and {setting} "
         "has an IP address: name the host, or use PANOWEAVE_S3_ADDRESSING=path"
     )
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -2,11 +2,13 @@
 
     JobsError
     ├── NotFound              no such job, or another tenant's
+    ├── UnreadableRecord      this version cannot read the job's record
     ├── Refused               the record did not allow the move; carries the record
     │   ├── IllegalMove       the job's status does not allow it
     │   └── StaleAttempt      the caller's attempt is over, another may have begun
     ├── QueueFull             as many jobs wait as may
-    │   └── TenantQueueFull   as many jobs of this tenant wait as may
+    │   ├── TenantQueueFull   as many jobs of this tenant wait as may
+    │   └── TenantBytesFull   the records of this tenant take as many bytes as they may
     ├── TooManyUploads        the tenant has as many uploads as it may
     ├── ModelNotReady         no worker has published the model yet
     ├── OtherRequest          the idempotency key was used with another request
@@ -27,6 +29,14 @@ class JobsError(Exception):
 class NotFound(JobsError):
     def __init__(self, job_id: str) -> None:
         super().__init__(f"no job {job_id}")
+        self.job_id = job_id
+
+
+class UnreadableRecord(JobsError):
+    """A newer version may have stored it."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"the record of job {job_id} cannot be read")
         self.job_id = job_id
 
 
@@ -53,6 +63,10 @@ class QueueFull(JobsError):
 
 class TenantQueueFull(QueueFull):
     """As many jobs of one tenant wait as may."""
+
+
+class TenantBytesFull(QueueFull):
+    """The records of one tenant take as many bytes as they may."""
 
 
 class TooManyUploads(JobsError):

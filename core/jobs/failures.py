@@ -16,6 +16,7 @@ class FailureCode(StrEnum):
     GENERATION_FAILED = "generation_failed"
     INVALID_PARAMS = "invalid_params"
     STEP_TIMEOUT = "step_timeout"
+    JOB_TIMEOUT = "job_timeout"
     INTERNAL_ERROR = "internal_error"
 
 
@@ -35,6 +36,7 @@ MEANINGS: dict[FailureCode, Meaning] = {
     FailureCode.STORAGE_UNAVAILABLE: Meaning("The panorama could not be stored.", True),
     FailureCode.GENERATION_FAILED: Meaning("The model did not produce a usable picture.", False),
     FailureCode.INVALID_PARAMS: Meaning("{field}: {problem}; legal: {legal}.", False),
-    FailureCode.STEP_TIMEOUT: Meaning("A step took longer than {timeout_s:g} s.", True),
+    FailureCode.STEP_TIMEOUT: Meaning("A batch of windows took longer than {timeout_s:g} s.", True),
+    FailureCode.JOB_TIMEOUT: Meaning("It took longer than the {timeout_s:g} s that it may.", False),
     FailureCode.INTERNAL_ERROR: Meaning("Something went wrong on our side.", True),
 }

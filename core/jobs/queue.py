@@ -7,7 +7,6 @@ replaces one that was lost.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -34,15 +33,7 @@ class QueueEstimate(NamedTuple):
     """When queued jobs may start and end."""
 
     places: Mapping[str, int]  # how many jobs start before each; only of queued jobs
-    run_s: float | None  # how long a panorama takes; None before the first success
-    workers: int  # how many jobs run at once
-
-    def eta_s(self, job_id: str) -> float | None:
-        """Until the job has ended; None if that is unknown."""
-        place = self.places.get(job_id)
-        if place is None or self.run_s is None or not self.workers:
-            return None
-        return self.run_s * (1 + place / self.workers)
+    etas_s: Mapping[str, float]  # until each has ended; only of queued jobs, where it is known
 
 
 class Queue:
@@ -80,13 +71,10 @@ class Queue:
         asked = [text for record in records for text in (record.tenant, record.id)]
         with translate_redis_errors():
             answer: Any = self._estimate(args=asked)
-        places, run_times_ms, workers = answer
-        return QueueEstimate(
-            places={
-                record.id: place
-                for record, place in zip(records, places, strict=True)
-                if place >= 0
-            },
-            run_s=statistics.median(map(int, run_times_ms)) / 1_000 if run_times_ms else None,
-            workers=workers,
-        )
+        places, etas_s = {}, {}
+        for record, place, wait_ms, run_ms in zip(records, *answer, strict=True):
+            if place >= 0:
+                places[record.id] = place
+            if wait_ms >= 0 and run_ms >= 0:
+                etas_s[record.id] = (wait_ms + run_ms) / 1_000
+        return QueueEstimate(places, etas_s)

@@ -9,15 +9,17 @@
 -- ARGV: move, job id, token, payload (stored as it comes), lease in ms, ttl of a terminal job in s,
 --       how many attempts may lose their worker; for 'create' the record's fields and values
 --       follow.
---       For 'create' and 'retry' the payload is 'most jobs queued, most of this tenant, tenant'.
+--       For 'create' and 'retry' the payload is 'most jobs queued, most of this tenant, most bytes
+--       of its records, tenant'.
 --       'claim' has no job id: it starts the next job. ARGV[8] is then how many jobs of a tenant
 --       may run at once, 0 for any number.
 -- Answers {outcome, flat fields}; outcome: moved | unchanged | missing | illegal | stale | full |
--- tenant_full | none.
+-- tenant_full | tenant_bytes | none.
 
 local EVENTS_KEPT = 1000
 local PROGRESS_DELIVERED_EVERY_MS = 5000
 local RUN_TIMES_KEPT = 20
+local DAY_MS = 86400000
 local CLAIM_REMEMBERED_S = 60 -- longer than a client repeats a command whose reply was lost
 local TERMINAL = {succeeded = true, failed = true, cancelled = true}
 
@@ -87,6 +89,8 @@ local function deliver_to_webhook(kind, event_id)
   redis.call('EXPIRE', key, ttl_s)
   redis.call('EXPIRE', list, ttl_s)
   redis.call('ZADD', KEY.OUTBOX, now, delivery)
+  redis.call('ZADD', KEY.OUTBOX_OF .. job.tenant, now, delivery)
+  redis.call('ZADD', KEY.OUTBOX_TENANTS, 'NX', 0, job.tenant)
 end
 
 local function append_event(kind, data)
@@ -106,15 +110,29 @@ local function index(status)
   return KEY.INDEX .. status .. ':' .. job.tenant
 end
 
+-- The bytes of a tenant's records are counted, so that no tenant fills Redis.
+local function count_kept(tenant, job_id, bytes)
+  redis.call('HSET', KEY.KEPT_BYTES_OF .. tenant, job_id, bytes)
+  redis.call('HINCRBY', KEY.KEPT_BYTES, tenant, bytes)
+end
+
+local function forget_kept(tenant, job_id)
+  local bytes = redis.call('HGET', KEY.KEPT_BYTES_OF .. tenant, job_id)
+  if not bytes then return end -- of an earlier version
+  redis.call('HDEL', KEY.KEPT_BYTES_OF .. tenant, job_id)
+  redis.call('HINCRBY', KEY.KEPT_BYTES, tenant, -bytes)
+end
+
 -- A terminal job's hash expires by itself, its index entries do not: each job that ends clears
 -- away two that expired, so the indexes stay as small as the records.
-local function forget_expired()
-  local expired = redis.call('ZRANGEBYSCORE', KEY.EXPIRY, '-inf', now, 'LIMIT', 0, 2)
+local function forget_expired(most)
+  local expired = redis.call('ZRANGEBYSCORE', KEY.EXPIRY, '-inf', now, 'LIMIT', 0, most)
   for _, entry in ipairs(expired) do
     local status, old_id, tenant = string.match(entry, '^(%a+):([^:]+):(.*)$')
     redis.call('ZREM', KEY.INDEX .. 'all:' .. tenant, old_id)
     redis.call('ZREM', KEY.INDEX .. status .. ':' .. tenant, old_id)
     redis.call('ZREM', KEY.EXPIRY, entry)
+    forget_kept(tenant, old_id)
     -- Its input pictures. Those of a success stay beside the result, which outlives the record.
     if status ~= 'succeeded' then
       redis.call('ZADD', KEY.ORPHANS, now, KEY.ORPHANS_ALL .. ':' .. old_id .. ':0:' .. tenant)
@@ -136,7 +154,22 @@ local function update_waiting_tenants(is_served)
   end
 end
 
+-- What tenants are charged for, by day.
+local function count_usage(what, amount)
+  local day = math.floor(now / DAY_MS)
+  redis.call('HINCRBY', KEY.USAGE .. job.tenant, day .. ':' .. what, amount)
+end
+
+local function count_run()
+  if not job.attempt_started_at then return end -- of an earlier version
+  local ran_ms = math.max(0, now - job.attempt_started_at)
+  set('run_ms', (job.run_ms or 0) + ran_ms)
+  count_usage('gpu_ms', ran_ms)
+  redis.call('HDEL', job_key, 'attempt_started_at')
+end
+
 local function enter(status)
+  if job.status == 'running' then count_run() end
   redis.call('ZREM', index(job.status), id)
   redis.call('ZADD', index(status), 0, id)
   redis.call('ZREM', KEY.QUEUED, id)
@@ -168,7 +201,7 @@ local function finish(status, data)
   append_event(status, data)
   redis.call('EXPIRE', job_key, ttl_s)
   redis.call('EXPIRE', events_key, ttl_s)
-  forget_expired()
+  forget_expired(2)
   redis.call('ZADD', KEY.EXPIRY, now + ttl_s * 1000, status .. ':' .. id .. ':' .. job.tenant)
   return answer('moved')
 end
@@ -193,22 +226,33 @@ local function lose()
   return finish('failed', payload)
 end
 
-local function full_queue()
-  local most_queued, most_of_tenant, tenant = string.match(payload, '^(%d+) (%d+) (.+)$')
+local function full_queue(bytes)
+  local most_queued, most_of_tenant, most_bytes, tenant =
+    string.match(payload, '^(%d+) (%d+) (%d+) (.+)$')
   if redis.call('ZCARD', KEY.QUEUED) >= tonumber(most_queued) then return 'full' end
   local of_tenant = redis.call('ZCARD', KEY.INDEX .. 'queued:' .. tenant)
   if of_tenant >= tonumber(most_of_tenant) then return 'tenant_full' end
+  local function has_room()
+    local kept = tonumber(redis.call('HGET', KEY.KEPT_BYTES, tenant) or 0)
+    return bytes == 0 or kept + bytes <= tonumber(most_bytes)
+  end
+  if has_room() then return end
+  forget_expired(100) -- if nothing ends, nothing else clears them away
+  if not has_room() then return 'tenant_bytes' end
 end
 
 if move == 'create' then
   if redis.call('EXISTS', job_key) == 1 then return answer('unchanged') end
-  local full = full_queue()
+  local bytes = 0
+  for i = 8, #ARGV do bytes = bytes + #ARGV[i] end
+  local full = full_queue(bytes)
   if full then return {full, {}} end
   -- The first write of the step: a full Redis refuses only a script's first write.
   redis.call('HSET', job_key, unpack(ARGV, 8))
   load_job()
   redis.call('ZREM', KEY.ORPHANS, KEY.ORPHANS_BEGUN .. ':' .. id .. ':0:' .. job.tenant)
   set('created_at', now)
+  count_kept(job.tenant, id, bytes)
   redis.call('ZADD', index('all'), 0, id)
   enter('queued')
   append_event('created', '{}')
@@ -224,6 +268,7 @@ if move == 'start' then
   set('token', token)
   set('worker', payload)
   set('attempts', job.attempts + 1)
+  set('attempt_started_at', now)
   redis.call('HDEL', job_key, 'progress')
   if not job.started_at then set('started_at', now) end
   enter('running')
@@ -242,8 +287,9 @@ end
 if move == 'retry' then
   if job.status == 'queued' or job.status == 'running' then return answer('unchanged') end
   if job.status ~= 'failed' then return answer('illegal') end
-  local full = full_queue()
+  local full = full_queue(0)
   if full then return {full, {}} end
+  set('run_ms_at_retry', job.run_ms or 0)
   redis.call('ZREM', KEY.EXPIRY, job.status .. ':' .. id .. ':' .. job.tenant)
   redis.call('PERSIST', job_key)
   redis.call('PERSIST', events_key)
@@ -259,10 +305,12 @@ if move == 'delete' then
   if not TERMINAL[job.status] then return answer('illegal') end
   redis.call('ZREM', index('all'), id)
   redis.call('ZREM', index(job.status), id)
+  forget_kept(job.tenant, id)
   redis.call('ZREM', KEY.EXPIRY, job.status .. ':' .. id .. ':' .. job.tenant)
   local last = answer('moved')
   for _, delivery in ipairs(redis.call('LRANGE', KEY.DELIVERIES .. id, 0, -1)) do
     redis.call('ZREM', KEY.OUTBOX, delivery)
+    redis.call('ZREM', KEY.OUTBOX_OF .. job.tenant, delivery)
     redis.call('DEL', KEY.DELIVERY .. delivery, KEY.DELIVERY_ATTEMPTS .. delivery)
   end
   local request_key = redis.call('GET', KEY.IDEMPOTENCY_OF .. id)
@@ -312,6 +360,8 @@ if move == 'succeed' then
   -- The cancel was acknowledged before: it wins, although the picture was made.
   if asked_to_cancel then return finish('cancelled', '{}') end
   set('result', payload)
+  count_usage('panoramas', 1)
+  count_usage('bytes', cjson.decode(payload).bytes)
   if job.attempts == '1' then
     redis.call('LPUSH', KEY.RUN_TIMES, now - job.started_at)
     redis.call('LTRIM', KEY.RUN_TIMES, 0, RUN_TIMES_KEPT - 1)

@@ -1,31 +1,102 @@
 -- Webhook deliveries: tried until they are delivered, given up or no longer wanted. transition.lua
 -- puts each into the outbox in the same step as its event.
 --
+-- OUTBOX says when each is due. OUTBOX_OF holds the same for one tenant, so that tenants are served in
+-- turn; where the two differ, OUTBOX is right: version 0.1.0 writes it alone.
+--
 -- ARGV: move, and
---   claim:     most, lease in ms. Answers the fields of each delivery that is due. No other sender gets
---              it until the lease has expired: if its sender dies, another one tries again.
+--   claim:     how many senders are free, lease in ms, then pairs of tenant and how many senders it
+--              has. Answers the fields of each delivery that is due and gets a sender. No other
+--              sender gets it until the lease has expired: if its sender dies, another one tries
+--              again.
 --   postpone:  delivery, ms. Nothing was tried.
 --   settle:    delivery, the try as JSON, state, ms until the next try, where that is 'pending'.
 --   redeliver: ttl in s, deliveries. Each is tried anew, at once.
 
 local ATTEMPTS_KEPT = 50
+local COMPARED = 100 -- entries of OUTBOX at each claim
 
 local move = ARGV[1]
-local outbox = KEY.OUTBOX
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
-if move == 'claim' then
-  local claimed = {}
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', outbox, '-inf', now, 'LIMIT', 0, ARGV[2])) do
-    local fields = redis.call('HGETALL', KEY.DELIVERY .. id)
-    if #fields == 0 then
-      redis.call('ZREM', outbox, id) -- it has expired
+local function schedule(id, tenant, due)
+  redis.call('ZADD', KEY.OUTBOX, due, id)
+  redis.call('ZADD', KEY.OUTBOX_OF .. tenant, due, id)
+  redis.call('ZADD', KEY.OUTBOX_TENANTS, 'NX', 0, tenant)
+end
+
+local function remove(id, tenant)
+  redis.call('ZREM', KEY.OUTBOX, id)
+  redis.call('ZREM', KEY.OUTBOX_OF .. tenant, id)
+end
+
+local function tenant_of(id)
+  return redis.call('HGET', KEY.DELIVERY .. id, 'tenant')
+end
+
+-- Gives tenants what OUTBOX alone holds. Another part of a long outbox is compared each time.
+local function compare_outbox()
+  local count = redis.call('ZCOUNT', KEY.OUTBOX, '-inf', now)
+  local parts = math.max(1, math.ceil(count / COMPARED))
+  local first = (now % parts) * COMPARED
+  local due = redis.call(
+    'ZRANGEBYSCORE', KEY.OUTBOX, '-inf', now, 'WITHSCORES', 'LIMIT', first, COMPARED)
+  for i = 1, #due, 2 do
+    local tenant = tenant_of(due[i])
+    if tenant then
+      schedule(due[i], tenant, due[i + 1])
     else
-      redis.call('ZADD', outbox, now + ARGV[3], id)
-      claimed[#claimed + 1] = fields
+      redis.call('ZREM', KEY.OUTBOX, due[i]) -- it has expired
     end
   end
+  return #due > 0
+end
+
+-- The fields of the tenant's delivery that has been due for longest.
+local function claim_next(tenant, lease_ms)
+  local own = KEY.OUTBOX_OF .. tenant
+  while true do
+    local id = redis.call('ZRANGEBYSCORE', own, '-inf', now, 'LIMIT', 0, 1)[1]
+    if not id then
+      if redis.call('EXISTS', own) == 0 then redis.call('ZREM', KEY.OUTBOX_TENANTS, tenant) end
+      return nil
+    end
+    local due = redis.call('ZSCORE', KEY.OUTBOX, id)
+    local fields = redis.call('HGETALL', KEY.DELIVERY .. id)
+    if not due or #fields == 0 then
+      remove(id, tenant)
+    elseif tonumber(due) > now then
+      redis.call('ZADD', own, due, id)
+    else
+      schedule(id, tenant, now + lease_ms)
+      redis.call('ZADD', KEY.OUTBOX_TENANTS, redis.call('INCR', KEY.OUTBOX_SERVED), tenant)
+      return fields
+    end
+  end
+end
+
+-- The tenant served longest ago is next. No tenant has more senders than are free: however much one
+-- has to send, there are senders left for the next tenant, and half of these for the one after it.
+if move == 'claim' then
+  local free, lease_ms, senders = tonumber(ARGV[2]), tonumber(ARGV[3]), {}
+  for i = 4, #ARGV, 2 do senders[ARGV[i]] = tonumber(ARGV[i + 1]) end
+  local claimed = {}
+  if not compare_outbox() then return claimed end
+  local tenants = redis.call('ZRANGE', KEY.OUTBOX_TENANTS, 0, -1)
+  local claimed_before
+  repeat
+    claimed_before = #claimed
+    for _, tenant in ipairs(tenants) do
+      local held = senders[tenant] or 0
+      local fields = held < free and claim_next(tenant, lease_ms)
+      if fields then
+        claimed[#claimed + 1] = fields
+        senders[tenant] = held + 1
+        free = free - 1
+      end
+    end
+  until #claimed == claimed_before
   return claimed
 end
 
@@ -36,7 +107,7 @@ if move == 'redeliver' then
       redis.call('HSET', KEY.DELIVERY .. id, 'state', 'pending', 'tries', 0)
       redis.call('EXPIRE', KEY.DELIVERY .. id, ARGV[2])
       redis.call('EXPIRE', KEY.DELIVERY_ATTEMPTS .. id, ARGV[2])
-      redis.call('ZADD', outbox, now, id)
+      schedule(id, tenant_of(id), now)
     end
   end
   return {}
@@ -44,10 +115,11 @@ end
 
 local id = ARGV[2]
 local key, attempts_key = KEY.DELIVERY .. id, KEY.DELIVERY_ATTEMPTS .. id
-if redis.call('EXISTS', key) == 0 then return {} end -- deleted meanwhile
+local tenant = tenant_of(id)
+if not tenant then return {} end -- deleted meanwhile
 
 if move == 'postpone' then
-  redis.call('ZADD', outbox, 'XX', now + ARGV[3], id)
+  if redis.call('ZSCORE', KEY.OUTBOX, id) then schedule(id, tenant, now + ARGV[3]) end
   return {}
 end
 
@@ -61,9 +133,9 @@ if move == 'settle' then
   if redis.call('HGET', key, 'state') == 'delivered' then return {} end
   redis.call('HSET', key, 'state', state)
   if state == 'pending' then
-    redis.call('ZADD', outbox, now + pause_ms, id)
+    schedule(id, tenant, now + pause_ms)
   else
-    redis.call('ZREM', outbox, id)
+    remove(id, tenant)
   end
   if state == 'gone' then
     -- The receiver wants no more events of this job.
@@ -74,7 +146,7 @@ if move == 'settle' then
     for _, other in ipairs(redis.call('LRANGE', KEY.DELIVERIES .. job_id, 0, -1)) do
       if redis.call('HGET', KEY.DELIVERY .. other, 'state') == 'pending' then
         redis.call('HSET', KEY.DELIVERY .. other, 'state', 'gone')
-        redis.call('ZREM', outbox, other)
+        remove(other, tenant)
       end
     end
   end

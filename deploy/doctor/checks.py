@@ -22,6 +22,8 @@ def run_checks(settings: Settings) -> Iterator[Check]:
     yield check_device(settings)
     yield from check_models(settings)
     yield check_perceptual(settings)
+    if settings.c2pa_certificate:
+        yield check_credentials(settings)
 
 
 def check_redis(settings: Settings) -> Iterator[Check]:
@@ -74,18 +76,34 @@ def check_device(settings: Settings) -> Check:
         import torch
 
         from panoweave.core.diffusion.checkpoints import resolve_device
+        from panoweave.core.diffusion.errors import DeviceUnavailableError
     except ImportError as error:
         return Check("device", "warn", f"{error.name} is not installed", NO_WORKER_PART)
     try:
         device = resolve_device(settings.device)
         torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+    except (DeviceUnavailableError, RuntimeError, AssertionError) as error:
         first_line = str(error).splitlines()[0]
         remedy = "PANOWEAVE_DEVICE=auto takes a GPU if there is one, else the CPU"
         return Check("device", "fail", f"{settings.device}: {first_line}", remedy)
     if device.type == "cuda":
         return Check("device", "ok", torch.cuda.get_device_name(device))
     return Check("device", "ok", f"{device.type}, {torch.get_num_threads()} threads")
+
+
+def check_credentials(settings: Settings) -> Check:
+    """Sign a small picture, as workers do at their start."""
+    name = "content credentials"
+    try:
+        from panoweave.core.diffusion.errors import CredentialsError
+        from panoweave.worker.model import load_credentials
+    except ImportError as error:
+        return Check(name, "warn", f"{error.name} is not installed", NO_WORKER_PART)
+    try:
+        load_credentials(settings)
+    except CredentialsError as error:
+        return Check(name, "fail", str(error), "correct PANOWEAVE_C2PA_CERTIFICATE and its key")
+    return Check(name, "ok", f"signs with {settings.c2pa_certificate}")
 
 
 def check_perceptual(settings: Settings) -> Check:

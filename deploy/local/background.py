@@ -15,7 +15,7 @@ from panoweave.deploy.errors import StackFailed
 from panoweave.deploy.local.child import Child
 from panoweave.deploy.local.commands import panoweave
 from panoweave.deploy.local.data_dir import DataDir, StackState
-from panoweave.deploy.local.ports import free_port, require_free
+from panoweave.deploy.local.ports import LOOPBACK, free_port, require_free
 from panoweave.deploy.local.stack import LONGEST_STOP_S
 from panoweave.deploy.terminal import out
 
@@ -43,7 +43,7 @@ def background_stack(data: Path, port: int | None) -> Iterator[str]:
     stack = Child(
         "stack",
         command,
-        os.environ,
+        {**os.environ, "PANOWEAVE_HOST": LOOPBACK},  # for this command alone
         home.logs / "stack.log",
         grace_s=LONGEST_STOP_S + _MARGIN_S,
         orphan_signal=signal.SIGTERM,  # it has to stop its own children in order

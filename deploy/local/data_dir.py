@@ -3,6 +3,7 @@
 - redis/, s3/: the data of the two servers
 - logs/: a log file for each process
 - credentials.json: written once, readable by the owner alone
+- ports.json: the ports of the two servers, kept so that presigned URLs survive a restart
 - stack.env: settings of the running stack, for a shell: `set -a; . var/stack.env`
 - state.json: the running stack's address and process ids
 - lock: held while a `panoweave up` runs here
@@ -33,6 +34,11 @@ class Credentials(BaseModel):
     s3_secret_access_key: str
 
 
+class Ports(BaseModel):
+    redis: int
+    s3: int
+
+
 class StackState(BaseModel):
     """The running stack, as `demo`, `doctor` and other programs read it."""
 
@@ -49,6 +55,7 @@ class DataDir:
         self.s3 = self.root / "s3"
         self.logs = self.root / "logs"
         self._credentials_file = self.root / "credentials.json"
+        self._ports_file = self.root / "ports.json"
         self._state_file = self.root / "state.json"
         self._lock_file = self.root / "lock"
         self.env_file = self.root / "stack.env"
@@ -94,6 +101,15 @@ class DataDir:
         )
         _write_privately(self._credentials_file, made.model_dump_json(indent=2) + "\n")
         return made
+
+    def ports(self) -> Ports | None:
+        """Those of the last stack here, if there was one."""
+        if not self._ports_file.exists():
+            return None
+        return Ports.model_validate_json(self._ports_file.read_text())
+
+    def keep_ports(self, ports: Ports) -> None:
+        _write_privately(self._ports_file, ports.model_dump_json(indent=2) + "\n")
 
     def publish(self, state: StackState) -> None:
         _write_privately(self._state_file, state.model_dump_json(indent=2) + "\n")

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import httpx
 from pydantic import SecretStr
 
+from panoweave.core.infra.urls import is_loopback
 from panoweave.deploy.errors import StackFailed
 from panoweave.deploy.local.child import Child
 from panoweave.deploy.local.commands import panoweave
-from panoweave.deploy.local.data_dir import DataDir, StackState
-from panoweave.deploy.local.ports import LOOPBACK, free_port, require_free
-from panoweave.deploy.local.servers import STOP_GRACE_S, RedisServer, S3Server
+from panoweave.deploy.local.data_dir import DataDir, Ports, StackState
+from panoweave.deploy.local.ports import LOOPBACK, free_port, is_free, require_free, url_of
+from panoweave.deploy.local.servers import STOP_GRACE_S, RedisServer, S3Server, s3_port_is_free
 from panoweave.deploy.local.supervisor import Say, Supervisor
 
 if TYPE_CHECKING:
@@ -31,7 +32,22 @@ StopAsked = Callable[[float], bool]  # waits so many seconds; True as soon as a 
 
 def _anonymous(settings: Settings) -> str:
     """On, unless whoever starts the stack says otherwise."""
-    return settings.anonymous if "anonymous" in settings.model_fields_set else "loopback"
+    if "anonymous" in settings.model_fields_set:
+        return settings.anonymous
+    return "loopback" if is_loopback(settings.host) else "off"
+
+
+def _kept_ports(home: DataDir, say: Say) -> tuple[int | None, int | None]:
+    """The ports that Redis and S3 had the last time, where they are free."""
+    kept = home.ports()
+    if kept is None:
+        return None, None
+    if not s3_port_is_free(kept.s3):
+        say(f"port {kept.s3}, which S3 had, is taken: URLs handed out before lead nowhere")
+    return (
+        kept.redis if is_free(kept.redis) else None,
+        kept.s3 if s3_port_is_free(kept.s3) else None,
+    )
 
 
 class Stack:
@@ -42,33 +58,36 @@ class Stack:
         self._supervisor = Supervisor(say)
         self._begun_at = datetime.now(UTC)
         credentials = home.credentials()
-        self._redis = RedisServer(home.redis, home.logs, password=credentials.redis_password)
+        redis_port, s3_port = _kept_ports(home, say)
+        self._redis = RedisServer(
+            home.redis, home.logs, port=redis_port, password=credentials.redis_password
+        )
         self._s3 = S3Server(
             home.s3,
             home.logs,
             bucket=settings.s3_bucket,
             access_key_id=credentials.s3_access_key_id,
             secret_access_key=credentials.s3_secret_access_key,
+            port=s3_port,
         )
+        home.keep_ports(Ports(redis=self._redis.port, s3=self._s3.port))
         self._env = {
             "PANOWEAVE_REDIS_URL": self._redis.url,
             "PANOWEAVE_S3_ENDPOINT": self._s3.endpoint,
-            "PANOWEAVE_S3_PUBLIC_ENDPOINT": self._s3.endpoint,
+            "PANOWEAVE_S3_PUBLIC_ENDPOINT": settings.s3_public_endpoint or self._s3.endpoint,
             "PANOWEAVE_S3_BUCKET": settings.s3_bucket,
             "PANOWEAVE_S3_ACCESS_KEY_ID": credentials.s3_access_key_id,
             "PANOWEAVE_S3_SECRET_ACCESS_KEY": credentials.s3_secret_access_key,
-            "PANOWEAVE_HOST": LOOPBACK,
+            "PANOWEAVE_HOST": settings.host,
             "PANOWEAVE_ANONYMOUS": _anonymous(settings),
             "PANOWEAVE_PORT": str(settings.port),
         }
-        self._settings = settings.model_copy(
-            update={"redis_url": SecretStr(self._redis.url), "host": LOOPBACK}
-        )
+        self._settings = settings.model_copy(update={"redis_url": SecretStr(self._redis.url)})
         self._metrics_ports = {"worker": free_port(), "janitor": free_port()}
-        self.api_url = f"http://{LOOPBACK}:{settings.port}"
+        self.api_url = url_of(settings.host, settings.port)
         self.metrics_urls = [
-            f"http://{LOOPBACK}:{port}/metrics"
-            for port in (settings.port, *self._metrics_ports.values())
+            f"{self.api_url}/metrics",
+            *(f"{url_of(LOOPBACK, port)}/metrics" for port in self._metrics_ports.values()),
         ]
         self.s3_endpoint = self._s3.endpoint
 
@@ -77,7 +96,7 @@ class Stack:
 
         False where a stop was asked for meanwhile. `stop` ends them in reverse order.
         """
-        require_free(self._settings.port)
+        require_free(self._settings.port, self._settings.host)
         for server in (self._redis, self._s3):
             self._supervisor.start(server.child)
             if not server.wait_until_ready(stop_asked):
@@ -150,7 +169,8 @@ class Stack:
         if state.state == "failed":
             raise StackFailed(
                 f"the worker cannot load the model {state.model}: {state.detail}",
-                "correct PANOWEAVE_MODEL or PANOWEAVE_PERCEPTUAL; `panoweave doctor` checks both",
+                "correct PANOWEAVE_MODEL, PANOWEAVE_PERCEPTUAL or PANOWEAVE_DEVICE; `panoweave "
+                "doctor` checks them",
             )
         return None if state.state == "ready" else f"the worker to load the model {state.model}"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Annotated, Final, NamedTuple
 
 from fastapi import Depends, Request
@@ -12,6 +11,7 @@ from structlog.contextvars import bind_contextvars
 
 from panoweave.core.infra.api_keys import ApiKey, ApiKeys, Scope
 from panoweave.core.infra.settings import Settings
+from panoweave.core.infra.urls import is_loopback
 from panoweave.core.jobs.record import DEFAULT_TENANT
 from panoweave.service.dependencies import Context, ContextDep
 from panoweave.service.http.errors import Forbidden, Unauthorized
@@ -48,13 +48,6 @@ def check_bind(settings: Settings, api_keys: ApiKeys) -> None:
             f"PANOWEAVE_HOST={settings.host}: without API keys the API serves loopback only; make "
             "one with `panoweave keys create --tenant NAME`, or use 127.0.0.1"
         )
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def may_be_anonymous(settings: Settings) -> bool:

@@ -21,8 +21,10 @@ from panoweave.core.jobs.errors import (
     OtherRequest,
     QueueFull,
     StillInFlight,
+    TenantBytesFull,
     TenantQueueFull,
     TooManyUploads,
+    UnreadableRecord,
 )
 from panoweave.service.http.access_log import REQUEST_ID
 from panoweave.service.http.errors import (
@@ -38,6 +40,7 @@ from panoweave.service.http.errors import (
     ObjectStoreUnavailable,
     PanoramaNotFound,
     ServiceError,
+    TooManyBytesByTenant,
     TooManyQueued,
     TooManyQueuedByTenant,
     TooManyUploadsByTenant,
@@ -70,12 +73,19 @@ def _translate(request: Request, error: Exception) -> ServiceError:
             return error
         case NotFound():
             return PanoramaNotFound(f"There is no panorama {error.job_id}.")
+        case UnreadableRecord():
+            return JobStoreUnavailable("This version cannot read the panorama's record.")
         case OtherRequest():
             return IdempotencyKeyReused()
         case StillInFlight():
             return IdempotencyKeyInFlight()
         case TenantQueueFull():
             return TooManyQueuedByTenant(f"{error.limit:,} of yours are waiting already.")
+        case TenantBytesFull():
+            return TooManyBytesByTenant(
+                f"The records of your panoramas may take {error.limit:,} bytes. Delete some that "
+                "have ended; each is deleted by itself some days after its end."
+            )
         case QueueFull():
             return TooManyQueued(f"{error.limit:,} are waiting already.")
         case ModelNotReady():

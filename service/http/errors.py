@@ -21,7 +21,8 @@
     ├── InvalidRequest             422  invalid_params
     ├── IdempotencyKeyReused       422  idempotency_key_reused
     ├── TooManyQueued              429  queue_full
-    │   └── TooManyQueuedByTenant  429  tenant_queue_full
+    │   ├── TooManyQueuedByTenant  429  tenant_queue_full
+    │   └── TooManyBytesByTenant   429  tenant_bytes_full
     ├── HeaderTooLarge             431  header_too_large
     ├── TooManyUploadsByTenant     429  tenant_uploads_full
     ├── InternalError              500  internal_error
@@ -217,6 +218,10 @@ class TooManyQueued(ServiceError):
 
 class TooManyQueuedByTenant(TooManyQueued):
     code, title = "tenant_queue_full", "Too many of your panoramas are waiting"
+
+
+class TooManyBytesByTenant(TooManyQueued):
+    code, title, retry_after_s = "tenant_bytes_full", "Too many of your panoramas are kept", 60
 
 
 class HeaderTooLarge(ServiceError):

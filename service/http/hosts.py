@@ -11,7 +11,7 @@ from typing import Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from panoweave.core.infra.settings import Settings
-from panoweave.service.http.auth import is_loopback
+from panoweave.core.infra.urls import is_loopback
 from panoweave.service.http.errors import WrongHost
 
 _ANY: Final = "*"

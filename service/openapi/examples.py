@@ -125,6 +125,7 @@ _QUEUED = PanoramaView(
     progress=ProgressView(phase="queued", step=0, total_steps=50, fraction=0, eta_s=10.3),
     params=_PARAMS,
     attempts=0,
+    estimate_s=10.3,
     cancel_requested=False,
     result=None,
     error=None,
@@ -156,6 +157,7 @@ _SUCCEEDED = _RUNNING.model_copy(
             sha256="9f2c1d4e5a6b7c8d9e0f1a2b3c4d5e6f7a8b9c0d1e2f3a4b5c6d7e8f9a0b1c2d",
             coherence={"intra_lpips": 0.094, "lpips_net": "stlpips-vgg"},
             timings_s={"encode": 0.01, "denoise": 9.18, "decode": 0.18, "measure": 0.65},
+            gpu_s=10.19,
             warnings=[],
         ),
     }
@@ -272,6 +274,10 @@ REFUSALS: Final = (
     errors.IdempotencyKeyReused(),
     errors.TooManyQueued("10,000 are waiting already."),
     errors.TooManyQueuedByTenant("1,000 of yours are waiting already."),
+    errors.TooManyBytesByTenant(
+        "The records of your panoramas may take 268,435,456 bytes. Delete some that have ended; "
+        "each is deleted by itself some days after its end."
+    ),
     errors.HeaderTooLarge("A header may have 32,768 bytes."),
     errors.TooManyUploadsByTenant("200 of your uploads are kept already.", 3_600),
     errors.InternalError("An unexpected error happened. It has been logged."),

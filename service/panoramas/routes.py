@@ -28,6 +28,7 @@ from panoweave.service.http.errors import (
     ObjectStoreUnavailable,
     PanoramaNotFound,
     PreviewUnavailable,
+    TooManyBytesByTenant,
     TooManyQueued,
     TooManyQueuedByTenant,
 )
@@ -75,6 +76,7 @@ _STORES_UNAVAILABLE: Final = (JobStoreUnavailable, ObjectStoreUnavailable)
             IdempotencyKeyReused,
             TooManyQueued,
             TooManyQueuedByTenant,
+            TooManyBytesByTenant,
             ModelNotLoaded,
             ImageReadersBusy,
             *_STORES_UNAVAILABLE,

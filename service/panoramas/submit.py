@@ -9,13 +9,14 @@ from typing import NamedTuple
 from structlog.contextvars import bind_contextvars
 
 from panoweave.core.infra.errors import ObjectStoreError, StoreUnavailable
-from panoweave.core.jobs import models
+from panoweave.core.jobs import models, speeds
 from panoweave.core.jobs.errors import QueueFull
 from panoweave.core.jobs.record import JobRecord, Trace
 from panoweave.service.dependencies import Context
 from panoweave.service.http import idempotency
 from panoweave.service.http.auth import Caller
 from panoweave.service.panoramas.inputs import ingest_images
+from panoweave.service.panoramas.limits import check_limits
 from panoweave.service.panoramas.views import panorama_view
 from panoweave.service.schemas import PanoramaRequest
 from panoweave.service.webhooks.targets import validate_webhook
@@ -48,9 +49,11 @@ def submit(
         model = context.settings.model
         traits = models.traits(context.redis, model)
         params = request.params.resolve(traits)
+        measured = speeds.read(context.redis, model)
+        estimate_s = check_limits(context.settings, request.params, params, traits, measured)
         webhook = validate_webhook(context, tenant, request.webhook)
         job_id, metadata = begun.job_id, request.metadata
-        job = JobRecord.new(params, model, tenant, metadata, job_id, webhook, trace)
+        job = JobRecord.new(params, model, tenant, metadata, job_id, webhook, trace, estimate_s)
         job = ingest_images(context, job, traits)
         job = _create(context, job)
         _enqueue(context, job)

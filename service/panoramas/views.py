@@ -11,7 +11,7 @@ from panoweave.core.jobs.record import JobRecord, Result, Status, file_name
 from panoweave.service.dependencies import Context
 from panoweave.service.schemas import ErrorView, PanoramaView, ProgressView, ResultView
 
-_NO_ESTIMATE = QueueEstimate({}, None, 0)
+_NO_ESTIMATE = QueueEstimate({}, {})
 
 
 def panorama_view(context: Context, record: JobRecord) -> PanoramaView:
@@ -38,6 +38,7 @@ def _panorama_view(context: Context, record: JobRecord, estimate: QueueEstimate)
         progress=_progress_view(record, estimate),
         params=record.params,
         attempts=record.attempts,
+        estimate_s=None if record.estimate_s is None else round(record.estimate_s, 1),
         cancel_requested=record.cancel_requested,
         result=_result_view(context, record.id, record.result) if record.result else None,
         error=ErrorView(**record.error.model_dump()) if record.error else None,
@@ -47,7 +48,7 @@ def _panorama_view(context: Context, record: JobRecord, estimate: QueueEstimate)
 
 def _progress_view(record: JobRecord, estimate: QueueEstimate) -> ProgressView | None:
     if record.status is Status.QUEUED:
-        eta_s = estimate.eta_s(record.id)
+        eta_s = estimate.etas_s.get(record.id)
         return ProgressView(
             phase="queued",
             step=0,
@@ -58,6 +59,14 @@ def _progress_view(record: JobRecord, estimate: QueueEstimate) -> ProgressView |
     if record.status is Status.SUCCEEDED:
         steps = record.params.steps
         return ProgressView(phase="done", step=steps, total_steps=steps, fraction=1, eta_s=0)
+    if record.status is Status.RUNNING and record.progress is None:
+        return ProgressView(
+            phase="starting",
+            step=0,
+            total_steps=record.params.steps,
+            fraction=0,
+            eta_s=None if record.estimate_s is None else round(record.estimate_s, 1),
+        )
     if record.progress is None:
         return None
     view = ProgressView(**record.progress.model_dump())

@@ -16,7 +16,7 @@ import pytest
 from panoweave.core.infra import redis_keys
 from panoweave.deploy.admin.tenants import redis_of
 from panoweave.deploy.local.data_dir import DataDir, StackState
-from panoweave.deploy.local.ports import free_port
+from panoweave.deploy.local.ports import LOOPBACK, free_port
 from tests.processes import wait_until
 
 COMMAND = [sys.executable, "-P", "-m", "panoweave.deploy.cli"]
@@ -45,7 +45,13 @@ class RunningStack:
     """A `panoweave up` with a tiny model, in the background."""
 
     def __init__(
-        self, data: Path, model: Path, *, wait_for: Literal["all", "api", "nothing"] = "all"
+        self,
+        data: Path,
+        model: Path,
+        *,
+        wait_for: Literal["all", "api", "nothing"] = "all",
+        host: str = LOOPBACK,
+        **env: str,
     ) -> None:
         self.home = DataDir(data)
         self.port = free_port()
@@ -53,13 +59,18 @@ class RunningStack:
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
                 [*COMMAND, "up", "--data", str(data), "--port", str(self.port)],
-                env=environment(PANOWEAVE_MODEL=str(model), PANOWEAVE_WEBHOOK_TEST_TARGETS="true"),
+                env=environment(
+                    PANOWEAVE_MODEL=str(model),
+                    PANOWEAVE_HOST=host,
+                    PANOWEAVE_WEBHOOK_TEST_TARGETS="true",
+                    **env,
+                ),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        api_url = f"http://127.0.0.1:{self.port}"
+        api_url = f"http://{host}:{self.port}"
         self.http = httpx.Client(base_url=api_url, timeout=10, follow_redirects=True)
         if wait_for != "nothing":
             wait_until(self._is_up if wait_for == "all" else self._api_is_up, 120, self.said)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from panoweave.deploy.errors import StackAlreadyRunning
-from panoweave.deploy.local.data_dir import DataDir, StackState
+from panoweave.deploy.local.data_dir import DataDir, Ports, StackState
 
 
 def test_credentials_are_made_once_for_the_owner_alone(tmp_path: Path) -> None:
@@ -16,6 +16,13 @@ def test_credentials_are_made_once_for_the_owner_alone(tmp_path: Path) -> None:
     assert DataDir(tmp_path / "var").credentials() == made
     assert DataDir(tmp_path / "var").root.stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "var" / "credentials.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_ports_are_kept(tmp_path: Path) -> None:
+    home = DataDir(tmp_path)
+    assert home.ports() is None
+    home.keep_ports(Ports(redis=20_001, s3=20_002))
+    assert DataDir(tmp_path).ports() == Ports(redis=20_001, s3=20_002)
 
 
 def test_one_stack_at_a_time(tmp_path: Path) -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from pydantic import SecretStr
 from redis import Redis
 from safetensors.torch import save_file
 from torch import zeros
 
 from panoweave.core.embedded import WEIGHTS
 from panoweave.core.infra.settings import Settings
+from panoweave.deploy.doctor.checks import check_redis
 from panoweave.deploy.doctor.models import check_addition, check_lora, check_model
 from panoweave.deploy.local.ports import free_port
 from panoweave.deploy.local.servers import RedisServer
@@ -106,6 +108,26 @@ def test_a_redis_that_may_lose_jobs_is_named(
     found = levels(done.stdout)
     assert found["Redis persistence"] == "warn"
     assert found["Redis eviction"] == "fail"
+
+
+@pytest.mark.parametrize("name", ["PANOWEAVE_REDIS_URL", "PANOWEAVE_S3_ENDPOINT"])
+def test_an_address_without_scheme_is_one_line(cli_here: Cli, name: str) -> None:
+    done = cli_here("doctor", **{name: "127.0.0.1:6379"})
+    assert done.returncode == 2
+    assert f"{name}: Value error, must begin with " in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
+def test_a_redis_user_without_info_is_no_failure(
+    settings: Settings, redis_server: RedisServer, redis: Redis
+) -> None:
+    redis.acl_setuser(
+        "panoweave", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-info", "-config"]
+    )
+    url = f"redis://panoweave:any@127.0.0.1:{redis_server.port}/0"
+    found = list(check_redis(settings.model_copy(update={"redis_url": SecretStr(url)})))
+    redis.acl_deluser("panoweave")
+    assert [check.level for check in found] == ["ok", "warn"]
 
 
 @pytest.mark.parametrize(

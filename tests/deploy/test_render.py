@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from PIL.ExifTags import IFD, Base
 
+from panoweave.deploy import render
 from tests.deploy.stack import Cli
 
 
@@ -83,6 +84,33 @@ def test_a_request_file_that_cannot_be_used_is_refused(
     done = cli_here("render", "a lake", *options)
     assert done.returncode == 2
     assert said in done.stderr
+
+
+def test_a_file_that_cannot_be_written_is_named_before_anything_is_made(
+    cli_here: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(render, "_load", lambda _: pytest.fail("the model was loaded"))
+    (tmp_path / "folder.png").mkdir()
+    for output, said in (
+        (tmp_path / "folder.png", "is a directory"),
+        (tmp_path / f"{'x' * 300}.png", "File name too long"),
+        (Path("/proc/x.png"), "cannot be written"),
+        (tmp_path / "missing" / "x.png", "there is no directory"),
+    ):
+        done = cli_here("render", "a lake", "-o", str(output))
+        assert done.returncode == 2
+        assert said in done.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["folder.png"]
+
+
+def test_a_gpu_that_is_not_there_is_one_line(
+    cli_here: Cli, tmp_path: Path, tiny_checkpoint: Path
+) -> None:
+    wanted = {"PANOWEAVE_MODEL": str(tiny_checkpoint), "PANOWEAVE_DEVICE": "cuda:63"}
+    done = cli_here("render", "a lake", "-o", str(tmp_path / "x.png"), **wanted)
+    assert done.returncode == 1
+    assert "the device cuda:63 was asked for" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_size_that_does_not_fit_names_the_option_and_the_nearest(

@@ -7,6 +7,8 @@ import signal
 import socket
 from pathlib import Path
 
+import httpx
+
 from panoweave.deploy.local.ports import LOOPBACK, free_port
 from tests.deploy.stack import Cli, RunningStack, is_alive
 from tests.processes import wait_until
@@ -56,6 +58,8 @@ def test_stopped_or_killed_it_leaves_no_process_and_keeps_the_jobs(
     first = RunningStack(tmp_path / "var", tiny_checkpoint)
     job = first.make_panorama()
     picture = first.http.get(f"/panoramas/{job['id']}/image").content
+    answer = first.http.get(f"/panoramas/{job['id']}/image", follow_redirects=False)
+    link = answer.headers["location"]
     children = first.state().children
     assert set(children) == PARTS
     # Whoever asks twice need not wait for a process that is frozen.
@@ -68,7 +72,13 @@ def test_stopped_or_killed_it_leaves_no_process_and_keeps_the_jobs(
     assert not [name for name, pid in children.items() if is_alive(pid)]
     assert first.home.running() is None
 
-    second = RunningStack(tmp_path / "var", tiny_checkpoint, wait_for="api")
+    # A proxy that nobody listens on: what runs on this machine is not asked for through it.
+    proxies = {"http_proxy": "http://127.0.0.1:9", "no_proxy": "some.example"}
+    second = RunningStack(
+        tmp_path / "var", tiny_checkpoint, wait_for="api", host="127.0.0.2", **proxies
+    )
+    assert second.state().api_url == f"http://127.0.0.2:{second.port}"
+    assert httpx.get(link).content == picture  # it is good for an hour
     assert second.http.get(f"/panoramas/{job['id']}/image").content == picture
     children = second.state().children
     second.kill()

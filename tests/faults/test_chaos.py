@@ -19,6 +19,7 @@ def check(folder: Path, checkpoint: Path, jobs: int, seed: int) -> None:
         print(f"{name}: {figure}")
 
 
+@pytest.mark.timeout(600)
 def test_nothing_is_lost_whatever_dies(tmp_path: Path, tiny_checkpoint: Path) -> None:
     """Always the same faults in the same order, though not at the same moments."""
     check(tmp_path, tiny_checkpoint, 15, seed=4)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -92,6 +94,45 @@ def test_what_is_claimed_is_nobody_elses_until_its_lease_has_passed(
     assert deliveries.claim(10, 60) == []
     time.sleep(0.25)  # its sender died
     assert deliveries.claim(10, 60) == [claimed]
+
+
+def cancel_new(store: JobStore, tenant: str) -> None:
+    record = new_record(tenant=tenant).model_copy(update={"webhook": WEBHOOK})
+    store.request_cancel(store.create(record).id)
+
+
+def test_tenants_are_served_in_turn_and_none_gets_more_than_stays_free(
+    store: JobStore, deliveries: Deliveries
+) -> None:
+    for tenant in ["flood"] * 40 + ["second"] * 3 + ["third"]:
+        cancel_new(store, tenant)
+
+    def claim(free: int, **senders: int) -> dict[str, int]:
+        return dict(Counter(due.tenant for due in deliveries.claim(free, 60, senders)))
+
+    assert claim(3) == {"flood": 1, "second": 1, "third": 1}
+    assert claim(14, flood=1, second=1, third=1) == {"flood": 6, "second": 2}
+    assert claim(5, flood=7, second=3, third=1) == {}
+    assert claim(8, flood=7) == {"flood": 1}
+
+
+def test_what_an_earlier_version_put_into_the_outbox_is_due(
+    store: JobStore, deliveries: Deliveries, redis: Redis
+) -> None:
+    """It keeps no outbox for each tenant, and takes deliveries out of the common one alone."""
+    for _ in range(250):
+        cancel_new(store, "flood")
+    cancel_new(store, "gone")
+    cancel_new(store, "old")
+    gone: Any = redis.zrange(redis_keys.OUTBOX_OF + "gone", 0, -1)
+    redis.zrem(redis_keys.OUTBOX, *gone)
+    redis.delete(redis_keys.OUTBOX_OF + "old")
+    redis.zrem(redis_keys.OUTBOX_TENANTS, "old")
+    deadline = time.monotonic() + 5
+    while not (found := deliveries.claim(1, 60, {"flood": 200})):
+        assert time.monotonic() < deadline
+    assert [each.tenant for each in found] == ["old"]
+    assert not redis.exists(redis_keys.OUTBOX_OF + "gone")
 
 
 def test_a_failed_try_is_remembered_and_due_later(

@@ -15,7 +15,7 @@ from panoweave.core.jobs.models import ModelState
 from panoweave.core.jobs.queue import QUEUE_NAME, TICKET, Queue
 from panoweave.core.jobs.record import JobRecord, Status
 from panoweave.core.jobs.store import JobStore
-from tests.jobs.samples import new_record, result_of
+from tests.jobs.samples import new_record, progress, result_of
 
 SECRET_PROMPT = "a prompt that stays private"
 
@@ -30,9 +30,10 @@ def store(redis: Redis, settings: Settings) -> JobStore:
     return JobStore(redis, settings)
 
 
-def post(store: JobStore, tenant: str = "default") -> JobRecord:
+def post(store: JobStore, tenant: str = "default", estimate_s: float | None = None) -> JobRecord:
     time.sleep(0.001)  # ids of one millisecond have no order
-    return store.create(new_record(tenant=tenant))
+    record = new_record(tenant=tenant).model_copy(update={"estimate_s": estimate_s})
+    return store.create(record)
 
 
 def place(queue: Queue, record: JobRecord) -> int:
@@ -161,7 +162,7 @@ def test_turns_are_topped_up_to_what_there_are_workers_for(
 def test_the_pace_is_that_of_the_last_successes_and_of_workers_that_are_ready(
     store: JobStore, queue: Queue, redis: Redis
 ) -> None:
-    assert queue.estimate([]) == ({}, None, 0)
+    assert queue.estimate([]) == ({}, {})
     post(store)
     record = claim(store)
     time.sleep(0.05)
@@ -173,10 +174,44 @@ def test_the_pace_is_that_of_the_last_successes_and_of_workers_that_are_ready(
         models.publish(redis, published)
     waiting = [post(store) for _ in range(3)]
     estimate = queue.estimate(waiting)
-    assert estimate.workers == 2
-    assert estimate.run_s is not None
-    assert 0.05 <= estimate.run_s < 1
-    assert [estimate.eta_s(each.id) for each in waiting] == [
-        estimate.run_s * factor for factor in (1, 1.5, 2)
+    run_s = estimate.etas_s[waiting[0].id]
+    assert 0.05 <= run_s < 1
+    # Two begin at once, and the third when one of them has ended.
+    etas_s = [estimate.etas_s[each.id] for each in waiting]
+    assert etas_s == pytest.approx([run_s, run_s, 2 * run_s], abs=0.002)
+    assert record.id not in estimate.etas_s
+
+
+def test_a_job_waits_as_long_as_those_before_it_are_estimated_to_take(
+    store: JobStore, queue: Queue, redis: Redis
+) -> None:
+    """Not as long as the last ones took, which were small."""
+    small = post(store, estimate_s=0.1)
+    succeed(store, claim(store))
+    state = ModelState(model="m", state="ready", perceptual="stlpips-alex", worker="worker-a")
+    models.publish(redis, state)
+    waiting = [
+        post(store, tenant, estimate_s)
+        for tenant, estimate_s in (("ada", 100), ("ada", 10), ("bob", 7), ("ada", 1), ("bob", 3))
     ]
-    assert estimate.eta_s(record.id) is None
+    running = claim(store)
+    assert running.id == waiting[0].id
+    ids = [record.id for record in waiting]
+    # bob was never served: 7, then ada's 10, bob's 3, ada's 1.
+    expected = {ids[2]: 107, ids[1]: 117, ids[4]: 120, ids[3]: 121}
+    assert queue.estimate(waiting).etas_s == pytest.approx(expected, abs=1)
+    assert running.token is not None
+    store.report(running.id, running.token, progress(30))  # 20 s are left
+    expected = {job_id: eta_s - 80 for job_id, eta_s in expected.items()}
+    assert queue.estimate(waiting).etas_s == pytest.approx(expected, abs=1)
+    assert small.id not in queue.estimate([small]).etas_s
+
+
+def test_many_jobs_before_one_count_as_their_average(
+    store: JobStore, queue: Queue, redis: Redis
+) -> None:
+    state = ModelState(model="m", state="ready", perceptual="stlpips-alex", worker="worker-a")
+    models.publish(redis, state)
+    waiting = [post(store, estimate_s=2) for _ in range(251)]
+    etas_s = queue.estimate(waiting).etas_s
+    assert etas_s[waiting[-1].id] == pytest.approx(502, abs=1)

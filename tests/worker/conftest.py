@@ -20,6 +20,7 @@ from panoweave.core.jobs.savepoints import Savepoints
 from panoweave.core.jobs.store import JobStore
 from panoweave.core.params import PanoramaParams
 from panoweave.worker.job import WorkerContext
+from panoweave.worker.speed import SpeedReporter
 from tests.core import tiny
 
 torch.set_num_threads(1)
@@ -47,6 +48,7 @@ def context(
         savepoints=Savepoints(redis, settings),
         identity=identify(pipeline),
         stopping=threading.Event(),
+        speed=SpeedReporter(redis, "tiny"),
     )
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from PIL.ExifTags import IFD, Base
 
 from panoweave.core.checkpoint import CheckpointTraits, InvalidParams
-from panoweave.core.diffusion.image_files import encode, holds_parameters
+from panoweave.core.diffusion.image_files import encode, encode_preview, holds_parameters
 from panoweave.core.diffusion.pipeline import Panorama
 from panoweave.core.output import FormatName
 from panoweave.core.params import PanoramaParams
@@ -77,6 +77,16 @@ def test_a_sphere_says_so(name: FormatName) -> None:
     assert says_so(loop=True)
     assert not says_so(loop=True, width=192, stride=64)
     assert not says_so()
+
+
+@pytest.mark.parametrize("name", ["png", *LOSSY])
+def test_a_file_says_that_an_algorithm_made_it(name: FormatName) -> None:
+    said = b'Iptc4xmpExt:DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/'
+    for asked in ({}, {"loop": True}):
+        assert said + b'trainedAlgorithmicMedia"' in encode(
+            panorama(output={"format": name}, **asked)
+        )
+    assert said in encode_preview(panorama().image)
 
 
 def test_what_a_jpeg_cannot_hold_is_said() -> None:

@@ -19,9 +19,11 @@ from redis import Redis
 
 from panoweave.core.checkpoint import InvalidParams
 from panoweave.core.diffusion.errors import NonFiniteGradientError
+from panoweave.core.estimate import estimate_work
 from panoweave.core.infra import redis_keys
 from panoweave.core.infra.redis import connect
 from panoweave.core.infra.s3 import ObjectStore
+from panoweave.core.jobs import speeds
 from panoweave.core.jobs.failures import FailureCode
 from panoweave.core.jobs.queue import Queue
 from panoweave.core.jobs.record import JobRecord, Status
@@ -140,20 +142,75 @@ def test_cancel_within_a_step(
 ) -> None:
     """The heartbeat hears of it, and the next batch of windows does not begin."""
     record = post()
-    on_batch = Attempt.on_batch
+    check = Attempt.check
 
     def cancel_and_wait(self: Attempt) -> None:
         context.store.request_cancel(record.id)
         give_up = time.monotonic() + 30
         while time.monotonic() < give_up:
-            on_batch(self)
+            check(self)
             time.sleep(0.01)
 
-    monkeypatch.setattr(Attempt, "on_batch", cancel_and_wait)
+    monkeypatch.setattr(Attempt, "check", cancel_and_wait)
     ended = run(context, record)
     assert ended is not None
     assert ended.status is Status.CANCELLED
     assert ended.progress is None  # not one step was done
+
+
+def test_a_worker_that_is_asked_to_stop_stops_within_its_first_step(
+    context: WorkerContext, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = post()
+    check = Attempt.check
+    checks: list[None] = []
+
+    def stop_at_the_second(self: Attempt) -> None:
+        checks.append(None)
+        if len(checks) == 2:
+            context.stopping.set()
+        check(self)
+
+    monkeypatch.setattr(Attempt, "check", stop_at_the_second)
+    ended = run(context, record)
+    assert ended is not None
+    assert ended.status is Status.QUEUED
+    assert len(checks) == 2
+
+
+def test_a_job_ends_when_its_attempts_have_taken_as_long_as_they_may(
+    context: WorkerContext, post: Post
+) -> None:
+    """Together: what an earlier attempt took counts, until somebody asks for a retry."""
+    record = post()
+    first = start_job(context.store, record.id, "earlier")
+    assert first.token is not None
+    time.sleep(0.3)
+    context.store.requeue(record.id, first.token, "preempted")
+    settings = context.settings.model_copy(update={"job_timeout_s": 0.25})
+    ended = run(dataclasses.replace(context, settings=settings), record)
+    assert ended is not None
+    assert ended.error is not None
+    assert (ended.error.code, ended.error.retryable) == (FailureCode.JOB_TIMEOUT, False)
+    assert ended.run_ms >= 300
+    context.store.retry(ended)
+    again = start_job(context.store, record.id, "later")
+    assert again.run_ms == again.run_ms_at_retry == ended.run_ms
+
+
+def test_an_attempt_measures_how_fast_its_steps_are(context: WorkerContext, post: Post) -> None:
+    ended = run(context, post(steps=6, sync={"steps": 3}))
+    assert ended is not None
+    assert ended.result is not None
+    assert ended.result.gpu_s is not None
+    measured = speeds.read(context.store._redis, "tiny")
+    assert measured == context.speed.meter.speeds
+    work = estimate_work(ended.params, context.generator.pipeline.traits)
+    estimate_s = measured.predict(work)
+    assert estimate_s is not None
+    took_s = sum(ended.result.timings_s[part] for part in ("denoise", "decode", "measure"))
+    assert took_s / 4 < estimate_s < took_s * 4
+    assert took_s <= ended.result.gpu_s <= ended.run_ms / 1_000 + 0.001
 
 
 def test_cancel_after_the_upload_leaves_no_objects(
@@ -343,3 +400,21 @@ def test_failures_tell_no_secrets() -> None:
         FailureCode.INVALID_PARAMS,
         "width: too odd; legal: even.",
     )
+
+
+def test_a_worker_makes_nothing_that_it_does_not_understand(
+    context: WorkerContext, post: Post, redis: Redis
+) -> None:
+    """A newer API accepted it. It is left as a lost worker's job is, and the next one is run."""
+    newer, other = post(), post()
+    params = json.loads(redis.hget(redis_keys.job(newer.id), "params") or "")
+    changed = json.dumps({**params, "scheduler": "unipc"})
+    redis.hset(redis_keys.job(newer.id), "params", changed)
+    run_next_job(context)
+    run_next_job(context)
+    left = context.store.get(newer.id)
+    assert (left.status, left.params.scheduler) == (Status.RUNNING, "unipc")
+    assert context.store.get(other.id).status is Status.SUCCEEDED
+    redis.zadd(redis_keys.LEASES, {newer.id: 0})
+    (lost,) = context.store.lost()
+    assert context.store.expire_lost(lost).status is Status.QUEUED

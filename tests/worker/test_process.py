@@ -154,10 +154,10 @@ def test_sigterm_while_redis_is_away_loses_no_job(here: Settings, tmp_path: Path
 
 
 def test_sigterm_ends_an_idle_worker_at_once(here: Settings, redis: Redis, tmp_path: Path) -> None:
+    """Also right after it is ready, when RQ's loop is about to begin."""
     log = tmp_path / "log"
     with process("worker", here, log) as worker:
         wait_until(lambda: ready(redis, here), 60, log)
-        time.sleep(0.5)  # from "ready" to waiting on the queue
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(15) == 0, log.read_text()
     assert models.live_workers(redis) == []
@@ -172,11 +172,14 @@ def test_a_model_that_cannot_be_loaded_is_published(here: Settings, redis: Redis
     assert "no directory" in state.detail
 
 
-@pytest.mark.parametrize(("losses", "status"), [(0, "queued"), (2, "failed")])
-def test_a_hung_step_ends_the_process(
-    here: Settings, redis: Redis, losses: int, status: str
+@pytest.mark.parametrize(
+    ("losses", "batch_s", "status"), [(0, 0.1, "queued"), (2, 0.1, "failed"), (0, 5, "failed")]
+)
+def test_a_hung_batch_ends_the_process(
+    here: Settings, redis: Redis, losses: int, batch_s: float, status: str
 ) -> None:
-    """The watchdog gives the job back, or fails it after its last attempt, and exits."""
+    """The watchdog gives the job back, or fails it after its last attempt, and exits. It fails it
+    at once if its batches take that long: another attempt would not get any further."""
     store = JobStore(redis, here)
     params = PanoramaParams(prompt="a lake").resolve(TRAITS)
     record = store.create(JobRecord.new(params, "tiny", DEFAULT_TENANT, {}))
@@ -186,20 +189,21 @@ def test_a_hung_step_ends_the_process(
         store.hung(record.id, started.token, FAILURE)
     hang = textwrap.dedent(
         """
-        import threading, time
+        import sys, threading, time
         from panoweave.core.infra.redis import connect
         from panoweave.core.infra.settings import Settings
         from panoweave.core.jobs.store import JobStore
         from panoweave.worker.attempt import Attempt
         settings = Settings()
         store = JobStore(connect(settings), settings)
-        with Attempt(store.claim("hung"), store, settings, threading.Event()):
+        batch_s = float(sys.argv[1])
+        with Attempt(store.claim("hung"), store, settings, threading.Event(), batch_s):
             time.sleep(60)
         """
     )
     impatient = here.model_copy(update={"step_timeout_s": 0.6})
     done = subprocess.run(
-        [sys.executable, "-P", "-c", hang], env=environment_of(impatient), timeout=30
+        [sys.executable, "-P", "-c", hang, str(batch_s)], env=environment_of(impatient), timeout=30
     )
     assert done.returncode == 70
     ended = store.get(record.id)
@@ -209,6 +213,7 @@ def test_a_hung_step_ends_the_process(
     else:
         assert ended.error is not None
         assert ended.error.code == "step_timeout"
+        assert ended.error.retryable is (batch_s < 1)
 
 
 def test_the_janitor_delivers_webhooks(

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import email.utils
+import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from redis import Redis
@@ -68,9 +72,11 @@ def dispatcher(
     return WebhookDispatcher(redis, object_store, here)
 
 
-def post(store: JobStore, url: str, *events: WebhookEvent, **metadata: Any) -> JobRecord:
+def post(
+    store: JobStore, url: str, *events: WebhookEvent, tenant: str = "default", **metadata: Any
+) -> JobRecord:
     webhook = Webhook(url=url, events=events or WEBHOOK.events)
-    record = new_record(prompt="a secret garden", metadata=metadata)
+    record = new_record(prompt="a secret garden", tenant=tenant, metadata=metadata)
     return store.create(record.model_copy(update={"webhook": webhook}))
 
 
@@ -182,6 +188,9 @@ REFUSALS = [
     (answer(429, Retry_After="700"), 429, State.PENDING, 700),
     (answer(429, Retry_After="2"), 429, State.PENDING, 5),
     (answer(503, Retry_After="soon"), 503, State.PENDING, 5),
+    (answer(503, Retry_After="Mon, 01 Jan 99999999999 00:00:00 GMT"), 503, State.PENDING, 5),
+    (answer(503, Retry_After="Mon, 01 Jan 0001 00:00:00 -0000"), 503, State.PENDING, 5),
+    (answer(503, Retry_After="9" * 400), 503, State.PENDING, webhook_sender.MAX_RETRY_AFTER_S),
     (answer(302, Location="http://169.254.169.254/latest/meta-data/"), 302, State.PENDING, 5),
     (answer(410), 410, State.GONE, None),
 ]
@@ -209,6 +218,64 @@ def test_what_is_no_success_is_tried_again(
     else:
         assert history.next_try_at is not None
         assert history.next_try_at.timestamp() - time.time() == pytest.approx(pause_s, abs=2)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_the_host_header_has_the_port(
+    dispatcher: WebhookDispatcher, store: JobStore, deliveries: Deliveries, host: str
+) -> None:
+    with receiving(host=host) as receiver:
+        succeed(store, post(store, receiver.url))
+        deliver_all(dispatcher, deliveries)
+    (received,) = receiver.received
+    assert received.headers["Host"] == urlsplit(receiver.url).netloc
+
+
+def test_a_fault_of_ours_is_a_try_too(
+    dispatcher: WebhookDispatcher, store: JobStore, deliveries: Deliveries, redis: Redis
+) -> None:
+    """Else it would be tried at the end of every lease, without end and without a trace."""
+    with receiving() as receiver:
+        record = store.request_cancel(post(store, receiver.url).id)
+        redis.hset(redis_keys.job(record.id), "created_at", "never")
+        deliver_all(dispatcher, deliveries)
+    assert receiver.received == []
+    history = only(deliveries, record)
+    assert [each.error for each in history.tries] == ["internal_error"]
+    assert history.next_try_at is not None
+
+
+def test_a_newer_versions_webhook_is_delivered(
+    dispatcher: WebhookDispatcher,
+    store: JobStore,
+    deliveries: Deliveries,
+    redis: Redis,
+    secret: str,
+) -> None:
+    """Its event, and the record's status and parameters, are none that this version knows."""
+    with receiving() as receiver:
+        record = store.request_cancel(post(store, receiver.url).id)
+        params = json.loads(redis.hget(redis_keys.job(record.id), "params") or "")
+        key = redis_keys.job(record.id)
+        redis.hset(key, "status", "paused")
+        redis.hset(key, "params", json.dumps({**params, "preset": "turbo"}))
+        redis.hset(
+            redis_keys.delivery(only(deliveries, record).delivery.id), "type", "panorama.paused"
+        )
+        deliver_all(dispatcher, deliveries)
+    (received,) = receiver.received
+    message = received.verified(secret)
+    assert (message["type"], message["data"]["status"]) == ("panorama.paused", "paused")
+
+
+def test_a_delivery_that_cannot_be_read_hides_no_other(
+    dispatcher: WebhookDispatcher, store: JobStore, deliveries: Deliveries, redis: Redis
+) -> None:
+    with receiving() as receiver:
+        broken, record = (store.request_cancel(post(store, receiver.url).id) for _ in range(2))
+        redis.hset(redis_keys.delivery(only(deliveries, broken).delivery.id), "attempt", "first")
+        deliver_all(dispatcher, deliveries)
+    assert only(deliveries, record).delivery.state is State.DELIVERED
 
 
 def test_a_redirect_is_not_followed(
@@ -394,6 +461,50 @@ def test_a_receiver_that_never_answers_keeps_no_other_waiting(
         wait_for(good, 20, 1.5)
 
 
+@contextmanager
+def silent_addresses(count: int) -> Iterator[list[str]]:
+    """Addresses of loopback that take connections and never answer."""
+    with socket.create_server(("0.0.0.0", 0), backlog=count) as listener:
+        port = listener.getsockname()[1]
+        yield [f"http://127.0.1.{last + 1}:{port}/" for last in range(count)]
+
+
+def test_a_tenants_silent_addresses_keep_no_other_tenant_waiting(
+    dispatcher: WebhookDispatcher, store: JobStore, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook_sender, "DEADLINE_S", 4.0)
+    WebhookSecrets(redis).create("another")
+    with silent_addresses(150) as addresses, receiving() as good, running(dispatcher):
+        for address in addresses:
+            store.request_cancel(post(store, address).id)
+        for _ in range(20):
+            store.request_cancel(post(store, good.url, tenant="another").id)
+        wait_for(good, 20, 2)
+        redis.delete(redis_keys.OUTBOX)  # what is left need not be tried
+
+
+def test_a_host_that_is_silent_to_one_tenant_is_not_so_to_all(
+    dispatcher: WebhookDispatcher, store: JobStore, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether a host answers may depend on the path, as it does at hosts of many customers."""
+    monkeypatch.setattr(webhook_sender, "DEADLINE_S", 2.0)
+    WebhookSecrets(redis).create("another")
+
+    def answer_others(handler: BaseHTTPRequestHandler) -> None:
+        (be_silent if handler.path == "/silent" else answer(200))(handler)
+
+    with receiving(answer_others) as host, running(dispatcher):
+        silent = host.url.replace("/hook", "/silent")
+        for _ in range(60):
+            store.request_cancel(post(store, silent).id)
+        wait_for(host, webhook_sender.SENDERS_A_HOST, 5)
+        time.sleep(2.2)  # by now it is known to be silent
+        before = len(host.received)
+        for _ in range(10):
+            store.request_cancel(post(store, host.url, tenant="another").id)
+        wait_for(host, before + 10, 1.5)
+
+
 def test_two_dispatchers_deliver_each_once(
     redis: Redis,
     object_store: ObjectStore,
@@ -420,10 +531,10 @@ def test_a_dispatcher_outlives_trouble_of_its_own(
     claim = Deliveries.claim
     failures = iter([RuntimeError("once")])
 
-    def fail_first(self: Deliveries, limit: int, lease_s: float) -> list[Delivery]:
+    def fail_first(self: Deliveries, *arguments: Any) -> list[Delivery]:
         for failure in failures:
             raise failure
-        return claim(self, limit, lease_s)
+        return claim(self, *arguments)
 
     monkeypatch.setattr(Deliveries, "claim", fail_first)
     monkeypatch.setattr(webhook_sender, "REDIS_WAIT_S", 0.05)

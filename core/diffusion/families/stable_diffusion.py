@@ -48,7 +48,7 @@ class StableDiffusion:
         if getattr(pipeline.vae.config, "shift_factor", None):
             raise CheckpointError("vae.config.shift_factor is set; legal: null")
         for name in ("in_channels", "out_channels"):
-            if (found := pipeline.vae.config[name]) != _RGB:
+            if (found := pipeline.vae.config.get(name, _RGB)) != _RGB:
                 raise CheckpointError(f"vae.config.{name} is {found}; legal: {_RGB}, for pictures")
         self._check_text_width(pipeline)
 

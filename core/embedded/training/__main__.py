@@ -1,0 +1,57 @@
+"""Trains the embedded model's second version.
+
+    python -m panoweave.core.embedded.training --work DIR
+
+Every stage leaves its state in the work directory and goes on from there when it is run again;
+stages can also run one by one, beside one another.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from panoweave.core.embedded.training.runs import Stop
+from panoweave.core.embedded.training.stages import Recipe, Training
+
+STAGES = ("data", "latents", "decoder", "tiny", "denoiser", "controlnet", "export")
+
+
+def main(arguments: Sequence[str] | None = None, recipe: Recipe | None = None) -> None:
+    """Runs the stages asked for, all of them by default."""
+    recipe = recipe or Recipe()
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--work", type=Path, required=True, help="data and states")
+    parser.add_argument("--stage", choices=STAGES, nargs="+", default=STAGES)
+    parser.add_argument("--out", type=Path, help="where the checkpoint goes (default: WORK/export)")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--minutes", type=float, help="save and end after so many minutes")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--shards", type=int, default=recipe.shards, help="how many to render")
+    parser.add_argument("--first-shard", type=int, default=0, help="the denoiser's first shard")
+    parser.add_argument("--batch", type=int, default=recipe.denoiser.batch, help="of the denoiser")
+    parser.add_argument("--steps", type=int, default=recipe.denoiser.steps, help="of the denoiser")
+    asked = parser.parse_args(arguments)
+    torch.set_num_threads(asked.threads)
+    stop = Stop(asked.minutes)
+    stop.catch_signals()
+    denoiser = replace(
+        recipe.denoiser, batch=asked.batch, steps=asked.steps, first_shard=asked.first_shard
+    )
+    recipe = replace(recipe, shards=asked.shards, denoiser=denoiser)
+    training = Training(recipe, asked.work, torch.device(asked.device), stop)
+    for stage in STAGES:
+        if stage not in asked.stage:
+            continue
+        if stage == "export":
+            training.export(asked.out or asked.work / "export")
+        else:
+            getattr(training, stage)()
+
+
+if __name__ == "__main__":
+    main()

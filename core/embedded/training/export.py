@@ -1,0 +1,59 @@
+"""Writes the checkpoint in Stable Diffusion's format, float16."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import torch
+from diffusers import ControlNetModel, StableDiffusionPipeline
+from torch import nn
+
+from panoweave.core.checkpoint import CheckpointDefaults
+from panoweave.core.diffusion.patch_autoencoder import PatchAutoencoder
+from panoweave.core.embedded.training.denoiser import Networks
+from panoweave.core.vocabulary import VOCABULARY_FILE
+
+# What suits this model: stronger guidance burns its colours.
+DEFAULTS = CheckpointDefaults(guidance_scale=3.0)
+
+
+@torch.no_grad()
+def fill(parameters: Iterable[nn.Parameter], file: Path) -> None:
+    """Networks as their run has them on average."""
+    average = torch.load(file, weights_only=True, map_location="cpu")["ema"]
+    for i, parameter in enumerate(parameters):
+        parameter.copy_(average[str(i)])
+
+
+def export(
+    target: Path,
+    networks: Networks,
+    autoencoder: PatchAutoencoder,
+    tiny: PatchAutoencoder,
+    controlnet: ControlNetModel | None,
+    words: Sequence[str],
+) -> None:
+    """Saves filled networks as one directory; what was there before goes."""
+    pipeline = StableDiffusionPipeline(
+        vae=autoencoder.half(),
+        text_encoder=networks.text_encoder.half(),
+        tokenizer=networks.tokenizer,
+        unet=networks.unet.half(),
+        scheduler=networks.scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    if target.exists():
+        shutil.rmtree(target)
+    pipeline.save_pretrained(target)
+    tiny.half().save_pretrained(target / "tiny_decoder")
+    if controlnet is not None:
+        controlnet.half().save_pretrained(target / "controlnet")
+    # transformers 5 writes tokenizer.json alone; other readers of the format look for these.
+    networks.tokenizer.backend_tokenizer.model.save(str(target / "tokenizer"))
+    (target / "panoweave.json").write_text(DEFAULTS.model_dump_json(indent=2) + "\n")
+    (target / VOCABULARY_FILE).write_text(json.dumps(list(words), indent=0) + "\n")

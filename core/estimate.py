@@ -1,0 +1,187 @@
+"""What a panorama costs, before it is made: its work, and the seconds of a machine. Torch-free.
+
+Work is counted in calls of the networks for one window. What a call takes on a machine is measured
+by its worker (`SpeedMeter`), from the steps that it makes anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from panoweave.core.checkpoint import CheckpointTraits
+from panoweave.core.conditions import ResolvedRegion
+from panoweave.core.params import ResolvedParams
+from panoweave.core.presets import Decoder
+from panoweave.core.window_places import Places, places_at
+
+# Until a machine has measured it: a gradient through network, decoder and perceptual network, in
+# predictions (docs/benchmarks.md).
+_GRADIENT_COST: Final[dict[Decoder, float]] = {"full": 6.0, "tiny": 3.0}
+_FINISH_COST: Final = 1.0  # decoding and measuring the area of one window
+_CONTROL_COST: Final = 1.5  # network and ControlNet
+_GUIDE_COST: Final = 3.0  # `extend`: a prediction with its gradient, without a decoder
+_UNGUIDED_COST: Final = 0.5  # the prompt alone, without the negative prompt
+
+_AVERAGED: Final = 50  # measurements that a running average remembers
+
+
+@dataclass(frozen=True)
+class StepWork:
+    """The calls of one step, for one window each."""
+
+    windows: int
+    predictions: float  # with a negative prompt; those of other kinds count as more or less
+    gradients: float
+
+
+@dataclass(frozen=True)
+class Work:
+    """All that one panorama takes."""
+
+    most_windows: int  # of a step
+    predictions: float
+    gradients: float
+    decoder: Decoder
+    area: float  # in windows
+
+
+class Speeds(BaseModel):
+    """Seconds of one machine, averages of what was measured. None: not measured yet."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    prediction_s: float | None = Field(None, ge=0)
+    gradient_full_s: float | None = Field(None, ge=0)
+    gradient_tiny_s: float | None = Field(None, ge=0)
+    finish_s: float | None = Field(None, ge=0, description="Of the area of one window.")
+
+    def predict(self, work: Work) -> float | None:
+        """The seconds that the work takes; None before anything was measured."""
+        prediction_s = self.of_prediction()
+        if prediction_s is None:
+            return None
+        finish_s = _FINISH_COST * prediction_s if self.finish_s is None else self.finish_s
+        return (
+            work.predictions * prediction_s
+            + work.gradients * self.of_gradient(work.decoder, prediction_s)
+            + work.area * finish_s
+        )
+
+    def of_prediction(self) -> float | None:
+        """Of one window; deduced from a gradient where there was no step without one."""
+        if self.prediction_s is not None:
+            return self.prediction_s
+        if self.gradient_full_s is not None:
+            return self.gradient_full_s / _GRADIENT_COST["full"]
+        if self.gradient_tiny_s is not None:
+            return self.gradient_tiny_s / _GRADIENT_COST["tiny"]
+        return None
+
+    def of_gradient(self, decoder: Decoder, prediction_s: float) -> float:
+        measured = self.gradient_full_s if decoder == "full" else self.gradient_tiny_s
+        return _GRADIENT_COST[decoder] * prediction_s if measured is None else measured
+
+
+def estimate_work(params: ResolvedParams, traits: CheckpointTraits) -> Work:
+    steps = list(_steps(params, traits))
+    return Work(
+        most_windows=max(step.windows for step in steps),
+        predictions=sum(step.predictions for step in steps),
+        gradients=sum(step.gradients for step in steps),
+        decoder=params.sync.decoder,
+        area=params.width * params.height / traits.window_px**2,
+    )
+
+
+def _steps(params: ResolvedParams, traits: CheckpointTraits) -> Iterator[StepWork]:
+    if params.windows == "overlapping":  # the same windows at each step
+        places = places_at(0, params, traits)
+        for step in range(params.steps):
+            yield _work_at(step, params, traits, places)
+    else:
+        for step in range(params.steps):
+            yield step_work(step, params, traits)
+
+
+def step_work(step: int, params: ResolvedParams, traits: CheckpointTraits) -> StepWork:
+    """The work of one step (from 0)."""
+    return _work_at(step, params, traits, places_at(step, params, traits))
+
+
+def _work_at(
+    step: int, params: ResolvedParams, traits: CheckpointTraits, places: Places
+) -> StepWork:
+    sync, windows = params.sync, len(places)
+    follows_image = params.anchor_image is not None or params.extend is not None
+    others = windows if follows_image or params.windows == "shifted" else windows - 1
+    is_synchronised = sync.weight > 0 and step < sync.steps and (step + 1) % sync.every == 0
+    gradients = others if is_synchronised else 0
+    # Where the gradient's prediction is used again, only the anchor's is missing.
+    predictions: float = 1 if gradients and sync.reuse_prediction else windows
+    predictions += sum(_touched(region, params, traits, places) for region in params.regions)
+    if params.extend:
+        predictions += _GUIDE_COST * _around_extended(params, traits, places)
+    factor = _UNGUIDED_COST if params.guidance_scale == 1 else 1.0
+    if params.control:
+        factor *= _CONTROL_COST
+    return StepWork(windows, predictions * factor, gradients * factor)
+
+
+def _touched(
+    region: ResolvedRegion, params: ResolvedParams, traits: CheckpointTraits, places: Places
+) -> int:
+    """How many windows show a part of a region, at most."""
+    if region.x is None or region.width is None or region.height is None:
+        return len(places)  # a mask may be anywhere
+    across = _reached(region.width, params.width, len(places.lefts), traits)
+    return across * _reached(region.height, params.height, len(places.tops), traits)
+
+
+def _around_extended(params: ResolvedParams, traits: CheckpointTraits, places: Places) -> int:
+    """How many windows show the edge of the picture that is extended, at most.
+
+    Its size is not known before it is read; both of its sides are within reach of so many windows.
+    """
+    across = _reached(0, params.width, len(places.lefts), traits)
+    return min(len(places), 2 * across * len(places.tops))
+
+
+def _reached(length: int, side: int, count: int, traits: CheckpointTraits) -> int:
+    """How many of `count` windows along a side overlap a length of it, at most."""
+    apart = side / count
+    return min(count, int((length + traits.window_px) / apart) + 1)
+
+
+class SpeedMeter:
+    """Averages what one machine's steps take."""
+
+    def __init__(self) -> None:
+        self.speeds = Speeds()
+        self._counts: dict[str, int] = {}
+
+    def note_step(self, work: StepWork, decoder: Decoder, seconds: float) -> None:
+        """A step that took so long."""
+        if not work.gradients:
+            self._note("prediction_s", seconds / work.predictions)
+            return
+        cost = _GRADIENT_COST[decoder]
+        prediction_s = self.speeds.prediction_s
+        if prediction_s is None:
+            prediction_s = seconds / (work.predictions + cost * work.gradients)
+        # No gradient is cheaper than the prediction that it goes through.
+        gradient_s = (seconds - prediction_s * work.predictions) / work.gradients
+        self._note(f"gradient_{decoder}_s", max(gradient_s, prediction_s))
+
+    def note_finish(self, area: float, seconds: float) -> None:
+        """Decoding and measuring a picture of this area, in windows."""
+        self._note("finish_s", seconds / area)
+
+    def _note(self, name: str, seconds: float) -> None:
+        count = self._counts[name] = min(self._counts.get(name, 0) + 1, _AVERAGED)
+        average: float = getattr(self.speeds, name) or 0.0
+        average += (seconds - average) / count
+        self.speeds = self.speeds.model_copy(update={name: average})

@@ -1,0 +1,109 @@
+"""What a panorama is estimated to cost, against what it does cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from panoweave.core.checkpoint import CheckpointTraits
+from panoweave.core.diffusion.perceptual_weights import load_perceptual
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.estimate import SpeedMeter, Speeds, StepWork, estimate_work, step_work
+from panoweave.core.params import PanoramaParams, ResolvedParams
+from tests.core import tiny
+
+TRAITS = CheckpointTraits(window_px=128, px_per_latent=4, tiny_decoder=True)
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> SyncDiffusionPipeline:
+    made = tiny.pipeline(tmp_path_factory.mktemp("tiny"))
+    made.perceptual = load_perceptual("stlpips-alex")
+    return made
+
+
+def resolved(**asked: Any) -> ResolvedParams:
+    return PanoramaParams.model_validate({"prompt": "x", **asked}).resolve(TRAITS)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"preset": "paper", "width": 160},
+        {"preset": "paper", "width": 160, "sync": {"steps": 2, "every": 2}},
+        {"preset": "balanced", "width": 160},
+        {"preset": "balanced", "width": 128, "height": 128, "loop": True},
+        {"preset": "paper", "width": 128, "loop": True, "sync": {"weight": 0}},
+        {"preset": "fast", "width": 64},
+    ],
+)
+def test_the_work_is_what_the_sampler_does(
+    pipeline: SyncDiffusionPipeline, asked: dict[str, Any]
+) -> None:
+    """A call of the networks for each window; at most one a step is counted and not made."""
+    params = PanoramaParams.model_validate({"prompt": "x", "steps": 5, "seed": 1, **asked})
+    done: list[None] = []
+    pipeline(params, on_batch=lambda: done.append(None), window_batch=1)
+    work = estimate_work(params.resolve(pipeline.traits), pipeline.traits)
+    assert 0 <= work.predictions + work.gradients - len(done) <= 5
+
+
+def test_regions_control_and_extend_cost_more() -> None:
+    image = {"key": "default/uploads/x/picture"}
+    plain = estimate_work(resolved(width=1024, preset="paper"), TRAITS)
+    box = {"prompt": "y", "x": 0, "width": 128}
+    for more in (
+        {"regions": [box]},
+        {"regions": [{"prompt": "y", "mask": image}]},
+        {"extend": {"image": image}},
+    ):
+        work = estimate_work(resolved(width=1024, preset="paper", **more), TRAITS)
+        assert plain.predictions < work.predictions < 8 * plain.predictions
+    with_control = TRAITS.model_copy(update={"controlnet": True})
+    asked = {"width": 1024, "preset": "paper", "control": {"type": "hint", "image": image}}
+    controlled = PanoramaParams.model_validate({"prompt": "x", **asked}).resolve(with_control)
+    assert estimate_work(controlled, TRAITS).gradients > plain.gradients
+    narrow, wide = (
+        estimate_work(resolved(width=1024, regions=[{**box, "width": width}]), TRAITS).predictions
+        for width in (64, 1024)
+    )
+    assert narrow < wide
+
+
+def test_a_meter_finds_what_a_machine_takes() -> None:
+    """From steps of both kinds, in any order: 0.02 s a prediction, 0.3 s a gradient."""
+    truth = Speeds(prediction_s=0.02, gradient_full_s=0.3)
+    params = resolved(width=512, preset="paper", sync={"steps": 10}, steps=20)
+    meter = SpeedMeter()
+    for step in range(20):
+        work = step_work(step, params, TRAITS)
+        meter.note_step(work, "full", 0.02 * work.predictions + 0.3 * work.gradients)
+    assert meter.speeds.prediction_s == pytest.approx(0.02)
+    assert meter.speeds.gradient_full_s == pytest.approx(0.3, rel=0.2)
+    for _ in range(5):
+        meter.note_step(StepWork(9, 9, 8), "full", 0.02 * 9 + 0.3 * 8)
+    expected = truth.predict(estimate_work(params, TRAITS))
+    measured = meter.speeds.predict(estimate_work(params, TRAITS))
+    assert measured == pytest.approx(expected, rel=0.15)
+
+
+def test_one_synchronised_step_is_enough_for_an_estimate() -> None:
+    work = estimate_work(resolved(preset="fast"), TRAITS)
+    assert Speeds().predict(work) is None
+    meter = SpeedMeter()
+    meter.note_step(StepWork(3, 1, 3), "tiny", 1.0)
+    estimate_s = meter.speeds.predict(work)
+    assert estimate_s is not None
+    assert work.gradients * 0.25 < estimate_s < work.gradients * 0.5
+
+
+def test_a_wider_panorama_takes_more_in_proportion() -> None:
+    narrow, wide = (
+        estimate_work(resolved(preset="paper", width=width), TRAITS) for width in (512, 4096)
+    )
+    speeds = Speeds(prediction_s=0.1, gradient_full_s=0.6, finish_s=0.1)
+    short, long = speeds.predict(narrow), speeds.predict(wide)
+    assert short is not None
+    assert long is not None
+    assert 8 < long / short < 11
