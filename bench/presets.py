@@ -32,7 +32,6 @@ from panoweave.core.embedded import WEIGHTS
 from panoweave.core.params import PanoramaParams, SyncParams
 from panoweave.core.presets import PRESETS
 
-# Prompts in the order of how openly they leave the style: the first few are the hardest.
 BASELINE = "MultiDiffusion"
 ROWS: Mapping[str, dict[str, Any]] = {
     BASELINE: {"preset": "paper", "sync": {"weight": 0}},
@@ -104,7 +103,7 @@ def main() -> None:
     for index, prompt in enumerate(prompts):
         alone = make_single_windows(pipeline, prompt, 1_000 + index, SINGLES_PER_PROMPT)
         singles[prompt] = features.of(alone)
-    # Half of the windows made alone against the other half: what the distances are for no reason.
+    # Half of the windows made alone against the other half: the noise floor of the distances.
     floor = Distances.between(
         {prompt: alone[::2] for prompt, alone in singles.items()},
         {prompt: alone[1::2] for prompt, alone in singles.items()},

@@ -1,4 +1,4 @@
-"""How fast panoweave is against what there was, on the same weights: pairs, interleaved.
+"""How fast panoweave is against the baselines, on the same weights: pairs, interleaved.
 
     python -m bench.speed [--report docs/benchmarks.md] [--pairs N]
                           [--checkpoint FOLDER [--random]]
@@ -62,7 +62,7 @@ def main() -> None:
     options.add_argument("--pairs", type=int, default=3)
     options.add_argument("--checkpoint", default=str(WEIGHTS))
     options.add_argument(
-        "--random", action="store_true", help="the checkpoint's weights are: measure no picture"
+        "--random", action="store_true", help="the weights are random: skip coherence"
     )
     asked = options.parse_args()
     pipeline = load_pipeline(asked.checkpoint, perceptual="stlpips-alex")

@@ -90,12 +90,15 @@ class _Describer:
                 return f"a number {least} to {schema['maximum']}"
             case "object" if "properties" in schema:
                 return "an object with " + self.fields_of(schema)
-        return str(schema["description"])
+        return str(schema["description"]).rstrip(".")
 
     def _resolved(self, schema: _Schema) -> _Schema:
         """A definition by its reference; for an object or null, the object."""
-        branches = [branch for branch in schema.get("anyOf", []) if "$ref" in branch]
-        reference = branches[0]["$ref"] if len(branches) == 1 else schema.get("$ref")
+        branches = [each for each in schema.get("anyOf", []) if each != {"type": "null"}]
+        if len(branches) == 1:
+            schema = branches[0]
+        references = [each["$ref"] for each in branches if "$ref" in each]
+        reference = references[0] if len(references) == 1 else schema.get("$ref")
         if reference is None:
             return schema
         definition: _Schema = self._root["$defs"][reference.rpartition("/")[2]]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic.fields import FieldInfo
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from panoweave.core.presets import SchedulerName
 
@@ -27,6 +30,50 @@ class Params(BaseModel):
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, hide_input_in_errors=True
     )
 
+    # Whether it is in answers alone: their fields have their values.
+    is_only_answered: ClassVar[bool] = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, given: Any) -> Any:
+        """Also for fields that have another default than null."""
+        if not isinstance(given, dict):
+            return given
+        fields = cls.model_fields
+        return {
+            name: value
+            for name, value in given.items()
+            if value is not None or name not in fields or not _replaces_null(fields[name])
+        }
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        schema = handler(core_schema)
+        if not cls.is_only_answered:
+            own = handler.resolve_ref_schema(schema)
+            for name, field in cls.model_fields.items():
+                if _replaces_null(field):
+                    own["properties"][name] = _or_null(own["properties"][name])
+        return schema
+
+
+def _replaces_null(field: FieldInfo) -> bool:
+    """Whether null stands for another default. A field whose default is null accepts it anyway."""
+    return not field.is_required() and field.default is not None
+
+
+def _or_null(schema: JsonSchemaValue) -> JsonSchemaValue:
+    kept = ("default", "description", "title")
+    about: JsonSchemaValue = {name: schema[name] for name in kept if name in schema}
+    if isinstance(about.get("default"), dict):
+        del about["default"]  # client generators take no object as the default of a union
+    rest = {name: value for name, value in schema.items() if name not in kept}
+    described = {**rest, "description": about["description"]} if "description" in about else rest
+    branches = rest["anyOf"] if rest.keys() == {"anyOf"} else [described]
+    return {"anyOf": [*branches, {"type": "null"}], **about}
+
 
 MAX_STEPS = 250
 
@@ -40,6 +87,8 @@ class CheckpointDefaults(Params):
     By the field names of the parameters; they come before the preset's.
     """
 
+    is_only_answered: ClassVar[bool] = True
+
     guidance_scale: GuidanceScale = PAPER_GUIDANCE_SCALE
     scheduler: SchedulerName = "ddim"
     steps: StepCount | None = Field(None, description="Null: the preset's.")
@@ -50,6 +99,8 @@ class CheckpointTraits(Params):
 
     `window_px = window_latents * px_per_latent`.
     """
+
+    is_only_answered: ClassVar[bool] = True
 
     # Workers publish it: a field that a newer worker added must not stop an older API.
     model_config = ConfigDict(extra="ignore")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Sequence
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
@@ -123,6 +123,8 @@ class Region(Params):
 
 
 class ResolvedRegion(Region):
+    is_only_answered: ClassVar[bool] = True
+
     # Stored with jobs: a field that a newer version added must not stop an older one.
     model_config = ConfigDict(extra="ignore")
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field
 
@@ -181,6 +181,8 @@ class PanoramaParams(Params):
 
 
 class ResolvedSync(SyncParams):
+    is_only_answered: ClassVar[bool] = True
+
     # Stored with jobs: a field that a newer version added must not stop an older one.
     model_config = ConfigDict(extra="ignore")
 
@@ -195,6 +197,8 @@ class ResolvedSync(SyncParams):
 
 class ResolvedParams(PanoramaParams):
     """A panorama that a given checkpoint can make: every field has its value."""
+
+    is_only_answered: ClassVar[bool] = True
 
     model_config = ConfigDict(extra="ignore")  # as in ResolvedSync
 

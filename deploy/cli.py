@@ -85,7 +85,7 @@ def render(
         typer.Option(
             help="A JSON file with parameters as in POST /panoramas, without webhook and metadata. "
             'A picture may be {"file": "a/path.png"}, relative to the current directory. Options '
-            "overrule the file."
+            "override the file."
         ),
     ] = None,
     **parameters: Any,
@@ -156,7 +156,7 @@ app.add_typer(keys, name="keys")
 
 @keys.command("create")
 def create_key(
-    tenant: Annotated[str, typer.Option(help="Whose panoramas the key may make and see.")],
+    tenant: Annotated[str, typer.Option(help="The tenant that the key belongs to.")],
     scope: Annotated[
         list[str],
         typer.Option(help="read, write (includes read) or admin. May be repeated."),

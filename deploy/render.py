@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 
 def run_render(asked: Mapping[str, Any], output: Path, request: Path | None = None) -> int:
-    """`asked`: the fields given on the command line, which overrule those in the request file."""
-    given = _overrule(read_request(request), asked) if request else {**asked}
+    """`asked`: the fields given on the command line, which override those in the request file."""
+    given = _override(read_request(request), asked) if request else {**asked}
     params = check_params(_with_format(given, output))
     settings = read_settings()
     pipeline, credentials = _load(settings)
@@ -64,7 +64,7 @@ def read_request(file: Path) -> dict[str, Any]:
     return fields
 
 
-def _overrule(request: dict[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+def _override(request: dict[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
     """Field by field, also within `sync` and `output`."""
     fields = {**request, **asked}
     for name, value in asked.items():

@@ -90,10 +90,12 @@ def _single_values(
     """The fields with one value, at the top and in the objects that every request has."""
     for name, field in model["properties"].items():
         path = (*section, name)
-        if "$ref" in field:
-            nested = definitions[field["$ref"].rpartition("/")[2]]
-            yield from _single_values(nested, definitions, path)
-        elif path not in _NO_OPTION and all(one.get("type") in _TYPES for one in _branches(field)):
+        branches = _branches(field)
+        if len(branches) == 1 and "$ref" in branches[0]:
+            if field.get("default", ...) is not None:
+                nested = definitions[branches[0]["$ref"].rpartition("/")[2]]
+                yield from _single_values(nested, definitions, path)
+        elif path not in _NO_OPTION and all(one.get("type") in _TYPES for one in branches):
             yield path, field
 
 

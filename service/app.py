@@ -6,18 +6,21 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from panoweave.core.infra.settings import Settings
-from panoweave.service import health, models, uploads
+from panoweave.service import health, models, tokens, uploads
 from panoweave.service.dependencies import open_context
 from panoweave.service.http import access_log, error_handlers
 from panoweave.service.http.authentication import KeyBeforeBody
 from panoweave.service.http.body import BodyMemory, JsonBody
+from panoweave.service.http.cors import Cors, allowed_origins
 from panoweave.service.http.headers import SecurityHeaders
 from panoweave.service.http.hosts import AllowedHosts, allowed_hosts
+from panoweave.service.http.methods import HeadAsGet
+from panoweave.service.http.parameters import refuse_unknown_query
 from panoweave.service.metrics import routes as metrics
 from panoweave.service.metrics.collector import job_metrics_registered
 from panoweave.service.openapi import document
@@ -51,17 +54,22 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         telemetry=access_log.TELEMETRY,
         redirect_slashes=False,
+        dependencies=[Depends(refuse_unknown_query)],
         generate_unique_id_function=document.operation_id,
     )
     app.state.registry = registry
     app.state.allowed_scrapers = metrics.AllowedScrapers(settings)
     app.add_middleware(JsonBody, memory=BodyMemory(settings.bodies_max_bytes))
     app.add_middleware(KeyBeforeBody)
+    app.add_middleware(HeadAsGet)
+    origins = allowed_origins(settings)
+    if origins:
+        app.add_middleware(Cors, origins=origins)
     app.add_middleware(AllowedHosts, allowed=allowed_hosts(settings))
-    app.add_middleware(SecurityHeaders, pages=frozenset({_DOCS}))
+    app.add_middleware(SecurityHeaders, pages=frozenset({_DOCS}), cross_origin=bool(origins))
     access_log.install(app, registry)
     error_handlers.install(app)
     document.install(app)
-    for routes in (panoramas, events, deliveries, uploads, models, health, metrics):
+    for routes in (panoramas, events, deliveries, uploads, tokens, models, health, metrics):
         app.include_router(routes.router)
     return app

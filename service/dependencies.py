@@ -17,6 +17,7 @@ from panoweave.core.infra.redis import connect
 from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.infra.s3_client import SHORT_WAITS
 from panoweave.core.infra.settings import Settings
+from panoweave.core.infra.view_tokens import ViewTokens
 from panoweave.core.jobs.idempotency import Idempotency
 from panoweave.core.jobs.queue import Queue
 from panoweave.core.jobs.store import JobStore
@@ -39,6 +40,7 @@ class Context:
     api_keys: ApiKeys
     deliveries: Deliveries
     webhook_secrets: WebhookSecrets
+    view_tokens: ViewTokens
 
 
 @contextmanager
@@ -57,6 +59,7 @@ def open_context(settings: Settings) -> Iterator[Context]:
                 ApiKeys(redis),
                 Deliveries(redis, settings),
                 WebhookSecrets(redis),
+                ViewTokens(redis),
             )
     finally:
         objects.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
@@ -33,6 +32,7 @@ from panoweave.core.jobs.record import (
     StoredWebhookEvent,
     WebhookEvent,
 )
+from panoweave.core.jobs.times import Timestamp
 from panoweave.core.params import PanoramaParams
 from panoweave.core.webhooks.deliveries import StoredState, StoredTryError
 from panoweave.core.webhooks.targets import MAX_URL_CHARS
@@ -118,7 +118,8 @@ class PanoramaRequest(Params):
     def __get_pydantic_json_schema__(
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        schema = handler.resolve_ref_schema(handler(core_schema))
+        schema = super().__get_pydantic_json_schema__(core_schema, handler)
+        schema = handler.resolve_ref_schema(schema)
         envelope = schema["properties"]
         params = handler.resolve_ref_schema(envelope.pop("params"))
         schema["properties"] = params["properties"] | envelope
@@ -185,9 +186,9 @@ class ErrorView(_View):
 class PanoramaView(_View):
     id: str
     status: StoredStatus
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
+    created_at: Timestamp
+    started_at: Timestamp | None
+    finished_at: Timestamp | None
     queue_position: int | None = Field(
         description="How many panoramas are started before it; 0 is next."
     )
@@ -212,7 +213,7 @@ class PanoramaPage(_View):
 
 
 class TryView(_View):
-    at: datetime
+    at: Timestamp
     took_s: float
     status: int | None = Field(description="The receiver's status; null if it did not answer.")
     error: StoredTryError | None = Field(
@@ -223,12 +224,12 @@ class TryView(_View):
 class DeliveryView(_View):
     id: str = Field(description="The `webhook-id`, which is the same at every try.")
     type: StoredWebhookEvent
-    happened_at: datetime
+    happened_at: Timestamp
     state: StoredState = Field(
         description="`pending`; `delivered`; `dead`: given up, but can be redelivered; `gone`: the "
         "receiver answered 410, and gets no more events of this panorama."
     )
-    next_try_at: datetime | None
+    next_try_at: Timestamp | None
     tries: list[TryView] = Field(description="Oldest first.")
 
 
@@ -245,6 +246,7 @@ class EventView(_View):
     attempt: int
     progress: dict[str, Any] | None = Field(None, description="In `progress` events.")
     reason: str | None = Field(None, description="In `requeued` events.")
+    code: str | None = Field(None, description="In `failed` events: as `error.code`.")
 
 
 class UploadView(_View):
@@ -259,6 +261,11 @@ class UploadView(_View):
     expires_in_s: int
 
 
+class TokenView(_View):
+    token: str = Field(description="For `?token=` of `events`, `image` and `preview`.")
+    expires_in_s: int
+
+
 class ModelView(_View):
     model: str
     state: Annotated[Literal[WorkerState, "offline"], KeepUnknown()]
@@ -268,7 +275,7 @@ class ModelView(_View):
     )
     perceptual: StoredPerceptualName
     workers: int = Field(description="How many workers hold the model now.")
-    updated_at: datetime
+    updated_at: Timestamp
 
 
 class ModelList(_View):

@@ -86,7 +86,7 @@ def run_next_job(context: WorkerContext) -> None:
         log.error("%s: left to another worker: %s", reason.job_id, reason)
         return
     if record is None:
-        return  # none waits, or their tenants have as many running as they may
+        return  # no job waits, or their tenants are at their limit
     with observe_attempt(record) as ending:
         log.info("%s: attempt %d", record.id, record.attempts)
         ended = run_attempt(context, record)
@@ -171,7 +171,7 @@ def fetch_images(
 ) -> dict[str, Image.Image]:
     """The request's pictures by field, from where the API stored them. Retries as `upload` does.
 
-    They are of any length: the API bounded the files that came in, and these are its own copies.
+    No size limit here: the API checked the uploads, and these are its own copies.
     """
     retrying = retry_object_store(check)
     return {
@@ -233,7 +233,7 @@ def wait_for_storage(context: WorkerContext, failed: JobRecord) -> None:
     """
     # If the probe cannot be deleted, orphan cleanup removes it with the attempt's other objects.
     key = f"{_folder(failed)}probe"
-    log.warning("S3 is away: no panorama is begun until it is back")
+    log.warning("S3 is away: not starting jobs until it is back")
     body = os.urandom(_PROBE_BYTES)
     digest = hashlib.sha256(body).hexdigest()
     while not context.stopping.wait(STORAGE_WAIT_S):
@@ -248,11 +248,11 @@ def wait_for_storage(context: WorkerContext, failed: JobRecord) -> None:
 
 
 def exit_if_device_is_broken(device: torch.device) -> None:
-    """End this process if its GPU computes no more, as after some CUDA errors: all later jobs would
+    """End this process if its GPU no longer works, as after some CUDA errors: all later jobs would
     fail. A supervisor starts a fresh process, and the job is requeued as a lost worker's.
     """
     if not device_answers(device):
-        log.critical("%s answers no more; this process ends", device)
+        log.critical("%s no longer works; this process ends", device)
         os._exit(_EXIT_BROKEN_DEVICE)
 
 

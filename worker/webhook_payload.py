@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any, Final
 
 from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.jobs.record import JobRecord, Result, file_name
+from panoweave.core.jobs.times import format_time
 from panoweave.core.webhooks.deliveries import Delivery
 
 MAX_BYTES: Final = 20_000
@@ -20,15 +22,22 @@ def payload(delivery: Delivery, record: JobRecord, objects: ObjectStore) -> byte
         # A later try finds a record that has moved on; the body says what happened then.
         data |= {"status": "running"}
     else:
-        data |= record.model_dump(mode="json", include={"status", "finished_at", "error"})
+        data |= record.model_dump(mode="json", include={"status", "error"})
+        data |= {"finished_at": _time(record.finished_at)}
         data |= {"result": _result(record, objects) if record.result else None}
     if kind == "progress" and record.progress:
         data |= {"progress": record.progress.model_dump(mode="json")}
-    data |= record.model_dump(mode="json", include={"created_at", "started_at", "metadata"})
-    message = {"type": delivery.type, "timestamp": delivery.happened_at.isoformat(), "data": data}
+    data |= {"created_at": _time(record.created_at), "started_at": _time(record.started_at)}
+    data |= record.model_dump(mode="json", include={"metadata"})
+    timestamp = format_time(delivery.happened_at)
+    message = {"type": delivery.type, "timestamp": timestamp, "data": data}
     body = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
     assert len(body) < MAX_BYTES, "panoweave.service.schemas bounds what a caller may add"
     return body
+
+
+def _time(time: datetime | None) -> str | None:
+    return None if time is None else format_time(time)
 
 
 def _result(record: JobRecord, objects: ObjectStore) -> dict[str, Any]:

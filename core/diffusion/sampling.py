@@ -16,7 +16,7 @@ distance, w_t the weight of a step:
 
 Lines 4 to 7 are Eq. 13 and 14 of the paper; line 9 is MultiDiffusion's merge (arXiv 2302.08113,
 Eq. 5). With a weight of 0 the algorithm is MultiDiffusion. The windows are averaged before the
-step instead of after it, which is the same (see `schedulers`).
+step instead of after it, which is the same for schedulers with a linear step (see `schedulers`).
 
 The preset `paper` is this algorithm with the paper's settings: 50 DDIM steps, each synchronised,
 weight 20, decay 0.95. Given the same network L, noise and scheduler, its latents are those of the
@@ -107,8 +107,10 @@ def sample_syncdiffusion(
         others = [i for i, view in enumerate(views) if follow_image or view != plan.anchor]
         weight = sync_weight(sync, step.index) if others else 0.0
         if weight:
-            assert appearance is not None, "a weight above 0 needs a perceptual network"
+            if appearance is None:
+                raise ValueError("a weight above 0 needs a perceptual network")
             target = anchor_image
+            # The anchor is read before `known_region` guides it: `extend` always has an image.
             if target is None:  # line 4
                 anchor = plan.canvas.crop(latents, plan.anchor, plan.window)
                 output = model.predict_batch(anchor, step, [plan.anchor])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import torch
@@ -17,6 +16,7 @@ from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from panoweave.core.checkpoint import CheckpointDefaults
+from panoweave.core.embedded.export_target import clear_export_target
 
 # What suits this model: stronger guidance burns its colours.
 DEFAULTS = CheckpointDefaults(guidance_scale=3.0)
@@ -47,8 +47,7 @@ def export(
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    if target.exists():
-        shutil.rmtree(target)
+    clear_export_target(target)
     pipeline.save_pretrained(target)
     _drop_derived_width(target / "vae" / "config.json")
     export_tiny_decoder(work, target, tiny_decoder)

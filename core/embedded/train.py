@@ -26,6 +26,7 @@ from panoweave.core.embedded.autoencoder import (
 from panoweave.core.embedded.captions import vocabulary
 from panoweave.core.embedded.denoiser import DenoiserRecipe, LatentSet, train_denoiser
 from panoweave.core.embedded.export import export
+from panoweave.core.embedded.export_target import check_export_target
 from panoweave.core.embedded.latents import PatchPca, fit_pca, to_tensor
 from panoweave.core.embedded.networks import (
     build_autoencoder,
@@ -168,6 +169,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--denoiser-steps", type=int, default=recipe.denoiser.steps)
     parser.add_argument("--threads", type=int, default=1)
     asked = parser.parse_args(arguments)
+    if "export" in asked.stage:
+        try:
+            check_export_target(asked.out)
+        except ValueError as reason:
+            parser.error(f"--out: {reason}")
     torch.set_num_threads(asked.threads)
     recipe = replace(
         recipe,

@@ -1,4 +1,4 @@
-"""Keeps a server that does not answer from holding all threads of whoever asks it.
+"""Keeps a server that does not answer from holding all waiting threads.
 
 pybreaker holds a lock during each call, and circuitbreaker lets everybody through when its pause is
 over: either way a server that hangs would hold the threads that this is to keep free.
@@ -37,7 +37,7 @@ class Breaker:
         self._pause_s = pause_s
         self._lock = threading.Lock()
         self._failures = 0  # in a row
-        self._closed_until = 0.0
+        self._open_until = 0.0
 
     @contextmanager
     def call(self) -> Iterator[None]:
@@ -52,9 +52,9 @@ class Breaker:
                 self._count_failure()
                 raise
             except Exception:
-                self._failures = 0  # a refusal is an answer
+                self._note_answer()  # a refusal is an answer
                 raise
-            self._failures = 0
+            self._note_answer()
         finally:
             self._slots.release()
 
@@ -63,11 +63,15 @@ class Breaker:
             if self._failures < self._limit:
                 return
             now = time.monotonic()
-            if now < self._closed_until:
+            if now < self._open_until:
                 raise NotAsked("it has not answered lately")
-            self._closed_until = now + self._pause_s  # for all but this call
+            self._open_until = now + self._pause_s  # for all but this call
+
+    def _note_answer(self) -> None:
+        with self._lock:
+            self._failures = 0
 
     def _count_failure(self) -> None:
         with self._lock:
             self._failures += 1
-            self._closed_until = time.monotonic() + self._pause_s
+            self._open_until = time.monotonic() + self._pause_s

@@ -45,6 +45,7 @@ KEPT_BYTES_OF = PREFIX + "kept_bytes_of:"  # hash: job of the tenant -> bytes of
 USAGE = PREFIX + "usage:"  # hash: day since 1970:what -> how much of it the tenant has used
 UPLOADS = PREFIX + "uploads:"  # zset: uploads of the tenant -> until when they are kept (ms)
 WEBHOOK_SECRETS = PREFIX + "webhook_secrets:"  # hash: secret id -> a secret of the tenant
+VIEW_TOKEN = PREFIX + "view_token:"  # string: tenant and API key of a token, by its digest
 IDEMPOTENCY = PREFIX + "idempotency:"  # hash: a request by owner and digest of its key
 IDEMPOTENCY_OF = PREFIX + "idempotency_of:"  # string: the IDEMPOTENCY key of the job's request
 
@@ -102,3 +103,7 @@ def uploads(tenant: str) -> str:
 
 def idempotency(owner: str, digest: str) -> str:
     return f"{IDEMPOTENCY}{owner}:{digest}"
+
+
+def view_token(digest: str) -> str:
+    return f"{VIEW_TOKEN}{digest}"

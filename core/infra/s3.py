@@ -6,7 +6,7 @@ import base64
 import hashlib
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -19,6 +19,8 @@ from panoweave.core.infra.s3_refusals import remedy
 from panoweave.core.infra.settings import Settings
 
 _REMEMBERED_URLS = 4_096
+_POOLED_CONNECTIONS = 20
+_PART_BYTES = 64 * 2**10
 _NO_KEY = "NoSuchKey"
 _ENCRYPTION_FIELD = "x-amz-server-side-encryption"
 
@@ -35,6 +37,12 @@ class Upload(NamedTuple):
 
     url: str
     fields: dict[str, str]
+
+
+class OpenFile(NamedTuple):
+    size: int  # in bytes
+    media_type: str
+    parts: Iterator[bytes]
 
 
 class ObjectStore:
@@ -71,6 +79,18 @@ class ObjectStore:
                 ContentType=content_type,
                 **options,
             )
+
+    def open(self, key: str) -> OpenFile:
+        """The object in parts, which are read as they are taken."""
+        with self._asking(key):
+            found = self._client.get_object(Bucket=self._bucket, Key=key)
+        body = found["Body"]
+
+        def parts() -> Iterator[bytes]:
+            with _translate_errors(key), closing(body):
+                yield from body.iter_chunks(_PART_BYTES)
+
+        return OpenFile(int(found["ContentLength"]), found["ContentType"], parts())
 
     def get(self, key: str) -> bytes:
         with self._asking(key):

@@ -142,6 +142,11 @@ class Settings(BaseSettings):
         "commas, without ports; `*` is any. Default: on loopback `localhost`, `127.0.0.1`, `::1` "
         "and `PANOWEAVE_HOST`; elsewhere any.",
     )
+    cors_origins: str | None = Field(
+        None,
+        description="Origins whose pages may use the API from a browser, separated by commas, such "
+        "as `https://app.example.com`; `*` is any. Default: none.",
+    )
     max_connections: int = Field(
         1_000,
         ge=16,

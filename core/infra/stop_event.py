@@ -31,7 +31,7 @@ class StopEvent(threading.Event):
     def set(self) -> None:
         if not self._is_set:
             self._is_set = True
-            os.write(self._write_fd, b"\0")  # never read: whoever waits, now or later, wakes up
+            os.write(self._write_fd, b"\0")  # never read: waiting threads, now or later, wake up
 
     def clear(self) -> None:
         raise NotImplementedError("a stop that was asked for cannot be taken back")

@@ -6,10 +6,10 @@
     ├── Refused               the record did not allow the move; carries the record
     │   ├── IllegalMove       the job's status does not allow it
     │   └── StaleAttempt      the caller's attempt is over, another may have begun
-    ├── QueueFull             as many jobs wait as may
-    │   ├── TenantQueueFull   as many jobs of this tenant wait as may
-    │   └── TenantBytesFull   the records of this tenant take as many bytes as they may
-    ├── TooManyUploads        the tenant has as many uploads as it may
+    ├── QueueFull             the queue is at its limit
+    │   ├── TenantQueueFull   the tenant's waiting jobs are at their limit
+    │   └── TenantBytesFull   the tenant's records are at their limit of bytes
+    ├── TooManyUploads        the tenant's uploads are at their limit
     ├── ModelNotReady         no worker has published the model yet
     ├── OtherRequest          the idempotency key was used with another request
     └── StillInFlight         the first request with the idempotency key has no answer yet
@@ -62,11 +62,11 @@ class QueueFull(JobsError):
 
 
 class TenantQueueFull(QueueFull):
-    """As many jobs of one tenant wait as may."""
+    """The tenant's waiting jobs are at their limit."""
 
 
 class TenantBytesFull(QueueFull):
-    """The records of one tenant take as many bytes as they may."""
+    """The tenant's records are at their limit of bytes."""
 
 
 class TooManyUploads(JobsError):

@@ -30,7 +30,14 @@ class Idempotency:
     """Remembers requests by their idempotency keys for 24 hours."""
 
     def __init__(self, redis: Redis) -> None:
+        self._redis = redis
         self._script = register_script(redis, __package__, "idempotency.lua")
+
+    def owner(self, tenant: str, key_id: str, key: str) -> str:
+        """The tenant; or the API key, which owned the keys of requests before version 0.3."""
+        by_api_key = redis_keys.idempotency(key_id, _digest(key))
+        with translate_redis_errors():
+            return key_id if self._redis.exists(by_api_key) else tenant
 
     def begin(self, owner: str, key: str, fingerprint: str, job_id: str) -> Begun:
         """Raises OtherRequest, StillInFlight, or NotFound if its job was deleted since.
@@ -63,9 +70,13 @@ class Idempotency:
         self._call(owner, key, "forget")
 
     def _call(self, owner: str, key: str, *arguments: str | int) -> tuple[str, str]:
-        # A client's key may be long, and hold anything.
-        digest = hashlib.sha256(key.encode()).hexdigest()
+        name = redis_keys.idempotency(owner, _digest(key))
         with translate_redis_errors():
-            answer: Any = self._script(keys=[redis_keys.idempotency(owner, digest)], args=arguments)
+            answer: Any = self._script(keys=[name], args=arguments)
         outcome, text = answer
         return outcome.decode(), text.decode()
+
+
+def _digest(key: str) -> str:
+    """A client's key may be long, and hold anything."""
+    return hashlib.sha256(key.encode()).hexdigest()

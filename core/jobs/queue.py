@@ -61,13 +61,14 @@ class Queue:
             pipeline.scard(redis_keys.WORKERS)
             pipeline.llen(self.rq.key)
             queued, workers, tickets = pipeline.execute()
-        # One for each worker, not for each job: tenants with as many jobs running as they may would
-        # use up the others' tickets.
+        # One for each worker, not for each job: tenants at their limit of running jobs would use
+        # up the others' tickets.
         for _ in range(min(queued, max(workers, 1)) - tickets):
             self.add_ticket()
 
     def estimate(self, records: Sequence[JobRecord]) -> QueueEstimate:
-        """As of now: a tenant that comes later may be served before another's second job."""
+        """An estimate from the current queue: a tenant that comes later may be served before
+        another's second job."""
         asked = [text for record in records for text in (record.tenant, record.id)]
         with translate_redis_errors():
             answer: Any = self._estimate(args=asked)

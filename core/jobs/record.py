@@ -47,8 +47,11 @@ class Progress(_Part):
 
 
 class ObjectKeys(_Part):
-    """The keys of one attempt's objects. Attempts never share a key: a worker that was taken for
-    lost cannot overwrite what its successor stored."""
+    """The keys of one attempt's objects.
+
+    Attempts have different keys, unless Redis lost the start of one (see worker/job.py): a worker
+    that was taken for lost cannot overwrite what its successor stored.
+    """
 
     image: str
     preview: str
@@ -134,7 +137,7 @@ StoredParams = Annotated[ResolvedParams, AsStored()]
 
 
 class JobRecord(_Part):
-    """One job as Redis holds it. A snapshot: only `JobStore` changes a job."""
+    """One job as Redis holds it. A snapshot: only `JobStore` changes a job's status."""
 
     model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
 
@@ -174,6 +177,7 @@ class JobRecord(_Part):
         model: str,
         tenant: str,
         metadata: dict[str, Any],
+        *,
         job_id: str | None = None,
         webhook: Webhook | None = None,
         trace: Trace | None = None,

@@ -1,4 +1,4 @@
-"""The jobs in Redis. One Lua script, transition.lua, makes every change."""
+"""The jobs in Redis. One Lua script, transition.lua, makes every change of status."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class LostJob(NamedTuple):
 
 
 class JobStore:
-    """Every method is atomic in Redis and may be repeated.
+    """Every change is atomic in Redis and may be repeated.
 
     Raises StoreUnavailable if Redis is away, NotFound, and IllegalMove or StaleAttempt if the
     record refuses a move.
@@ -111,8 +111,8 @@ class JobStore:
     def claim(self, worker: str) -> JobRecord | None:
         """queued -> running, as a new attempt: the oldest job of the tenant served longest ago.
 
-        The record's token is what the attempt's other moves ask for. None if no job waits, or all
-        that wait are of tenants with as many running as they may. Raises UnreadableRecord.
+        The record's token is what the attempt's other moves ask for. None if no job waits, or
+        their tenants are at their limit of running jobs. Raises UnreadableRecord.
         """
         most = str(self._tenant_max_running or 0)
         fields = self._call("claim", "", secrets.token_hex(16), worker, [most])

@@ -333,7 +333,7 @@ end
 
 -- From here on the caller must hold the running attempt.
 local asked_to_cancel = job.cancel_requested == '1'
-local REPEATED = { -- where each move leads: a job found there has been moved before
+local REPEATED = { -- statuses that show a move was already made
   succeed = {succeeded = true, cancelled = asked_to_cancel},
   fail = {failed = true},
   cancelled = {cancelled = true},

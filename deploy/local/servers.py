@@ -4,7 +4,7 @@
         ...  # redis.url, s3.endpoint
 
 Both keep their data in the directory given and may be started again on it, on other ports too.
-Whoever supervises them uses `child` and `wait_until_ready` in place of `with`.
+The supervisor uses `child` and `wait_until_ready` in place of `with`.
 """
 
 from __future__ import annotations

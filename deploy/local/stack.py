@@ -31,7 +31,7 @@ StopAsked = Callable[[float], bool]  # waits so many seconds; True as soon as a 
 
 
 def _anonymous(settings: Settings) -> str:
-    """On, unless whoever starts the stack says otherwise."""
+    """On, unless the caller says otherwise."""
     if "anonymous" in settings.model_fields_set:
         return settings.anonymous
     return "loopback" if is_loopback(settings.host) else "off"

@@ -15,8 +15,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class StopRequest:
     """Asked once: stop in good order. Asked twice: stop now.
 
-    Whoever asks twice has waited too long: the second request writes what every thread is doing
-    to the file `stacks`.
+    The second request means that the first took too long: it writes what every thread is doing to
+    the file `stacks`.
     """
 
     def __init__(self, stacks: Path) -> None:

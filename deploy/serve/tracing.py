@@ -29,7 +29,8 @@ def start_tracing(service: str) -> None:
     remedy = 'pip install "panoweave[opentelemetry]"'
     try:
         from opentelemetry import trace
-        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.context import Context
+        from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ModuleNotFoundError as error:
         raise BadOption(f"OTEL_* asks for traces, which need {error.name}", remedy) from error
@@ -37,7 +38,16 @@ def start_tracing(service: str) -> None:
     if not exporters:
         raise BadOption(f"OTEL_* asks for the exporter {name}, which is not installed", remedy)
     os.environ.setdefault("OTEL_SERVICE_NAME", service)
+
+    class WithoutQuery(SpanProcessor):
+        """FastAPI traces the query string, which may hold a token."""
+
+        def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002
+            if "url.query" in (span.attributes or {}):
+                span.set_attribute("url.query", "REDACTED")
+
     provider = TracerProvider()
+    provider.add_span_processor(WithoutQuery())
     provider.add_span_processor(BatchSpanProcessor(next(iter(exporters)).load()()))
     trace.set_tracer_provider(provider)
 

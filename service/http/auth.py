@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final, NamedTuple
 
-from fastapi import Depends, Request
+from fastapi import Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from structlog.contextvars import bind_contextvars
@@ -27,7 +27,7 @@ bearer = HTTPBearer(
 
 class Caller(NamedTuple):
     tenant: str
-    key_owner: str  # whose idempotency keys the caller uses
+    key_id: str | None  # of the API key; None for an anonymous caller
 
 
 class UnsafeBind(ValueError):
@@ -90,7 +90,7 @@ AuthenticatedKey = Annotated[ApiKey | None, Depends(authenticate)]
 async def _caller(request: Request, key: AuthenticatedKey) -> Caller:
     bind_contextvars(tenant=key.tenant if key else DEFAULT_TENANT)
     if key is None:
-        return Caller(DEFAULT_TENANT, DEFAULT_TENANT)
+        return Caller(DEFAULT_TENANT, None)
     require_scope(key, "read" if request.method in _SAFE_METHODS else "write")
     return Caller(key.tenant, key.id)
 
@@ -108,6 +108,35 @@ def require_scope(key: ApiKey, scope: Scope) -> None:
 CallerDep = Annotated[Caller, Depends(_caller)]
 OperatorOnly = Depends(_operator)
 """For routes that show data of all tenants: needs the scope `admin`."""
+
+
+ViewToken = Annotated[
+    str | None,
+    Query(
+        description="A token of `POST /tokens`, in place of `Authorization`.",
+        examples=["pwv_3q2-7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"],
+    ),
+]
+
+
+async def _viewer(
+    request: Request, context: ContextDep, credentials: CredentialsDep, token: ViewToken = None
+) -> str:
+    """The tenant, by API key or by a token in the URL."""
+    if token is None or credentials is not None:
+        key = await authenticate(request, context, credentials)
+        return (await _caller(request, key)).tenant
+    holder = await run_in_threadpool(context.view_tokens.find, token)
+    if holder is not None and not holder.key_id:  # of an anonymous caller: is one still let in?
+        await run_in_threadpool(find_key, context, None)
+    if holder is None:
+        raise Unauthorized("This token is not known, or has expired.")
+    bind_contextvars(tenant=holder.tenant)
+    return holder.tenant
+
+
+ViewerDep = Annotated[str, Depends(_viewer)]
+"""The tenant, on routes that a browser opens by itself."""
 
 
 def _tenant(caller: CallerDep) -> str:

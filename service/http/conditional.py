@@ -28,6 +28,14 @@ Prefer = Annotated[
         examples=["wait=10"],
     ),
 ]
+PreferOnCreate = Annotated[
+    str | None,
+    Header(
+        description="`wait=N`: answer once the panorama has ended, with 200. At the latest after N "
+        f"seconds, and after {MAX_WAIT_S} at most, with 202.",
+        examples=["wait=10"],
+    ),
+]
 
 
 def etag(body: bytes) -> str:

@@ -8,7 +8,6 @@ from typing import Final
 from asgi_correlation_id import correlation_id
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from panoweave.core.checkpoint import InvalidParams
@@ -106,7 +105,7 @@ def _translate(request: Request, error: Exception) -> ServiceError:
             at_fault = FieldProblem(field=error.field, detail=error.problem, legal=error.legal)
             return InvalidRequest(f"{error.field}: {error.problem}.", errors=[at_fault])
         case RequestValidationError():
-            return _invalid_request(error)
+            return _invalid_request(request, error)
         case HTTPException(status_code=404):
             return UnknownPath("No such path: /openapi.json lists those there are.")
         case HTTPException(status_code=405):
@@ -115,11 +114,11 @@ def _translate(request: Request, error: Exception) -> ServiceError:
     return InternalError("An unexpected error happened. It has been logged.")
 
 
-def _invalid_request(error: RequestValidationError) -> InvalidRequest:
+def _invalid_request(request: Request, error: RequestValidationError) -> InvalidRequest:
     # pydantic reports each branch of a union. The first one of a field is kept.
     problems: dict[str, FieldProblem] = {}
     for found in error.errors():
-        field, detail, legal = field_problem(found)
+        field, detail, legal = field_problem(request, found)
         problems.setdefault(field, FieldProblem(field=field, detail=detail, legal=legal))
     names = ", ".join(problems)
     return InvalidRequest(f"Cannot be accepted: {names}.", errors=list(problems.values()))
@@ -129,21 +128,24 @@ def _allowed(request: Request) -> str:
     route = request.scope["route"]
     # Starlette has one route for each method of a path, and its 405 knows only one of them.
     operations: dict[str, object] = request.app.openapi()["paths"].get(route.path, {})
-    return ", ".join(sorted(method.upper() for method in operations or route.methods))
+    methods = {method.upper() for method in operations or route.methods} | {"OPTIONS"}
+    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 
 
 async def _no_content(_request: Request, _error: Exception) -> Response:
     return Response(status_code=204)
 
 
-async def respond(request: Request, error: Exception) -> JSONResponse:
+async def respond(request: Request, error: Exception) -> Response:
     translated = _translate(request, error)
+    if request.method == "OPTIONS" and isinstance(translated, MethodNotAllowed):
+        return Response(status_code=204, headers=translated.headers)
     if isinstance(translated, Unavailable | InternalError):
         log.warning("answered with %s", translated.code)
     return translated.response()
 
 
-async def _respond_to_unexpected(request: Request, error: Exception) -> JSONResponse:
+async def _respond_to_unexpected(request: Request, error: Exception) -> Response:
     """Runs outside all middleware, so it adds the headers that they would have added."""
     response = await respond(request, error)
     response.headers.update({**ON_EVERY_ANSWER, REQUEST_ID: correlation_id.get() or ""})

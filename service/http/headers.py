@@ -11,6 +11,7 @@ ON_EVERY_ANSWER = {
     "X-Frame-Options": "DENY",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+CROSS_ORIGIN = {"Cross-Origin-Resource-Policy": "cross-origin"}
 _DATA_POLICY = "default-src 'none'; frame-ancestors 'none'"
 _PAGE_POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
@@ -19,12 +20,15 @@ _PAGE_POLICY = (
 
 
 class SecurityHeaders:
-    """ASGI middleware. No CORS header is sent, so pages of other origins cannot read an answer."""
+    """ASGI middleware. CORS headers, which let pages of other origins read an answer, are in
+    `cors`."""
 
-    def __init__(self, app: ASGIApp, pages: frozenset[str]) -> None:
-        """`pages`: paths of HTML pages, which may load scripts and styles of the same origin."""
+    def __init__(self, app: ASGIApp, pages: frozenset[str], cross_origin: bool) -> None:
+        """`pages`: paths of HTML pages, which may load scripts and styles of the same origin.
+        `cross_origin`: whether pages of other origins may show pictures of this one."""
         self._app = app
         self._pages = pages
+        self._headers = {**ON_EVERY_ANSWER, **(CROSS_ORIGIN if cross_origin else {})}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -34,7 +38,7 @@ class SecurityHeaders:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in ON_EVERY_ANSWER.items():
+                for name, value in self._headers.items():
                     headers.setdefault(name, value)
                 policy = _PAGE_POLICY if scope["path"] in self._pages else _DATA_POLICY
                 headers.setdefault("Content-Security-Policy", policy)

@@ -20,7 +20,7 @@ from pydantic import BaseModel
 
 from panoweave.core.checkpoint import InvalidParams
 from panoweave.core.infra.errors import StoreUnavailable
-from panoweave.core.jobs.errors import ModelNotReady, QueueFull, StillInFlight
+from panoweave.core.jobs.errors import ModelNotReady, OtherRequest, QueueFull, StillInFlight
 from panoweave.core.jobs.idempotency import Begun, Idempotency
 from panoweave.core.jobs.record import new_job_id
 
@@ -63,13 +63,17 @@ def begin(
 ) -> Iterator[IdempotentRequest]:
     """The block carries the request out, unless there is an answer already.
 
-    Keys belong to their owner. Raises OtherRequest, StillInFlight, or NotFound if the job of the
-    first request was deleted.
+    Keys belong to their owner, the tenant. Raises OtherRequest, StillInFlight, or NotFound if the
+    job of the first request was deleted.
     """
     if key is None:
         yield IdempotentRequest(new_job_id())
         return
-    begun = _begin(store, owner, key, fingerprint(request))
+    try:
+        begun = _begin(store, owner, key, fingerprint(request))
+    except OtherRequest:
+        # Before version 0.3, null and absent were two requests.
+        begun = _begin(store, owner, key, fingerprint(request, null_is_absent=False))
     current = IdempotentRequest(begun.job_id, begun.answer)
     try:
         yield current
@@ -98,7 +102,11 @@ def _begin(store: Idempotency, owner: str, key: str, fingerprint: str) -> Begun:
             time.sleep(_POLL_INTERVAL_S)
 
 
-def fingerprint(request: BaseModel) -> str:
+def fingerprint(request: BaseModel, *, null_is_absent: bool = True) -> str:
     """Equal for equal requests, however their JSON is ordered and spaced."""
     fields = request.model_dump(mode="json", exclude_unset=True)
+    if null_is_absent:
+        short = request.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+        # What is inside metadata is the client's own.
+        fields = short | {name: fields[name] for name in fields.keys() & {"metadata"}}
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()

@@ -30,7 +30,7 @@ def server_config(app: FastAPI, settings: Settings, **more: Any) -> uvicorn.Conf
 
 
 def _most_connections(wanted: int) -> int:
-    """As many as this process may have open files for; it asks for more if it may."""
+    """The most connections that the open-file limit allows; raises the soft limit if needed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = wanted + _OTHER_FILES
     if soft == resource.RLIM_INFINITY or soft >= needed:

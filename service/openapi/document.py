@@ -22,6 +22,7 @@ from panoweave.service.http.errors import (
     HeaderTooLarge,
     HeaderTooSlow,
     InternalError,
+    InvalidRequest,
     MalformedJson,
     MalformedRequest,
     MethodNotAllowed,
@@ -190,11 +191,15 @@ def _drop_default_422(operation: dict[str, Any]) -> None:
 
 def _add_common_refusals(method: str, operation: dict[str, Any]) -> None:
     """Add what every route may answer. Bodies are checked even if the route takes none."""
-    kinds = (WrongHost, InternalError, *(_BODY_REFUSALS if method in _WITH_BODY else ()))
+    common = (WrongHost, InvalidRequest, InternalError)
     responses = operation["responses"]
-    for status, added in refusals(*kinds, needs_key=False).items():
-        known = responses.get(str(status))
-        responses[str(status)] = _both(known, added) if known else added
+    for kind in (*common, *(_BODY_REFUSALS if method in _WITH_BODY else ())):
+        status, added = str(kind.status), _refusal([kind])
+        known = responses.get(status)
+        if known is None:
+            responses[status] = added
+        elif kind.code not in known["content"][MEDIA_TYPE]["examples"]:
+            responses[status] = _both(known, added)
     operation["responses"] = dict(sorted(responses.items()))
 
 

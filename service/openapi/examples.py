@@ -36,6 +36,7 @@ from panoweave.service.schemas import (
     ProgressView,
     ResultView,
     StatusView,
+    TokenView,
     TryView,
     UploadView,
     WorkerView,
@@ -228,6 +229,7 @@ ANSWERS: Final[Mapping[str, BaseModel]] = {
         max_bytes=20_971_520,
         expires_in_s=3_600,
     ),
+    "token": TokenView(token="pwv_3q2-7w" + 34 * "A" + "A", expires_in_s=300),
     "models": ModelList(items=[_MODEL]),
     "status": StatusView(queued=3, running=1, workers=[_WORKER], models=[_MODEL], s3="ok"),
     "alive": Health(status="alive"),
@@ -250,7 +252,9 @@ REFUSALS: Final = (
     errors.Forbidden("This API key lacks the scope write."),
     errors.UnknownPath("No such path: /openapi.json lists those there are."),
     errors.PanoramaNotFound(f"There is no panorama {JOB_ID}."),
-    errors.MethodNotAllowed("Allowed here: GET, POST.", headers={"Allow": "GET, POST"}),
+    errors.MethodNotAllowed(
+        "Allowed here: GET, HEAD, OPTIONS, POST.", headers={"Allow": "GET, HEAD, OPTIONS, POST"}
+    ),
     errors.HeaderTooSlow("A header may take 10 s."),
     errors.BodyTooSlow("A body may take 60 s."),
     errors.NotEnded("This panorama is queued. Cancel it first."),

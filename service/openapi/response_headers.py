@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from panoweave.service.http.access_log import REQUEST_ID
-from panoweave.service.http.headers import ON_EVERY_ANSWER
+from panoweave.service.http.headers import CROSS_ORIGIN, ON_EVERY_ANSWER
 
 
 class ResponseHeader(NamedTuple):
@@ -68,7 +68,7 @@ def on_every_answer() -> dict[str, dict[str, Any]]:
         name: {
             "description": "A security header for browsers. The same on every answer.",
             "required": True,
-            "schema": {"type": "string", "const": value},
+            "schema": {"type": "string", "enum": sorted({value, CROSS_ORIGIN.get(name, value)})},
         }
         for name, value in ON_EVERY_ANSWER.items()
     }

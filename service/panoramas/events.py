@@ -13,7 +13,7 @@ from panoweave.core.jobs import events
 from panoweave.core.jobs.events import FIRST
 from panoweave.core.jobs.record import TERMINAL
 from panoweave.service.dependencies import ContextDep, SubscriptionsDep
-from panoweave.service.http.auth import TenantDep
+from panoweave.service.http.auth import ViewerDep
 from panoweave.service.http.error_handlers import StreamEnded
 from panoweave.service.http.errors import InvalidRequest, JobStoreUnavailable, PanoramaNotFound
 from panoweave.service.openapi.document import EVENT_STREAM, answer, refusals
@@ -35,7 +35,7 @@ LastEventId = Annotated[
 
 
 def _job_to_follow(
-    job_id: PanoramaId, context: ContextDep, tenant: TenantDep, last_event_id: LastEventId = None
+    job_id: PanoramaId, context: ContextDep, tenant: ViewerDep, last_event_id: LastEventId = None
 ) -> str:
     """Raises NotFound or StreamEnded while the answer can still have another status than 200."""
     record = context.store.get(job_id, tenant)
@@ -85,5 +85,6 @@ def _event_view(event: events.Event) -> EventView:
         status=event.status,
         attempt=event.attempt,
         progress=event.data if event.type == "progress" else None,
+        code=event.data.get("code") if event.type == "failed" else None,
         reason=event.data.get("reason") if event.type == "requeued" else None,
     )

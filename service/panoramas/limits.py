@@ -60,7 +60,7 @@ def _cheaper(
     traits: CheckpointTraits,
     speeds: Speeds,
 ) -> str:
-    """What would be accepted. Fewer steps cost less: the most that may be is found by halving."""
+    """Describe what would be accepted. Finds the largest step count by bisection."""
 
     def is_legal(steps: int) -> bool:
         sync = asked.sync

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 from fastapi import APIRouter, Body, Query, Response, status
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 
 from panoweave.core.jobs.record import JOB_ID_PATTERN, TERMINAL, Status, file_name
+from panoweave.core.output import MEDIA_TYPES
 from panoweave.service.dependencies import Context, ContextDep, SubscriptionsDep
 from panoweave.service.http import conditional
-from panoweave.service.http.auth import CallerDep, TenantDep
-from panoweave.service.http.conditional import IfNoneMatch, Prefer
+from panoweave.service.http.auth import CallerDep, TenantDep, ViewerDep
+from panoweave.service.http.conditional import IfNoneMatch, Prefer, PreferOnCreate
 from panoweave.service.http.errors import (
     IdempotencyKeyInFlight,
     IdempotencyKeyReused,
@@ -46,9 +47,11 @@ from panoweave.service.openapi.response_headers import (
     SIGNED_LOCATION,
     VARY,
 )
-from panoweave.service.panoramas import lifecycle
+from panoweave.service.panoramas import lifecycle, pictures
 from panoweave.service.panoramas.lookup import PanoramaId, lookup_job
+from panoweave.service.panoramas.pictures import Redirect, picture_answer
 from panoweave.service.panoramas.submit import submit
+from panoweave.service.panoramas.subscriptions import JobSubscriptions
 from panoweave.service.panoramas.views import panorama_view, panorama_views, preview_name
 from panoweave.service.schemas import PanoramaPage, PanoramaRequest, PanoramaView
 
@@ -63,11 +66,18 @@ _STORES_UNAVAILABLE: Final = (JobStoreUnavailable, ObjectStoreUnavailable)
     "",
     status_code=status.HTTP_202_ACCEPTED,
     responses={
+        200: answer(
+            "With `Prefer: wait`: it has ended.",
+            shows=("succeeded", "failed"),
+            always=(LOCATION, PREFERENCE_APPLIED),
+            sometimes=(IDEMPOTENCY_REPLAYED,),
+        )
+        | {"model": PanoramaView},
         202: answer(
             "Accepted. Poll its `Location`, or follow its events.",
             shows=("queued",),
             always=(LOCATION, RETRY_AFTER),
-            sometimes=(IDEMPOTENCY_REPLAYED,),
+            sometimes=(IDEMPOTENCY_REPLAYED, PREFERENCE_APPLIED),
         ),
         **refusals(
             PanoramaNotFound,
@@ -84,22 +94,32 @@ _STORES_UNAVAILABLE: Final = (JobStoreUnavailable, ObjectStoreUnavailable)
     },
     response_model=PanoramaView,
 )
-def create_panorama(
+async def create_panorama(
     request: Annotated[PanoramaRequest, Body(openapi_examples=examples.REQUESTS)],
     context: ContextDep,
     caller: CallerDep,
     trace: TraceDep,
+    subscriptions: SubscriptionsDep,
     idempotency_key: IdempotencyKey = None,
+    prefer: PreferOnCreate = None,
 ) -> Response:
-    """Accept a panorama. A worker makes it later: poll the `Location`."""
-    accepted = submit(context, caller, request, trace, idempotency_key)
-    job_id = json.loads(accepted.answer)["id"]
-    headers = {"Location": f"/panoramas/{job_id}", "Retry-After": _POLL_AFTER_S}
+    """Accept a panorama. A worker makes it later: poll the `Location`, or wait with `Prefer`."""
+    accepted = await run_in_threadpool(submit, context, caller, request, trace, idempotency_key)
+    body, job_id = accepted.answer.encode(), str(json.loads(accepted.answer)["id"])
+    headers = {"Location": f"/panoramas/{job_id}"}
     if accepted.is_replayed:
         headers["Idempotency-Replayed"] = "true"
-    return Response(
-        accepted.answer, status.HTTP_202_ACCEPTED, headers=headers, media_type="application/json"
-    )
+    has_ended = False
+    if wait_s := conditional.wait_s(prefer):
+        follow = _Follow(context, subscriptions, job_id, caller.tenant)
+        view, body = await follow.until_news(wait_s, if_none_match=None)
+        has_ended = view.status in TERMINAL
+    if wait_s is not None:
+        headers["Preference-Applied"] = f"wait={wait_s}"
+    if not has_ended:
+        headers["Retry-After"] = _POLL_AFTER_S
+    status_code = status.HTTP_200_OK if has_ended else status.HTTP_202_ACCEPTED
+    return Response(body, status_code, headers=headers, media_type="application/json")
 
 
 @router.get(
@@ -151,27 +171,43 @@ async def get_panorama(
 ) -> Response:
     """The panorama's status and progress. Once it has succeeded, links to the picture."""
     wait_s = conditional.wait_s(prefer)
-    deadline = time.monotonic() + (wait_s or 0)
-    with subscriptions.subscribe(job_id) as subscription:
-        while True:
-            view = await run_in_threadpool(_read, context, job_id, tenant)
-            body = view.model_dump_json().encode()
-            if if_none_match is None:
-                is_news = view.status in TERMINAL
-            else:
-                is_news = not conditional.matches(if_none_match, conditional.etag(body))
-            left_s = deadline - time.monotonic()
-            if is_news or left_s <= 0:
-                break
-            await subscription.wait(left_s)
+    follow = _Follow(context, subscriptions, job_id, tenant)
+    view, body = await follow.until_news(wait_s or 0, if_none_match)
     headers = {} if view.status in TERMINAL else {"Retry-After": _POLL_AFTER_S}
     if wait_s is not None:
         headers["Preference-Applied"] = f"wait={wait_s}"
     return conditional.answer(body, headers, if_none_match)
 
 
-def _read(context: Context, job_id: str, tenant: str) -> PanoramaView:
-    return panorama_view(context, lookup_job(context, job_id, tenant))
+class _Follow(NamedTuple):
+    """Waits for a panorama."""
+
+    context: Context
+    subscriptions: JobSubscriptions
+    job_id: str
+    tenant: str
+
+    async def until_news(
+        self, wait_s: int, if_none_match: str | None
+    ) -> tuple[PanoramaView, bytes]:
+        """The panorama once it has ended or, with `if_none_match`, has changed; after `wait_s` as
+        it is then."""
+        deadline = time.monotonic() + wait_s
+        with self.subscriptions.subscribe(self.job_id) as subscription:
+            while True:
+                view = await run_in_threadpool(self._read)
+                body = view.model_dump_json().encode()
+                if if_none_match is None:
+                    is_news = view.status in TERMINAL
+                else:
+                    is_news = not conditional.matches(if_none_match, conditional.etag(body))
+                left_s = deadline - time.monotonic()
+                if is_news or left_s <= 0:
+                    return view, body
+                await subscription.wait(left_s)
+
+    def _read(self) -> PanoramaView:
+        return panorama_view(self.context, lookup_job(self.context, self.job_id, self.tenant))
 
 
 @router.delete(
@@ -226,17 +262,20 @@ def retry_panorama(job_id: PanoramaId, context: ContextDep, tenant: TenantDep) -
     status_code=status.HTTP_307_TEMPORARY_REDIRECT,
     response_class=RedirectResponse,
     responses={
+        200: picture_answer("the picture", *MEDIA_TYPES.values()),
         307: answer("Where the picture is.", always=(SIGNED_LOCATION, CACHE_CONTROL)),
-        **refusals(PanoramaNotFound, NotSucceeded, *_STORES_UNAVAILABLE),
+        **refusals(PanoramaNotFound, NotSucceeded, InvalidRequest, *_STORES_UNAVAILABLE),
     },
 )
-def get_image(job_id: PanoramaId, context: ContextDep, tenant: TenantDep) -> RedirectResponse:
+def get_image(
+    job_id: PanoramaId, context: ContextDep, tenant: ViewerDep, redirect: Redirect = True
+) -> Response:
     """Redirect to the finished picture, with a freshly signed URL."""
     record = lookup_job(context, job_id, tenant)
     if record.result is None:
         raise NotSucceeded(f"This panorama is {record.status}.")
     filename = file_name(record.id, record.result.format)
-    return _redirect(context, record.result.keys.image, filename)
+    return pictures.answer(context.objects, record.result.keys.image, filename, redirect)
 
 
 @router.get(
@@ -244,22 +283,21 @@ def get_image(job_id: PanoramaId, context: ContextDep, tenant: TenantDep) -> Red
     status_code=status.HTTP_307_TEMPORARY_REDIRECT,
     response_class=RedirectResponse,
     responses={
+        200: picture_answer("the preview", "image/jpeg"),
         307: answer("Where the preview is.", always=(SIGNED_LOCATION, CACHE_CONTROL)),
-        **refusals(PanoramaNotFound, PreviewUnavailable, *_STORES_UNAVAILABLE),
+        **refusals(PanoramaNotFound, PreviewUnavailable, InvalidRequest, *_STORES_UNAVAILABLE),
     },
 )
-def get_preview(job_id: PanoramaId, context: ContextDep, tenant: TenantDep) -> RedirectResponse:
+def get_preview(
+    job_id: PanoramaId, context: ContextDep, tenant: ViewerDep, redirect: Redirect = True
+) -> Response:
     """Redirect to a small JPEG. While the panorama is being made, it shows the predicted result
     and is replaced every few seconds."""
     record = lookup_job(context, job_id, tenant)
+    filename = preview_name(record.id)
     if record.result:
-        return _redirect(context, record.result.keys.preview, preview_name(record.id))
+        return pictures.answer(context.objects, record.result.keys.preview, filename, redirect)
     predicted = record.keys.foreseen
     if record.status is Status.RUNNING and context.objects.exists(predicted):
-        return _redirect(context, predicted, preview_name(record.id))
+        return pictures.answer(context.objects, predicted, filename, redirect)
     raise PreviewUnavailable(f"This panorama is {record.status} and has no preview yet.")
-
-
-def _redirect(context: Context, key: str, filename: str) -> RedirectResponse:
-    url = context.objects.presign(key, filename)
-    return RedirectResponse(url, headers={"Cache-Control": "no-store"})

@@ -41,7 +41,9 @@ def submit(
     Raises what `idempotency.begin` raises, InvalidParams, ModelNotReady, QueueFull,
     StoreUnavailable and ObjectStoreError.
     """
-    owner, tenant = caller.key_owner, caller.tenant
+    owner = tenant = caller.tenant
+    if caller.key_id is not None and idempotency_key is not None:
+        owner = context.idempotency.owner(tenant, caller.key_id, idempotency_key)
     with idempotency.begin(context.idempotency, owner, idempotency_key, request) as begun:
         if begun.answer is not None:
             return Accepted(begun.answer, is_replayed=True)
@@ -53,7 +55,16 @@ def submit(
         estimate_s = check_limits(context.settings, request.params, params, traits, measured)
         webhook = validate_webhook(context, tenant, request.webhook)
         job_id, metadata = begun.job_id, request.metadata
-        job = JobRecord.new(params, model, tenant, metadata, job_id, webhook, trace, estimate_s)
+        job = JobRecord.new(
+            params,
+            model,
+            tenant,
+            metadata,
+            job_id=job_id,
+            webhook=webhook,
+            trace=trace,
+            estimate_s=estimate_s,
+        )
         job = ingest_images(context, job, traits)
         job = _create(context, job)
         _enqueue(context, job)
@@ -80,6 +91,6 @@ def _enqueue(context: Context, job: JobRecord) -> None:
     try:
         context.queue.top_up()
     except StoreUnavailable:
-        # The record counts, so the panorama is accepted, and the janitor tops the queue up. After
-        # a 503 the client would post it again, and both would be made.
+        # The record is what matters: the panorama is accepted, and the janitor tops the queue up.
+        # After a 503 the client would post it again, and both would be made.
         log.warning("%s: recorded, but not enqueued; the janitor will do it", job.id)

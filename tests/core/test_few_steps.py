@@ -1,4 +1,4 @@
-"""Checkpoints that were distilled to a few steps, and those that are told their guidance."""
+"""Checkpoints that were distilled to a few steps, and those that receive the guidance scale."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_what_a_request_leaves_open_suits_the_checkpoint(
 
 
 def test_one_window_of_a_consistency_model_is_diffusers_own_picture(tmp_path: Path) -> None:
-    """It is told its guidance; and the noise between its steps is drawn from the seed."""
+    """It receives the guidance scale; the noise between its steps is drawn from the seed."""
     torch.manual_seed(0)
     pipeline = SyncDiffusionPipeline.from_pretrained(published(tmp_path, time_cond_proj_dim=16))
     tiny.in_float64(pipeline)

@@ -115,8 +115,8 @@ def test_another_process_goes_on(tmp_path: Path) -> None:
     file = tmp_path / "state"
     file.write_bytes(saved[4])
     command = [sys.executable, "-c", _ELSEWHERE, str(file), params.model_dump_json()]
-    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    assert told.strip() == hashlib.sha256(whole.image.tobytes()).hexdigest()
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert output.strip() == hashlib.sha256(whole.image.tobytes()).hexdigest()
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from tests.deploy.stack import environment
 from tests.service.server import publish_model
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("core", "service", "worker", "deploy")
+PACKAGES = ("core", "service", "worker", "deploy")
 RECIPE = ROOT / "docs/contributing/add-a-parameter.md"
 
 # Posts to the API of the copy, on the test's Redis; prints answers and contract.
@@ -58,9 +58,9 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     package = root / "panoweave"
     package.mkdir()
     shutil.copy(ROOT / "panoweave/__init__.py", package)
-    for room in ROOMS:
+    for name in PACKAGES:
         ignored = shutil.ignore_patterns("__pycache__", "training")
-        shutil.copytree(ROOT / room, package / room, ignore=ignored)
+        shutil.copytree(ROOT / name, package / name, ignore=ignored)
     output = "    output: Output = Output()\n"
     replace(package / "core/params.py", output, field_of_the_recipe() + output)
     saved = "    panorama.image.save(buffer, output.format, **options)\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ from panoweave.core.infra import redis_keys
 from panoweave.core.infra.api_keys import ApiKeys, Scope
 from panoweave.core.infra.errors import NoSuchKey
 from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs.idempotency import Idempotency
 from panoweave.core.jobs.store import JobStore
 from panoweave.service.http.auth import UnsafeBind, check_bind
 from tests.jobs.samples import FAILURE, start_job
@@ -89,13 +92,32 @@ def test_another_tenants_panorama_is_as_absent_as_none(
         assert error["legal"] == "keys that begin with ada/"
 
 
-def test_idempotency_keys_belong_to_the_api_key(api: httpx.Client, api_keys: ApiKeys) -> None:
-    tokens = [api_keys.create("ada", ("write",))[1] for _ in range(2)]
-    made = set()
+def test_idempotency_keys_belong_to_the_tenant(api: httpx.Client, api_keys: ApiKeys) -> None:
+    """A tenant's new API key finds what the old one has begun."""
+    tokens = [api_keys.create(tenant, ("write",))[1] for tenant in ("ada", "ada", "bob")]
+    made = []
     for token in (*tokens, *tokens):
         with as_(api, token) as client:
-            made.add(post(client, **{"Idempotency-Key": "order-7"}).json()["id"])
-    assert len(made) == 2
+            made.append(post(client, **{"Idempotency-Key": "order-7"}).json()["id"])
+    assert len(set(made)) == 2
+    assert made[0] == made[1]
+    assert made[2] not in made[:2]
+
+
+def test_idempotency_keys_that_belonged_to_an_api_key_are_still_known(
+    api: httpx.Client, api_keys: ApiKeys, redis: Redis
+) -> None:
+    """As version 0.2 stored them."""
+    key, token = api_keys.create("ada", ("write",))
+    fields = {"prompt": "a hill", "seed": None}  # version 0.2 told null from absent
+    digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+    known = Idempotency(redis)
+    known.begin(key.id, "order-7", digest, "pano_1")
+    known.finish(key.id, "order-7", '{"id": "pano_1"}')
+    headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": "order-7"}
+    answer = httpx.post(f"{api.base_url}/panoramas", json=fields, headers=headers)
+    assert (answer.status_code, answer.json()) == (202, {"id": "pano_1"})
+    assert answer.headers["idempotency-replayed"] == "true"
 
 
 @pytest.mark.parametrize(

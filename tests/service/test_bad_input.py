@@ -196,4 +196,4 @@ def test_unknown_paths_and_methods_are_problems_too(api: httpx.Client) -> None:
     problem(api.get("/panoramas/"), 404, "unknown_path")
     answer = api.put("/panoramas", json={})
     problem(answer, 405, "method_not_allowed")
-    assert answer.headers["allow"] == "GET, POST"
+    assert answer.headers["allow"] == "GET, HEAD, OPTIONS, POST"

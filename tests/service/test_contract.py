@@ -65,7 +65,7 @@ def token(api: httpx.Client, redis: Redis) -> str:  # noqa: ARG001
 def _a_finished_panorama(store: JobStore, objects: ObjectStore, token: str) -> None:  # noqa: ARG001
     """That of the contract's examples, so that they meet one."""
     params = PanoramaParams(prompt="a mountain lake at dawn").resolve(TRAITS)
-    store.create(JobRecord.new(params, "embedded", TENANT, {"order": 7}, JOB_ID))
+    store.create(JobRecord.new(params, "embedded", TENANT, {"order": 7}, job_id=JOB_ID))
     finish(store, objects, JOB_ID)
 
 

@@ -139,7 +139,9 @@ def test_hundreds_follow_without_a_thread_each(api: httpx.Client, store: JobStor
         streams = []
         for _ in range(_FOLLOWERS):
             reader, writer = await asyncio.open_connection(api.base_url.host, api.base_url.port)
-            writer.write(f"GET /panoramas/{job_id}/events HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            writer.write(
+                f"GET /panoramas/{job_id}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+            )
             streams.append((reader, writer))
         for reader, _ in streams:
             await reader.readuntil(b"event: started")

@@ -47,7 +47,8 @@ def test_the_jobs_are_shown_as_redis_has_them(
         store.fail(record.id, token, FAILURE)  # as after a lost reply: it counts once
     record, token = started()
     store.requeue(record.id, token, "preempted")
-    started()
+    store.create(new_record())
+    assert store.claim("worker-1") is not None
     store.request_cancel(store.create(new_record()).id)
     store.create(new_record(tenant="bob"))
 
@@ -76,14 +77,14 @@ def test_requests_are_counted_by_template_and_never_by_what_a_client_wrote(
     publish_model(redis)
     with serving(settings) as api:
         for name in ("one", "two"):
-            api.get(f"/panoramas/pano_{name}?token=three")
+            api.get(f"/panoramas/pano_{name}/image?token=three")
         api.get("/four/five.php")
         api.request("PROPFIND", "/models")
         api.post("/panoramas", json=[])
         text = api.get("/metrics").text
         shown = scrape(api)
     name = "panoweave_http_request_duration_seconds_count"
-    assert shown[f'{name}{{method="GET",route="/panoramas/{{job_id}}",status="404"}}'] == 2
+    assert shown[f'{name}{{method="GET",route="/panoramas/{{job_id}}/image",status="401"}}'] == 2
     assert shown[f'{name}{{method="GET",route="none",status="404"}}'] == 1
     assert shown[f'{name}{{method="other",route="/models",status="405"}}'] == 1
     assert shown[f'{name}{{method="POST",route="/panoramas",status="422"}}'] == 1

@@ -132,7 +132,7 @@ def test_its_answers_are_described_and_shown(operation: Operation) -> None:
 
 @each_operation
 def test_common_refusals_are_described(operation: Operation) -> None:
-    expected = {"421", "500"}
+    expected = {"421", "422", "500"}
     if operation.method in ("post", "put", "patch"):
         expected |= {"400", "408", "413", "415", "503"}
     if "security" in operation.described:
@@ -199,7 +199,7 @@ def test_the_refusals_it_shows_are_real(
 ) -> None:
     queued = examples.JOB_ID
     params = PanoramaParams(prompt="a hill").resolve(TRAITS)
-    store.create(JobRecord.new(params, "embedded", DEFAULT_TENANT, {}, queued))
+    store.create(JobRecord.new(params, "embedded", DEFAULT_TENANT, {}, job_id=queued))
     here = f"/panoramas/{queued}"
     body = {"prompt": "a hill"}
     keyed = {"Idempotency-Key": "order-7"}

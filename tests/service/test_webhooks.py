@@ -67,7 +67,7 @@ def test_every_try_can_be_read(api_with_secret: httpx.Client, deliveries: Delive
     deliveries.settle(due.id, TRIED, State.PENDING, 300)
     (item,) = deliveries_of(api_with_secret, job_id)["items"]
     assert item["tries"] == [
-        {"at": "2026-11-26T00:00:00Z", "took_s": 15.0, "status": None, "error": "timeout"}
+        {"at": "2026-11-26T00:00:00.000Z", "took_s": 15.0, "status": None, "error": "timeout"}
     ]
     assert item["next_try_at"] > item["happened_at"]
 

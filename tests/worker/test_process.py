@@ -39,7 +39,7 @@ STEPS = 120  # of the tiny model: some seconds, so that there is a middle to be 
 
 @pytest.fixture
 def here(settings: Settings, tiny_checkpoint: Path) -> Settings:
-    """Short leases: what is lost is found again within a test's patience."""
+    """Short leases: what is lost is found again while the test waits."""
     return settings.model_copy(
         update={
             "model": str(tiny_checkpoint),

@@ -45,7 +45,7 @@ def own_s3(tmp_path: Path) -> Iterator[S3Server]:
 def here(
     context: WorkerContext, own_s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[WorkerContext]:
-    """On a server of its own, with less patience."""
+    """On a server of its own, with shorter retries."""
     monkeypatch.setattr(upload, "RETRY_FOR_S", 0.1)
     monkeypatch.setattr(job, "STORAGE_WAIT_S", 0.1)
     settings = context.settings.model_copy(update={"s3_endpoint": own_s3.endpoint})

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from panoweave.core.embedded.export_target import check_export_target
 from panoweave.core.embedded.training.runs import Stop
 from panoweave.core.embedded.training.stages import Recipe, Training
 
@@ -36,6 +37,12 @@ def main(arguments: Sequence[str] | None = None, recipe: Recipe | None = None) -
     parser.add_argument("--batch", type=int, default=recipe.denoiser.batch, help="of the denoiser")
     parser.add_argument("--steps", type=int, default=recipe.denoiser.steps, help="of the denoiser")
     asked = parser.parse_args(arguments)
+    target = asked.out or asked.work / "export"
+    if "export" in asked.stage:
+        try:
+            check_export_target(target)
+        except ValueError as reason:
+            parser.error(f"--out: {reason}")
     torch.set_num_threads(asked.threads)
     stop = Stop(asked.minutes)
     stop.catch_signals()
@@ -48,7 +55,7 @@ def main(arguments: Sequence[str] | None = None, recipe: Recipe | None = None) -
         if stage not in asked.stage:
             continue
         if stage == "export":
-            training.export(asked.out or asked.work / "export")
+            training.export(target)
         else:
             getattr(training, stage)()
 

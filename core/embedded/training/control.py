@@ -47,7 +47,7 @@ class ControlRecipe:
     ema_decay: float = 0.998
     # As many as there are scales between the picture and its latents, plus one.
     hint_widths: tuple[int, ...] = (16, 24, 32, 64, 96)
-    # So many captions are left out: what is where is then to be read off the edges alone.
+    # Share of empty captions, so that the network learns layout from edges.
     uncaptioned: float = 0.3
     save_every_s: float = 240.0
 

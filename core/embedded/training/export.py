@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from torch import nn
 
 from panoweave.core.checkpoint import CheckpointDefaults
 from panoweave.core.diffusion.patch_autoencoder import PatchAutoencoder
+from panoweave.core.embedded.export_target import clear_export_target
 from panoweave.core.embedded.training.denoiser import Networks
 from panoweave.core.vocabulary import VOCABULARY_FILE
 
@@ -36,7 +36,7 @@ def export(
     controlnet: ControlNetModel | None,
     words: Sequence[str],
 ) -> None:
-    """Saves filled networks as one directory; what was there before goes."""
+    """Saves filled networks as one directory; a checkpoint that was there is removed."""
     pipeline = StableDiffusionPipeline(
         vae=autoencoder.half(),
         text_encoder=networks.text_encoder.half(),
@@ -47,8 +47,7 @@ def export(
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    if target.exists():
-        shutil.rmtree(target)
+    clear_export_target(target)
     pipeline.save_pretrained(target)
     tiny.half().save_pretrained(target / "tiny_decoder")
     if controlnet is not None:
