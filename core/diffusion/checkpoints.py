@@ -31,8 +31,8 @@ _DTYPES: Final = {
     "float16": torch.float16,
 }
 # Folders of a checkpoint's directory that may hold them.
-_TINY_FOLDER: Final = "tiny_decoder"
-_CONTROLNET_FOLDER: Final = "controlnet"
+TINY_FOLDER: Final = "tiny_decoder"
+CONTROLNET_FOLDER: Final = "controlnet"
 
 
 def resolve_device(device: str) -> torch.device:
@@ -88,9 +88,9 @@ def load_pipeline(
     pipeline = load_checkpoint(checkpoint, torch_dtype)
     if lora:
         add_lora(pipeline, lora)
-    if source := tiny_decoder or _bundled(checkpoint, _TINY_FOLDER):
+    if source := tiny_decoder or bundled(checkpoint, TINY_FOLDER):
         pipeline.use_tiny_decoder(load_tiny_decoder(source, torch_dtype))
-    if source := controlnet or _bundled(checkpoint, _CONTROLNET_FOLDER):
+    if source := controlnet or bundled(checkpoint, CONTROLNET_FOLDER):
         pipeline.use_controlnet(load_controlnet(source, torch_dtype))
     pipeline.perceptual = load_perceptual(perceptual, perceptual_trunk)
     pipeline.meter = CoherenceMeter(load_perceptual("stlpips-vgg"), load_stlpips_style())
@@ -157,6 +157,7 @@ def add_lora(
         loader.unload_lora_weights()
 
 
-def _bundled(checkpoint: str, folder: str) -> str | None:
+def bundled(checkpoint: str, folder: str) -> str | None:
+    """What lies in a checkpoint's directory to be loaded beside it."""
     path = Path(checkpoint) / folder
     return str(path) if path.is_dir() else None

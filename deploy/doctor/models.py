@@ -19,12 +19,12 @@ def check_models(settings: Settings) -> Iterator[Check]:
     """Load what a worker would load, on the CPU and without the network."""
     check, pipeline = check_model(settings)
     yield check
-    if settings.tiny_decoder:
-        yield check_addition("tiny_decoder", settings.tiny_decoder, pipeline)
-    if settings.controlnet:
-        yield check_addition("controlnet", settings.controlnet, pipeline)
     if settings.lora:
         yield check_lora(settings.lora, pipeline)
+    if source := settings.tiny_decoder or _bundled(settings, "tiny_decoder"):
+        yield check_addition("tiny_decoder", source, pipeline)
+    if source := settings.controlnet or _bundled(settings, "controlnet"):
+        yield check_addition("controlnet", source, pipeline)
 
 
 def check_model(settings: Settings) -> tuple[Check, SyncDiffusionPipeline | None]:
@@ -144,6 +144,15 @@ def _check_hub_cache(
         return Check(name, "ok", "in the hub's cache on this machine")
     found = "not on this machine yet; the first worker downloads it"
     return Check(name, "warn", found, "panoweave prefetch")
+
+
+def _bundled(settings: Settings, folder: str) -> str | None:
+    try:
+        from panoweave.core.diffusion.checkpoints import bundled
+        from panoweave.core.embedded import checkpoint_of
+    except ImportError:  # `check_model` says so
+        return None
+    return bundled(checkpoint_of(settings.model), folder)
 
 
 def _remedy(source: str, setting: str) -> str:

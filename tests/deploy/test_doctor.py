@@ -15,7 +15,12 @@ from torch import zeros
 from panoweave.core.embedded import WEIGHTS
 from panoweave.core.infra.settings import Settings
 from panoweave.deploy.doctor.checks import check_redis
-from panoweave.deploy.doctor.models import check_addition, check_lora, check_model
+from panoweave.deploy.doctor.models import (
+    check_addition,
+    check_lora,
+    check_model,
+    check_models,
+)
 from panoweave.deploy.local.ports import free_port
 from panoweave.deploy.local.servers import RedisServer
 from tests.deploy.stack import Cli, RunningStack
@@ -193,6 +198,9 @@ def test_a_model_is_ok_only_if_a_worker_can_load_it(tiny_checkpoint: Path, tmp_p
     save_file({f"{layer}.lora_A.weight": zeros(2, 8), f"{layer}.lora_B.weight": zeros(8, 2)}, lora)
     assert check_lora(str(lora), pipeline).level == "fail"
     assert check_addition("tiny_decoder", str(WEIGHTS / "tiny_decoder"), pipeline).level == "fail"
+    shutil.copytree(WEIGHTS / "tiny_decoder", folder / "tiny_decoder")
+    bundled = {check.name.split()[0]: check.level for check in check_models(settings)}
+    assert bundled == {"model": "ok", "tiny": "fail"}
     (folder / "text_encoder" / "model.safetensors").write_bytes(b"")
     check, pipeline = check_model(settings)
     assert (check.level, pipeline) == ("fail", None)
