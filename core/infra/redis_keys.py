@@ -43,6 +43,7 @@ DELIVERY = PREFIX + "delivery:"  # hash: one delivery
 DELIVERY_ATTEMPTS = PREFIX + "delivery_attempts:"  # list: the delivery's tries, as JSON
 KEPT_BYTES_OF = PREFIX + "kept_bytes_of:"  # hash: job of the tenant -> bytes of its record
 USAGE = PREFIX + "usage:"  # hash: day since 1970:what -> how much of it the tenant has used
+RATE = PREFIX + "rate:"  # hash: how many requests of one kind the tenant may send now
 UPLOADS = PREFIX + "uploads:"  # zset: uploads of the tenant -> until when they are kept (ms)
 WEBHOOK_SECRETS = PREFIX + "webhook_secrets:"  # hash: secret id -> a secret of the tenant
 VIEW_TOKEN = PREFIX + "view_token:"  # string: tenant and API key of a token, by its digest
@@ -95,6 +96,10 @@ def webhook_secrets(tenant: str) -> str:
 
 def usage(tenant: str) -> str:
     return f"{USAGE}{tenant}"
+
+
+def rate(kind: str, tenant: str) -> str:
+    return f"{RATE}{kind}:{tenant}"
 
 
 def uploads(tenant: str) -> str:

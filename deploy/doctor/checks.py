@@ -54,6 +54,7 @@ def _check_redis_settings(client: Any) -> Iterator[Check]:
     try:
         appendonly = client.config_get("appendonly")["appendonly"]
         policy = client.config_get("maxmemory-policy")["maxmemory-policy"]
+        memory = int(client.config_get("maxmemory")["maxmemory"])
     except (redis.RedisError, KeyError):
         found = "this Redis does not show its configuration (managed services often hide it)"
         remedy = "make sure that persistence is on and maxmemory-policy is noeviction"
@@ -64,6 +65,11 @@ def _check_redis_settings(client: Any) -> Iterator[Check]:
     else:
         found = "append-only file off: accepted jobs are lost when Redis restarts"
         yield Check("Redis persistence", "warn", found, "appendonly yes in redis.conf")
+    if memory:
+        yield Check("Redis memory", "ok", f"up to {memory:,} bytes")
+    else:
+        found = "no maxmemory: Redis may take all memory of its machine, and is then killed"
+        yield Check("Redis memory", "warn", found, "maxmemory 1gb in redis.conf")
     if policy == "noeviction":
         yield Check("Redis eviction", "ok", policy)
     else:

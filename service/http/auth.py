@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, NamedTuple
 
 from fastapi import Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
@@ -15,8 +15,8 @@ from panoweave.core.infra.urls import is_loopback
 from panoweave.core.jobs.record import DEFAULT_TENANT
 from panoweave.service.dependencies import Context, ContextDep
 from panoweave.service.http.errors import Forbidden, Unauthorized
+from panoweave.service.http.rate_limits import SAFE_METHODS, count_request
 
-_SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
 bearer = HTTPBearer(
     auto_error=False,
     scheme_name="ApiKey",
@@ -76,9 +76,11 @@ CredentialsDep = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 async def authenticate(
     request: Request, context: ContextDep, credentials: CredentialsDep
 ) -> ApiKey | None:
-    """As `find_key`, once for each request."""
+    """As `find_key`, once for each request, which counts against the tenant's rate limit."""
     if not hasattr(request.state, "api_key"):
-        request.state.api_key = await run_in_threadpool(find_key, context, credentials)
+        found = await run_in_threadpool(find_key, context, credentials)
+        await count_request(request, context, found.tenant if found else DEFAULT_TENANT)
+        request.state.api_key = found
     key: ApiKey | None = request.state.api_key
     return key
 
@@ -91,7 +93,7 @@ async def _caller(request: Request, key: AuthenticatedKey) -> Caller:
     bind_contextvars(tenant=key.tenant if key else DEFAULT_TENANT)
     if key is None:
         return Caller(DEFAULT_TENANT, None)
-    require_scope(key, "read" if request.method in _SAFE_METHODS else "write")
+    require_scope(key, "read" if request.method in SAFE_METHODS else "write")
     return Caller(key.tenant, key.id)
 
 

@@ -52,7 +52,7 @@ from panoweave.service.panoramas.lookup import PanoramaId, lookup_job
 from panoweave.service.panoramas.pictures import Redirect, picture_answer
 from panoweave.service.panoramas.submit import submit
 from panoweave.service.panoramas.subscriptions import JobSubscriptions
-from panoweave.service.panoramas.views import panorama_view, panorama_views, preview_name
+from panoweave.service.panoramas.views import panorama_summaries, panorama_view, preview_name
 from panoweave.service.schemas import PanoramaPage, PanoramaRequest, PanoramaView
 
 router = APIRouter(prefix="/panoramas", tags=["panoramas"])
@@ -138,9 +138,12 @@ def list_panoramas(
         str | None, Query(pattern=JOB_ID_PATTERN, description="`next_cursor` of the page before.")
     ] = None,
 ) -> PanoramaPage:
-    """The tenant's panoramas, newest first. New ones do not shift the pages that follow."""
+    """The tenant's panoramas, newest first. New ones do not shift the pages that follow. Long texts
+    are shortened: `shortened` says so."""
     page = context.store.list(tenant, status, limit, cursor)
-    return PanoramaPage(items=panorama_views(context, page.records), next_cursor=page.next_cursor)
+    return PanoramaPage(
+        items=panorama_summaries(context, page.records), next_cursor=page.next_cursor
+    )
 
 
 @router.get(

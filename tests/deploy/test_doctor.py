@@ -107,12 +107,14 @@ def test_a_redis_that_may_lose_jobs_is_named(
         with Redis.from_url(server.url) as client:
             client.config_set("maxmemory-policy", "allkeys-lru")
             client.config_set("appendonly", "no")
+            client.config_set("maxmemory", 0)
         environment = server_environment(settings, tiny_checkpoint)
         done = cli_here("doctor", **environment | {"PANOWEAVE_REDIS_URL": server.url})
     assert done.returncode == 1
     found = levels(done.stdout)
     assert found["Redis persistence"] == "warn"
     assert found["Redis eviction"] == "fail"
+    assert found["Redis memory"] == "warn"
 
 
 @pytest.mark.parametrize("name", ["PANOWEAVE_REDIS_URL", "PANOWEAVE_S3_ENDPOINT"])
