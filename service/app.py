@@ -11,7 +11,7 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from panoweave.core.infra.settings import Settings
-from panoweave.service import health, models, tokens, uploads
+from panoweave.service import health, models, tokens, uploads, usage
 from panoweave.service.dependencies import open_context
 from panoweave.service.http import access_log, error_handlers
 from panoweave.service.http.authentication import KeyBeforeBody
@@ -21,6 +21,7 @@ from panoweave.service.http.headers import SecurityHeaders
 from panoweave.service.http.hosts import AllowedHosts, allowed_hosts
 from panoweave.service.http.methods import HeadAsGet
 from panoweave.service.http.parameters import refuse_unknown_query
+from panoweave.service.http.rate_limits import RateLimitHeaders
 from panoweave.service.metrics import routes as metrics
 from panoweave.service.metrics.collector import job_metrics_registered
 from panoweave.service.openapi import document
@@ -61,6 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.allowed_scrapers = metrics.AllowedScrapers(settings)
     app.add_middleware(JsonBody, memory=BodyMemory(settings.bodies_max_bytes))
     app.add_middleware(KeyBeforeBody)
+    app.add_middleware(RateLimitHeaders)
     app.add_middleware(HeadAsGet)
     origins = allowed_origins(settings)
     if origins:
@@ -70,6 +72,8 @@ def create_app(settings: Settings) -> FastAPI:
     access_log.install(app, registry)
     error_handlers.install(app)
     document.install(app)
-    for routes in (panoramas, events, deliveries, uploads, tokens, models, health, metrics):
+    for routes in (
+        *(panoramas, events, deliveries, uploads, tokens, usage, models, health, metrics),
+    ):
         app.include_router(routes.router)
     return app

@@ -20,6 +20,7 @@ from panoweave.core.infra.settings import Settings
 from panoweave.core.infra.view_tokens import ViewTokens
 from panoweave.core.jobs.idempotency import Idempotency
 from panoweave.core.jobs.queue import Queue
+from panoweave.core.jobs.rates import Rates
 from panoweave.core.jobs.store import JobStore
 from panoweave.core.webhooks.deliveries import Deliveries
 from panoweave.core.webhooks.secrets import WebhookSecrets
@@ -40,6 +41,7 @@ class Context:
     api_keys: ApiKeys
     deliveries: Deliveries
     webhook_secrets: WebhookSecrets
+    rates: Rates
     view_tokens: ViewTokens
 
 
@@ -59,6 +61,7 @@ def open_context(settings: Settings) -> Iterator[Context]:
                 ApiKeys(redis),
                 Deliveries(redis, settings),
                 WebhookSecrets(redis),
+                Rates(redis, settings),
                 ViewTokens(redis),
             )
     finally:

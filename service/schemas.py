@@ -205,8 +205,18 @@ class PanoramaView(_View):
     metadata: dict[str, Any]
 
 
+class PanoramaSummary(PanoramaView):
+    """A panorama in a list. Long texts are shortened there."""
+
+    shortened: bool = Field(
+        description="Whether this item lacks something: prompts are cut to 200 characters, and "
+        "`params.regions` and metadata of more than 1,000 characters are left out. Read the "
+        "panorama itself for all of it."
+    )
+
+
 class PanoramaPage(_View):
-    items: list[PanoramaView]
+    items: list[PanoramaSummary]
     next_cursor: str | None = Field(
         description="The `cursor` of the next page; null on the last one."
     )
@@ -259,6 +269,22 @@ class UploadView(_View):
     )
     max_bytes: int = Field(description="S3 refuses a larger file.")
     expires_in_s: int
+
+
+class UsageItem(_View):
+    period: str = Field(description="A day such as `2026-11-27`, or a month such as `2026-11`.")
+    panoramas: int = Field(description="Panoramas that succeeded.")
+    gpu_s: float = Field(
+        description="Seconds of workers, in all attempts at all panoramas, also those that failed "
+        "or were cancelled."
+    )
+    bytes: int = Field(description="Bytes of finished pictures.")
+
+
+class UsageView(_View):
+    items: list[UsageItem] = Field(description="Periods in which something was used, oldest first.")
+    kept_bytes: int = Field(description="Bytes that the records of the tenant's panoramas take.")
+    max_kept_bytes: int = Field(description="Above this, new panoramas are refused.")
 
 
 class TokenView(_View):

@@ -26,9 +26,11 @@ KEPT_BYTES = PREFIX + "kept_bytes"  # hash: tenant -> bytes of its records
 MODELS = PREFIX + "models"  # hash: model -> its last published state
 API_KEYS = PREFIX + "api_keys"  # hash: key id -> tenant, scopes, digest of the secret
 API_KEY_WAS_MADE = PREFIX + "api_key_was_made"  # string: present once there has been a key
-WAKES = PREFIX + "wakes"  # channel: ids of jobs whose record has just changed
+WAKES = PREFIX + "wakes"  # channel: ids of jobs whose record has just changed, or WAKES_ALL
 CHECK = PREFIX + "check"  # string: empty, written to see whether Redis accepts writes
 WORKERS = PREFIX + "workers"  # set: names of workers that may live
+
+WAKES_ALL = "*"  # a message: everyone who waits looks again, as after a key was revoked
 
 # Beginnings of keys, before an id.
 JOB = PREFIX + "job:"  # hash: the record
@@ -43,6 +45,7 @@ DELIVERY = PREFIX + "delivery:"  # hash: one delivery
 DELIVERY_ATTEMPTS = PREFIX + "delivery_attempts:"  # list: the delivery's tries, as JSON
 KEPT_BYTES_OF = PREFIX + "kept_bytes_of:"  # hash: job of the tenant -> bytes of its record
 USAGE = PREFIX + "usage:"  # hash: day since 1970:what -> how much of it the tenant has used
+RATE = PREFIX + "rate:"  # hash: how many requests of one kind the tenant may send now
 UPLOADS = PREFIX + "uploads:"  # zset: uploads of the tenant -> until when they are kept (ms)
 WEBHOOK_SECRETS = PREFIX + "webhook_secrets:"  # hash: secret id -> a secret of the tenant
 VIEW_TOKEN = PREFIX + "view_token:"  # string: tenant and API key of a token, by its digest
@@ -95,6 +98,10 @@ def webhook_secrets(tenant: str) -> str:
 
 def usage(tenant: str) -> str:
     return f"{USAGE}{tenant}"
+
+
+def rate(kind: str, tenant: str) -> str:
+    return f"{RATE}{kind}:{tenant}"
 
 
 def uploads(tenant: str) -> str:

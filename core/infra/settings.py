@@ -217,6 +217,18 @@ class Settings(BaseSettings):
         description="Bytes of one tenant's records in Redis: prompts, parameters and metadata of "
         "all panoramas that are kept. The API refuses more with 429.",
     )
+    tenant_writes_per_minute: int = Field(
+        1_200,
+        ge=1,
+        description="How many requests other than GET and HEAD a tenant may send in a minute. "
+        "The API refuses more with 429.",
+    )
+    tenant_reads_per_minute: int = Field(
+        12_000,
+        ge=1,
+        description="How many requests by GET and HEAD a tenant may send in a minute. The API "
+        "refuses more with 429.",
+    )
     tenant_max_running: int | None = Field(
         None,
         ge=1,

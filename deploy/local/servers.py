@@ -40,6 +40,7 @@ _START_TIMEOUT_S = 30.0
 STOP_GRACE_S = 15.0
 _POLL_S = 0.05
 _LAST_PORT = 65_535
+_REDIS_MEMORY = "1gb"
 # SeaweedFS listens for gRPC at each component's port plus this, and its parts look for one another
 # there: a gRPC port given by flag is not passed on to all of them.
 _WEED_GRPC_OFFSET = 10_000
@@ -131,6 +132,8 @@ class RedisServer(Server):
             "appendonly": "yes",
             "appendfsync": "everysec",
             "save": "",  # the append-only file is enough
+            # Refuse writes before the machine runs out of memory.
+            "maxmemory": _REDIS_MEMORY,
             "maxmemory-policy": "noeviction",
         }
         flags = [text for name, value in options.items() for text in (f"--{name}", str(value))]

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, NamedTuple
+from contextlib import suppress
+from typing import Annotated, NamedTuple
 
 from fastapi import Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from redis.asyncio import Redis as AsyncRedis
 from structlog.contextvars import bind_contextvars
 
-from panoweave.core.infra.api_keys import ApiKey, ApiKeys, Scope
+from panoweave.core.infra.api_keys import ApiKey, ApiKeys, Scope, is_revoked
+from panoweave.core.infra.errors import StoreUnavailable
 from panoweave.core.infra.settings import Settings
 from panoweave.core.infra.urls import is_loopback
 from panoweave.core.jobs.record import DEFAULT_TENANT
 from panoweave.service.dependencies import Context, ContextDep
 from panoweave.service.http.errors import Forbidden, Unauthorized
+from panoweave.service.http.rate_limits import SAFE_METHODS, count_request
 
-_SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
 bearer = HTTPBearer(
     auto_error=False,
     scheme_name="ApiKey",
@@ -76,9 +79,11 @@ CredentialsDep = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 async def authenticate(
     request: Request, context: ContextDep, credentials: CredentialsDep
 ) -> ApiKey | None:
-    """As `find_key`, once for each request."""
+    """As `find_key`, once for each request, which counts against the tenant's rate limit."""
     if not hasattr(request.state, "api_key"):
-        request.state.api_key = await run_in_threadpool(find_key, context, credentials)
+        found = await run_in_threadpool(find_key, context, credentials)
+        await count_request(request, context, found.tenant if found else DEFAULT_TENANT)
+        request.state.api_key = found
     key: ApiKey | None = request.state.api_key
     return key
 
@@ -91,7 +96,7 @@ async def _caller(request: Request, key: AuthenticatedKey) -> Caller:
     bind_contextvars(tenant=key.tenant if key else DEFAULT_TENANT)
     if key is None:
         return Caller(DEFAULT_TENANT, None)
-    require_scope(key, "read" if request.method in _SAFE_METHODS else "write")
+    require_scope(key, "read" if request.method in SAFE_METHODS else "write")
     return Caller(key.tenant, key.id)
 
 
@@ -103,6 +108,14 @@ def _operator(key: AuthenticatedKey) -> None:
 def require_scope(key: ApiKey, scope: Scope) -> None:
     if not key.may(scope):
         raise Forbidden(f"This API key lacks the scope {scope}.")
+
+
+async def raise_if_revoked(request: Request, redis: AsyncRedis) -> None:
+    """For requests that stay open. Raises Unauthorized once the caller's key is revoked."""
+    key: ApiKey | None = getattr(request.state, "api_key", None)
+    with suppress(StoreUnavailable):  # asked again after the next wait
+        if key is not None and await is_revoked(redis, key.id):
+            raise Unauthorized("This API key was revoked.")
 
 
 CallerDep = Annotated[Caller, Depends(_caller)]

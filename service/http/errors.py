@@ -23,6 +23,7 @@
     ├── TooManyQueued              429  queue_full
     │   ├── TooManyQueuedByTenant  429  tenant_queue_full
     │   └── TooManyBytesByTenant   429  tenant_bytes_full
+    ├── RateLimited                429  rate_limited
     ├── HeaderTooLarge             431  header_too_large
     ├── TooManyUploadsByTenant     429  tenant_uploads_full
     ├── InternalError              500  internal_error
@@ -222,6 +223,16 @@ class TooManyQueuedByTenant(TooManyQueued):
 
 class TooManyBytesByTenant(TooManyQueued):
     code, title, retry_after_s = "tenant_bytes_full", "Too many of your panoramas are kept", 60
+
+
+class RateLimited(ServiceError):
+    status, code, title = 429, "rate_limited", "Too many requests"
+
+    def __init__(self, kind: str, limit: int, retry_after_s: int) -> None:
+        super().__init__(
+            f"You may send {limit:,} {kind} requests in a minute.",
+            headers={"Retry-After": str(retry_after_s)},
+        )
 
 
 class HeaderTooLarge(ServiceError):

@@ -27,6 +27,7 @@ from panoweave.service.http.errors import (
     MalformedRequest,
     MethodNotAllowed,
     Problem,
+    RateLimited,
     ServiceError,
     TooManyBodies,
     TooManyConnections,
@@ -84,6 +85,7 @@ TAGS: Final = [
     },
     {"name": "webhooks", "description": "The deliveries of a panorama's webhook."},
     {"name": "uploads", "description": "Upload pictures that requests refer to."},
+    {"name": "usage", "description": "What a tenant has used."},
     {"name": "models", "description": "The models, and the sizes that they make."},
     {"name": "health", "description": "For operators, orchestrators and Prometheus."},
 ]
@@ -172,9 +174,11 @@ def _finish(document: dict[str, Any]) -> None:
             for response in operation["responses"].values():
                 _use_schema_for_streams(response)
                 headers = {name: _header(name) for name in response_headers.on_every_answer()}
+                if "security" in operation:
+                    headers |= {name: _header(name) for name in response_headers.rate_limits()}
                 response["headers"] = response.get("headers", {}) | headers
     links.add(document)
-    components["headers"] = response_headers.on_every_answer()
+    components["headers"] = response_headers.on_every_answer() | response_headers.rate_limits()
     # Referred to from here, because FastAPI drops nulls from the examples of a route.
     components["examples"] = examples.components()
     components["responses"] = {kind.__name__: _refusal([kind]) for kind in _UNROUTED_REFUSALS}
@@ -191,7 +195,9 @@ def _drop_default_422(operation: dict[str, Any]) -> None:
 
 def _add_common_refusals(method: str, operation: dict[str, Any]) -> None:
     """Add what every route may answer. Bodies are checked even if the route takes none."""
-    common = (WrongHost, InvalidRequest, InternalError)
+    common: list[type[ServiceError]] = [WrongHost, InvalidRequest, InternalError]
+    if "security" in operation:
+        common.append(RateLimited)
     responses = operation["responses"]
     for kind in (*common, *(_BODY_REFUSALS if method in _WITH_BODY else ())):
         status, added = str(kind.status), _refusal([kind])

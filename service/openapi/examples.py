@@ -32,6 +32,7 @@ from panoweave.service.schemas import (
     ModelList,
     ModelView,
     PanoramaPage,
+    PanoramaSummary,
     PanoramaView,
     ProgressView,
     ResultView,
@@ -39,6 +40,8 @@ from panoweave.service.schemas import (
     TokenView,
     TryView,
     UploadView,
+    UsageItem,
+    UsageView,
     WorkerView,
 )
 
@@ -205,6 +208,11 @@ _DELIVERIES = DeliveryList(
     ],
 )
 
+
+def _summary(view: PanoramaView) -> PanoramaSummary:
+    return PanoramaSummary(**dict(view), shortened=False)
+
+
 # By the names that routes show them under.
 ANSWERS: Final[Mapping[str, BaseModel]] = {
     "queued": _QUEUED,
@@ -213,8 +221,8 @@ ANSWERS: Final[Mapping[str, BaseModel]] = {
     "failed": _FAILED,
     "cancelled": _CANCELLED,
     "to_be_cancelled": _RUNNING.model_copy(update={"cancel_requested": True}),
-    "first_page": PanoramaPage(items=[_RUNNING], next_cursor=JOB_ID),
-    "last_page": PanoramaPage(items=[_SUCCEEDED], next_cursor=None),
+    "first_page": PanoramaPage(items=[_summary(_RUNNING)], next_cursor=JOB_ID),
+    "last_page": PanoramaPage(items=[_summary(_SUCCEEDED)], next_cursor=None),
     "deliveries": _DELIVERIES,
     "no_deliveries": DeliveryList(url=None, events=[], items=[]),
     "upload": UploadView(
@@ -228,6 +236,11 @@ ANSWERS: Final[Mapping[str, BaseModel]] = {
         },
         max_bytes=20_971_520,
         expires_in_s=3_600,
+    ),
+    "usage": UsageView(
+        items=[UsageItem(period="2026-11-25", panoramas=12, gpu_s=124.9, bytes=5_104_331)],
+        kept_bytes=14_220,
+        max_kept_bytes=268_435_456,
     ),
     "token": TokenView(token="pwv_3q2-7w" + 34 * "A" + "A", expires_in_s=300),
     "models": ModelList(items=[_MODEL]),
@@ -282,6 +295,7 @@ REFUSALS: Final = (
         "The records of your panoramas may take 268,435,456 bytes. Delete some that have ended; "
         "each is deleted by itself some days after its end."
     ),
+    errors.RateLimited("write", 1_200, 1),
     errors.HeaderTooLarge("A header may have 32,768 bytes."),
     errors.TooManyUploadsByTenant("200 of your uploads are kept already.", 3_600),
     errors.InternalError("An unexpected error happened. It has been logged."),

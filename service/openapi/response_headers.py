@@ -82,5 +82,20 @@ def on_every_answer() -> dict[str, dict[str, Any]]:
     }
 
 
+def rate_limits() -> dict[str, dict[str, Any]]:
+    """For `components`: how many requests the tenant may send."""
+    return {
+        "RateLimit-Policy": {
+            "description": "The limit that this request counts against: its name, q requests in w "
+            "seconds.",
+            "schema": _TEXT,
+        },
+        "RateLimit": {
+            "description": "r requests may follow at once; in t seconds it is the whole limit.",
+            "schema": _TEXT,
+        },
+    }
+
+
 def _object(header: ResponseHeader) -> dict[str, Any]:
     return {"description": header.description, "schema": dict(header.schema)}

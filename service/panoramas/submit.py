@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from structlog.contextvars import bind_contextvars
 
@@ -17,11 +18,16 @@ from panoweave.service.http import idempotency
 from panoweave.service.http.auth import Caller
 from panoweave.service.panoramas.inputs import ingest_images
 from panoweave.service.panoramas.limits import check_limits
+from panoweave.service.panoramas.lookup import lookup_job
 from panoweave.service.panoramas.views import panorama_view
-from panoweave.service.schemas import PanoramaRequest
+from panoweave.service.schemas import PanoramaRequest, PanoramaView
 from panoweave.service.webhooks.targets import validate_webhook
 
 log = logging.getLogger(__name__)
+
+
+# Never change, and may be long: the answer that is kept for an idempotency key is without them.
+_IN_RECORD: Final = {"params", "metadata"}
 
 
 class Accepted(NamedTuple):
@@ -46,7 +52,7 @@ def submit(
         owner = context.idempotency.owner(tenant, caller.key_id, idempotency_key)
     with idempotency.begin(context.idempotency, owner, idempotency_key, request) as begun:
         if begun.answer is not None:
-            return Accepted(begun.answer, is_replayed=True)
+            return Accepted(_replay(context, tenant, begun.answer), is_replayed=True)
 
         model = context.settings.model
         traits = models.traits(context.redis, model)
@@ -69,9 +75,19 @@ def submit(
         job = _create(context, job)
         _enqueue(context, job)
 
-        answer = panorama_view(context, job).model_dump_json()
-        begun.finish(answer)
-    return Accepted(answer, is_replayed=False)
+        view = panorama_view(context, job)
+        begun.finish(view.model_dump_json(exclude=_IN_RECORD))
+    return Accepted(view.model_dump_json(), is_replayed=False)
+
+
+def _replay(context: Context, tenant: str, answer: str) -> str:
+    """The whole answer again. Raises NotFound if its record is gone."""
+    fields = json.loads(answer)
+    if fields.keys() >= _IN_RECORD:
+        return answer  # stored by an earlier version
+    job = lookup_job(context, fields["id"], tenant)
+    fields |= {name: getattr(job, name) for name in _IN_RECORD}
+    return PanoramaView.model_validate(fields).model_dump_json()
 
 
 def _create(context: Context, job: JobRecord) -> JobRecord:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Final
 
 from panoweave.core.infra.errors import StoreUnavailable
 from panoweave.core.jobs.queue import QueueEstimate
 from panoweave.core.jobs.record import JobRecord, Result, Status, file_name
 from panoweave.service.dependencies import Context
-from panoweave.service.schemas import ErrorView, PanoramaView, ProgressView, ResultView
+from panoweave.service.schemas import (
+    ErrorView,
+    PanoramaSummary,
+    PanoramaView,
+    ProgressView,
+    ResultView,
+)
 
-_NO_ESTIMATE = QueueEstimate({}, {})
+# Of a list's items.
+_PROMPT_CHARS: Final = 200
+_METADATA_CHARS: Final = 1_000
+
+_NO_ESTIMATE: Final = QueueEstimate({}, {})
 
 
 def panorama_view(context: Context, record: JobRecord) -> PanoramaView:
@@ -25,6 +37,29 @@ def panorama_views(context: Context, records: Sequence[JobRecord]) -> list[Panor
     with suppress(StoreUnavailable):
         estimate = context.queue.estimate(queued) if queued else _NO_ESTIMATE
     return [_panorama_view(context, record, estimate) for record in records]
+
+
+def panorama_summaries(context: Context, records: Sequence[JobRecord]) -> list[PanoramaSummary]:
+    """The panoramas as a list shows them: without what can be long."""
+    return [_summary(view) for view in panorama_views(context, records)]
+
+
+def _summary(view: PanoramaView) -> PanoramaSummary:
+    params = view.params.model_copy(
+        update={
+            "prompt": _cut(view.params.prompt),
+            "negative_prompt": _cut(view.params.negative_prompt),
+            "regions": [],
+        }
+    )
+    metadata = view.metadata if len(json.dumps(view.metadata)) <= _METADATA_CHARS else {}
+    is_shortened = params != view.params or metadata != view.metadata
+    fields = dict(view) | {"params": params, "metadata": metadata}
+    return PanoramaSummary(**fields, shortened=is_shortened)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _PROMPT_CHARS else text[: _PROMPT_CHARS - 1] + "…"
 
 
 def _panorama_view(context: Context, record: JobRecord, estimate: QueueEstimate) -> PanoramaView:

@@ -49,7 +49,7 @@ _KEPT_KEYS: Final = (
     *("job", "events", "index", "expiry", "served", "turn", "models", "workers", "worker"),
     *("run_times", "ended", "requeued", "delivery", "deliveries", "delivery_attempts"),
     *("idempotency", "idempotency_of", "webhook_secrets", "claim"),
-    *("speeds", "kept_bytes", "kept_bytes_of", "usage"),
+    *("speeds", "kept_bytes", "kept_bytes_of", "usage", "rate"),
 )
 
 

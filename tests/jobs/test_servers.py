@@ -71,6 +71,7 @@ def test_redis_keeps_its_data_and_its_password(tmp_path: Path) -> None:
     ):
         assert client.get("kept") == b"yes"
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+        assert client.config_get("maxmemory") == {"maxmemory": str(2**30)}
 
 
 def test_what_a_server_that_dies_had_to_say_is_shown(tmp_path: Path) -> None:

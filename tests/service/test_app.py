@@ -99,6 +99,7 @@ def test_the_contract_is_published_whole(bare_api: httpx.Client) -> None:
         "/panoramas/{job_id}/retry",
         "/tokens",
         "/uploads",
+        "/usage",
         "/models",
         "/livez",
         "/metrics",
