@@ -35,6 +35,7 @@
         ├── ObjectStoreUnavailable 503  storage_unavailable
         └── ImageReadersBusy       503  image_readers_busy
 
+TooManyQueued and Unavailable are `TryLater`: their answers have a Retry-After.
 `error_handlers` turns the errors of `panoweave.core` into these. No message quotes what the client
 sent.
 """
@@ -209,12 +210,18 @@ class IdempotencyKeyReused(ServiceError):
         )
 
 
-class TooManyQueued(ServiceError):
-    status, code, title = 429, "queue_full", "Too many panoramas are waiting"
-    retry_after_s: ClassVar[int] = 10
+class TryLater(ServiceError):
+    """Refused for now: the client may repeat the request after `retry_after_s`."""
+
+    retry_after_s: ClassVar[int]
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail, headers={"Retry-After": str(self.retry_after_s)})
+
+
+class TooManyQueued(TryLater):
+    status, code, title = 429, "queue_full", "Too many panoramas are waiting"
+    retry_after_s = 10
 
 
 class TooManyQueuedByTenant(TooManyQueued):
@@ -250,12 +257,8 @@ class InternalError(ServiceError):
     status, code, title = 500, "internal_error", "Something went wrong on our side"
 
 
-class Unavailable(ServiceError):
+class Unavailable(TryLater):
     status = 503
-    retry_after_s: ClassVar[int]
-
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail, headers={"Retry-After": str(self.retry_after_s)})
 
 
 class ModelNotLoaded(Unavailable):

@@ -94,7 +94,9 @@ def test_crossfading_windows_leave_no_border(width: int) -> None:
     assert merged.min() == 0
     assert merged.max() > 0.9
     assert merged.diff().abs().max() < 0.3
-    averaged = replace(grid, fading=False).merge(unlike.view(-1, 1, 1, 1).expand(-1, 1, 16, 16))
+    averaged = replace(grid, places=replace(grid.places, fading=False)).merge(
+        unlike.view(-1, 1, 1, 1).expand(-1, 1, 16, 16)
+    )
     assert averaged.diff().abs().max() >= 0.5
 
 
