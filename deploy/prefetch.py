@@ -24,13 +24,13 @@ def run_prefetch() -> int:
 
 
 def _fetch_checkpoint(model: str) -> None:
-    from panoweave.core.diffusion.checkpoints import resolve_checkpoint
+    from panoweave.core.diffusion.checkpoint_files import fetch_checkpoint, resolve_checkpoint
+    from panoweave.core.diffusion.checkpoint_parts import PARTS
     from panoweave.core.diffusion.errors import CheckpointError
-    from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
     from panoweave.core.embedded import checkpoint_of
 
     try:
-        checkpoint, revision = resolve_checkpoint(checkpoint_of(model))
+        checkpoint, _ = resolve_checkpoint(checkpoint_of(model))
     except CheckpointError as error:
         raise DeployError(str(error), "correct PANOWEAVE_MODEL") from error
     if Path(checkpoint).is_absolute() or Path(checkpoint).is_dir():
@@ -39,8 +39,8 @@ def _fetch_checkpoint(model: str) -> None:
     out.print(f"checkpoint: downloading {escape(model)}")
     try:
         # Only the files that loading needs, not the whole repository.
-        folder = SyncDiffusionPipeline.download(checkpoint, revision=revision)
-    except (OSError, ValueError) as error:
+        folder = fetch_checkpoint(model, ("", *PARTS))
+    except CheckpointError as error:
         raise DeployError(
             f"cannot download {model}: {error}",
             "check the name and revision in PANOWEAVE_MODEL, the network, and HF_TOKEN where the "

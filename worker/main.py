@@ -16,7 +16,7 @@ from rq.exceptions import StopRequested
 from rq.serializers import JSONSerializer
 
 from panoweave.core.diffusion.content_credentials import ContentCredentials
-from panoweave.core.diffusion.errors import DiffusionError
+from panoweave.core.diffusion.errors import DiffusionError, in_one_line
 from panoweave.core.diffusion.identity import identify
 from panoweave.core.diffusion.oom_retry import OomRetry
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
@@ -68,7 +68,7 @@ def run_worker(settings: Settings) -> int:
                 return 1
             except Exception as error:
                 log.exception("the model could not be loaded")
-                detail = f"{type(error).__name__}; the worker's log has more"
+                detail = f"{in_one_line(error)}; the worker's log has more"
                 presence.set_state("failed", detail=detail)
                 return 1
             if pipeline.device.type == "cuda":

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,14 +10,15 @@ from diffusers import (
     AutoencoderTiny,
     ControlNetModel,
     DDIMScheduler,
-    ModelMixin,
 )
 from diffusers.utils import logging as diffusers_logging
-from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
+from panoweave.core.diffusion.checkpoint_files import fetch_checkpoint
+from panoweave.core.diffusion.checkpoint_parts import load_network, part_errors
 from panoweave.core.diffusion.coherence import CoherenceMeter
 from panoweave.core.diffusion.errors import CheckpointError, DeviceUnavailableError
+from panoweave.core.diffusion.lora_coverage import check_coverage, read_lora
 from panoweave.core.diffusion.lora_files import LORA_LEGAL, find_lora
 from panoweave.core.diffusion.patch_autoencoder import PatchAutoencoder
 from panoweave.core.diffusion.perceptual_weights import load_perceptual, load_stlpips_style
@@ -32,19 +31,8 @@ _DTYPES: Final = {
     "float16": torch.float16,
 }
 # Folders of a checkpoint's directory that may hold them.
-_TINY_FOLDER: Final = "tiny_decoder"
-_CONTROLNET_FOLDER: Final = "controlnet"
-_LEGAL: Final = "a directory, or a hub id with an optional @revision"
-
-
-def resolve_checkpoint(checkpoint: str) -> tuple[str, str | None]:
-    """(directory or hub id, hub revision) of a directory or of `hub/id[@revision]`."""
-    if Path(checkpoint).is_dir():
-        return checkpoint, None
-    if checkpoint.startswith((".", "/", "~")):
-        raise CheckpointError(f"there is no directory {checkpoint}")
-    hub_id, _, revision = checkpoint.partition("@")
-    return hub_id, revision or None
+TINY_FOLDER: Final = "tiny_decoder"
+CONTROLNET_FOLDER: Final = "controlnet"
 
 
 def resolve_device(device: str) -> torch.device:
@@ -97,14 +85,12 @@ def load_pipeline(
     # Progress bars for reading files only clutter logs; a download still shows the hub's own.
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
-    pipeline: SyncDiffusionPipeline = _load(
-        (SyncDiffusionPipeline,), checkpoint, "the checkpoint", torch_dtype
-    )
+    pipeline = load_checkpoint(checkpoint, torch_dtype)
     if lora:
         add_lora(pipeline, lora)
-    if source := tiny_decoder or _bundled(checkpoint, _TINY_FOLDER):
+    if source := tiny_decoder or bundled(checkpoint, TINY_FOLDER):
         pipeline.use_tiny_decoder(load_tiny_decoder(source, torch_dtype))
-    if source := controlnet or _bundled(checkpoint, _CONTROLNET_FOLDER):
+    if source := controlnet or bundled(checkpoint, CONTROLNET_FOLDER):
         pipeline.use_controlnet(load_controlnet(source, torch_dtype))
     pipeline.perceptual = load_perceptual(perceptual, perceptual_trunk)
     pipeline.meter = CoherenceMeter(load_perceptual("stlpips-vgg"), load_stlpips_style())
@@ -121,63 +107,57 @@ def load_pipeline(
     return pipeline.to(target)
 
 
-def load_tiny_decoder(source: str, dtype: torch.dtype = torch.float32) -> Any:
+def load_checkpoint(
+    checkpoint: str, dtype: torch.dtype = torch.float32, *, local_files_only: bool = False
+) -> SyncDiffusionPipeline:
+    """The pipeline of a checkpoint, without what is loaded beside it."""
+    with part_errors(f"cannot load the checkpoint {checkpoint!r}"):
+        return SyncDiffusionPipeline.from_pretrained(
+            checkpoint, dtype=dtype, local_files_only=local_files_only
+        )
+
+
+def load_tiny_decoder(
+    source: str, dtype: torch.dtype = torch.float32, *, local_files_only: bool = False
+) -> Any:
     """An AutoencoderTiny or a PatchAutoencoder, by directory or `hub/id[@revision]`."""
-    return _load((AutoencoderTiny, PatchAutoencoder), source, "the tiny decoder", dtype)
+    with part_errors(f"cannot load the tiny decoder {source!r}"):
+        folder = fetch_checkpoint(source, [""], local_files_only=local_files_only)
+        return load_network((AutoencoderTiny, PatchAutoencoder), folder, dtype)
 
 
-def load_controlnet(source: str, dtype: torch.dtype = torch.float32) -> Any:
+def load_controlnet(
+    source: str, dtype: torch.dtype = torch.float32, *, local_files_only: bool = False
+) -> Any:
     """A ControlNetModel by directory or `hub/id[@revision]`."""
-    return _load((ControlNetModel,), source, "the ControlNet", dtype)
+    with part_errors(f"cannot load the ControlNet {source!r}"):
+        folder = fetch_checkpoint(source, [""], local_files_only=local_files_only)
+        return load_network((ControlNetModel,), folder, dtype)
 
 
-def add_lora(pipeline: SyncDiffusionPipeline, source: str) -> None:
+def add_lora(
+    pipeline: SyncDiffusionPipeline, source: str, *, local_files_only: bool = False
+) -> None:
     """Fuse a LoRA (arXiv 2106.09685) into the pipeline's networks, at full strength.
 
-    `source`: see `find_lora`.
+    `source`: see `find_lora`. Raises CheckpointError unless all of it is used.
     """
-    file = find_lora(source)
+    file = find_lora(source, local_files_only=local_files_only)
     # diffusers knows the formats of LoRA files, and loads them into the same networks. It changes
     # some settings of the scheduler, so it gets one of its own.
     loader = pipeline.family.lora_loader(pipeline, DDIMScheduler(steps_offset=1, clip_sample=False))
-    with _checkpoint_errors("the LoRA", source, LORA_LEGAL):
+    with part_errors(f"cannot load the LoRA {source!r}", LORA_LEGAL):
+        tensors = read_lora(file)
         loader.load_lora_weights(str(file.parent), weight_name=file.name)
-    if not loader.get_list_adapters():
-        raise CheckpointError(f"the LoRA {source!r} changes nothing in this checkpoint")
-    loader.fuse_lora()
-    loader.unload_lora_weights()
+        if not loader.get_list_adapters():
+            raise CheckpointError("it changes nothing in this checkpoint")
+        networks = (pipeline.unet, pipeline.text_encoder, pipeline.text_encoder_2)
+        check_coverage(tensors, [network for network in networks if network is not None])
+        loader.fuse_lora(safe_fusing=True)
+        loader.unload_lora_weights()
 
 
-def _load(kinds: tuple[Any, ...], source: str, what: str, dtype: torch.dtype) -> Any:
-    with _checkpoint_errors(what, source):
-        name_or_path, options = _hub_arguments(source)
-        kind = kinds[0]
-        if issubclass(kind, ModelMixin):
-            # diffusers would load a model of another class in part.
-            found = kind.load_config(name_or_path, **options).get("_class_name")
-            by_name = {kind.__name__: kind for kind in kinds}
-            if found not in by_name:
-                legal = " or ".join(f"a {name}" for name in by_name)
-                raise ValueError(f"it is a {found}; legal: {legal}")
-            kind = by_name[found]
-        return kind.from_pretrained(name_or_path, **options, dtype=dtype)
-
-
-@contextmanager
-def _checkpoint_errors(what: str, source: str, legal: str = _LEGAL) -> Iterator[None]:
-    """Raise CheckpointError, with what is legal, for the errors of the libraries that load."""
-    try:
-        yield
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"cannot load {what} {source!r}: {error}; legal: {legal}") from error
-
-
-def _hub_arguments(source: str) -> tuple[str, dict[str, str]]:
-    """The arguments of diffusers' `from_pretrained`."""
-    name_or_path, revision = resolve_checkpoint(source)
-    return name_or_path, {"revision": revision} if revision else {}
-
-
-def _bundled(checkpoint: str, folder: str) -> str | None:
+def bundled(checkpoint: str, folder: str) -> str | None:
+    """What lies in a checkpoint's directory to be loaded beside it."""
     path = Path(checkpoint) / folder
     return str(path) if path.is_dir() else None

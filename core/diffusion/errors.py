@@ -13,8 +13,11 @@ DiffusionError
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from torch import Tensor
+
+_LONGEST_MESSAGE: Final = 400
 
 
 class DiffusionError(Exception):
@@ -43,6 +46,14 @@ class PerceptualWeightsError(DiffusionError):
 
 class CredentialsError(DiffusionError):
     pass
+
+
+def in_one_line(error: Exception) -> str:
+    """What another library's error says, for operators."""
+    message = " ".join(str(error).split())[:_LONGEST_MESSAGE]
+    if isinstance(error, OSError | ValueError) and message:
+        return message
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
 class InvalidSamplerStateError(DiffusionError):

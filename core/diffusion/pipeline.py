@@ -6,17 +6,23 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
-from diffusers import DDIMScheduler, DiffusionPipeline
+from diffusers import DiffusionPipeline
 from PIL import Image
 from torch import Tensor
 
 from panoweave.core.diffusion.appearance import Appearance
 from panoweave.core.diffusion.checkpoint_defaults import lcm_defaults, read_defaults
+from panoweave.core.diffusion.checkpoint_files import fetch_checkpoint
+from panoweave.core.diffusion.checkpoint_parts import (
+    PARTS,
+    load_parts,
+    load_scheduler,
+    read_index,
+)
 from panoweave.core.diffusion.coherence import Coherence, CoherenceMeter
 from panoweave.core.diffusion.conditioning import (
     prepare_known_region,
@@ -120,36 +126,36 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
                 network.eval().requires_grad_(False)
 
     @classmethod
-    def from_pretrained(cls, checkpoint: Any, **options: Any) -> SyncDiffusionPipeline:
-        """Load a hub id or a directory; `options` as of diffusers' `from_pretrained`.
+    def from_pretrained(
+        cls,
+        checkpoint: Any,
+        *,
+        dtype: torch.dtype = torch.float32,
+        local_files_only: bool = False,
+        **source: Any,
+    ) -> SyncDiffusionPipeline:
+        """Load a hub id or a directory; `source`: revision and cache_dir, as of the hub.
 
         The default scheduler is DDIM, as in the paper, over the checkpoint's own noise schedule,
-        whatever scheduler the checkpoint names; but LCM's for a checkpoint that names that, which
-        was distilled to a few steps. A directory may hold a `panoweave.json` with its defaults.
+        whatever scheduler with such a schedule the checkpoint names; but LCM's for a checkpoint
+        that names that, which was distilled to a few steps. A directory may hold a
+        `panoweave.json` with its defaults. Raises DiffusionError for every part that is missing,
+        incomplete or not supported.
         """
-        source = {
-            name: options[name]
-            for name in ("revision", "cache_dir", "local_files_only")
-            if name in options
+        folder = fetch_checkpoint(
+            str(checkpoint), ("", *PARTS), local_files_only=local_files_only, **source
+        )
+        index = read_index(folder)
+        scheduler, named = load_scheduler(folder / "scheduler")
+        settings = {
+            name: index[name] for name in ("force_zeros_for_empty_prompt",) if name in index
         }
-        index = cls.load_config(checkpoint, **source)
-        if "unet" not in index:
-            raise CheckpointError(
-                f"a {index.get('_class_name')} has no UNet; legal: checkpoints in the format of "
-                "Stable Diffusion 1, 2 or XL"
-            )
-        is_lcm = False
-        if "scheduler" not in options:
-            config = DDIMScheduler.load_config(checkpoint, subfolder="scheduler", **source)
-            is_lcm = config["_class_name"] == "LCMScheduler"
-            # DDIM's own default is to clip the latents, which is for pixels.
-            options["scheduler"] = DDIMScheduler.from_config({"clip_sample": False, **config})
-        pipeline: SyncDiffusionPipeline = super().from_pretrained(checkpoint, **options)
+        pipeline = cls(**load_parts(folder, index, dtype), scheduler=scheduler, **settings)
         vae = pipeline.vae
         if pipeline.family.needs_upcast and vae.dtype == torch.float16 and vae.config.force_upcast:
             vae.to(torch.float32)
-        defaults = read_defaults(Path(checkpoint))
-        if is_lcm:
+        defaults = read_defaults(folder)
+        if named == "LCMScheduler":
             defaults = lcm_defaults(defaults, pipeline.unet)
         pipeline.traits = pipeline.traits.model_copy(update={"defaults": defaults})
         return pipeline

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
 
 from panoweave.core.infra import redis_keys
 from panoweave.core.infra.errors import NoSuchKey
@@ -102,6 +103,13 @@ class ApiKeys:
                 _, removed = step.execute()
             if not removed:
                 raise NoSuchKey(key_id)
+            # Requests that stay open ask `is_revoked` now.
+            self._redis.publish(redis_keys.WAKES, redis_keys.WAKES_ALL)
+
+
+async def is_revoked(redis: AsyncRedis, key_id: str) -> bool:
+    with translate_redis_errors():
+        return not await redis.hexists(redis_keys.API_KEYS, key_id)  # type: ignore[misc]
 
 
 def _digest(secret: str) -> str:

@@ -26,9 +26,11 @@ KEPT_BYTES = PREFIX + "kept_bytes"  # hash: tenant -> bytes of its records
 MODELS = PREFIX + "models"  # hash: model -> its last published state
 API_KEYS = PREFIX + "api_keys"  # hash: key id -> tenant, scopes, digest of the secret
 API_KEY_WAS_MADE = PREFIX + "api_key_was_made"  # string: present once there has been a key
-WAKES = PREFIX + "wakes"  # channel: ids of jobs whose record has just changed
+WAKES = PREFIX + "wakes"  # channel: ids of jobs whose record has just changed, or WAKES_ALL
 CHECK = PREFIX + "check"  # string: empty, written to see whether Redis accepts writes
 WORKERS = PREFIX + "workers"  # set: names of workers that may live
+
+WAKES_ALL = "*"  # a message: everyone who waits looks again, as after a key was revoked
 
 # Beginnings of keys, before an id.
 JOB = PREFIX + "job:"  # hash: the record

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
+
+NO_WORKER_PART: Final = 'only a worker needs it: pip install "panoweave[worker]"'
 
 
 @dataclass(frozen=True)

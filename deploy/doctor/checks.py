@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from panoweave.deploy.doctor.check import Check
+from panoweave.deploy.doctor.check import NO_WORKER_PART, Check
+from panoweave.deploy.doctor.models import check_models
 from panoweave.deploy.doctor.s3 import check_s3
 
 if TYPE_CHECKING:
     from panoweave.core.infra.settings import Settings
 
-_SUB_MODELS = ("scheduler", "text_encoder", "tokenizer", "unet", "vae")
 _NO_REDIS = "start the stack: panoweave up; or set PANOWEAVE_REDIS_URL to a Redis that runs"
-_NO_WORKER_PART = 'only a worker needs it: pip install "panoweave[worker]"'
 
 
 def run_checks(settings: Settings) -> Iterator[Check]:
@@ -22,13 +20,7 @@ def run_checks(settings: Settings) -> Iterator[Check]:
     yield from check_redis(settings)
     yield from check_s3(settings)
     yield check_device(settings)
-    yield check_model(settings)
-    if settings.tiny_decoder:
-        yield check_addition("tiny_decoder", settings.tiny_decoder)
-    if settings.controlnet:
-        yield check_addition("controlnet", settings.controlnet)
-    if settings.lora:
-        yield check_lora(settings.lora)
+    yield from check_models(settings)
     yield check_perceptual(settings)
     if settings.c2pa_certificate:
         yield check_credentials(settings)
@@ -92,7 +84,7 @@ def check_device(settings: Settings) -> Check:
         from panoweave.core.diffusion.checkpoints import resolve_device
         from panoweave.core.diffusion.errors import DeviceUnavailableError
     except ImportError as error:
-        return Check("device", "warn", f"{error.name} is not installed", _NO_WORKER_PART)
+        return Check("device", "warn", f"{error.name} is not installed", NO_WORKER_PART)
     try:
         device = resolve_device(settings.device)
         torch.zeros(1, device=device)
@@ -105,75 +97,6 @@ def check_device(settings: Settings) -> Check:
     return Check("device", "ok", f"{device.type}, {torch.get_num_threads()} threads")
 
 
-def check_model(settings: Settings) -> Check:
-    return _check_checkpoint("model", settings.model, "PANOWEAVE_MODEL", _SUB_MODELS)
-
-
-def check_addition(name: Literal["tiny_decoder", "controlnet"], source: str) -> Check:
-    """Check what is loaded beside the model."""
-    what, setting = name.replace("_", " "), f"PANOWEAVE_{name.upper()}"
-    return _check_checkpoint(what, source, setting, ("config.json",))
-
-
-def check_lora(source: str) -> Check:
-    """Check without the network; `panoweave prefetch` downloads."""
-    name = f"LoRA {source}"
-    try:
-        from panoweave.core.diffusion.errors import CheckpointError
-        from panoweave.core.diffusion.lora_files import find_lora
-    except ImportError as error:
-        return Check(name, "warn", f"{error.name} is not installed", _NO_WORKER_PART)
-    try:
-        file = find_lora(source, local_files_only=True)
-    except CheckpointError as error:
-        remedy = "run panoweave prefetch if the hub has it; else correct PANOWEAVE_LORA"
-        return Check(name, "fail", str(error), remedy)
-    return Check(name, "ok", str(file))
-
-
-def _check_checkpoint(what: str, source: str, setting: str, parts: tuple[str, ...]) -> Check:
-    """Check without loading and without the network; `panoweave prefetch` downloads."""
-    name = f"{what} {source}"
-    try:
-        from panoweave.core.diffusion.checkpoints import resolve_checkpoint
-        from panoweave.core.diffusion.errors import CheckpointError
-        from panoweave.core.embedded import checkpoint_of
-    except ImportError as error:
-        return Check(name, "warn", f"{error.name} is not installed", _NO_WORKER_PART)
-    try:
-        checkpoint, revision = resolve_checkpoint(checkpoint_of(source))
-    except CheckpointError as error:
-        return Check(name, "fail", str(error), f"correct {setting}")
-    if Path(checkpoint).is_absolute() or Path(checkpoint).is_dir():
-        return _check_directory(name, Path(checkpoint), setting, parts)
-    index = "model_index.json" if parts is _SUB_MODELS else parts[0]
-    return _check_hub_cache(name, checkpoint, revision, setting, index)
-
-
-def _check_directory(name: str, folder: Path, setting: str, parts: tuple[str, ...]) -> Check:
-    missing = [part for part in parts if not (folder / part).exists()]
-    if missing:
-        remedy = f"{setting} needs a directory in diffusers' format"
-        return Check(name, "fail", f"{folder} lacks {', '.join(missing)}", remedy)
-    return Check(name, "ok", str(folder))
-
-
-def _check_hub_cache(
-    name: str, hub_id: str, revision: str | None, setting: str, index: str
-) -> Check:
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        cached = try_to_load_from_cache(hub_id, index, revision=revision)
-    except HFValidationError as error:
-        return Check(name, "fail", str(error), f"correct {setting}")
-    if isinstance(cached, str):
-        return Check(name, "ok", "in the hub's cache on this machine")
-    found = "not on this machine yet; the first worker downloads it"
-    return Check(name, "warn", found, "panoweave prefetch")
-
-
 def check_credentials(settings: Settings) -> Check:
     """Sign a small picture, as workers do at their start."""
     name = "content credentials"
@@ -181,7 +104,7 @@ def check_credentials(settings: Settings) -> Check:
         from panoweave.core.diffusion.errors import CredentialsError
         from panoweave.worker.model import load_credentials
     except ImportError as error:
-        return Check(name, "warn", f"{error.name} is not installed", _NO_WORKER_PART)
+        return Check(name, "warn", f"{error.name} is not installed", NO_WORKER_PART)
     try:
         load_credentials(settings)
     except CredentialsError as error:
@@ -195,7 +118,7 @@ def check_perceptual(settings: Settings) -> Check:
         from panoweave.core.diffusion.errors import PerceptualWeightsError
         from panoweave.core.diffusion.perceptual_weights import load_perceptual
     except ImportError as error:
-        return Check(name, "warn", f"{error.name} is not installed", _NO_WORKER_PART)
+        return Check(name, "warn", f"{error.name} is not installed", NO_WORKER_PART)
     try:
         load_perceptual(settings.perceptual, settings.perceptual_trunk)
     except PerceptualWeightsError as error:

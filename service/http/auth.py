@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, NamedTuple
 
 from fastapi import Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from redis.asyncio import Redis as AsyncRedis
 from structlog.contextvars import bind_contextvars
 
-from panoweave.core.infra.api_keys import ApiKey, ApiKeys, Scope
+from panoweave.core.infra.api_keys import ApiKey, ApiKeys, Scope, is_revoked
+from panoweave.core.infra.errors import StoreUnavailable
 from panoweave.core.infra.settings import Settings
 from panoweave.core.infra.urls import is_loopback
 from panoweave.core.jobs.record import DEFAULT_TENANT
@@ -105,6 +108,14 @@ def _operator(key: AuthenticatedKey) -> None:
 def require_scope(key: ApiKey, scope: Scope) -> None:
     if not key.may(scope):
         raise Forbidden(f"This API key lacks the scope {scope}.")
+
+
+async def raise_if_revoked(request: Request, redis: AsyncRedis) -> None:
+    """For requests that stay open. Raises Unauthorized once the caller's key is revoked."""
+    key: ApiKey | None = getattr(request.state, "api_key", None)
+    with suppress(StoreUnavailable):  # asked again after the next wait
+        if key is not None and await is_revoked(redis, key.id):
+            raise Unauthorized("This API key was revoked.")
 
 
 CallerDep = Annotated[Caller, Depends(_caller)]

@@ -195,7 +195,7 @@ def _drop_default_422(operation: dict[str, Any]) -> None:
 
 def _add_common_refusals(method: str, operation: dict[str, Any]) -> None:
     """Add what every route may answer. Bodies are checked even if the route takes none."""
-    common = [WrongHost, InvalidRequest, InternalError]
+    common: list[type[ServiceError]] = [WrongHost, InvalidRequest, InternalError]
     if "security" in operation:
         common.append(RateLimited)
     responses = operation["responses"]

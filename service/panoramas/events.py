@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header
+from fastapi import APIRouter, Depends, Header, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from panoweave.core.infra.errors import StoreUnavailable
@@ -13,9 +13,14 @@ from panoweave.core.jobs import events
 from panoweave.core.jobs.events import FIRST
 from panoweave.core.jobs.record import TERMINAL
 from panoweave.service.dependencies import ContextDep, SubscriptionsDep
-from panoweave.service.http.auth import ViewerDep
+from panoweave.service.http.auth import ViewerDep, raise_if_revoked
 from panoweave.service.http.error_handlers import StreamEnded
-from panoweave.service.http.errors import InvalidRequest, JobStoreUnavailable, PanoramaNotFound
+from panoweave.service.http.errors import (
+    InvalidRequest,
+    JobStoreUnavailable,
+    PanoramaNotFound,
+    Unauthorized,
+)
 from panoweave.service.openapi.document import EVENT_STREAM, answer, refusals
 from panoweave.service.panoramas.lookup import PanoramaId
 from panoweave.service.schemas import EventView
@@ -57,6 +62,7 @@ def _job_to_follow(
     },
 )
 async def follow_events(
+    request: Request,
     job_id: Annotated[str, Depends(_job_to_follow)],
     subscriptions: SubscriptionsDep,
     last_event_id: LastEventId = None,
@@ -78,6 +84,10 @@ async def follow_events(
                 return
             if not found:
                 await subscription.wait()
+                try:
+                    await raise_if_revoked(request, subscriptions.redis)
+                except Unauthorized:
+                    return  # the client reads why when it reconnects
 
 
 def _event_view(event: events.Event) -> EventView:

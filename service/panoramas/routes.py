@@ -6,7 +6,7 @@ import json
 import time
 from typing import Annotated, Final, NamedTuple
 
-from fastapi import APIRouter, Body, Query, Response, status
+from fastapi import APIRouter, Body, Query, Request, Response, status
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 
@@ -14,7 +14,7 @@ from panoweave.core.jobs.record import JOB_ID_PATTERN, TERMINAL, Status, file_na
 from panoweave.core.output import MEDIA_TYPES
 from panoweave.service.dependencies import Context, ContextDep, SubscriptionsDep
 from panoweave.service.http import conditional
-from panoweave.service.http.auth import CallerDep, TenantDep, ViewerDep
+from panoweave.service.http.auth import CallerDep, TenantDep, ViewerDep, raise_if_revoked
 from panoweave.service.http.conditional import IfNoneMatch, Prefer, PreferOnCreate
 from panoweave.service.http.errors import (
     IdempotencyKeyInFlight,
@@ -165,6 +165,7 @@ def list_panoramas(
     },
 )
 async def get_panorama(
+    request: Request,
     job_id: PanoramaId,
     context: ContextDep,
     tenant: TenantDep,
@@ -174,7 +175,7 @@ async def get_panorama(
 ) -> Response:
     """The panorama's status and progress. Once it has succeeded, links to the picture."""
     wait_s = conditional.wait_s(prefer)
-    follow = _Follow(context, subscriptions, job_id, tenant)
+    follow = _Follow(context, subscriptions, job_id, tenant, request)
     view, body = await follow.until_news(wait_s or 0, if_none_match)
     headers = {} if view.status in TERMINAL else {"Retry-After": _POLL_AFTER_S}
     if wait_s is not None:
@@ -189,6 +190,7 @@ class _Follow(NamedTuple):
     subscriptions: JobSubscriptions
     job_id: str
     tenant: str
+    request: Request | None = None  # ends the wait when its key is revoked
 
     async def until_news(
         self, wait_s: int, if_none_match: str | None
@@ -208,6 +210,8 @@ class _Follow(NamedTuple):
                 if is_news or left_s <= 0:
                     return view, body
                 await subscription.wait(left_s)
+                if self.request is not None:
+                    await raise_if_revoked(self.request, self.subscriptions.redis)
 
     def _read(self) -> PanoramaView:
         return panorama_view(self.context, lookup_job(self.context, self.job_id, self.tenant))

@@ -76,6 +76,8 @@ class JobSubscriptions:
                 await asyncio.sleep(_RECONNECT_AFTER_S)
 
     def _notify(self, job_id: str) -> None:
+        if job_id == redis_keys.WAKES_ALL:
+            self._notify_all()
         for subscription in self._by_job.get(job_id, ()):
             subscription.notify()
 

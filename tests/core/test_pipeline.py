@@ -16,7 +16,8 @@ from diffusers import (
 from PIL import Image
 
 from panoweave.core.checkpoint import InvalidParams
-from panoweave.core.diffusion.checkpoints import load_pipeline, resolve_checkpoint
+from panoweave.core.diffusion.checkpoint_files import resolve_checkpoint
+from panoweave.core.diffusion.checkpoints import load_pipeline
 from panoweave.core.diffusion.coherence import CoherenceMeter
 from panoweave.core.diffusion.errors import (
     CheckpointError,

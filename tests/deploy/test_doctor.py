@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Literal
 
 import pytest
 from pydantic import SecretStr
 from redis import Redis
+from safetensors.torch import save_file
+from torch import zeros
 
 from panoweave.core.embedded import WEIGHTS
 from panoweave.core.infra.settings import Settings
-from panoweave.deploy.doctor.checks import check_addition, check_lora, check_redis
+from panoweave.deploy.doctor.checks import check_redis
+from panoweave.deploy.doctor.models import (
+    check_addition,
+    check_lora,
+    check_model,
+    check_models,
+)
 from panoweave.deploy.local.ports import free_port
 from panoweave.deploy.local.servers import RedisServer
 from tests.deploy.stack import Cli, RunningStack
@@ -176,3 +185,26 @@ def test_a_lora_in_the_hubs_cache_is_found(tmp_path: Path, monkeypatch: pytest.M
     assert "found: one.safetensors, two.safetensors" in check_lora("some/lora").found
     assert check_lora("some/lora/two.safetensors").found == str(snapshot / "two.safetensors")
     assert check_lora("some/lora/two.safetensors@main").level == "ok"
+
+
+def test_a_model_is_ok_only_if_a_worker_can_load_it(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_checkpoint, tmp_path / "model"))
+    settings = Settings(model=str(folder))
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.rename(weights.with_suffix(".fp16.safetensors"))
+    check, pipeline = check_model(settings)
+    assert check.level == "ok"
+    assert pipeline is not None
+    lora = tmp_path / "lora.safetensors"
+    layer = "unet.mid_block.of.another.to_q"
+    save_file({f"{layer}.lora_A.weight": zeros(2, 8), f"{layer}.lora_B.weight": zeros(8, 2)}, lora)
+    assert check_lora(str(lora), pipeline).level == "fail"
+    assert check_addition("tiny_decoder", str(WEIGHTS / "tiny_decoder"), pipeline).level == "fail"
+    shutil.copytree(WEIGHTS / "tiny_decoder", folder / "tiny_decoder")
+    bundled = {check.name.split()[0]: check.level for check in check_models(settings)}
+    assert bundled == {"model": "ok", "tiny": "fail"}
+    (folder / "text_encoder" / "model.safetensors").write_bytes(b"")
+    check, pipeline = check_model(settings)
+    assert (check.level, pipeline) == ("fail", None)
+    assert "text_encoder: " in check.found
+    assert "PANOWEAVE_MODEL" in check.remedy

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import httpx
@@ -246,3 +248,25 @@ def test_a_loopback_mode_lets_nobody_in_from_beyond(settings: Settings, redis: R
     everywhere = {"host": "0.0.0.0", "anonymous": "everywhere"}
     with serving(settings.model_copy(update=everywhere)) as api:
         assert api.get("/panoramas").status_code == 200
+
+
+def test_a_revoked_key_ends_its_open_requests(
+    api: httpx.Client, api_keys: ApiKeys, store: JobStore
+) -> None:
+    """At once: a stream ends, and a long poll is refused. Those of other keys go on."""
+    revoked, token = api_keys.create("ada", ("write",))
+    _, other_token = api_keys.create("ada", ("write",))
+    with as_(api, token) as client, as_(api, other_token) as other, ThreadPoolExecutor(3) as pool:
+        path = f"/panoramas/{post(client).json()['id']}"
+        stream = pool.submit(client.get, f"{path}/events")
+        poll = pool.submit(client.get, path, headers={"Prefer": "wait=20"})
+        others = pool.submit(other.get, f"{path}/events")
+        time.sleep(1)
+        begun = time.monotonic()
+        api_keys.revoke(revoked.id)
+        assert stream.result().text.count("event: ") == 1
+        problem(poll.result(), 401, "unauthorized")
+        assert time.monotonic() - begun < 3
+        assert not others.done()
+        store.request_cancel(path.rpartition("/")[2])
+        assert "event: cancelled" in others.result().text

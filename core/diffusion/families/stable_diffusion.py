@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from diffusers import StableDiffusionPipeline
 from torch import Tensor
@@ -14,6 +14,8 @@ from panoweave.core.diffusion.errors import CheckpointError
 from panoweave.core.diffusion.guidance import Network
 from panoweave.core.diffusion.prompts import PromptEmbeddings, TextEmbedding
 from panoweave.core.diffusion.unet import UNet
+
+_RGB: Final = 3
 
 
 class StableDiffusion:
@@ -29,6 +31,9 @@ class StableDiffusion:
             raise CheckpointError(
                 "the checkpoint has no first text encoder, like SDXL's refiner; legal: SDXL's base"
             )
+        for name in ("unet", "vae", "tokenizer"):
+            if getattr(pipeline, name) is None:
+                raise CheckpointError(f"the checkpoint has no {name}; legal: one with all parts")
         config = pipeline.unet.config
         if config.addition_embed_type != self.addition_embed_type:
             raise CheckpointError(
@@ -40,6 +45,21 @@ class StableDiffusion:
                 raise CheckpointError(f"unet.config.{name} is {config[name]!r}; legal: null")
         if getattr(pipeline.vae.config, "latents_mean", None) is not None:
             raise CheckpointError("vae.config.latents_mean is set; legal: null")
+        if getattr(pipeline.vae.config, "shift_factor", None):
+            raise CheckpointError("vae.config.shift_factor is set; legal: null")
+        for name in ("in_channels", "out_channels"):
+            if (found := pipeline.vae.config.get(name, _RGB)) != _RGB:
+                raise CheckpointError(f"vae.config.{name} is {found}; legal: {_RGB}, for pictures")
+        self._check_text_width(pipeline)
+
+    def _check_text_width(self, pipeline: Any) -> None:
+        given = sum(encoder.config.hidden_size for encoder in _text_encoders(pipeline))
+        taken = pipeline.unet.config.cross_attention_dim
+        if {given} != set(taken if isinstance(taken, list | tuple) else [taken]):
+            raise CheckpointError(
+                f"unet.config.cross_attention_dim is {taken}, the text encoders give {given}; use "
+                "parts that belong together"
+            )
 
     def read_traits(self, pipeline: Any) -> CheckpointTraits:
         unet, vae = pipeline.unet.config, pipeline.vae.config
@@ -87,6 +107,11 @@ class StableDiffusion:
             feature_extractor=None,
             requires_safety_checker=False,
         )
+
+
+def _text_encoders(pipeline: Any) -> list[Any]:
+    both = (pipeline.text_encoder, pipeline.text_encoder_2)
+    return [encoder for encoder in both if encoder is not None]
 
 
 def tokenize(tokenizer: Any, text_encoder: Any, texts: list[str]) -> tuple[Tensor, Tensor | None]:

@@ -1,0 +1,50 @@
+"""Check that a tokenizer is whole, and made for its text encoder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from panoweave.core.diffusion.errors import CheckpointError
+
+
+def check_tokenizer(tokenizer: Any, encoder_config: Any, folder: Path) -> None:
+    """Raise CheckpointError for a CLIP tokenizer that lost files, or is of another encoder."""
+    has_one = (folder / "tokenizer.json").is_file()
+    if not has_one:
+        absent = [name for name in ("vocab.json", "merges.txt") if not (folder / name).is_file()]
+        if absent:
+            raise CheckpointError(
+                f"it has no tokenizer.json, and no {', no '.join(absent)}; download it again"
+            )
+    if len(tokenizer) != encoder_config.vocab_size:
+        raise CheckpointError(
+            f"its vocabulary has {len(tokenizer)} entries, its text encoder's "
+            f"{encoder_config.vocab_size}; use the two that belong together"
+        )
+    longest = encoder_config.max_position_embeddings
+    if not 2 < tokenizer.model_max_length <= longest:
+        raise CheckpointError(
+            "tokenizer_config.json says no model_max_length that its text encoder can read; "
+            f"legal: 3 to {longest}"
+        )
+    _check_merges(tokenizer)
+
+
+def _check_merges(tokenizer: Any) -> None:
+    """Each entry of several letters is made by a merge: without it, texts fall into letters."""
+    model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
+    suffix = model.get("end_of_word_suffix") or ""
+    made = {"".join(pair) for pair in model["merges"]}
+    special = set(tokenizer.all_special_tokens)
+    lost = [
+        token
+        for token in model["vocab"]
+        if len(token.removesuffix(suffix)) > 1 and token not in made and token not in special
+    ]
+    if lost:
+        raise CheckpointError(
+            f"{len(lost)} entries of its vocabulary, such as {lost[0]!r}, can never be read: its "
+            "merges are incomplete; download it again"
+        )
