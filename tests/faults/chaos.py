@@ -48,6 +48,7 @@ _ENDS: Final = {status.value for status in TERMINAL}
 _KEPT_KEYS: Final = (
     *("job", "events", "index", "expiry", "served", "turn", "models", "workers", "worker"),
     *("run_times", "ended", "requeued", "delivery", "deliveries", "delivery_attempts"),
+    *("outbox_tenants", "outbox_served"),
     *("idempotency", "idempotency_of", "webhook_secrets", "claim"),
     *("speeds", "kept_bytes", "kept_bytes_of", "usage"),
 )
