@@ -36,7 +36,7 @@ WORKDIR /home/panoweave
 USER 10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=15s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.environ.get('PANOWEAVE_PORT', '8000')}/livez\", timeout=4)"]
+    CMD ["python", "-c", "import os, urllib.request as r; r.build_opener(r.ProxyHandler({})).open(f\"http://127.0.0.1:{os.environ.get('PANOWEAVE_PORT', '8000')}/livez\", timeout=4)"]
 CMD ["panoweave", "api"]
 
 

@@ -17,7 +17,8 @@ from panoweave.service.schemas import ModelList, ModelView
 
 router = APIRouter(tags=["models"])
 
-_BEST_STATE_FIRST: Final = ("ready", "loading", "failed")
+# The best state first; a newer version's worker may have another one.
+_RANKS: Final = {"ready": 0, "loading": 1, "failed": 2}
 
 
 @router.get(
@@ -41,7 +42,7 @@ def model_views(context: Context) -> list[ModelView]:
 def _model_view(known: ModelState, live: Sequence[ModelState]) -> ModelView:
     """What was last published of a model; if workers hold it now, the best state among them."""
     holders = [state for state in live if state.model == known.model]
-    shown = min(holders, key=lambda state: _BEST_STATE_FIRST.index(state.state), default=known)
+    shown = min(holders, key=lambda state: _RANKS.get(state.state, len(_RANKS)), default=known)
     return ModelView(
         model=known.model,
         state=shown.state if holders else "offline",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -23,12 +23,18 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from panoweave.core.checkpoint import CheckpointTraits, Params
-from panoweave.core.jobs.failures import FailureCode
-from panoweave.core.jobs.models import WorkerState
-from panoweave.core.jobs.record import Status, WebhookEvent
-from panoweave.core.machine import PerceptualName
-from panoweave.core.params import PanoramaParams, ResolvedParams
-from panoweave.core.webhooks.deliveries import State, TryError
+from panoweave.core.infra.stored import KeepUnknown
+from panoweave.core.jobs.models import StoredPerceptualName, StoredWorkerState, WorkerState
+from panoweave.core.jobs.record import (
+    StoredFailureCode,
+    StoredParams,
+    StoredStatus,
+    StoredWarningCode,
+    StoredWebhookEvent,
+    WebhookEvent,
+)
+from panoweave.core.params import PanoramaParams
+from panoweave.core.webhooks.deliveries import StoredState, StoredTryError
 from panoweave.core.webhooks.targets import MAX_URL_CHARS
 
 MAX_METADATA_BYTES = 8_192  # as JSON; a webhook carries it and stays below 20 kB
@@ -144,7 +150,7 @@ class ProgressView(_View):
 
 
 class WarningView(_View):
-    code: Literal["prompt_truncated", "parameters_left_out"]
+    code: StoredWarningCode
     field: str = Field(description="The field of the request that it concerns.")
     detail: str
 
@@ -171,14 +177,14 @@ class ResultView(_View):
 
 
 class ErrorView(_View):
-    code: FailureCode
+    code: StoredFailureCode
     detail: str
     retryable: bool = Field(description="Whether the same request is likely to succeed later.")
 
 
 class PanoramaView(_View):
     id: str
-    status: Status
+    status: StoredStatus
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -186,7 +192,7 @@ class PanoramaView(_View):
         description="How many panoramas are started before it; 0 is next."
     )
     progress: ProgressView | None
-    params: ResolvedParams = Field(description="All parameters, with defaults filled in.")
+    params: StoredParams = Field(description="All parameters, with defaults filled in.")
     attempts: int
     estimate_s: float | None = Field(
         description="Seconds that making it was estimated to take when it was accepted; null if "
@@ -209,14 +215,16 @@ class TryView(_View):
     at: datetime
     took_s: float
     status: int | None = Field(description="The receiver's status; null if it did not answer.")
-    error: TryError | None = Field(description="Why there was no answer; null if there was one.")
+    error: StoredTryError | None = Field(
+        description="Why there was no answer; null if there was one."
+    )
 
 
 class DeliveryView(_View):
     id: str = Field(description="The `webhook-id`, which is the same at every try.")
-    type: WebhookEvent
+    type: StoredWebhookEvent
     happened_at: datetime
-    state: State = Field(
+    state: StoredState = Field(
         description="`pending`; `delivered`; `dead`: given up, but can be redelivered; `gone`: the "
         "receiver answered 410, and gets no more events of this panorama."
     )
@@ -226,14 +234,14 @@ class DeliveryView(_View):
 
 class DeliveryList(_View):
     url: str | None = Field(description="The receiver; null if the request had no webhook.")
-    events: list[WebhookEvent]
+    events: list[StoredWebhookEvent]
     items: list[DeliveryView] = Field(description="Oldest first.")
 
 
 class EventView(_View):
     """The data of one event. Its name says what happened, and its id is for `Last-Event-ID`."""
 
-    status: Status = Field(description="The panorama's status after the event.")
+    status: StoredStatus = Field(description="The panorama's status after the event.")
     attempt: int
     progress: dict[str, Any] | None = Field(None, description="In `progress` events.")
     reason: str | None = Field(None, description="In `requeued` events.")
@@ -253,12 +261,12 @@ class UploadView(_View):
 
 class ModelView(_View):
     model: str
-    state: Literal[WorkerState, "offline"]
+    state: Annotated[Literal[WorkerState, "offline"], KeepUnknown()]
     detail: str
     traits: CheckpointTraits | None = Field(
         description="Null until a worker has loaded the model once."
     )
-    perceptual: PerceptualName
+    perceptual: StoredPerceptualName
     workers: int = Field(description="How many workers hold the model now.")
     updated_at: datetime
 
@@ -270,7 +278,7 @@ class ModelList(_View):
 class WorkerView(_View):
     name: str
     model: str
-    state: WorkerState
+    state: StoredWorkerState
     detail: str
 
 

@@ -25,7 +25,7 @@ from panoweave.core.images import image_inputs
 from panoweave.core.infra.errors import ObjectStoreError, StoreUnavailable
 from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.infra.settings import Settings
-from panoweave.core.jobs.errors import NotFound, Refused
+from panoweave.core.jobs.errors import NotFound, Refused, UnreadableRecord
 from panoweave.core.jobs.failures import PREEMPTED, FailureCode
 from panoweave.core.jobs.queue import Queue
 from panoweave.core.jobs.record import Failure, JobRecord, Status
@@ -79,7 +79,12 @@ def run_next_job(context: WorkerContext) -> None:
     The outcome is in the job's record. If Redis loses the record's last second, the janitor finds
     the job again.
     """
-    record = context.store.claim(context.name)
+    try:
+        record = context.store.claim(context.name)
+    except UnreadableRecord as reason:
+        # The janitor requeues it as a lost worker's; a worker of its API's version may get it.
+        log.error("%s: left to another worker: %s", reason.job_id, reason)
+        return
     if record is None:
         return  # none waits, or their tenants have as many running as they may
     with observe_attempt(record) as ending:

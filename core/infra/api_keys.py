@@ -15,6 +15,7 @@ from redis import Redis
 from panoweave.core.infra import redis_keys
 from panoweave.core.infra.errors import NoSuchKey
 from panoweave.core.infra.redis import translate_redis_errors
+from panoweave.core.infra.stored import KeepUnknown, read_all
 
 Scope = Literal["read", "write", "admin"]
 SCOPES: Final[tuple[Scope, ...]] = ("read", "write", "admin")
@@ -32,7 +33,7 @@ class ApiKey(BaseModel):
 
     id: str
     tenant: TenantName
-    scopes: tuple[Scope, ...]
+    scopes: tuple[Annotated[Scope, KeepUnknown()], ...]  # an unknown one allows nothing
     created_at: datetime
     digest: str  # SHA-256 of the secret, hex
 
@@ -71,7 +72,7 @@ class ApiKeys:
             return None
         with translate_redis_errors():
             text: Any = self._redis.hget(redis_keys.API_KEYS, found[1])
-        key = ApiKey.model_validate_json(text) if text else None
+        key = next(iter(read_all(ApiKey, [text] if text else [])), None)
         # Compared in constant time, and also if there is no such key.
         fits = hmac.compare_digest(_digest(found[2]), key.digest if key else _digest(""))
         return key if fits else None
@@ -80,8 +81,7 @@ class ApiKeys:
         """Oldest first."""
         with translate_redis_errors():
             texts: Any = self._redis.hvals(redis_keys.API_KEYS)
-        found = [ApiKey.model_validate_json(text) for text in texts]
-        return sorted(found, key=lambda key: key.created_at)
+        return sorted(read_all(ApiKey, texts), key=lambda key: key.created_at)
 
     def any(self) -> bool:
         with translate_redis_errors():

@@ -2,6 +2,7 @@
 
     JobsError
     ├── NotFound              no such job, or another tenant's
+    ├── UnreadableRecord      this version cannot read the job's record
     ├── Refused               the record did not allow the move; carries the record
     │   ├── IllegalMove       the job's status does not allow it
     │   └── StaleAttempt      the caller's attempt is over, another may have begun
@@ -28,6 +29,14 @@ class JobsError(Exception):
 class NotFound(JobsError):
     def __init__(self, job_id: str) -> None:
         super().__init__(f"no job {job_id}")
+        self.job_id = job_id
+
+
+class UnreadableRecord(JobsError):
+    """A newer version may have stored it."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"the record of job {job_id} cannot be read")
         self.job_id = job_id
 
 

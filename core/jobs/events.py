@@ -11,6 +11,7 @@ from redis.asyncio import Redis as AsyncRedis
 
 from panoweave.core.infra import redis_keys
 from panoweave.core.infra.redis import translate_redis_errors
+from panoweave.core.infra.stored import member_of
 from panoweave.core.jobs.record import TERMINAL, Status
 
 FIRST = "0-0"  # sorts before every event
@@ -43,7 +44,7 @@ async def read_on(redis: AsyncRedis, job_id: str, after: str, limit: int = 100) 
             both.hget(redis_keys.job(job_id), "status")
             entries, status = await both.execute()
     found = _events(entries)
-    is_over = status is None or Status(status.decode()) in TERMINAL
+    is_over = status is None or status.decode() in TERMINAL
     return Reading(found, is_over and len(found) < limit)
 
 
@@ -52,7 +53,7 @@ def _events(entries: Any) -> list[Event]:
         Event(
             id=entry_id.decode(),
             type=fields[b"type"].decode(),
-            status=Status(fields[b"status"].decode()),
+            status=member_of(Status, fields[b"status"].decode()),
             attempt=int(fields[b"attempt"]),
             data=json.loads(fields[b"data"]),
         )

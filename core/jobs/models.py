@@ -6,31 +6,62 @@ a worker counts as alive for `LIVENESS_S` after it has published.
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from redis import Redis
 
-from panoweave.core.checkpoint import CheckpointTraits
+from panoweave.core.checkpoint import CheckpointDefaults, CheckpointTraits
 from panoweave.core.infra import redis_keys
 from panoweave.core.infra.redis import translate_redis_errors
+from panoweave.core.infra.stored import KeepUnknown, read_all
 from panoweave.core.jobs.errors import ModelNotReady
 from panoweave.core.machine import PerceptualName
+
+log = logging.getLogger(__name__)
 
 LIVENESS_S = 30  # a worker publishes three times within this, busy or idle
 
 WorkerState = Literal["loading", "ready", "failed"]
+StoredWorkerState = Annotated[WorkerState, KeepUnknown()]
+StoredPerceptualName = Annotated[PerceptualName, KeepUnknown()]
+
+
+def _readable_traits(
+    stored: Any, validate: ValidatorFunctionWrapHandler
+) -> CheckpointTraits | None:
+    """Without the defaults that this version does not know; None if it cannot read the traits: a
+    request cannot be resolved by a part of them."""
+    if isinstance(stored, dict) and isinstance(defaults := stored.get("defaults"), dict):
+        known = CheckpointDefaults.model_fields.keys() & defaults.keys()
+        stored = {**stored, "defaults": {name: defaults[name] for name in known}}
+    try:
+        traits: CheckpointTraits | None = validate(stored)
+    except ValidationError as error:
+        log.warning("traits are not read: %d errors", error.error_count())
+        return None
+    return traits
 
 
 class ModelState(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")  # a newer worker may publish more
 
     model: str
-    state: WorkerState
+    state: StoredWorkerState
     detail: str = ""
-    traits: CheckpointTraits | None = Field(None, description="Known from the first load on.")
-    perceptual: PerceptualName
+    traits: Annotated[CheckpointTraits | None, WrapValidator(_readable_traits)] = Field(
+        None, description="Known from the first load on."
+    )
+    perceptual: StoredPerceptualName
     worker: str
     updated_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
 
@@ -60,7 +91,7 @@ def withdraw(redis: Redis, worker: str) -> None:
 def get(redis: Redis, model: str) -> ModelState | None:
     with translate_redis_errors():
         text: Any = redis.hget(redis_keys.MODELS, model)
-    return ModelState.model_validate_json(text) if text else None
+    return next(iter(read_all(ModelState, [text] if text else [])), None)
 
 
 def traits(redis: Redis, model: str) -> CheckpointTraits:
@@ -75,8 +106,7 @@ def all(redis: Redis) -> list[ModelState]:
     """The last published state of each model, by name."""
     with translate_redis_errors():
         texts: Any = redis.hvals(redis_keys.MODELS)
-    states = [ModelState.model_validate_json(text) for text in texts]
-    return sorted(states, key=lambda state: state.model)
+    return sorted(read_all(ModelState, texts), key=lambda state: state.model)
 
 
 def live_workers(redis: Redis) -> list[ModelState]:
@@ -89,4 +119,4 @@ def live_workers(redis: Redis) -> list[ModelState]:
         texts: Any = redis.mget([redis_keys.worker(name) for name in ordered])
         if dead := [name for name, text in zip(ordered, texts, strict=True) if text is None]:
             redis.srem(redis_keys.WORKERS, *dead)
-    return [ModelState.model_validate_json(text) for text in texts if text is not None]
+    return read_all(ModelState, (text for text in texts if text is not None))

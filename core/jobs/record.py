@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from ulid import ULID
 
+from panoweave.core.infra.stored import AsStored, KeepUnknown
 from panoweave.core.jobs.failures import MEANINGS, FailureCode
 from panoweave.core.output import FormatName
 from panoweave.core.params import ResolvedParams
@@ -27,6 +28,7 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
 
 
+StoredStatus = Annotated[Status, KeepUnknown()]
 TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
 
 
@@ -64,10 +66,14 @@ class ObjectKeys(_Part):
         )
 
 
+WarningCode = Literal["prompt_truncated", "parameters_left_out"]
+StoredWarningCode = Annotated[WarningCode, KeepUnknown()]
+
+
 class ResultWarning(_Part):
     """Something that the caller should know about a panorama that was made all the same."""
 
-    code: Literal["prompt_truncated", "parameters_left_out"]
+    code: StoredWarningCode
     field: str
     detail: str
 
@@ -85,8 +91,11 @@ class Result(_Part):
     warnings: list[ResultWarning] = []  # absent in records of an earlier version
 
 
+StoredFailureCode = Annotated[FailureCode, KeepUnknown()]
+
+
 class Failure(_Part):
-    code: FailureCode
+    code: StoredFailureCode
     detail: str
     retryable: bool
 
@@ -104,13 +113,14 @@ WebhookEvent = Literal[
     "panorama.failed",
     "panorama.cancelled",
 ]
+StoredWebhookEvent = Annotated[WebhookEvent, KeepUnknown()]
 
 
 class Webhook(_Part):
     """Where a job's webhooks go, and for which events."""
 
     url: str
-    events: tuple[WebhookEvent, ...]
+    events: tuple[StoredWebhookEvent, ...]
 
 
 class Trace(_Part):
@@ -120,6 +130,9 @@ class Trace(_Part):
     traceparent: str | None = None  # W3C Trace Context
 
 
+StoredParams = Annotated[ResolvedParams, AsStored()]
+
+
 class JobRecord(_Part):
     """One job as Redis holds it. A snapshot: only `JobStore` changes a job."""
 
@@ -127,11 +140,11 @@ class JobRecord(_Part):
 
     id: JobId
     tenant: str
-    status: Status
+    status: StoredStatus
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None
-    params: ResolvedParams
+    params: StoredParams
     model: str
     attempts: int = 0
     estimate_s: float | None = Field(

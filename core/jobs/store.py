@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
@@ -21,9 +22,12 @@ from panoweave.core.jobs.errors import (
     StaleAttempt,
     TenantBytesFull,
     TenantQueueFull,
+    UnreadableRecord,
 )
 from panoweave.core.jobs.failures import FailureCode
 from panoweave.core.jobs.record import Failure, JobRecord, Progress, Result, Status
+
+log = logging.getLogger(__name__)
 
 
 class Signal(NamedTuple):
@@ -97,7 +101,7 @@ class JobStore:
             for job_id in ids[:limit]:
                 pipeline.hgetall(redis_keys.job(job_id))
             hashes = pipeline.execute()
-        records = [from_fields(fields) for fields in hashes if fields]  # some may have expired
+        records = _readable(fields for fields in hashes if fields)  # some may have expired
         return Page(
             # A job may have moved on between the two reads.
             records=[record for record in records if status in (None, record.status)],
@@ -108,11 +112,13 @@ class JobStore:
         """queued -> running, as a new attempt: the oldest job of the tenant served longest ago.
 
         The record's token is what the attempt's other moves ask for. None if no job waits, or all
-        that wait are of tenants with as many running as they may.
+        that wait are of tenants with as many running as they may. Raises UnreadableRecord.
         """
         most = str(self._tenant_max_running or 0)
         fields = self._call("claim", "", secrets.token_hex(16), worker, [most])
-        return from_fields(fields) if fields else None
+        # It must make what was accepted. A worker that understands the rest may get it once its
+        # lease has expired.
+        return from_fields(fields, exact=True) if fields else None
 
     def heartbeat(self, job_id: str, token: str) -> Signal:
         return self._touch("heartbeat", job_id, token)
@@ -238,6 +244,17 @@ class JobStore:
             case "tenant_bytes":
                 raise TenantBytesFull(self._tenant_max_bytes)
         return fields
+
+
+def _readable(hashes: Iterable[dict[bytes, bytes]]) -> list[JobRecord]:
+    """A record that cannot be read does not hide the others."""
+    records = []
+    for fields in hashes:
+        try:
+            records.append(from_fields(fields))
+        except UnreadableRecord as error:
+            log.warning("left out: %s", error)
+    return records
 
 
 class _Reason(BaseModel):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 from redis import Redis
@@ -15,7 +16,10 @@ from panoweave.core.infra import redis_keys
 from panoweave.core.infra.lua import register_script
 from panoweave.core.infra.redis import translate_redis_errors
 from panoweave.core.infra.settings import Settings
-from panoweave.core.jobs.record import WebhookEvent
+from panoweave.core.infra.stored import KeepUnknown, read_all
+from panoweave.core.jobs.record import StoredWebhookEvent
+
+log = logging.getLogger(__name__)
 
 
 class State(StrEnum):
@@ -24,6 +28,8 @@ class State(StrEnum):
     DEAD = "dead"  # given up after the last retry; may be redelivered
     GONE = "gone"  # the receiver answered 410: it wants no more events of this job
 
+
+StoredState = Annotated[State, KeepUnknown()]
 
 TryError = Literal[
     "target_refused",  # an address that the rules forbid
@@ -35,6 +41,7 @@ TryError = Literal[
     "job_forgotten",
     "internal_error",  # a fault of ours
 ]
+StoredTryError = Annotated[TryError, KeepUnknown()]
 
 
 class _Part(BaseModel):
@@ -47,18 +54,18 @@ class Try(_Part):
     at: datetime
     took_s: float
     status: int | None = None
-    error: TryError | None = None
+    error: StoredTryError | None = None
 
 
 class Delivery(_Part):
     id: str  # the webhook-id: the same over all tries
     job_id: str
     tenant: str
-    type: WebhookEvent
+    type: StoredWebhookEvent
     url: str
     attempt: int  # of the job, at the event
     happened_at: datetime
-    state: State
+    state: StoredState
     tries: int  # since the event or the last redelivery
 
 
@@ -88,7 +95,8 @@ class Deliveries:
         """
         held = [text for pair in senders.items() for text in pair]
         claimed = self._call("claim", free, round(lease_s * 1_000), *held)
-        return [_delivery(_pairs(flat)) for flat in claimed]
+        found = (_delivery(_pairs(flat)) for flat in claimed)
+        return [delivery for delivery in found if delivery]
 
     def postpone(self, delivery_id: str, pause_s: float) -> None:
         self._call("postpone", delivery_id, round(pause_s * 1_000))
@@ -116,12 +124,12 @@ class Deliveries:
         found = zip(answers[::3], answers[1::3], answers[2::3], strict=True)
         return [
             DeliveryHistory(
-                delivery=_delivery(fields),
+                delivery=delivery,
                 next_try_at=None if due_ms is None else _time(due_ms),
-                tries=[Try.model_validate_json(text) for text in tries],
+                tries=read_all(Try, tries),
             )
             for fields, tries, due_ms in found
-            if fields
+            if fields and (delivery := _delivery(fields))
         ]
 
     def _call(self, *arguments: str | int) -> Any:
@@ -133,9 +141,14 @@ def _pairs(flat: list[bytes]) -> dict[bytes, bytes]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
-def _delivery(fields: dict[bytes, bytes]) -> Delivery:
+def _delivery(fields: dict[bytes, bytes]) -> Delivery | None:
+    """None if this version cannot read it: it does not hide the others."""
     stored: dict[str, Any] = {name.decode(): value.decode() for name, value in fields.items()}
-    return Delivery.model_validate({**stored, "happened_at": _time(stored["happened_at"])})
+    try:
+        return Delivery.model_validate({**stored, "happened_at": _time(stored["happened_at"])})
+    except (ValueError, KeyError) as error:
+        log.warning("a delivery is not read: %s", error)
+        return None
 
 
 def _time(ms: str | float) -> datetime:

@@ -18,6 +18,7 @@ from redis import Redis
 
 from panoweave.core.infra import redis_keys
 from panoweave.core.infra.redis import translate_redis_errors
+from panoweave.core.infra.stored import read_all
 
 _BYTES: Final = 32
 
@@ -55,8 +56,9 @@ class WebhookSecrets:
         """Newest first."""
         with translate_redis_errors():
             texts: Any = self._redis.hvals(redis_keys.webhook_secrets(tenant))
-        found = [WebhookSecret.model_validate_json(text) for text in texts]
-        return sorted(found, key=lambda secret: secret.created_at, reverse=True)
+        return sorted(
+            read_all(WebhookSecret, texts), key=lambda secret: secret.created_at, reverse=True
+        )
 
     def revoke(self, tenant: str, secret_id: str) -> None:
         """From now on it signs nothing. Raises NoSuchSecret."""

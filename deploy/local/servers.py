@@ -9,6 +9,7 @@ Whoever supervises them uses `child` and `wait_until_ready` in place of `with`.
 
 from __future__ import annotations
 
+import hmac
 import importlib.util
 import os
 import shutil
@@ -31,6 +32,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from panoweave.deploy.errors import StackFailed
+from panoweave.deploy.local.certificate import write_certificate
 from panoweave.deploy.local.child import Child
 from panoweave.deploy.local.ports import LOOPBACK, free_port, is_free
 
@@ -41,6 +43,8 @@ _LAST_PORT = 65_535
 # SeaweedFS listens for gRPC at each component's port plus this, and its parts look for one another
 # there: a gRPC port given by flag is not passed on to all of them.
 _WEED_GRPC_OFFSET = 10_000
+_WEED_GRPC_PARTS = ("VOLUME", "MASTER", "FILER", "S3", "ADMIN", "WORKER", "CLIENT")
+_WEED_SIGNED = ("SIGNING", "SIGNING_READ", "FILER_SIGNING", "FILER_SIGNING_READ")
 _WEED_COMPONENTS = ("s3", "master", "filer", "volume", "admin")
 
 
@@ -177,6 +181,7 @@ class S3Server(Server):
             "-webdav=false",
             "-admin.ui=false",
             "-master.telemetry=false",
+            "-disableHttp=true",  # of master and filer, which ask for no credentials
         ]
         # Without credentials its S3 would be open to everybody on this machine.
         self._credentials = {
@@ -184,7 +189,8 @@ class S3Server(Server):
             "AWS_SECRET_ACCESS_KEY": secret_access_key,
         }
         listens = [*ports.values(), *(number + _WEED_GRPC_OFFSET for number in ports.values())]
-        super().__init__("s3", command, self._credentials, listens, logs / "s3.log")
+        env = {**self._credentials, **_weed_security(data / "certificate", secret_access_key)}
+        super().__init__("s3", command, env, listens, logs / "s3.log")
 
     def answers(self) -> bool:
         client = boto3.client(
@@ -208,6 +214,19 @@ class S3Server(Server):
         finally:
             client.close()
         return True
+
+
+def _weed_security(folder: Path, secret: str) -> dict[str, str]:
+    """Its parts trust this certificate on their gRPC ports, and these keys on the HTTP port of the
+    volumes: nobody else lists, reads, writes or removes there."""
+    certificate, key = (str(file.resolve()) for file in write_certificate(folder))
+    env = {"WEED_GRPC_CA": certificate}
+    for part in _WEED_GRPC_PARTS:
+        env |= {f"WEED_GRPC_{part}_CERT": certificate, f"WEED_GRPC_{part}_KEY": key}
+    for purpose in _WEED_SIGNED:
+        signing_key = hmac.digest(secret.encode(), purpose.encode(), "sha256").hex()
+        env[f"WEED_JWT_{purpose}_KEY"] = signing_key
+    return env
 
 
 def find_redis_server() -> Path:

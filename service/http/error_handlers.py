@@ -24,6 +24,7 @@ from panoweave.core.jobs.errors import (
     TenantBytesFull,
     TenantQueueFull,
     TooManyUploads,
+    UnreadableRecord,
 )
 from panoweave.service.http.access_log import REQUEST_ID
 from panoweave.service.http.errors import (
@@ -72,6 +73,8 @@ def _translate(request: Request, error: Exception) -> ServiceError:
             return error
         case NotFound():
             return PanoramaNotFound(f"There is no panorama {error.job_id}.")
+        case UnreadableRecord():
+            return JobStoreUnavailable("This version cannot read the panorama's record.")
         case OtherRequest():
             return IdempotencyKeyReused()
         case StillInFlight():

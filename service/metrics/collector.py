@@ -62,7 +62,7 @@ class JobsCollector(Collector):
         totals = stats.read(self._context.redis)
         live = Counter(state.state for state in models.live_workers(self._context.redis))
         workers = GaugeMetricFamily("panoweave_workers", "Live workers.", labels=["state"])
-        for state in get_args(WorkerState):
+        for state in {*get_args(WorkerState), *live}:
             workers.add_metric([state], live[state])
         ended = CounterMetricFamily(
             "panoweave_jobs_ended", "Panoramas that ended.", labels=["status", "code"]

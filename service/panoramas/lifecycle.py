@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from panoweave.core.infra.errors import StoreUnavailable
-from panoweave.core.jobs.errors import NotFound
+from panoweave.core.jobs.errors import IllegalMove, NotFound
 from panoweave.core.jobs.record import TERMINAL, JobRecord, Status
 from panoweave.service.dependencies import Context
 from panoweave.service.http.errors import NotEnded, NotFailed
@@ -23,7 +23,10 @@ def retry(context: Context, tenant: str, job_id: str) -> JobRecord:
     job = lookup_job(context, job_id, tenant)
     if job.status in (Status.SUCCEEDED, Status.CANCELLED):
         raise NotFailed(f"This panorama is {job.status}.")
-    job = context.store.retry(job)
+    try:
+        job = context.store.retry(job)
+    except IllegalMove as refused:  # it has moved on, or a newer version moved it
+        raise NotFailed(f"This panorama is {refused.record.status}.") from refused
     with suppress(StoreUnavailable):  # the janitor tops the queue up
         context.queue.top_up()
     return job
@@ -35,5 +38,9 @@ def delete(context: Context, tenant: str, job_id: str) -> None:
         raise NotEnded(f"This panorama is {job.status}. Cancel it first.")
     # Objects first: if this fails half-way, the record is still there and DELETE can be repeated.
     context.objects.delete_prefix(f"{job.tenant}/{job.id}/")
-    with suppress(NotFound):  # Redis may have expired it, or another DELETE was faster
+    try:
         context.store.delete(job_id)
+    except NotFound:
+        pass  # Redis may have expired it, or another DELETE was faster
+    except IllegalMove as refused:  # it is retried
+        raise NotEnded(f"This panorama is {refused.record.status}.") from refused

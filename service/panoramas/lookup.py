@@ -6,10 +6,10 @@ import re
 from typing import Annotated
 
 from fastapi import Path
-from pydantic import ValidationError
 
 from panoweave.core.infra.s3 import ObjectStore
-from panoweave.core.jobs.errors import NotFound
+from panoweave.core.jobs.codec import from_json
+from panoweave.core.jobs.errors import NotFound, UnreadableRecord
 from panoweave.core.jobs.record import JOB_ID_PATTERN, JobRecord
 from panoweave.service.dependencies import Context
 from panoweave.service.openapi.examples import JOB_ID
@@ -40,11 +40,12 @@ def lookup_job(context: Context, job_id: str, tenant: str) -> JobRecord:
 
 def _stored_record(objects: ObjectStore, prefix: str) -> JobRecord | None:
     """The record that the last successful attempt stored beside its picture."""
-    keys = [key for key in objects.list(prefix) if key.endswith("/metadata.json")]
-    if not keys:
+    numbered = (re.fullmatch(r".*/(\d+)/metadata\.json", key) for key in objects.list(prefix))
+    found = [(int(match[1]), match[0]) for match in numbered if match]
+    if not found:
         return None
-    last = max(keys, key=lambda key: int(key.split("/")[-2]))
+    _, last = max(found)
     try:
-        return JobRecord.model_validate_json(objects.get(last))
-    except ValidationError:
+        return from_json(objects.get(last))
+    except UnreadableRecord:
         return None

@@ -30,11 +30,52 @@ ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
-OURS = {name: service for name, service in SERVICES.items() if "build" in service}
+OURS = {
+    name: service
+    for name, service in SERVICES.items()
+    if "build" in service and name != "seaweedfs-setup"
+}
 
 
 def test_there_are_the_parts_of_the_stack() -> None:
-    assert set(SERVICES) == {"redis", "seaweedfs", "api", "worker", "worker-gpu", "janitor"}
+    assert set(SERVICES) == {*OURS, "redis", "seaweedfs", "seaweedfs-setup"}
+    assert set(OURS) == {"api", "worker", "worker-gpu", "janitor"}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_container_is_confined(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["mem_limit"]
+    assert 0 < service["pids_limit"] <= 1_000
+    if name == "seaweedfs-setup":  # it gives SeaweedFS its volumes, and has no network
+        assert service["cap_add"] == ["CHOWN", "DAC_OVERRIDE"]
+        assert service["network_mode"] == "none"
+    else:
+        assert "cap_add" not in service
+        assert not service.get("user", "10001").startswith("0")
+
+
+def test_no_secret_stands_on_a_command_line() -> None:
+    for service in SERVICES.values():
+        words = [service.get("command"), service.get("entrypoint"), service.get("healthcheck")]
+        assert "$" not in json.dumps(words)
+
+
+def test_seaweedfs_gets_the_keys_and_the_certificate_of_the_local_one(
+    s3_server: S3Server, tmp_path: Path
+) -> None:
+    running = Path(f"/proc/{s3_server.child.pid}/environ").read_text().split("\0")
+    names = {pair.split("=")[0] for pair in running if pair.startswith("WEED_")}
+    given = SERVICES["seaweedfs"]["environment"]
+    assert {name for name in given if name.startswith("WEED_")} == names
+    module = re.search(r"python -m (\S+) /certificate ", SERVICES["seaweedfs-setup"]["command"][2])
+    assert module
+    subprocess.run([sys.executable, "-m", module[1], str(tmp_path)], check=True)
+    files = {value.rpartition("/")[2] for value in given.values() if value.startswith("/")}
+    assert files == {file.name for file in tmp_path.iterdir()}
 
 
 def test_every_panoweave_command_exists() -> None:
@@ -56,7 +97,7 @@ def test_every_setting_exists() -> None:
 def test_no_secret_is_written_down() -> None:
     for service in SERVICES.values():
         for name, value in service.get("environment", {}).items():
-            if re.search("SECRET|PASSWORD|ACCESS_KEY|AUTH|REDIS_URL", name):
+            if re.search("SECRET|PASSWORD|ACCESS_KEY|SIGNING|AUTH|REDIS_URL", name):
                 assert re.search(r"\$\{[A-Z0-9_]+:\?", value), name
     example = (ROOT / ".env.example").read_text()
     required = set(re.findall(r"\$\{([A-Z0-9_]+):\?", (ROOT / "docker-compose.yml").read_text()))
@@ -117,7 +158,11 @@ def test_every_file_that_is_copied_reaches_the_build() -> None:
 
 def test_the_redis_command_starts_a_redis_that_keeps_jobs(tmp_path: Path) -> None:
     port = free_port()
-    flags = [re.sub(r"\$\{.+\}", "secret", word) for word in SERVICES["redis"]["command"][1:]]
+    [given] = SERVICES["redis"]["configs"]
+    config = tmp_path / "redis.conf"
+    config.write_text(re.sub(r"\$\{.+\}", "secret", COMPOSE["configs"][given["source"]]["content"]))
+    words = SERVICES["redis"]["command"][1:]
+    flags = [str(config) if word == given["target"] else word for word in words]
     command = [str(find_redis_server()), *flags, "--port", str(port), "--dir", str(tmp_path)]
     child = Child("redis", command, os.environ, tmp_path / "log", grace_s=5)
     child.start()

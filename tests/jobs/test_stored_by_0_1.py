@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import jsonschema_rs
 import pytest
 from redis import Redis
 
@@ -13,6 +14,7 @@ from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs import events, models, stats
 from panoweave.core.jobs.failures import FailureCode
 from panoweave.core.jobs.idempotency import Idempotency
+from panoweave.core.jobs.models import ModelState
 from panoweave.core.jobs.queue import Queue
 from panoweave.core.jobs.record import JobRecord, Status
 from panoweave.core.jobs.savepoints import Savepoints
@@ -20,7 +22,7 @@ from panoweave.core.jobs.store import JobStore, LostJob
 from panoweave.core.webhooks.deliveries import Deliveries, State
 from panoweave.core.webhooks.secrets import WebhookSecrets
 from tests.jobs.old_data import FOLDER, OldData, load_old_data
-from tests.jobs.samples import result_of, start_job
+from tests.jobs.samples import TRAITS, new_record, progress, result_of, start_job
 
 
 @pytest.fixture
@@ -137,6 +139,24 @@ def test_keys_of_clients_and_of_requests_are_read(old: OldData, redis: Redis) ->
 def test_the_published_model_is_read(redis: Redis) -> None:
     assert models.traits(redis, "embedded").window_px == 128
     assert [worker.worker for worker in models.live_workers(redis)] == ["worker-of-cf4d464"]
+
+
+def test_version_0_1_reads_what_is_stored_today(redis: Redis, store: JobStore) -> None:
+    """A worker that is upgraded first does not break the API of 0.1.0, which accepts no further
+    field in what workers publish."""
+    schemas = json.loads((FOLDER / "schemas.json").read_text())
+    published = ModelState(
+        model="m", state="ready", traits=TRAITS, perceptual="stlpips-alex", worker="worker-1"
+    )
+    models.publish(redis, published)
+    for text in (redis.hget(redis_keys.MODELS, "m"), redis.get(redis_keys.worker("worker-1"))):
+        jsonschema_rs.validate(schemas["ModelState"], json.loads(text or b""))
+    with pytest.raises(jsonschema_rs.ValidationError):
+        jsonschema_rs.validate(schemas["ModelState"], json.loads(text or b"") | {"added": 1})
+    started = start_job(store, store.create(new_record()).id)
+    store.report(started.id, started.token or "", progress(1))
+    done = store.succeed(started.id, started.token or "", result_of(started))
+    jsonschema_rs.validate(schemas["JobRecord"], done.model_dump(mode="json", exclude_none=True))
 
 
 def test_a_stored_record_has_the_same_fields(old: OldData) -> None:

@@ -400,3 +400,21 @@ def test_failures_tell_no_secrets() -> None:
         FailureCode.INVALID_PARAMS,
         "width: too odd; legal: even.",
     )
+
+
+def test_a_worker_makes_nothing_that_it_does_not_understand(
+    context: WorkerContext, post: Post, redis: Redis
+) -> None:
+    """A newer API accepted it. It is left as a lost worker's job is, and the next one is run."""
+    newer, other = post(), post()
+    params = json.loads(redis.hget(redis_keys.job(newer.id), "params") or "")
+    changed = json.dumps({**params, "scheduler": "unipc"})
+    redis.hset(redis_keys.job(newer.id), "params", changed)
+    run_next_job(context)
+    run_next_job(context)
+    left = context.store.get(newer.id)
+    assert (left.status, left.params.scheduler) == (Status.RUNNING, "unipc")
+    assert context.store.get(other.id).status is Status.SUCCEEDED
+    redis.zadd(redis_keys.LEASES, {newer.id: 0})
+    (lost,) = context.store.lost()
+    assert context.store.expire_lost(lost).status is Status.QUEUED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import json
 import socket
 import threading
 import time
@@ -242,6 +243,39 @@ def test_a_fault_of_ours_is_a_try_too(
     history = only(deliveries, record)
     assert [each.error for each in history.tries] == ["internal_error"]
     assert history.next_try_at is not None
+
+
+def test_a_newer_versions_webhook_is_delivered(
+    dispatcher: WebhookDispatcher,
+    store: JobStore,
+    deliveries: Deliveries,
+    redis: Redis,
+    secret: str,
+) -> None:
+    """Its event, and the record's status and parameters, are none that this version knows."""
+    with receiving() as receiver:
+        record = store.request_cancel(post(store, receiver.url).id)
+        params = json.loads(redis.hget(redis_keys.job(record.id), "params") or "")
+        key = redis_keys.job(record.id)
+        redis.hset(key, "status", "paused")
+        redis.hset(key, "params", json.dumps({**params, "preset": "turbo"}))
+        redis.hset(
+            redis_keys.delivery(only(deliveries, record).delivery.id), "type", "panorama.paused"
+        )
+        deliver_all(dispatcher, deliveries)
+    (received,) = receiver.received
+    message = received.verified(secret)
+    assert (message["type"], message["data"]["status"]) == ("panorama.paused", "paused")
+
+
+def test_a_delivery_that_cannot_be_read_hides_no_other(
+    dispatcher: WebhookDispatcher, store: JobStore, deliveries: Deliveries, redis: Redis
+) -> None:
+    with receiving() as receiver:
+        broken, record = (store.request_cancel(post(store, receiver.url).id) for _ in range(2))
+        redis.hset(redis_keys.delivery(only(deliveries, broken).delivery.id), "attempt", "first")
+        deliver_all(dispatcher, deliveries)
+    assert only(deliveries, record).delivery.state is State.DELIVERED
 
 
 def test_a_redirect_is_not_followed(
