@@ -25,9 +25,9 @@ from panoweave.core.checkpoint import CheckpointTraits, Params
 from panoweave.core.infra.stored import KeepUnknown
 from panoweave.core.jobs.models import StoredPerceptualName, StoredWorkerState, WorkerState
 from panoweave.core.jobs.record import (
+    Status,
     StoredFailureCode,
     StoredParams,
-    StoredStatus,
     StoredWarningCode,
     StoredWebhookEvent,
     WebhookEvent,
@@ -185,7 +185,7 @@ class ErrorView(_View):
 
 class PanoramaView(_View):
     id: str
-    status: StoredStatus
+    status: Status
     created_at: Timestamp
     started_at: Timestamp | None
     finished_at: Timestamp | None
@@ -252,7 +252,7 @@ class DeliveryList(_View):
 class EventView(_View):
     """The data of one event. Its name says what happened, and its id is for `Last-Event-ID`."""
 
-    status: StoredStatus = Field(description="The panorama's status after the event.")
+    status: Status = Field(description="The panorama's status after the event.")
     attempt: int
     progress: dict[str, Any] | None = Field(None, description="In `progress` events.")
     reason: str | None = Field(None, description="In `requeued` events.")

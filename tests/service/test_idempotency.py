@@ -131,8 +131,11 @@ def test_what_found_no_store_is_sent_again_at_once(
 def test_what_failed_unexpectedly_is_sent_again_at_once(
     api: httpx.Client, redis: Redis, store: JobStore
 ) -> None:
-    redis.hset(redis_keys.MODELS, "embedded", "{}")
+    """Redis holds a key of another type in place of the models."""
+    redis.delete(redis_keys.MODELS)
+    redis.set(redis_keys.MODELS, "no hash")
     problem(failing_post(api, "order-7"), 500, "internal_error")
+    redis.delete(redis_keys.MODELS)
     publish_model(redis)
     begun = time.monotonic()
     assert post(api, "order-7").status_code == 202
