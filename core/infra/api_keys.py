@@ -109,7 +109,7 @@ class ApiKeys:
 
 async def is_revoked(redis: AsyncRedis, key_id: str) -> bool:
     with translate_redis_errors():
-        return not await redis.hexists(redis_keys.API_KEYS, key_id)  # type: ignore[misc]
+        return not await redis.hexists(redis_keys.API_KEYS, key_id)
 
 
 def _digest(secret: str) -> str:
