@@ -35,7 +35,8 @@ def run_doctor(data: Path) -> int:
 
 def _table(checks: list[Check]) -> Table:
     table = Table(box=None, pad_edge=False)
-    table.add_column("check", no_wrap=True)
+    # Folded: a name may hold a long path, and must leave room for the result.
+    table.add_column("check", overflow="fold", max_width=32)
     table.add_column("")
     table.add_column("result, and what to do", overflow="fold")
     for check in checks:

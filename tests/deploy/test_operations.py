@@ -98,7 +98,10 @@ def seen(
                 "traceparent": TRACEPARENT,
             },
         ).json()
-        path = f"/panoramas/{job['id']}?of={QUERY}"
+        path = f"/panoramas/{job['id']}"
+        refused = get("api", f"{path}?of={QUERY}")
+        assert refused is not None
+        assert refused.status_code == 422
 
         def ended() -> bool:
             answer = get("api", path)

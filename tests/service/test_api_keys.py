@@ -115,10 +115,11 @@ def test_idempotency_keys_that_belonged_to_an_api_key_are_still_known(
     digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
     known = Idempotency(redis)
     known.begin(key.id, "order-7", digest, "pano_1")
-    known.finish(key.id, "order-7", '{"id": "pano_1"}')
+    stored = {"id": "pano_1", "params": {}, "metadata": {}}
+    known.finish(key.id, "order-7", json.dumps(stored))
     headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": "order-7"}
     answer = httpx.post(f"{api.base_url}/panoramas", json=fields, headers=headers)
-    assert (answer.status_code, answer.json()) == (202, {"id": "pano_1"})
+    assert (answer.status_code, answer.json()) == (202, stored)
     assert answer.headers["idempotency-replayed"] == "true"
 
 

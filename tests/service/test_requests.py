@@ -40,7 +40,8 @@ def test_refusals_have_one_too(bare_api: httpx.Client) -> None:
 
 
 def test_a_fault_of_ours_has_one_too(bare_api: httpx.Client, redis: Redis) -> None:
-    redis.hset(redis_keys.MODELS, "embedded", "{}")
+    redis.delete(redis_keys.MODELS)
+    redis.set(redis_keys.MODELS, "of another type")
     # uvicorn closes the connection after it, so it must not be used again.
     headers = {"X-Request-ID": "order-7", "Connection": "close"}
     answer = bare_api.get("/models", headers=headers)
