@@ -14,8 +14,9 @@ REQUIREMENTS := pyproject.toml constraints.txt Makefile
 demo: $(VENV)/.installed-embedded
 	@$(BIN)/panoweave demo
 
-# In processes that share nothing: each has a Redis, an S3 server and torch threads of its own.
-PYTEST := $(BIN)/pytest -n $(or $(JOBS),2) --dist loadfile --no-loadscope-reorder
+# In processes that share nothing: each has a Redis, an S3 server and one torch thread of its own.
+# Three on two cores: many tests wait for a process or a time limit.
+PYTEST := $(BIN)/pytest -n $(or $(JOBS),3) --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/.installed-dev
 	$(PYTEST) -m "not slow"
