@@ -25,9 +25,10 @@ test: $(VENV)/.installed-dev
 test-fast: $(VENV)/.installed-test
 	$(PYTEST) -m "not slow"
 
-# Everything, as before a release: also the slow tests, a larger chaos and the whole contract.
+# Everything, as before a release: also the slow tests, a larger chaos, the whole contract
+# and all mutated pictures.
 test-all: $(VENV)/.installed-dev
-	CONTRACT_PERCENT=100 $(PYTEST)
+	CONTRACT_PERCENT=100 MUTATED_PERCENT=100 $(PYTEST)
 
 chaos: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.faults.chaos --report docs/reliability.md
