@@ -158,12 +158,14 @@ class Bench:
 
     def memory(self) -> Pair:
         short = max(5, self.steps // 10)
-        peaks = []
+        peaks: list[float] = []
         for params in (request(preset="balanced", steps=short), multidiffusion(steps=2)):
             _forget()
             self.took(params)
             peaks.append(_peak_gib())
-        return Pair(*peaks, "GiB", "" if torch.cuda.is_available() else "no GPU: 0 is no figure")
+        return Pair(
+            peaks[0], peaks[1], "GiB", "" if torch.cuda.is_available() else "no GPU: 0 is no figure"
+        )
 
     def embedded(self) -> Pair:
         small = load_pipeline(str(WEIGHTS), perceptual="stlpips-alex")

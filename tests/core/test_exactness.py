@@ -99,9 +99,12 @@ def test_anchor_in_a_batch_with_windows_changes_nothing(
     pipeline = exact_pipeline(tmp_path)
     calls: list[int] = []
     forward = pipeline.unet.forward
-    monkeypatch.setattr(
-        pipeline.unet, "forward", lambda x, *a, **k: calls.append(len(x)) or forward(x, *a, **k)
-    )
+
+    def counted(latents: Tensor, *args: Any, **options: Any) -> Any:
+        calls.append(len(latents))
+        return forward(latents, *args, **options)
+
+    monkeypatch.setattr(pipeline.unet, "forward", counted)
     asked = params(preset=preset, width=192, sync={"steps": 4})
 
     alone = tiny.sample(pipeline, asked, window_batch=window_batch)
