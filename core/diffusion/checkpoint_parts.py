@@ -177,7 +177,8 @@ def part_errors(what: str, legal: str | None = None) -> Iterator[None]:
     """Raise CheckpointError, in one line with the part's name, for every error while loading it."""
     try:
         yield
-    except UnsupportedSchedulerError:
+    except UnsupportedSchedulerError as error:
+        error.args = (f"{what}: {error}",)
         raise
     except Exception as error:
         problem = str(error) if isinstance(error, DiffusionError) else in_one_line(error)

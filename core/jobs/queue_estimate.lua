@@ -10,10 +10,18 @@ local EXACT = 100 -- jobs of a tenant that are read one by one; those behind cou
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
+-- What another version wrote may not be readable here: it counts as absent.
+local function decoded(text)
+  local is_json, value = pcall(cjson.decode, text)
+  return is_json and type(value) == 'table' and value or {}
+end
+
 -- What a job without an estimate takes: as long as the median of the last ones.
 local function usual_ms()
-  local times = redis.call('LRANGE', KEY.RUN_TIMES, 0, -1)
-  for i, text in ipairs(times) do times[i] = tonumber(text) end
+  local times = {}
+  for _, text in ipairs(redis.call('LRANGE', KEY.RUN_TIMES, 0, -1)) do
+    times[#times + 1] = tonumber(text)
+  end
   if #times == 0 then return nil end
   table.sort(times)
   return (times[math.floor((#times + 1) / 2)] + times[math.floor(#times / 2) + 1]) / 2
@@ -21,7 +29,7 @@ end
 local usual = usual_ms()
 
 local function run_ms(id)
-  local estimate_s = redis.call('HGET', KEY.JOB .. id, 'estimate_s')
+  local estimate_s = tonumber(redis.call('HGET', KEY.JOB .. id, 'estimate_s'))
   return estimate_s and estimate_s * 1000 or usual
 end
 
@@ -67,16 +75,16 @@ end
 
 local function left_ms(id)
   local raw = redis.call('HMGET', KEY.JOB .. id, 'progress', 'attempt_started_at')
-  local progress = raw[1] and cjson.decode(raw[1])
-  if progress and type(progress.eta_s) == 'number' then return progress.eta_s * 1000 end
+  local progress = raw[1] and decoded(raw[1]) or {}
+  if type(progress.eta_s) == 'number' then return progress.eta_s * 1000 end
   local whole = run_ms(id)
-  return whole and math.max(0, whole - (raw[2] and now - raw[2] or 0))
+  return whole and math.max(0, whole - (now - (tonumber(raw[2]) or now)))
 end
 
 local ready = 0
 for _, name in ipairs(redis.call('SMEMBERS', KEY.WORKERS)) do
   local state = redis.call('GET', KEY.WORKER .. name)
-  if state and cjson.decode(state).state == 'ready' then ready = ready + 1 end
+  if state and decoded(state).state == 'ready' then ready = ready + 1 end
 end
 local running, left = redis.call('ZRANGE', KEY.LEASES, 0, EXACT - 1), 0
 for _, id in ipairs(running) do

@@ -96,7 +96,10 @@ def without_merges(checkpoint: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (with_scheduler(EDMEulerScheduler(sigma_data=1.0)), "EDMEulerScheduler is not supported"),
+        (
+            with_scheduler(EDMEulerScheduler(sigma_data=1.0)),
+            r"cannot load the checkpoint '.*': scheduler: EDMEulerScheduler is not supported",
+        ),
         (with_scheduler(FlowMatchEulerDiscreteScheduler()), "FlowMatchEulerDiscreteScheduler is"),
         (
             with_scheduler(EulerDiscreteScheduler(timestep_type="continuous")),
