@@ -115,7 +115,7 @@ def test_anchor_in_a_batch_with_windows_changes_nothing(
         return forward(latents, *args, **options)
 
     monkeypatch.setattr(pipeline.unet, "forward", counted)
-    asked = params(preset=preset, width=192, sync={"steps": 4})
+    asked = params(preset=preset, sync={"steps": 4})
 
     alone = tiny.sample(pipeline, asked, window_batch=window_batch)
     calls_alone = calls.copy()
