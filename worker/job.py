@@ -80,13 +80,13 @@ def run_next_job(context: WorkerContext) -> None:
     the job again.
     """
     try:
-        record = context.store.claim(context.name)
+        record = context.store.claim(context.name, context.settings.model)
     except UnreadableRecord as reason:
         # The janitor requeues it as a lost worker's; a worker of its API's version may get it.
         log.error("%s: left to another worker: %s", reason.job_id, reason)
         return
     if record is None:
-        return  # no job waits, or their tenants are at their limit
+        return  # no job waits for this model, or their tenants are at their limit
     with observe_attempt(record) as ending:
         log.info("%s: attempt %d", record.id, record.attempts)
         ended = run_attempt(context, record)

@@ -48,7 +48,7 @@ def test_the_jobs_are_shown_as_redis_has_them(
     record, token = started()
     store.requeue(record.id, token, "preempted")
     store.create(new_record())
-    assert store.claim("worker-1") is not None
+    assert store.claim("worker-1", "embedded") is not None
     store.request_cancel(store.create(new_record()).id)
     store.create(new_record(tenant="bob"))
 

@@ -65,7 +65,7 @@ def test_its_tickets_run_its_jobs_and_its_savepoint_is_resumed(
         run_next_job(today)
 
     worker = PanoramaWorker(
-        today.queue.rq,
+        today.queue.tickets("embedded"),
         "worker-1",
         stopping,
         run_ticket,
