@@ -57,6 +57,7 @@ def test_the_jobs_are_shown_as_redis_has_them(
             shown = scrape(each)
             assert shown["panoweave_redis_up"] == 1
             assert shown["panoweave_jobs_queued"] == 2
+            assert shown["panoweave_jobs_unserved"] == 0
             assert shown["panoweave_jobs_running"] == 1
             assert 0 < shown["panoweave_queue_oldest_seconds"] < 60
             assert shown['panoweave_workers{state="ready"}'] == 1
