@@ -74,7 +74,9 @@ def test_of_a_hundred_workers_one_starts_a_job(store: JobStore, redis: Redis) ->
     with ThreadPoolExecutor(max_workers=32) as pool:
         won = [
             record
-            for record in pool.map(store.claim, (f"worker-{number}" for number in range(100)))
+            for record in pool.map(
+                lambda number: store.claim(f"worker-{number}", "embedded"), range(100)
+            )
             if record is not None
         ]
     assert len(won) == 1
