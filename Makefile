@@ -14,8 +14,9 @@ REQUIREMENTS := pyproject.toml constraints.txt Makefile
 demo: $(VENV)/.installed-embedded
 	@$(BIN)/panoweave demo
 
-# In processes that share nothing: each has a Redis, an S3 server and torch threads of its own.
-PYTEST := $(BIN)/pytest -n $(or $(JOBS),2) --dist loadfile --no-loadscope-reorder
+# In processes that share nothing: each has a Redis, an S3 server and one torch thread of its own.
+# Three on two cores: many tests wait for a process or a time limit.
+PYTEST := $(BIN)/pytest -n $(or $(JOBS),3) --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/.installed-dev
 	$(PYTEST) -m "not slow"
@@ -24,9 +25,10 @@ test: $(VENV)/.installed-dev
 test-fast: $(VENV)/.installed-test
 	$(PYTEST) -m "not slow"
 
-# Everything, as before a release: also the slow tests, a larger chaos and the whole contract.
+# Everything, as before a release: also the slow tests, a larger chaos, the whole contract
+# and all mutated pictures.
 test-all: $(VENV)/.installed-dev
-	CONTRACT_PERCENT=100 $(PYTEST)
+	CONTRACT_PERCENT=100 MUTATED_PERCENT=100 $(PYTEST)
 
 chaos: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.faults.chaos --report docs/reliability.md

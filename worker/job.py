@@ -207,7 +207,8 @@ def commit(attempt: Attempt, move: Callable[[], JobRecord]) -> JobRecord | None:
 
 
 def explain(error: Exception) -> Failure:
-    """The public failure for an error. Only InvalidParams shows its own text in it."""
+    """The public failure for an error. Of their own text, InvalidParams shows what is legal, and
+    ObjectStoreError which setting the operator can correct."""
     match error:
         case InvalidParams():
             return Failure.of(
@@ -219,7 +220,11 @@ def explain(error: Exception) -> Failure:
         case torch.OutOfMemoryError():
             return Failure.of(FailureCode.OUT_OF_MEMORY)
         case ObjectStoreError():
-            return Failure.of(FailureCode.STORAGE_UNAVAILABLE)
+            failure = Failure.of(FailureCode.STORAGE_UNAVAILABLE)
+            if not error.remedy:
+                return failure
+            detail = f"{failure.detail} For the operator: {error.remedy}."
+            return failure.model_copy(update={"detail": detail})
         case DiffusionError():
             return Failure.of(FailureCode.GENERATION_FAILED)
         case _:

@@ -144,6 +144,7 @@ def load_network(kinds: Sequence[Any], folder: Path, dtype: torch.dtype) -> Any:
             f"{_some(sorted(unused))} in its files but not in a {kind.__name__} with this "
             "config.json; use the two that belong together"
         )
+    _refuse_broken_numbers(network)
     return network
 
 
@@ -160,6 +161,7 @@ def load_scheduler(folder: Path) -> tuple[DDIMScheduler, str]:
                 raise UnsupportedSchedulerError(
                     f"{name} with {setting} {config[setting]!r}", [f"{setting} {legal!r}"]
                 )
+        _refuse_unknown_scheduler_settings(config)
         needed = ["num_train_timesteps"]
         if config.get("trained_betas") is None:
             needed += ["beta_start", "beta_end", "beta_schedule"]
@@ -177,7 +179,8 @@ def part_errors(what: str, legal: str | None = None) -> Iterator[None]:
     """Raise CheckpointError, in one line with the part's name, for every error while loading it."""
     try:
         yield
-    except UnsupportedSchedulerError:
+    except UnsupportedSchedulerError as error:
+        error.args = (f"{what}: {error}",)
         raise
     except Exception as error:
         problem = str(error) if isinstance(error, DiffusionError) else in_one_line(error)
@@ -220,6 +223,19 @@ def _class_of(index: Mapping[str, Any], name: str, legal: Mapping[str, Any]) -> 
     return kind
 
 
+def _refuse_broken_numbers(network: Any) -> None:
+    broken = [
+        name
+        for name, weight in network.state_dict().items()
+        if weight.is_floating_point() and not weight.isfinite().all()
+    ]
+    if broken:
+        raise CheckpointError(
+            f"{_some(sorted(broken))} not finite as {network.dtype}; download them again, or set "
+            "another dtype"
+        )
+
+
 def _refuse_unknown_settings(kind: Any, config: Mapping[str, Any]) -> None:
     known = inspect.signature(kind.__init__).parameters
     unknown = [
@@ -236,6 +252,25 @@ def _refuse_unknown_settings(kind: Any, config: Mapping[str, Any]) -> None:
         raise CheckpointError(
             f"its config.json says {', '.join(sorted(unknown))}, which the installed diffusers "
             f"{diffusers.__version__} does not know; it was made for another version"
+        )
+
+
+def _refuse_unknown_scheduler_settings(config: Mapping[str, Any]) -> None:
+    # Published checkpoints carry settings of the schedulers that they had before.
+    known = {
+        setting
+        for name in _DDPM_SCHEDULERS
+        for setting in inspect.signature(getattr(diffusers, name).__init__).parameters
+    }
+    unknown = [
+        name
+        for name, value in config.items()
+        if name not in known and not name.startswith("_") and value not in (None, False)
+    ]
+    if unknown:
+        raise CheckpointError(
+            f"scheduler_config.json says {', '.join(sorted(unknown))}, which the installed "
+            f"diffusers {diffusers.__version__} does not know; it was made for another version"
         )
 
 

@@ -4,6 +4,12 @@
 -- earlier versions do. The keys here hold the same jobs by model. A process of an earlier version
 -- does not write them: 'repair_model_queues' mends what it left, from the records themselves.
 
+-- What another version wrote may not be readable here: it counts as absent, as what is not there.
+local function decoded(text)
+  local is_json, value = pcall(cjson.decode, text)
+  return is_json and type(value) == 'table' and value or {}
+end
+
 local function waiting_key(model, tenant)
   return KEY.WAITING_OF .. tenant .. ':' .. model -- a tenant's name has no colon
 end

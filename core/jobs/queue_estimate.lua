@@ -12,8 +12,10 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
 -- What a job without an estimate takes: as long as the median of the model's last ones.
 local function usual_ms(model)
-  local times = redis.call('LRANGE', KEY.RUN_TIMES_OF .. model, 0, -1)
-  for i, text in ipairs(times) do times[i] = tonumber(text) end
+  local times = {}
+  for _, text in ipairs(redis.call('LRANGE', KEY.RUN_TIMES_OF .. model, 0, -1)) do
+    times[#times + 1] = tonumber(text)
+  end
   if #times == 0 then return nil end
   table.sort(times)
   return (times[math.floor((#times + 1) / 2)] + times[math.floor(#times / 2) + 1]) / 2
@@ -25,7 +27,7 @@ local function read_queue(model)
   local queue = {rank_of = {}, tenants = {}, waiting = {}}
 
   function queue.run_ms(id)
-    local estimate_s = redis.call('HGET', KEY.JOB .. id, 'estimate_s')
+    local estimate_s = tonumber(redis.call('HGET', KEY.JOB .. id, 'estimate_s'))
     return estimate_s and estimate_s * 1000 or usual
   end
 
@@ -54,9 +56,8 @@ local function read_queue(model)
 
   queue.ready = 0
   for _, name in ipairs(redis.call('SMEMBERS', KEY.WORKERS)) do
-    local text = redis.call('GET', KEY.WORKER .. name)
-    local state = text and cjson.decode(text)
-    if state and state.model == model and state.state == 'ready' then
+    local state = decoded(redis.call('GET', KEY.WORKER .. name))
+    if state.model == model and state.state == 'ready' then
       queue.ready = queue.ready + 1
     end
   end
@@ -66,12 +67,12 @@ local function read_queue(model)
     local raw = redis.call('HMGET', KEY.JOB .. id, 'model', 'progress', 'attempt_started_at')
     if raw[1] == model then
       queue.running = queue.running + 1
-      local progress, ms = raw[2] and cjson.decode(raw[2])
-      if progress and type(progress.eta_s) == 'number' then
-        ms = progress.eta_s * 1000
+      local eta_s, ms = decoded(raw[2]).eta_s
+      if type(eta_s) == 'number' then
+        ms = eta_s * 1000
       else
         local whole = queue.run_ms(id)
-        ms = whole and math.max(0, whole - (raw[3] and now - raw[3] or 0))
+        ms = whole and math.max(0, whole - (now - (tonumber(raw[3]) or now)))
       end
       queue.left = queue.left and ms and queue.left + ms
     end

@@ -5,11 +5,8 @@ repair_model_queues(ARGV[1] == '1')
 
 local workers_of = {}
 for _, name in ipairs(redis.call('SMEMBERS', KEY.WORKERS)) do
-  local state = redis.call('GET', KEY.WORKER .. name)
-  if state then
-    local model = cjson.decode(state).model
-    workers_of[model] = (workers_of[model] or 0) + 1
-  end
+  local model = decoded(redis.call('GET', KEY.WORKER .. name)).model
+  if model then workers_of[model] = (workers_of[model] or 0) + 1 end
 end
 
 local answer = {}

@@ -84,6 +84,7 @@ async def authenticate(
         found = await run_in_threadpool(find_key, context, credentials)
         await count_request(request, context, found.tenant if found else DEFAULT_TENANT)
         request.state.api_key = found
+        request.state.key_id = found and found.id
     key: ApiKey | None = request.state.api_key
     return key
 
@@ -111,10 +112,11 @@ def require_scope(key: ApiKey, scope: Scope) -> None:
 
 
 async def raise_if_revoked(request: Request, redis: AsyncRedis) -> None:
-    """For requests that stay open. Raises Unauthorized once the caller's key is revoked."""
-    key: ApiKey | None = getattr(request.state, "api_key", None)
+    """For requests that stay open. Raises Unauthorized once the caller's key is revoked, or the key
+    that made the caller's token."""
+    key_id: str | None = request.state.key_id
     with suppress(StoreUnavailable):  # asked again after the next wait
-        if key is not None and await is_revoked(redis, key.id):
+        if key_id and await is_revoked(redis, key_id):
             raise Unauthorized("This API key was revoked.")
 
 
@@ -144,6 +146,8 @@ async def _viewer(
         await run_in_threadpool(find_key, context, None)
     if holder is None:
         raise Unauthorized("This token is not known, or has expired.")
+    await count_request(request, context, holder.tenant)
+    request.state.key_id = holder.key_id
     bind_contextvars(tenant=holder.tenant)
     return holder.tenant
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from typing import Annotated, Final, NamedTuple
 
 from fastapi import APIRouter, Body, Query, Request, Response, status
@@ -32,6 +33,7 @@ from panoweave.service.http.errors import (
     TooManyBytesByTenant,
     TooManyQueued,
     TooManyQueuedByTenant,
+    Unauthorized,
 )
 from panoweave.service.http.idempotency import IdempotencyKey
 from panoweave.service.http.trace import TraceDep
@@ -96,6 +98,7 @@ _STORES_UNAVAILABLE: Final = (JobStoreUnavailable, ObjectStoreUnavailable)
 )
 async def create_panorama(
     request: Annotated[PanoramaRequest, Body(openapi_examples=examples.REQUESTS)],
+    http_request: Request,
     context: ContextDep,
     caller: CallerDep,
     trace: TraceDep,
@@ -111,9 +114,10 @@ async def create_panorama(
         headers["Idempotency-Replayed"] = "true"
     has_ended = False
     if wait_s := conditional.wait_s(prefer):
-        follow = _Follow(context, subscriptions, job_id, caller.tenant)
-        view, body = await follow.until_news(wait_s, if_none_match=None)
-        has_ended = view.status in TERMINAL
+        follow = _Follow(context, subscriptions, job_id, caller.tenant, http_request)
+        with suppress(Unauthorized):  # the key was revoked; the panorama is accepted all the same
+            view, body = await follow.until_news(wait_s, if_none_match=None)
+            has_ended = view.status in TERMINAL
     if wait_s is not None:
         headers["Preference-Applied"] = f"wait={wait_s}"
     if not has_ended:
@@ -190,7 +194,7 @@ class _Follow(NamedTuple):
     subscriptions: JobSubscriptions
     job_id: str
     tenant: str
-    request: Request | None = None  # ends the wait when its key is revoked
+    request: Request  # its wait ends when its key is revoked
 
     async def until_news(
         self, wait_s: int, if_none_match: str | None
@@ -210,8 +214,7 @@ class _Follow(NamedTuple):
                 if is_news or left_s <= 0:
                     return view, body
                 await subscription.wait(left_s)
-                if self.request is not None:
-                    await raise_if_revoked(self.request, self.subscriptions.redis)
+                await raise_if_revoked(self.request, self.subscriptions.redis)
 
     def _read(self) -> PanoramaView:
         return panorama_view(self.context, lookup_job(self.context, self.job_id, self.tenant))

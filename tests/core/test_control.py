@@ -274,6 +274,7 @@ def test_another_checkpoints_controlnet_is_refused(tmp_path: Path) -> None:
         pipeline.use_controlnet(tiny.controlnet(tiny.unet(cross_attention_dim=32)))
 
 
+@pytest.mark.slow
 def test_the_model_that_ships_follows_edges(embedded: SyncDiffusionPipeline) -> None:
     """The picture's edges are the hint's, far more than without control."""
     scene, _ = render_scene(np.random.default_rng(1_002), Subject("lake", "noon", "clear"), 384)

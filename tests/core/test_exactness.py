@@ -53,7 +53,9 @@ def papers(pipeline: SyncDiffusionPipeline, asked: PanoramaParams) -> Tensor:
     return run_algorithm_1(pipeline, resolved, noise, embeddings)
 
 
-@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize(
+    "prediction_type", ["epsilon", pytest.param("v_prediction", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize(
     "changes",
     [
@@ -75,6 +77,14 @@ def test_equals_algorithm_1(tmp_path: Path, prediction_type: str, changes: dict[
 
     torch.testing.assert_close(made, expected, rtol=0, atol=1e-8)
     assert (plain - expected).abs().max() > 0.1  # synchronising did move something
+
+
+def test_v_prediction_equals_algorithm_1_too(tmp_path: Path) -> None:
+    """With two rows; the other layouts are among the slow tests."""
+    pipeline = exact_pipeline(tmp_path, "v_prediction")
+    asked = params(width=96, height=96, stride=32)
+    expected = papers(pipeline, asked)
+    torch.testing.assert_close(tiny.sample(pipeline, asked), expected, rtol=0, atol=1e-8)
 
 
 def test_window_batch_changes_nothing(tmp_path: Path) -> None:

@@ -154,6 +154,7 @@ def test_a_box_reaches_down_to_the_bottom_unless_it_says_otherwise() -> None:
     assert asked(regions=[region]).resolve(TRAITS).regions[0].height == 64 - 16
 
 
+@pytest.mark.slow
 def test_a_region_shows_its_own_prompt(embedded: SyncDiffusionPipeline) -> None:
     """Its crop is closer to windows made alone with its prompt than to the background's."""
     region = RegionParams(prompt="a forest", x=128, width=128)

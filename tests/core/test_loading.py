@@ -29,6 +29,7 @@ from tests.core import tiny
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 TEXT_ENCODER = "text_encoder/model.safetensors"
+VAE = "vae/diffusion_pytorch_model.safetensors"
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 
 
@@ -75,6 +76,15 @@ def with_renamed(file: str, rename: Callable[[str], str | None]) -> Callable[[Pa
     return lambda checkpoint: rename_weights(checkpoint / file, rename)
 
 
+def with_infinity(file: str, name: str) -> Callable[[Path], None]:
+    def change(checkpoint: Path) -> None:
+        weights = load_file(checkpoint / file)
+        weights[name][0] = float("inf")
+        save_file(weights, checkpoint / file, metadata={"format": "pt"})
+
+    return change
+
+
 def with_six_channels(checkpoint: Path) -> None:
     shutil.rmtree(checkpoint / "vae")
     config = {k: v for k, v in tiny.autoencoder().config.items() if not k.startswith("_")}
@@ -96,7 +106,10 @@ def without_merges(checkpoint: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (with_scheduler(EDMEulerScheduler(sigma_data=1.0)), "EDMEulerScheduler is not supported"),
+        (
+            with_scheduler(EDMEulerScheduler(sigma_data=1.0)),
+            r"cannot load the checkpoint '.*': scheduler: EDMEulerScheduler is not supported",
+        ),
         (with_scheduler(FlowMatchEulerDiscreteScheduler()), "FlowMatchEulerDiscreteScheduler is"),
         (
             with_scheduler(EulerDiscreteScheduler(timestep_type="continuous")),
@@ -121,6 +134,10 @@ def without_merges(checkpoint: Path) -> None:
         (
             with_settings("scheduler/scheduler_config.json", beta_schedule="of tomorrow"),
             "scheduler: .*of tomorrow",
+        ),
+        (
+            with_settings("scheduler/scheduler_config.json", noise_of_tomorrow=3),
+            "scheduler: .*says noise_of_tomorrow, which the installed diffusers",
         ),
         (without("tokenizer/tokenizer.json"), r"tokenizer: it has no tokenizer\.json"),
         (
@@ -148,6 +165,11 @@ def without_merges(checkpoint: Path) -> None:
             with_renamed(UNET, lambda name: None if "mid_block" in name else name),
             r"unet: mid_block\..* more are not in its files",
         ),
+        (
+            with_infinity(UNET, "conv_in.bias"),
+            r"unet: conv_in\.bias is not finite as torch\.float32",
+        ),
+        (with_infinity(VAE, "quant_conv.bias"), r"vae: quant_conv\.bias is not finite"),
         (
             with_renamed(UNET, lambda name: None if name == "conv_out.bias" else name),
             r"unet: conv_out\.bias is not in its files",

@@ -50,6 +50,7 @@ def test_a_picture_is_scaled_to_cover_a_window_and_cut_evenly(perceptual: Percep
     assert float(distance(embedding, expected)) < 1e-6
 
 
+@pytest.mark.slow
 def test_a_panorama_follows_a_picture(embedded: SyncDiffusionPipeline, sunset: Image.Image) -> None:
     """All its windows come closer to it than without, by the held-out measure."""
     request: dict[str, Any] = {

@@ -84,6 +84,7 @@ def test_the_tiny_decoder_sees_what_the_full_one_sees(
     assert (seen - halved).abs().mean() < 0.6 * (thumbnail - halved).abs().mean()
 
 
+@pytest.mark.slow
 def test_windows_look_like_their_prompts(pipeline: StableDiffusionPipeline) -> None:
     def colours(prompt: str) -> Tensor:
         """Mean colour (upper half, lower half) x RGB of a few windows, in [0, 1]."""
@@ -109,6 +110,7 @@ def test_windows_look_like_their_prompts(pipeline: StableDiffusionPipeline) -> N
     assert autumn[1, 0] - autumn[1, 2] > snow[1, 0] - snow[1, 2] + 0.1
 
 
+@pytest.mark.slow
 def test_a_bare_subject_leaves_the_style_open(pipeline: StableDiffusionPipeline) -> None:
     def spread(prompt: str) -> float:
         pictures = sample(pipeline, prompt, count=8, steps=8, guidance=2.0, seed=1)

@@ -12,6 +12,7 @@ from tests.faults.arena import AS_INSTALLED, LONG, arena, is_under_way
 from tests.processes import wait_until
 
 
+@pytest.mark.slow
 def test_a_lost_panorama_is_taken_up_within_30_s_as_installed(
     tmp_path: Path, tiny_checkpoint: Path
 ) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from panoweave.core.infra import redis_keys
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs import models
 from panoweave.core.jobs.models import ModelState, WorkerState
@@ -219,3 +220,20 @@ def test_many_jobs_before_one_count_as_their_average(
     waiting = [post(store, estimate_s=2) for _ in range(251)]
     etas_s = queue.estimate(waiting).etas_s
     assert etas_s[waiting[-1].id] == pytest.approx(502, abs=1)
+
+
+def test_values_that_cannot_be_read_count_as_absent(
+    store: JobStore, queue: Queue, redis: Redis
+) -> None:
+    """Such as those of a newer version: the other workers and jobs are estimated as before."""
+    publish_worker(redis, "a", "embedded")
+    waiting = [post(store, estimate_s=10) for _ in range(3)]
+    running = claim(store)
+    redis.hset(f"{redis_keys.JOB}{running.id}", "progress", "{")
+    redis.hset(f"{redis_keys.JOB}{waiting[1].id}", "estimate_s", "soon")
+    redis.lpush(f"{redis_keys.RUN_TIMES_OF}embedded", "soon", "4000")
+    for name, value in (("b", "{"), ("c", "[]"), ("d", "7"), ("e", "null"), ("f", "\x80")):
+        redis.sadd(redis_keys.WORKERS, f"worker-{name}")
+        redis.set(f"{redis_keys.WORKER}worker-{name}", value)
+    etas_s = queue.estimate(waiting).etas_s
+    assert etas_s[waiting[2].id] == pytest.approx(24, abs=1)

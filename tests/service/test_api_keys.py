@@ -254,19 +254,26 @@ def test_a_loopback_mode_lets_nobody_in_from_beyond(settings: Settings, redis: R
 def test_a_revoked_key_ends_its_open_requests(
     api: httpx.Client, api_keys: ApiKeys, store: JobStore
 ) -> None:
-    """At once: a stream ends, and a long poll is refused. Those of other keys go on."""
+    """At once: a stream ends, also one of a token that the key made; a long poll is refused, and a
+    POST that waits is answered as accepted. Those of other keys go on."""
     revoked, token = api_keys.create("ada", ("write",))
     _, other_token = api_keys.create("ada", ("write",))
-    with as_(api, token) as client, as_(api, other_token) as other, ThreadPoolExecutor(3) as pool:
+    with as_(api, token) as client, as_(api, other_token) as other, ThreadPoolExecutor(5) as pool:
         path = f"/panoramas/{post(client).json()['id']}"
-        stream = pool.submit(client.get, f"{path}/events")
+        view = {"token": client.post("/tokens").json()["token"]}
+        streams = [
+            pool.submit(client.get, f"{path}/events"),
+            pool.submit(api.get, f"{path}/events", params=view),
+        ]
         poll = pool.submit(client.get, path, headers={"Prefer": "wait=20"})
+        waiting = pool.submit(post, client, Prefer="wait=20")
         others = pool.submit(other.get, f"{path}/events")
         time.sleep(1)
         begun = time.monotonic()
         api_keys.revoke(revoked.id)
-        assert stream.result().text.count("event: ") == 1
+        assert [stream.result().text.count("event: ") for stream in streams] == [1, 1]
         problem(poll.result(), 401, "unauthorized")
+        assert (waiting.result().status_code, waiting.result().json()["status"]) == (202, "queued")
         assert time.monotonic() - begun < 3
         assert not others.done()
         store.request_cancel(path.rpartition("/")[2])

@@ -166,6 +166,16 @@ def test_a_token_is_of_its_tenant(api: httpx.Client, finished: str, redis: Redis
     problem(answer, 404, "not_found")
 
 
+def test_requests_by_token_count_against_the_tenants_rate(
+    settings: Settings, finished: str
+) -> None:
+    with serving(settings.model_copy(update={"tenant_reads_per_minute": 2})) as api:
+        view = {"token": api.post("/tokens").json()["token"]}
+        found = [api.get(f"/panoramas/{finished}/image", params=view) for _ in range(3)]
+    assert [answer.status_code for answer in found] == [307, 307, 429]
+    problem(found[-1], 429, "rate_limited")
+
+
 def test_an_anonymous_callers_token_ends_with_anonymous_mode(
     api: httpx.Client, finished: str, redis: Redis
 ) -> None:

@@ -15,6 +15,7 @@ from panoweave.core.checkpoint import InvalidParams
 from panoweave.core.diffusion.errors import NonFiniteGradientError
 from panoweave.core.estimate import estimate_work
 from panoweave.core.infra import redis_keys
+from panoweave.core.infra.errors import ObjectStoreError
 from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.jobs import speeds
 from panoweave.core.jobs.failures import FailureCode
@@ -167,6 +168,10 @@ def test_failures_tell_no_secrets() -> None:
     assert (refused.code, refused.detail) == (
         FailureCode.INVALID_PARAMS,
         "width: too odd; legal: even.",
+    )
+    wrong_region = ObjectStoreError("bucket of hunter2", "set PANOWEAVE_S3_REGION=eu-central-1")
+    assert explain(wrong_region).detail == (
+        "The panorama could not be stored. For the operator: set PANOWEAVE_S3_REGION=eu-central-1."
     )
 
 

@@ -47,7 +47,7 @@ def handlers() -> Iterator[None]:
 def test_its_jobs_get_tickets_and_its_savepoint_is_resumed(
     old: OldData, context: WorkerContext, redis: Redis
 ) -> None:
-    """Its own tickets lie in the queue for all models. The first job is the one with the savepoint."""
+    """Its own tickets lie in the queue for all models. The first job has the savepoint."""
     on_cpu = context.settings.model_copy(update={"device": "cpu"})
     stopping, used = StopEvent(), 0
     today = dataclasses.replace(

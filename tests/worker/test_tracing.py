@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from opentelemetry import trace
@@ -13,10 +14,13 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanContext
 from redis import Redis
 
+from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs import models
 from panoweave.core.jobs.models import ModelState
 from panoweave.core.jobs.record import Status
+from panoweave.deploy.serve import tracing
 from panoweave.service.http import access_log
+from panoweave.service.openapi.examples import JOB_ID
 from panoweave.worker.job import WorkerContext, run_next_job
 from tests.service.server import serving
 
@@ -77,6 +81,30 @@ def test_a_panorama_is_a_part_of_its_callers_trace(
     times.append(panorama.end_time)
     assert times == sorted(times, key=lambda time: time or 0)
     assert PROMPT not in "".join(span.to_json() for span in spans.values())
+
+
+def test_no_trace_holds_a_token_of_a_url(
+    settings: Settings,
+    redis: Redis,  # noqa: ARG001 - emptied
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    exporter, providers = InMemorySpanExporter(), list[TracerProvider]()
+    entry_point = SimpleNamespace(load=lambda: lambda: exporter)
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "console")
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "panoweave-api")
+    monkeypatch.setattr(tracing, "entry_points", lambda **_: [entry_point])
+    monkeypatch.setattr(trace, "set_tracer_provider", providers.append)
+    tracing.start_tracing("panoweave-api")
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", providers[0])
+    with serving(settings) as api:
+        token = api.post("/tokens").json()["token"]
+        answer = api.get(f"/panoramas/{JOB_ID}/image", params={"token": token})
+    assert answer.status_code == 404
+    providers[0].force_flush()
+    spans = by_name(exporter)
+    asked = spans["GET /panoramas/{job_id}/image"]
+    assert (asked.attributes or {})["url.query"] == "REDACTED"
+    assert token not in "".join(span.to_json() for span in spans.values())
 
 
 def test_an_api_without_a_tracer_passes_the_clients_on(

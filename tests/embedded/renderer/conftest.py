@@ -40,5 +40,11 @@ def noon_scenes() -> list[Scene]:
 
 
 @pytest.fixture(scope="session")
+def few(noon_scenes: list[Scene]) -> tuple[Tensor, list[Facts]]:
+    """Two of them, for the tests of every run: all twelve take eleven seconds."""
+    return small(noon_scenes[:2])
+
+
+@pytest.fixture(scope="session")
 def noon(noon_scenes: list[Scene]) -> tuple[Tensor, list[Facts]]:
     return small(noon_scenes)

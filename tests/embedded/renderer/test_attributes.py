@@ -27,6 +27,7 @@ def _blue_from_above(picture: Tensor) -> Tensor:
     return sky
 
 
+@pytest.mark.slow
 def test_shares_sum_to_one(noon: Noon) -> None:
     for facts in noon[1]:
         window = window_attributes(facts, 30, 64)
@@ -35,6 +36,7 @@ def test_shares_sum_to_one(noon: Noon) -> None:
         assert window.sky + window.land == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_sky_is_where_the_picture_is_blue_from_above(noon: Noon) -> None:
     said, seen = [], []
     for picture, facts in zip(*noon, strict=True):
@@ -47,6 +49,7 @@ def test_sky_is_where_the_picture_is_blue_from_above(noon: Noon) -> None:
     assert float(np.median(np.abs(np.array(said) - np.array(seen)))) < 0.03
 
 
+@pytest.mark.slow
 def test_mountains_stand_where_the_skyline_is_high(noon: Noon, noon_scenes: list[Scene]) -> None:
     index = BIOMES.index("mountains")
     horizon = noon_scenes[index].numbers["horizon"]
@@ -72,6 +75,7 @@ def test_a_desert_without_mountains_shows_none() -> None:
         assert window.dominant == "desert"
 
 
+@pytest.mark.slow
 def test_water_is_said_of_lakes_and_coasts_only(noon: Noon) -> None:
     shares = {f.biome: window_attributes(f, 0, WIDTH).shares["water"] for f in noon[1]}
     assert shares["lake"] > 0.1
@@ -80,6 +84,7 @@ def test_water_is_said_of_lakes_and_coasts_only(noon: Noon) -> None:
         assert shares[dry] == 0
 
 
+@pytest.mark.slow
 def test_water_shows_the_sky_and_land_does_not(noon: Noon) -> None:
     """In columns of water the rows under the horizon are blue; under grass they are not."""
     index = BIOMES.index("lake")
@@ -117,6 +122,7 @@ def test_a_lake_at_dawn_shows_lake_mountains_and_a_warm_horizon() -> None:
         assert float(warmth[i]) > float(warmth[i + 2]) + 10
 
 
+@pytest.mark.slow
 def test_windows_cross_the_seam(noon: Noon) -> None:
     facts = noon[1][0]
     assert window_attributes(facts, WIDTH - 16, 32) == window_attributes(facts, -16, 32)
@@ -124,6 +130,7 @@ def test_windows_cross_the_seam(noon: Noon) -> None:
         window_attributes(facts, 0, 400)
 
 
+@pytest.mark.slow
 def test_facts_are_read_back_as_they_were_stored(noon: Noon) -> None:
     facts = noon[1][5]
     stored = json.loads(json.dumps(facts.to_json()))

@@ -16,6 +16,7 @@ from panoweave.core.embedded.training.renderer import (
 from tests.embedded.renderer.conftest import HEIGHT, WIDTH, scene, small
 
 
+@pytest.mark.slow
 def test_pictures_are_bytes_of_the_size_asked_for(noon: tuple[Tensor, list[Facts]]) -> None:
     pictures, facts = noon
     assert pictures.shape == (12, 3, HEIGHT, WIDTH)
@@ -29,6 +30,7 @@ def test_the_same_scene_gives_the_same_picture(noon_scenes: list[Scene]) -> None
     assert torch.equal(again, twice)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", [0, 2, 8])
 def test_a_batch_of_mixed_biomes_equals_singles(
     noon: tuple[Tensor, list[Facts]], noon_scenes: list[Scene], index: int
@@ -41,12 +43,14 @@ def test_a_batch_of_mixed_biomes_equals_singles(
     assert abs(shares).mean() < 0.5
 
 
+@pytest.mark.slow
 def test_the_seam_is_no_larger_than_other_steps(noon: tuple[Tensor, list[Facts]]) -> None:
     pictures = noon[0].float()
     steps = (pictures - pictures.roll(1, -1)).abs().mean((0, 1, 2))  # by column; 0 is the seam
     assert float(steps[0]) < 1.5 * float(steps[1:].mean())
 
 
+@pytest.mark.slow
 def test_every_window_has_sky_and_land(noon: tuple[Tensor, list[Facts]]) -> None:
     for facts in noon[1]:
         for x0 in range(0, WIDTH, 48):
@@ -54,6 +58,7 @@ def test_every_window_has_sky_and_land(noon: tuple[Tensor, list[Facts]]) -> None
             assert 0.08 < window.sky < 0.85, (facts.biome, x0)
 
 
+@pytest.mark.slow
 def test_two_samples_to_a_pixel_look_like_one(noon_scenes: list[Scene]) -> None:
     fine = render([noon_scenes[3]], "cpu", WIDTH, HEIGHT, supersample=2).float()
     coarse = small([noon_scenes[3]])[0].float()
@@ -78,6 +83,7 @@ def test_no_scene_is_refused() -> None:
         render([])
 
 
+@pytest.mark.slow
 def test_nights_can_be_seen_and_are_no_days() -> None:
     biomes = ("mountains", "forest", "coast", "autumn")
     nights = [
