@@ -21,7 +21,7 @@ from diffusers import (
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from panoweave.core.embedded import WEIGHTS
-from tests.core.tiny import stable_diffusions_scheduler
+from tests.core import tiny
 
 
 def unet() -> UNet2DConditionModel:
@@ -67,13 +67,22 @@ def write(folder: Path) -> None:
         text_encoder=text_encoder(len(tokenizer)),
         tokenizer=tokenizer,
         unet=unet(),
-        scheduler=stable_diffusions_scheduler(),
+        scheduler=tiny.stable_diffusions_scheduler(),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
     )
     checkpoint.to(torch.float16).save_pretrained(folder)
     AutoencoderTiny().to(torch.float16).save_pretrained(folder / "tiny_decoder")
+
+
+def write_tiny(folder: Path) -> None:
+    """A tiny model with the same parts, to rehearse on a CPU."""
+    parts = tiny.components(folder / "words")
+    StableDiffusionPipeline(
+        **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
+    ).save_pretrained(folder)
+    tiny.small_decoder().save_pretrained(folder / "tiny_decoder")
 
 
 def main() -> None:

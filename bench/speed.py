@@ -5,7 +5,9 @@
 
 Each pair runs one after the other, and in the other order next time; a row's ratio is the median
 of its pairs'. Panoramas of 6 windows by 1, "a lake"; by default on the embedded model. In float16
-on the GPU where there is one, else in float32: both sides alike.
+on the GPU where there is one, else in float32: both sides alike. The baselines run at their best:
+diffusers' `view_batch_size` is searched first, and the literal algorithm has both halves of the
+guidance in one batch. Ours run as they come.
 """
 
 from __future__ import annotations
@@ -13,35 +15,28 @@ from __future__ import annotations
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
 
-import torch
-from diffusers import StableDiffusionPanoramaPipeline
-from PIL import Image
-from torch import Tensor, nn
-
-from bench.sections import finish_kernels, machine, of, parser, publish, table
+from bench.peers import (
+    Run,
+    best_view_batch_size,
+    load_plain,
+    multidiffusion,
+    request,
+    run_diffusers,
+    run_transcription,
+)
+from bench.sections import machine, of, parser, publish, table
 from panoweave.core.diffusion.checkpoints import load_pipeline
-from panoweave.core.diffusion.decode import to_pil
-from panoweave.core.diffusion.perceptual_weights import load_perceptual
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.embedded import WEIGHTS
-from panoweave.core.params import PanoramaParams, ResolvedParams, SyncParams
+from panoweave.core.params import PanoramaParams
 from panoweave.core.presets import PRESETS
-from tests.core.transcription import run_algorithm_1
 
 _EXACT_STEPS = 5  # every step costs the same, so five of five stand for fifty of fifty
 _NARROW_PX, _WIDE_PX = 3_072, 24_576
-
-
-@dataclass(frozen=True)
-class Run:
-    took_s: float
-    image: Image.Image | None  # None: not a finished picture
 
 
 Side = Callable[[], Run]
@@ -69,31 +64,31 @@ def main() -> None:
     if asked.random:
         pipeline.meter = None
     plain = load_plain(asked.checkpoint, pipeline)
-    multidiffusion = partial(make, pipeline, preset="paper", sync=SyncParams(weight=0))
-    baseline = partial(run_diffusers, plain)
+    size = best_view_batch_size(plain)
+    baseline = partial(run_diffusers, plain, size)
+    diffusers = f"diffusers' panorama pipeline, `view_batch_size={size}`"
+    plain_windows = partial(make, pipeline, multidiffusion())
+    exact = request(preset="paper", steps=_EXACT_STEPS)
     rows = [
         Versus(
             f"exact, {_EXACT_STEPS} of {_EXACT_STEPS} steps / the paper's Algorithm 1, literally",
-            partial(make, pipeline, preset="paper", steps=_EXACT_STEPS),
-            partial(run_transcription, plain),
-            0.5,
+            partial(make, pipeline, exact),
+            partial(run_transcription, plain, _EXACT_STEPS),
+            0.4,
         ),
-        Versus("MultiDiffusion / diffusers' panorama pipeline", multidiffusion, baseline, 0.77),
+        Versus(f"MultiDiffusion / {diffusers}", plain_windows, baseline, 0.85),
         Versus(
             "balanced / MultiDiffusion",
-            partial(make, pipeline, preset="balanced"),
-            multidiffusion,
-            1.15,
+            partial(make, pipeline, request(preset="balanced")),
+            plain_windows,
+            1.0,
         ),
         Versus(
-            "fast / diffusers' panorama pipeline",
-            partial(make, pipeline, preset="fast"),
-            baseline,
-            0.35,
+            f"fast / {diffusers}", partial(make, pipeline, request(preset="fast")), baseline, 0.5
         ),
     ]
     for preset in PRESETS:
-        make(pipeline, preset=preset, steps=1)  # what is made once is made here
+        make(pipeline, request(preset=preset, steps=1))  # what is made once is made here
     lines = [compare(pipeline, row, asked.pairs) for row in rows]
     lines.append(memory_line(asked.checkpoint))
     head = ["ours / other", "ratio", "goal", "seconds: ours", "other", "Intra-LPIPS: ours", "other"]
@@ -128,69 +123,11 @@ def _coherence(pipeline: SyncDiffusionPipeline, run: Run) -> str:
     return f"{coherence.intra_lpips:.3f}" if coherence else ""
 
 
-def request(**changes: Any) -> PanoramaParams:
-    return PanoramaParams(prompt="a lake", seed=1, **changes)
-
-
-def make(pipeline: SyncDiffusionPipeline, **changes: Any) -> Run:
-    panorama = pipeline(request(**changes))
+def make(pipeline: SyncDiffusionPipeline, params: PanoramaParams) -> Run:
+    panorama = pipeline(params)
     # Five steps make no picture worth measuring.
     image = panorama.image if panorama.params.steps > _EXACT_STEPS else None
     return Run(panorama.timings_s["denoise"] + panorama.timings_s["decode"], image)
-
-
-def load_plain(checkpoint: str, ours: SyncDiffusionPipeline) -> SyncDiffusionPipeline:
-    """The same weights as anybody would load them: the baselines get none of our preparations."""
-    plain = SyncDiffusionPipeline.from_pretrained(checkpoint, dtype=ours.unet.dtype)
-    plain.perceptual = load_perceptual("stlpips-alex")
-    first = cast(Any, plain.perceptual).stages[0]
-    first[0] = nn.Sequential(first[0].convolution, first[0].blur)  # as published, one by one
-    return plain.to(ours.device)
-
-
-def _start(plain: SyncDiffusionPipeline, params: ResolvedParams) -> tuple[Tensor, Any]:
-    with torch.no_grad():
-        noise = plain.draw_noise(params).to(plain.unet.dtype)  # the baselines convert nothing
-        return noise, plain.encode_prompt(params.prompt, "")
-
-
-def run_transcription(plain: SyncDiffusionPipeline) -> Run:
-    params = request(preset="paper", steps=_EXACT_STEPS).resolve(plain.traits)
-    noise, embeddings = _start(plain, params)
-    begun = time.perf_counter()
-    run_algorithm_1(plain, params, noise, embeddings)
-    finish_kernels()
-    return Run(time.perf_counter() - begun, None)
-
-
-def run_diffusers(plain: SyncDiffusionPipeline) -> Run:
-    """diffusers' pipeline as it comes, but for its window, which is Stable Diffusion's."""
-    params = request(preset="paper", sync=SyncParams(weight=0)).resolve(plain.traits)
-    reference = StableDiffusionPanoramaPipeline(
-        **plain.components,
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    reference.set_progress_bar_config(disable=True)
-    reference.get_views = partial(
-        reference.get_views,
-        window_size=plain.traits.window_latents,
-        stride=params.stride // plain.traits.px_per_latent,
-    )
-    noise, _ = _start(plain, params)
-    begun = time.perf_counter()
-    images = reference(
-        prompt=params.prompt,
-        height=params.height,
-        width=params.width,
-        num_inference_steps=params.steps,
-        guidance_scale=params.guidance_scale,
-        latents=noise,
-        output_type="pt",
-    ).images
-    finish_kernels()
-    return Run(time.perf_counter() - begun, to_pil(images[0] * 2 - 1))
 
 
 _PEAK = """

@@ -32,7 +32,7 @@ class OomRetry:
 
     def __init__(self, pipeline: SyncDiffusionPipeline, window_batch: int) -> None:
         self.pipeline = pipeline
-        self._window_batch = window_batch
+        self.window_batch = window_batch
 
     def generate(
         self,
@@ -58,13 +58,13 @@ class OomRetry:
                     images=images,
                     on_step=keep_state,
                     on_batch=on_batch,
-                    window_batch=self._window_batch,
+                    window_batch=self.window_batch,
                     resume=state,
                 )
             except torch.OutOfMemoryError:
-                if self._window_batch > 1:
-                    self._window_batch //= 2
-                    log.warning("out of memory: the window batch is now %d", self._window_batch)
+                if self.window_batch > 1:
+                    self.window_batch //= 2
+                    log.warning("out of memory: the window batch is now %d", self.window_batch)
                 elif not self.pipeline.gradient_checkpointing:
                     self.pipeline.enable_gradient_checkpointing()
                     log.warning("out of memory: gradient checkpointing is now enabled")

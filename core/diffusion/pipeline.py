@@ -307,6 +307,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             params.sync,
             appearance,
             anchor_image=self._anchor_image(images, appearance),
+            batch_anchor=noise.is_cuda,
             regional_prompts=prepare_regions(
                 params,
                 images,

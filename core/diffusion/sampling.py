@@ -41,7 +41,7 @@ from torch import Tensor
 
 from panoweave.core.diffusion.appearance import Appearance
 from panoweave.core.diffusion.errors import check_finite
-from panoweave.core.diffusion.guidance import BatchedModel
+from panoweave.core.diffusion.guidance import BatchedModel, take
 from panoweave.core.diffusion.known_region import KnownRegion
 from panoweave.core.diffusion.perceptual import Embedding, distance
 from panoweave.core.diffusion.regions import RegionalPrompts
@@ -79,6 +79,7 @@ def sample_syncdiffusion(
     appearance: Appearance | None,
     *,
     anchor_image: Embedding | None = None,
+    batch_anchor: bool = False,
     regional_prompts: RegionalPrompts | None = None,
     known_region: KnownRegion | None = None,
     resume: SamplerState | None = None,
@@ -89,6 +90,9 @@ def sample_syncdiffusion(
     `model`: model(windows, step, views) -> model output, all (N, C, S, S), under the prompt.
     `appearance`: D and what L compares; needed where `sync` has a weight.
     `anchor_image`: an image that all windows follow, in place of the anchor's.
+    `batch_anchor`: evaluate the anchor in one batch with windows, not alone. The result is the
+        same, but for rounding. It saves a GPU a call that would not fill it, and costs a CPU a
+        useless backward pass.
     `regional_prompts`: a wrapper of `model` that denoises regions under prompts of their own.
     `known_region`: latents that stay as they are.
     `resume`: an earlier state of the same panorama; only the remaining steps are done.
@@ -113,18 +117,25 @@ def sample_syncdiffusion(
             # The anchor is read before `known_region` guides it: `extend` always has an image.
             if target is None:  # line 4
                 anchor = plan.canvas.crop(latents, plan.anchor, plan.window)
-                output = model.predict_batch(anchor, step, [plan.anchor])
-                target = appearance.of(scheduler.pred_original_sample(anchor, step, output))
-                cached_predictions[plan.anchor] = output[0]
+                if batch_anchor and model.size > 1:  # it goes first, in the batch of the first ones
+                    windows, views = torch.cat([windows, anchor]), [*views, plan.anchor]
+                    others.insert(0, len(grid))
+                else:
+                    output = model.predict_batch(anchor, step, [plan.anchor])
+                    target = appearance.of(scheduler.pred_original_sample(anchor, step, output))
+                    cached_predictions[plan.anchor] = output[0]
             for batch in model.split(others):  # line 5
                 seen = [views[i] for i in batch]
-                gradient, outputs = perceptual_gradient(  # line 6
-                    model, windows[batch], step, seen, scheduler, appearance, target
+                gradient, outputs, target = perceptual_gradient(  # line 6
+                    model, take(windows, batch), step, seen, scheduler, appearance, target
                 )
                 check_finite(gradient, batch, step.index)
-                windows[batch] -= limit_length(weight * gradient, sync.max_move)  # line 7
-                if sync.reuse_prediction:
-                    cached_predictions.update(zip(seen, outputs, strict=True))
+                moves = limit_length(weight * gradient, sync.max_move)
+                for i, move, output in zip(batch, moves, outputs, strict=True):
+                    windows[i] -= move  # line 7
+                    if sync.reuse_prediction or i == len(grid):  # the anchor stays as it is
+                        cached_predictions[views[i]] = output
+            windows, views = windows[: len(grid)], grid.views
 
         denoiser = regional_prompts or model
         outputs = denoiser(windows, step, views, cached_predictions)  # line 8
@@ -150,21 +161,24 @@ def perceptual_gradient(
     views: Sequence[View],
     scheduler: SchedulerAdapter,
     appearance: Appearance,
-    target: Embedding,
-) -> tuple[Tensor, Tensor]:
-    """d/dx_i L(D(phi(x_i, t)), I_0), line 6, and the model outputs; both (N, C, S, S).
+    target: Embedding | None,
+) -> tuple[Tensor, Tensor, Embedding]:
+    """d/dx_i L(D(phi(x_i, t)), I_0), line 6; the model outputs, both (N, C, S, S); and the target.
 
     Through the perceptual network, the clamp, the decoder, the guidance and the model. `windows`:
-    one batch.
+    one batch. `target`: the embedding of I_0; None: the first window is the anchor, and its
+    gradient is 0.
     """
     with torch.enable_grad():
         x = windows.detach().requires_grad_()
         outputs = model.predict_batch(x, step, views)
         embedding = appearance.of(scheduler.pred_original_sample(x, step, outputs))
+        if target is None:
+            target = [layer[:1].detach() for layer in embedding]
         # Windows do not depend on one another, so the gradient of the sum is that of each window.
         loss = distance(embedding, target).sum()
         (gradient,) = torch.autograd.grad(loss * _LOSS_SCALE, x)
-    return gradient / _LOSS_SCALE, outputs.detach()
+    return gradient / _LOSS_SCALE, outputs.detach(), target
 
 
 def limit_length(moves: Tensor, limit: float | None) -> Tensor:

@@ -13,9 +13,13 @@ import torch
 from diffusers import StableDiffusionPanoramaPipeline
 from torch import Tensor
 
+from panoweave.core.diffusion import pipeline as pipeline_module
+from panoweave.core.diffusion.guidance import BatchedModel
 from panoweave.core.diffusion.perceptual_weights import load_perceptual
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.diffusion.sampling import sample_syncdiffusion
 from panoweave.core.params import PanoramaParams, SyncParams
+from panoweave.core.presets import PresetName
 from tests.core import tiny
 from tests.core.transcription import run_algorithm_1
 
@@ -94,6 +98,45 @@ def test_window_batch_changes_nothing(tmp_path: Path) -> None:
         tiny.sample(pipeline, params(), window_batch=64),
     )
     torch.testing.assert_close(one, all_at_once, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("preset", ["paper", "balanced"])
+@pytest.mark.parametrize("window_batch", [1, 64])
+def test_anchor_in_a_batch_with_windows_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, preset: PresetName, window_batch: int
+) -> None:
+    """As on a GPU. Fewer calls, the same latents."""
+    pipeline = exact_pipeline(tmp_path)
+    calls: list[int] = []
+    forward = pipeline.unet.forward
+
+    def counted(latents: Tensor, *args: Any, **options: Any) -> Any:
+        calls.append(len(latents))
+        return forward(latents, *args, **options)
+
+    monkeypatch.setattr(pipeline.unet, "forward", counted)
+    asked = params(preset=preset, sync={"steps": 4})
+
+    alone = tiny.sample(pipeline, asked, window_batch=window_batch)
+    calls_alone = calls.copy()
+    calls.clear()
+    monkeypatch.setattr(
+        pipeline_module,
+        "sample_syncdiffusion",
+        lambda *args, **options: sample_syncdiffusion(*args, **{**options, "batch_anchor": True}),
+    )
+    together = tiny.sample(pipeline, asked, window_batch=window_batch)
+
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-8)
+    assert (len(calls) < len(calls_alone)) == (window_batch == 64)
+    assert max(calls) <= 2 * window_batch
+
+
+def test_batches_are_of_equal_size() -> None:
+    model = BatchedModel(lambda latents, _step, _views: latents, 8)
+    sizes = [[len(batch) for batch in model.split(range(n))] for n in (0, 1, 8, 9, 20, 21)]
+    assert sizes == [[], [1], [8], [5, 4], [7, 7, 6], [7, 7, 7]]
+    assert [i for batch in model.split(range(21)) for i in batch] == list(range(21))
 
 
 @pytest.mark.parametrize("off", [{"weight": 0}, {"steps": 0}, {"every": 5}])

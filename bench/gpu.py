@@ -1,0 +1,313 @@
+"""What a GPU makes of panoweave, against the peers at their best: one command, under 8 minutes.
+
+    python -m bench.gpu [--report docs/benchmarks.md] [--budget SECONDS] [--tiny]
+
+Random weights of Stable Diffusion 2's size, made on the spot, in float16; 6 windows by 1 (3072 x
+512). Both sides of each ratio are measured in this run, one after the other. Each row is printed,
+and the page written, as soon as it is measured; a row that fails, or that the time does not reach,
+says so. `--tiny` rehearses it on a CPU with a tiny model, whose figures mean nothing.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+
+from bench import sd2_random
+from bench.peers import (
+    best_view_batch_size,
+    load_plain,
+    multidiffusion,
+    request,
+    run_diffusers,
+    run_transcription,
+)
+from bench.sections import finish_kernels, machine, of, parser, publish, table
+from panoweave.core.diffusion import pipeline as pipeline_module
+from panoweave.core.diffusion.checkpoints import load_pipeline
+from panoweave.core.diffusion.oom_retry import OomRetry
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.diffusion.sampling import sample_syncdiffusion
+from panoweave.core.embedded import WEIGHTS
+from panoweave.core.machine import DEFAULT_WINDOW_BATCH
+from panoweave.core.params import PanoramaParams, SyncParams
+from panoweave.worker.main import warm_up_request
+
+_WINDOW_BATCHES = (DEFAULT_WINDOW_BATCH, 11, 21)
+_PEER_BATCHES = (1, 4, 7, 8, 11, 21)
+_GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two measurements of one run, in the same unit, and what is to be said about them."""
+
+    ours: float
+    other: float
+    unit: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    goal: str
+    measure: Callable[[], Pair]
+
+
+@dataclass
+class Bench:
+    """The models, and what later rows take from earlier ones."""
+
+    checkpoint: str
+    steps: int  # of the presets with 50
+    pipeline: SyncDiffusionPipeline
+    plain: SyncDiffusionPipeline
+    found: dict[str, Any] = field(default_factory=dict)
+
+    def rows(self) -> list[Row]:
+        return [
+            Row("first panorama after the warm-up / the next", "<= 1.1", self.first_panorama),
+            Row("MultiDiffusion / diffusers' panorama pipeline", "<= 0.7", self.multidiffusion),
+            Row("paper / Algorithm 1, literally", "<= 0.15", self.paper),
+            Row("balanced / MultiDiffusion", "<= 0.8", partial(self.balanced, "tiny")),
+            Row("fast / diffusers' panorama pipeline", "<= 0.4", self.fast),
+            Row("peak memory: balanced / MultiDiffusion", "<= 10 GiB", self.memory),
+            Row("embedded model: balanced / MultiDiffusion", "<= 0.8 s", self.embedded),
+            Row(
+                "idea: anchor in one batch with windows / alone",
+                "< 1",
+                partial(self.idea, _anchor_alone),
+            ),
+            Row("idea: channels last / NCHW", "< 1", partial(self.idea, _nchw)),
+            Row("idea: equal bits / fastest algorithms", "", partial(self.idea, _any_bits)),
+            Row(
+                "balanced, full decoder / MultiDiffusion", "<= 0.8", partial(self.balanced, "full")
+            ),
+            Row("balanced within 8 GiB / with all memory", "runs", self.small_card),
+        ]
+
+    def took(self, params: PanoramaParams, window_batch: int = DEFAULT_WINDOW_BATCH) -> float:
+        timings = self.pipeline(params, window_batch=window_batch).timings_s
+        return timings["denoise"] + timings["decode"]
+
+    def preset(self, preset: str, **sync: Any) -> PanoramaParams:
+        steps = self.steps if preset == "balanced" else round(0.6 * self.steps)
+        return request(preset=preset, steps=steps, sync=SyncParams(**sync))
+
+    def best_diffusers(self) -> tuple[int, float]:
+        """The best `view_batch_size`, and seconds of all steps with it."""
+        if "diffusers" not in self.found:
+            size = best_view_batch_size(self.plain, _PEER_BATCHES, steps=3)
+            runs = [run_diffusers(self.plain, size, self.steps).took_s for _ in range(2)]
+            self.found["diffusers"] = size, min(runs)
+        found: tuple[int, float] = self.found["diffusers"]
+        return found
+
+    def best_multidiffusion(self) -> tuple[int, float]:
+        """Our best window batch, and seconds of all steps with it."""
+        if "multidiffusion" not in self.found:
+            short = multidiffusion(steps=3)
+            took = {size: min(self.took(short, size) for _ in range(2)) for size in _WINDOW_BATCHES}
+            size = min(took, key=lambda size: took[size])
+            runs = [self.took(multidiffusion(steps=self.steps), size) for _ in range(2)]
+            self.found["multidiffusion"] = size, min(runs)
+        found: tuple[int, float] = self.found["multidiffusion"]
+        return found
+
+    def first_panorama(self) -> Pair:
+        """In this process nothing has run yet but the worker's warm-up."""
+        begun = time.perf_counter()
+        OomRetry(self.pipeline, DEFAULT_WINDOW_BATCH).generate(warm_up_request(self.pipeline))
+        warm_up_s = time.perf_counter() - begun
+        first, *later = (self.took(self.preset("balanced")) for _ in range(3))
+        return Pair(first, min(later), "s", f"warm-up {warm_up_s:.1f} s")
+
+    def multidiffusion(self) -> Pair:
+        (size, other), (batch, ours) = self.best_diffusers(), self.best_multidiffusion()
+        return Pair(ours, other, "s", f"`view_batch_size={size}`; ours {batch} windows at once")
+
+    def paper(self) -> Pair:
+        steps = 2
+        ours = [self.took(request(preset="paper", steps=steps)) for _ in range(2)]
+        run_transcription(self.plain, 1)
+        other = run_transcription(self.plain, steps).took_s
+        return Pair(min(ours), other, "s", f"{steps} steps, both halves of the guidance at once")
+
+    def balanced(self, decoder: str) -> Pair:
+        batch, other = self.best_multidiffusion()
+        runs = 2 if decoder == "tiny" else 1
+        ours = min(self.took(self.preset("balanced", decoder=decoder)) for _ in range(runs))
+        return Pair(ours, other, "s", f"MultiDiffusion with {batch} windows at once")
+
+    def fast(self) -> Pair:
+        size, other = self.best_diffusers()
+        ours = min(self.took(self.preset("fast")) for _ in range(2))
+        return Pair(ours, other, "s", f"`view_batch_size={size}`")
+
+    def memory(self) -> Pair:
+        short = max(5, self.steps // 10)
+        peaks: list[float] = []
+        for params in (request(preset="balanced", steps=short), multidiffusion(steps=2)):
+            _forget()
+            self.took(params)
+            peaks.append(_peak_gib())
+        return Pair(
+            peaks[0], peaks[1], "GiB", "" if torch.cuda.is_available() else "no GPU: 0 is no figure"
+        )
+
+    def embedded(self) -> Pair:
+        small = load_pipeline(str(WEIGHTS), perceptual="stlpips-alex")
+        small.meter = None
+        took = []
+        for params in (self.preset("balanced"), multidiffusion(steps=self.steps)):
+            small(params.model_copy(update={"steps": 5}))
+            timings = small(params).timings_s
+            took.append(timings["denoise"] + timings["decode"])
+        return Pair(took[0], took[1], "s")
+
+    def idea(self, without: Callable[[SyncDiffusionPipeline], Any]) -> Pair:
+        """Medians of three interleaved pairs: short panoramas of `balanced`."""
+        params = request(preset="balanced", steps=max(5, self.steps // 5))
+        ours, other = [], []
+        for turn in range(4):
+            ours.append(self.took(params))
+            with without(self.pipeline):
+                other.append(self.took(params))
+            if turn == 0:  # kernels are chosen
+                ours.clear()
+                other.clear()
+        return Pair(statistics.median(ours), statistics.median(other), "s")
+
+    def small_card(self) -> Pair:
+        """Last: from here on the pipeline may have gradient checkpointing enabled."""
+        params = request(preset="balanced", steps=max(5, self.steps // 5))
+        other = self.took(params)
+        self.plain.to("cpu")  # the limit is this process's
+        _forget()
+        with _limited_to(8 * _GIB):
+            retry = OomRetry(self.pipeline, DEFAULT_WINDOW_BATCH)
+            retry.generate(params)  # finds what fits
+            timings = retry.generate(params).timings_s
+        kept = "kept activations" if not self.pipeline.gradient_checkpointing else "checkpointing"
+        note = f"{retry.window_batch} windows at once, {kept}, peak {_peak_gib():.1f} GiB"
+        return Pair(timings["denoise"] + timings["decode"], other, "s", note)
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--budget", type=float, default=440, help="no row begins after this")
+    options.add_argument("--tiny", action="store_true", help="rehearse on a CPU")
+    asked = options.parse_args()
+    if not torch.cuda.is_available() and not asked.tiny:
+        raise SystemExit("it takes a GPU; rehearse it on a CPU with --tiny")
+    if asked.report and asked.tiny:
+        raise SystemExit("a rehearsal's figures mean nothing: leave --report out")
+    begun = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        bench = prepare(Path(folder), asked.tiny)
+        print(f"{time.perf_counter() - begun:5.0f} s: the models are loaded", flush=True)
+        lines: list[list[str]] = []
+        rows = bench.rows()
+        for row in rows:
+            late = time.perf_counter() - begun > asked.budget
+            lines.append(line_of(row, late))
+            print(f"{time.perf_counter() - begun:5.0f} s: {' | '.join(lines[-1])}", flush=True)
+            if asked.report:  # a run that is cut off leaves what it has
+                missing = [[row.name, "not measured", row.goal, "", "", ""] for row in rows]
+                publish("peers", text_of(bench, lines + missing[len(lines) :]), asked.report)
+        print(text_of(bench, lines))
+
+
+def prepare(folder: Path, tiny_size: bool) -> Bench:
+    if tiny_size:
+        sd2_random.write_tiny(folder)
+    else:
+        sd2_random.write(folder)
+    pipeline = load_pipeline(str(folder), perceptual="stlpips-alex")
+    pipeline.meter = None
+    steps = 6 if tiny_size else 50
+    return Bench(str(folder), steps, pipeline, load_plain(str(folder), pipeline))
+
+
+def line_of(row: Row, late: bool) -> list[str]:
+    if late:
+        return [row.name, "not measured: out of time", row.goal, "", "", ""]
+    try:
+        pair = row.measure()
+    except Exception as error:  # the other rows are still worth having
+        _forget()
+        return [row.name, f"failed: {type(error).__name__}", row.goal, "", "", str(error)[:120]]
+    ratio = f"{pair.ours / pair.other:.2f}" if pair.other else "-"
+    sides = [f"{value:.2f} {pair.unit}" for value in (pair.ours, pair.other)]
+    return [row.name, ratio, row.goal, *sides, pair.note]
+
+
+def text_of(bench: Bench, lines: list[list[str]]) -> str:
+    head = ["ours / other", "ratio", "goal", "ours", "other", "settings"]
+    return (
+        f"`python -m bench.gpu` on {machine()}, {of(bench.pipeline)}, random weights, "
+        f"{bench.steps} steps where the preset has 50.\n\n{table(head, lines)}"
+    )
+
+
+def _anchor_alone(_: SyncDiffusionPipeline) -> Any:
+    def sample(*args: Any, **options: Any) -> Any:
+        return sample_syncdiffusion(*args, **{**options, "batch_anchor": False})
+
+    return patch.object(pipeline_module, "sample_syncdiffusion", sample)
+
+
+@contextmanager
+def _nchw(pipeline: SyncDiffusionPipeline) -> Iterator[None]:
+    networks = [pipeline.unet, pipeline.vae, pipeline.tiny_decoder]
+    for network in networks:
+        network.to(memory_format=torch.contiguous_format)
+    yield
+    for network in networks:
+        network.to(memory_format=torch.channels_last)
+
+
+def _any_bits(_: SyncDiffusionPipeline) -> Any:
+    return patch.object(pipeline_module, "deterministic", lambda _: nullcontext())
+
+
+@contextmanager
+def _limited_to(limit: int) -> Iterator[None]:
+    """As on a card with less memory; on a CPU, nothing is limited."""
+    if not torch.cuda.is_available():
+        yield
+        return
+    whole = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(min(1.0, limit / whole))
+    try:
+        yield
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+def _forget() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        finish_kernels()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def _peak_gib() -> float:
+    return torch.cuda.max_memory_allocated() / _GIB if torch.cuda.is_available() else 0.0
+
+
+if __name__ == "__main__":
+    main()
