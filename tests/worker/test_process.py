@@ -60,7 +60,7 @@ def post(here: Settings, redis: Redis) -> Callable[..., JobRecord]:
         params = asked.resolve(models.traits(redis, here.model))
         asked_for = JobRecord.new(params, here.model, DEFAULT_TENANT, {}, webhook=webhook)
         record = store.create(asked_for)
-        queue.add_ticket("embedded")
+        queue.add_ticket(here.model)
         return record
 
     return create
@@ -140,7 +140,7 @@ def test_sigterm_while_redis_is_away_loses_no_job(here: Settings, tmp_path: Path
             asked = PanoramaParams(prompt="a lake", width=192, stride=32, steps=STEPS, seed=1)
             params = asked.resolve(models.traits(redis, alone.model))
             record = store.create(JobRecord.new(params, alone.model, DEFAULT_TENANT, {}))
-            Queue(redis).add_ticket("embedded")
+            Queue(redis).add_ticket(alone.model)
             wait_until(lambda: steps_done(store, record) > 5, 60, log)
             time.sleep(1.1)  # the append-only file is written every second
             server.child.kill()
