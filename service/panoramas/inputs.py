@@ -61,8 +61,14 @@ def _fetch(context: Context, tenant: str, field: str, given: ImageInput) -> byte
     if given.base64 is not None:
         return decode_base64(field, given.base64)
     assert given.key is not None  # ImageInput has exactly one of the two
-    if not given.key.startswith(f"{tenant}/") or _climbs(given.key.split("/")):
+    if not given.key.startswith(f"{tenant}/"):
         raise InvalidParams(f"{field}.key", "is not yours", f"keys that begin with {tenant}/")
+    if not given.key.isprintable() or _climbs(given.key.split("/")):
+        raise InvalidParams(
+            f"{field}.key",
+            "has a control character, or a part that is empty, `.` or `..`",
+            f"keys that begin with {tenant}/ and have none",
+        )
     found = context.objects.find(given.key)
     if found is None:
         raise InvalidParams(

@@ -80,6 +80,7 @@ def closed_to_all(settings: Settings, redis: Redis) -> Iterator[httpx.Client]:  
         (f"/panoramas/{JOB_ID}", "DELETE, GET, HEAD, OPTIONS"),
         (f"/panoramas/{JOB_ID}/cancel", "OPTIONS, POST"),
         ("/livez", "GET, HEAD, OPTIONS"),
+        ("/openapi.json", "GET, HEAD, OPTIONS"),
     ],
 )
 def test_options_names_the_methods_and_asks_for_no_key(
@@ -87,6 +88,8 @@ def test_options_names_the_methods_and_asks_for_no_key(
 ) -> None:
     answer = closed_to_all.options(path)
     assert (answer.status_code, answer.headers["allow"], answer.content) == (204, allow, b"")
+    refused = problem(closed_to_all.put(path), 405, "method_not_allowed")
+    assert refused["detail"] == f"Allowed here: {allow}."
     problem(closed_to_all.options("/nowhere"), 404, "unknown_path")
 
 
