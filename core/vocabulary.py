@@ -10,7 +10,7 @@ from typing import Final
 
 VOCABULARY_FILE: Final = "vocabulary.json"
 
-_WORD: Final = re.compile(r"[a-z0-9]+(?:[-'][a-z0-9]+)*")
+_WORD: Final = re.compile(r"[^\W_]+(?:[-'][^\W_]+)*")  # of any script
 
 
 def read_vocabulary(checkpoint: Path) -> frozenset[str] | None:

@@ -183,6 +183,11 @@ def _report(panorama: Panorama, output: Path, took_s: float) -> None:
             f"Intra-LPIPS {panorama.coherence.intra_lpips:.3f} ({panorama.coherence.lpips_net}); "
             "lower is more coherent"
         )
+    for unknown in panorama.unknown_words:
+        out.print(
+            f"[yellow]{option_name(unknown.field)}[/] has words that the model was not trained on: "
+            f"{escape(', '.join(unknown.words))}"
+        )
     for prompt in panorama.truncated_prompts:
         out.print(
             f"[yellow]{option_name(prompt.field)}[/] is longer than the {prompt.limit} tokens that "

@@ -15,7 +15,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, wait_fixed
 from panoweave.core.diffusion.content_credentials import ContentCredentials
 from panoweave.core.diffusion.image_files import encode, encode_preview, holds_parameters
 from panoweave.core.diffusion.pipeline import Panorama
-from panoweave.core.diffusion.prompts import TruncatedPrompt
+from panoweave.core.diffusion.prompts import TruncatedPrompt, UnknownWords
 from panoweave.core.infra.errors import NoSuchObject, ObjectStoreError
 from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.jobs.record import JobRecord, Result, ResultWarning, Status
@@ -92,6 +92,7 @@ def retry_object_store(check: Callable[[], None]) -> Retrying:
 
 def warnings_of(panorama: Panorama) -> list[ResultWarning]:
     warnings = [_about_truncation(prompt) for prompt in panorama.truncated_prompts]
+    warnings += [_about_unknown_words(prompt) for prompt in panorama.unknown_words]
     if not holds_parameters(panorama.params):
         detail = "the parameters are too long for a JPEG, and are not inside the file"
         warnings.append(
@@ -106,6 +107,14 @@ def _about_truncation(prompt: TruncatedPrompt) -> ResultWarning:
         field=prompt.field,
         detail=f"has {prompt.tokens} tokens, of which the model reads {prompt.limit}; "
         f"not read: {prompt.text!r}",
+    )
+
+
+def _about_unknown_words(prompt: UnknownWords) -> ResultWarning:
+    return ResultWarning(
+        code="unknown_words",
+        field=prompt.field,
+        detail=f"has words that the model was not trained on: {', '.join(prompt.words)}",
     )
 
 

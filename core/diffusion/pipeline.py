@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -46,7 +46,9 @@ from panoweave.core.diffusion.perceptual import Embedding, PerceptualLoss
 from panoweave.core.diffusion.prompts import (
     PromptEmbeddings,
     TruncatedPrompt,
+    UnknownWords,
     find_truncated_prompts,
+    find_unknown_words,
 )
 from panoweave.core.diffusion.sampler_state import SamplerState
 from panoweave.core.diffusion.sampling import StepReport, sample_syncdiffusion
@@ -68,6 +70,7 @@ class Panorama:
     coherence: Coherence | None  # None: no meter, or fewer than two windows
     timings_s: dict[str, float]  # encode, denoise, decode, measure
     truncated_prompts: list[TruncatedPrompt]
+    unknown_words: list[UnknownWords]
 
     @property
     def seed(self) -> int:
@@ -117,6 +120,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         self.meter: CoherenceMeter | None = None
         self.tiny_decoder: Any | None = None
         self.controlnet: Any | None = None
+        self.vocabulary: Collection[str] | None = None  # None: it may know any word
         self.gradient_checkpointing = False
         self.family = family_of(text_encoder_2)
         self.family.check(self)
@@ -255,7 +259,8 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             with _clock(timings, "measure"):
                 coherence = self.measure(image)
         truncated = find_truncated_prompts(self.tokenizer, resolved)
-        return Panorama(image, resolved, coherence, timings, truncated)
+        unknown = find_unknown_words(self.vocabulary, resolved)
+        return Panorama(image, resolved, coherence, timings, truncated, unknown)
 
     def encode_prompt(self, prompt: str, negative_prompt: str) -> PromptEmbeddings:
         """The embeddings of a prompt and its negative prompt, as this checkpoint takes them."""

@@ -1,8 +1,8 @@
-"""Embeddings of prompts, and prompts that are too long for the text encoder."""
+"""Embeddings of prompts, and what the model cannot read or does not know of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from panoweave.core.params import ResolvedParams
+from panoweave.core.vocabulary import unknown_words
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,24 @@ def find_truncated_prompts(tokenizer: Any, params: ResolvedParams) -> list[Trunc
                 TruncatedPrompt(name, len(ids), limit, tokenizer.decode(ids[limit:]).strip())
             )
     return found
+
+
+@dataclass(frozen=True)
+class UnknownWords:
+    """Words of a prompt that the checkpoint was not trained on."""
+
+    field: str  # as in the request: "prompt", "regions.0.prompt"
+    words: list[str]
+
+
+def find_unknown_words(
+    vocabulary: Collection[str] | None, params: ResolvedParams
+) -> list[UnknownWords]:
+    """For each prompt with such words. `vocabulary` None: the checkpoint may know any word."""
+    if vocabulary is None:
+        return []
+    found = [UnknownWords(name, unknown_words(text, vocabulary)) for name, text in _prompts(params)]
+    return [one for one in found if one.words]
 
 
 def _prompts(params: ResolvedParams) -> Iterator[tuple[str, str]]:

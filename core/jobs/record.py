@@ -69,7 +69,7 @@ class ObjectKeys(_Part):
         )
 
 
-WarningCode = Literal["prompt_truncated", "parameters_left_out"]
+WarningCode = Literal["prompt_truncated", "unknown_words", "parameters_left_out"]
 StoredWarningCode = Annotated[WarningCode, KeepUnknown()]
 
 

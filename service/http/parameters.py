@@ -12,12 +12,16 @@ _MAX_NAME_CHARS = 64
 
 
 def refuse_unknown_query(request: Request) -> None:
-    """A dependency of all routes. Raises InvalidParams."""
-    known = [each["name"] for each in _described(request) if each["in"] == "query"]
+    """A dependency of all routes. Raises InvalidParams, also where a value would be left out."""
+    described = {each["name"]: each for each in _described(request) if each["in"] == "query"}
+    known = list(described)
     for name in request.query_params:
         if name not in known:
             legal = f"the parameters {', '.join(known)}" if known else "no parameters"
             raise InvalidParams(name[:_MAX_NAME_CHARS], "There is no such query parameter", legal)
+        times = len(request.query_params.getlist(name))
+        if times > 1 and described[name]["schema"].get("type") != "array":
+            raise InvalidParams(name, f"It is given {times} times", "one value")
 
 
 def legal_values(request: Request, name: str) -> str | None:

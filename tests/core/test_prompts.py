@@ -6,7 +6,12 @@ import pytest
 
 from panoweave.core.conditions import Region
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
-from panoweave.core.diffusion.prompts import TruncatedPrompt, find_truncated_prompts
+from panoweave.core.diffusion.prompts import (
+    TruncatedPrompt,
+    UnknownWords,
+    find_truncated_prompts,
+    find_unknown_words,
+)
 from panoweave.core.params import PanoramaParams
 from tests.core import tiny
 
@@ -40,3 +45,19 @@ def test_the_rest_does_not_change_the_picture(pipeline: SyncDiffusionPipeline) -
     )
     assert one.equal(other)
     assert not one.equal(shorter)
+
+
+def test_words_that_the_checkpoint_was_not_trained_on_are_reported_by_field(
+    pipeline: SyncDiffusionPipeline,
+) -> None:
+    params = PanoramaParams(
+        prompt="A lake with dragons, and two dragons",
+        negative_prompt="clouds",
+        regions=[Region(prompt="a castle", x=0, width=64)],
+    ).resolve(pipeline.traits)
+    known = {"lake", "with", "and", "two", "clouds"}
+    assert find_unknown_words(known, params) == [
+        UnknownWords("prompt", ["dragons"]),
+        UnknownWords("regions.0.prompt", ["castle"]),
+    ]
+    assert find_unknown_words(None, params) == []

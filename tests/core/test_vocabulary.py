@@ -24,6 +24,7 @@ KNOWN = {"a", "lake", "snow", "capped", "mountains", "sumi-e", "at", "dawn"}
         ("snow-white lake", ["snow-white"]),
         ("", []),
         ("湖 lake", []),
+        ("schöner lake, озеро", ["schöner", "озеро"]),
     ],
 )
 def test_unknown_words(prompt: str, unknown: list[str]) -> None:

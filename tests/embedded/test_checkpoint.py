@@ -18,6 +18,7 @@ from panoweave.core.embedded.latents import to_tensor
 from panoweave.core.embedded.scenes import WINDOW_PX
 from panoweave.core.embedded.shards import render_shard
 from panoweave.core.embedded.sheet import lay_out, load_pipeline, sample
+from panoweave.core.vocabulary import read_vocabulary
 
 MAX_BYTES = 30_000_000
 MAX_CONTROLNET_BYTES = 10_000_000
@@ -52,6 +53,10 @@ def test_geometry_and_missing_parts(pipeline: StableDiffusionPipeline) -> None:
     assert pipeline.scheduler.config.prediction_type == "v_prediction"
     assert pipeline.safety_checker is None
     assert pipeline.feature_extractor is None
+
+
+def test_it_says_which_words_it_was_trained_on() -> None:
+    assert read_vocabulary(WEIGHTS) == frozenset(vocabulary())
 
 
 def test_the_tokenizer_is_the_one_of_the_grammar() -> None:

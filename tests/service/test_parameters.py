@@ -40,6 +40,15 @@ def test_unknown_query_parameters_are_refused(
     assert len(api.request(method, path, params={"y" * 5_000: "3"}).text) < 1_000
 
 
+def test_of_two_values_none_is_guessed(api: httpx.Client) -> None:
+    error = at_fault(api.get("/panoramas?limit=5&limit=6"))
+    assert (error["field"], error["legal"]) == ("limit", "one value")
+    job_id = post(api)
+    # A list may have several. These are refused because they do not exist.
+    several = at_fault(api.post(f"/panoramas/{job_id}/deliveries/redeliver?id=msg_1&id=msg_2"))
+    assert several["legal"] != "one value"
+
+
 @pytest.mark.parametrize(
     ("path", "params", "headers", "field", "legal"),
     [

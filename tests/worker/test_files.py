@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from PIL.ExifTags import IFD, Base
 from panoweave.core.checkpoint import CheckpointTraits, InvalidParams
 from panoweave.core.diffusion.image_files import encode, encode_preview, holds_parameters
 from panoweave.core.diffusion.pipeline import Panorama
+from panoweave.core.diffusion.prompts import UnknownWords
 from panoweave.core.output import FormatName
 from panoweave.core.params import PanoramaParams
 from panoweave.worker.upload import warnings_of
@@ -27,7 +29,7 @@ def panorama(**asked: Any) -> Panorama:
     params = PanoramaParams.model_validate({**base, **asked}).resolve(TRAITS)
     gradient = Image.linear_gradient("L").resize((params.width, params.height))
     image = Image.merge("RGB", (gradient, gradient.rotate(180), gradient))
-    return Panorama(image, params, None, {}, [])
+    return Panorama(image, params, None, {}, [], [])
 
 
 def inside(file: Image.Image) -> dict[str, Any]:
@@ -64,7 +66,7 @@ def test_quality_is_what_is_paid_for(name: FormatName) -> None:
 
     def size(quality: int) -> int:
         made = panorama(output={"format": name, "quality": quality})
-        return len(encode(Panorama(noise, made.params, None, {}, [])))
+        return len(encode(Panorama(noise, made.params, None, {}, [], [])))
 
     assert size(20) < size(90) < size(100)
 
@@ -120,3 +122,9 @@ def test_what_a_format_cannot_do_is_refused(asked: dict[str, Any], field: str, l
         PanoramaParams.model_validate({"prompt": "a lake", **asked}).resolve(TRAITS)
     assert refused.value.field == field
     assert legal in refused.value.legal
+
+
+def test_unknown_words_are_a_warning() -> None:
+    (warning,) = warnings_of(replace(panorama(), unknown_words=[UnknownWords("prompt", ["elk"])]))
+    assert (warning.code, warning.field) == ("unknown_words", "prompt")
+    assert warning.detail == "has words that the model was not trained on: elk"
