@@ -142,7 +142,7 @@ def _fill(settings: Settings, queued: int) -> None:
         params = PanoramaParams(prompt="a lake").resolve(TRAITS)
         for _ in range(queued):
             store.create(JobRecord.new(params, settings.model, DEFAULT_TENANT, {}))
-            queue.add_ticket()
+            queue.add_ticket(settings.model)
 
 
 def _work(settings: Settings) -> None:
@@ -151,13 +151,13 @@ def _work(settings: Settings) -> None:
     with connect(settings) as redis:
         store, queue = JobStore(redis, settings), Queue(redis)
         while True:
-            record = store.claim("bench")
+            record = store.claim("bench", settings.model)
             if record is None:
                 time.sleep(0.005)
                 continue
             assert record.token is not None
             store.succeed(record.id, record.token, result_of(record))
-            redis.lpop(queue.rq.key)
+            redis.lpop(queue.tickets(settings.model).key)
 
 
 def _wait_until_ready(port: int) -> None:

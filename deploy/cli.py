@@ -83,7 +83,8 @@ def render(
     params: Annotated[
         Path | None,
         typer.Option(
-            help="A JSON file with parameters as in POST /panoramas, without webhook and metadata. "
+            help="A JSON file with parameters as in POST /panoramas, without model, webhook and "
+            "metadata. "
             'A picture may be {"file": "a/path.png"}, relative to the current directory. Options '
             "override the file."
         ),

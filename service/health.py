@@ -15,7 +15,7 @@ from panoweave.service.http.auth import OperatorOnly
 from panoweave.service.http.errors import JobStoreUnavailable
 from panoweave.service.models import model_views
 from panoweave.service.openapi.document import answer, refusals
-from panoweave.service.schemas import Health, StatusView, WorkerView
+from panoweave.service.schemas import Health, StatusView, UnservedView, WorkerView
 
 router = APIRouter(tags=["health"])
 
@@ -57,8 +57,8 @@ async def get_readyz(subscriptions: SubscriptionsDep) -> Health:
     dependencies=[OperatorOnly],
 )
 def get_status(context: ContextDep) -> StatusView:
-    """Queue lengths, live workers, models, and whether the bucket can be reached. Covers all
-    tenants, and needs a key of scope `admin`."""
+    """Queue lengths, live workers, models, those of them that nobody serves, and whether the
+    bucket can be reached. Covers all tenants, and needs a key of scope `admin`."""
     counts = context.store.counts()
     return StatusView(
         queued=counts.queued,
@@ -68,6 +68,11 @@ def get_status(context: ContextDep) -> StatusView:
             for state in models.live_workers(context.redis)
         ],
         models=model_views(context),
+        unserved=[
+            UnservedView(model=each.model, queued=each.queued)
+            for each in context.queue.waiting()
+            if not each.workers
+        ],
         s3=_s3_state(context),
     )
 

@@ -37,6 +37,7 @@ from panoweave.core.params import PanoramaParams
 from panoweave.core.webhooks.deliveries import StoredState, StoredTryError
 from panoweave.core.webhooks.targets import MAX_URL_CHARS
 
+_MAX_MODEL_CHARS = 1_024
 MAX_METADATA_BYTES = 8_192  # as JSON; a webhook carries it and stays below 20 kB
 
 _TERMINAL_EVENTS: tuple[WebhookEvent, ...] = (
@@ -71,10 +72,17 @@ class WebhookRequest(Params):
 
 
 class PanoramaRequest(Params):
-    """A panorama to make: its parameters, a webhook, and metadata of the caller's own."""
+    """A panorama to make: its parameters, its model, a webhook, and metadata of the caller's
+    own."""
 
     # In JSON, the fields of `params` stand beside the others: see the validator below.
     params: PanoramaParams
+    model: str | None = Field(
+        None,
+        min_length=1,
+        max_length=_MAX_MODEL_CHARS,
+        description="The model that makes it, one of this server's. Default: the server's default.",
+    )
     webhook: WebhookRequest | None = Field(
         None, description="Notifies the caller, who then need not poll."
     )
@@ -194,6 +202,7 @@ class PanoramaView(_View):
         description="How many panoramas are started before it; 0 is next."
     )
     progress: ProgressView | None
+    model: str = Field(description="The model that it was accepted for, and that makes it.")
     params: StoredParams = Field(description="All parameters, with defaults filled in.")
     attempts: int
     estimate_s: float | None = Field(
@@ -316,11 +325,19 @@ class WorkerView(_View):
     detail: str
 
 
+class UnservedView(_View):
+    model: str
+    queued: int = Field(description="Queued panoramas of all tenants.")
+
+
 class StatusView(_View):
     queued: int = Field(description="Queued panoramas of all tenants.")
     running: int = Field(description="Running panoramas of all tenants.")
     workers: list[WorkerView] = Field(description="Live workers.")
     models: list[ModelView]
+    unserved: list[UnservedView] = Field(
+        description="Models that panoramas wait for and no live worker holds."
+    )
     s3: Literal["ok", "away"]
 
 

@@ -142,7 +142,7 @@ def sweep(store: JobStore, queue: Queue) -> None:
             record = store.expire_lost(lost)
             log.warning("%s: its worker was lost; now %s", record.id, record.status)
             metrics.job_lost(record.status)
-    queue.top_up()
+    queue.top_up(is_exact=True)
     metrics.swept()
 
 

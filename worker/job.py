@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from PIL import Image
@@ -28,7 +29,7 @@ from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs.errors import NotFound, Refused, UnreadableRecord
 from panoweave.core.jobs.failures import PREEMPTED, FailureCode
 from panoweave.core.jobs.queue import Queue
-from panoweave.core.jobs.record import Failure, JobRecord, Status
+from panoweave.core.jobs.record import Failure, JobRecord, Result, Status
 from panoweave.core.jobs.savepoints import Savepoints
 from panoweave.core.jobs.store import JobStore
 from panoweave.core.params import ResolvedParams
@@ -37,6 +38,7 @@ from panoweave.worker.attempt import (
     Attempt,
     Cancelled,
     Preempted,
+    Stop,
     Superseded,
     TimedOut,
 )
@@ -80,13 +82,13 @@ def run_next_job(context: WorkerContext) -> None:
     the job again.
     """
     try:
-        record = context.store.claim(context.name)
+        record = context.store.claim(context.name, context.settings.model)
     except UnreadableRecord as reason:
         # The janitor requeues it as a lost worker's; a worker of its API's version may get it.
         log.error("%s: left to another worker: %s", reason.job_id, reason)
         return
     if record is None:
-        return  # no job waits, or their tenants are at their limit
+        return  # no job waits for this model, or their tenants are at their limit
     with observe_attempt(record) as ending:
         log.info("%s: attempt %d", record.id, record.attempts)
         ended = run_attempt(context, record)
@@ -104,66 +106,80 @@ def run_attempt(context: WorkerContext, record: JobRecord) -> JobRecord | None:
 
     None: the job does not belong to this attempt any more.
     """
-    store, job_id = context.store, record.id
-    traits = context.generator.pipeline.traits
     batch_s = context.speed.batch_s(record.params, context.settings.window_batch)
-    with Attempt(record, store, context.settings, context.stopping, batch_s) as attempt:
-        token = attempt.token
+    with Attempt(record, context.store, context.settings, context.stopping, batch_s) as attempt:
         try:
-            images = fetch_images(context.objects, record.params, attempt.check)
-            savepoint = Savepoint(
-                context.savepoints, record, context.identity, images, context.settings
+            result = _make_panorama(context, attempt)
+            ended = commit(
+                attempt, partial(context.store.succeed, record.id, attempt.token, result)
             )
-            previews = Previews(context.objects, record, context.generator.pipeline)
-            with closing(previews), savepoint:
-                state = savepoint.load()
-                if state:
-                    attempt.resume(state.step)
-
-                clock = StepClock(context.speed, record.params, traits)
-
-                def on_step(report: StepReport) -> None:
-                    clock.step_ended(report.step)
-                    savepoint.note(report.state)
-                    previews.show(report)
-                    attempt.on_step(report)
-
-                panorama = context.generator.generate(
-                    record.params, images, on_step, state, attempt.check
-                )
-                tracing.add_stages(panorama.timings_s)
-                clock.finished(panorama.timings_s)
-                attempt.enter(UPLOADING)
-                with tracing.span("upload"), metrics.upload():
-                    result = upload(
-                        context.objects, record, panorama, attempt.check, context.credentials
-                    )
-                    result = result.model_copy(update={"gpu_s": round(attempt.ran_s(), 3)})
-            ended = commit(attempt, lambda: store.succeed(job_id, token, result))
-        except Cancelled:
-            ended = commit(attempt, lambda: store.cancelled(job_id, token))
-        except Preempted:
-            ended = commit(attempt, lambda: store.requeue(job_id, token, PREEMPTED))
-        except Superseded:
-            ended = None
-        except TimedOut:
-            limit_s = context.settings.job_timeout_s
-            failure = Failure.of(FailureCode.JOB_TIMEOUT, timeout_s=limit_s)
-            log.warning("%s: %s", job_id, failure.detail)
-            ended = commit(attempt, lambda: store.fail(job_id, token, failure))
-        except Exception as error:
-            failure = explain(error)
-            if failure.code is FailureCode.INTERNAL_ERROR:
-                log.exception("%s: unexpected", job_id)
-                exit_if_device_is_broken(context.generator.pipeline.device)
-            else:
-                log.warning("%s: %s: %s", job_id, failure.code, error)
-            ended = commit(attempt, lambda: store.fail(job_id, token, failure))
-    if ended is None and not _folder_is_shared(store, record):
+        except (Stop, Exception) as reason:
+            ended = _settle(context, attempt, reason)
+    if ended is None and not _folder_is_shared(context.store, record):
         _delete_objects(context.objects, record)
     if ended and ended.status is Status.CANCELLED:
         _delete_objects(context.objects, record)
     return ended
+
+
+def _make_panorama(context: WorkerContext, attempt: Attempt) -> Result:
+    """Make the panorama and store its files. Raises a Stop, or what went wrong."""
+    record, pipeline = attempt.record, context.generator.pipeline
+    images = fetch_images(context.objects, record.params, attempt.check)
+    savepoint = Savepoint(context.savepoints, record, context.identity, images, context.settings)
+    previews = Previews(context.objects, record, pipeline)
+    with closing(previews), savepoint:
+        state = savepoint.load()
+        if state:
+            attempt.resume(state.step)
+
+        clock = StepClock(context.speed, record.params, pipeline.traits)
+
+        def on_step(report: StepReport) -> None:
+            clock.step_ended(report.step)
+            savepoint.note(report.state)
+            previews.show(report)
+            attempt.on_step(report)
+
+        panorama = context.generator.generate(record.params, images, on_step, state, attempt.check)
+        tracing.add_stages(panorama.timings_s)
+        clock.finished(panorama.timings_s)
+        attempt.enter(UPLOADING)
+        with tracing.span("upload"), metrics.upload():
+            result = upload(context.objects, record, panorama, attempt.check, context.credentials)
+            return result.model_copy(update={"gpu_s": round(attempt.ran_s(), 3)})
+
+
+def _settle(context: WorkerContext, attempt: Attempt, reason: Stop | Exception) -> JobRecord | None:
+    """Move the record of an attempt that made no panorama, by the reason."""
+    store, job_id, token = context.store, attempt.record.id, attempt.token
+    move: Callable[[], JobRecord]
+    match reason:
+        case Superseded():
+            return None
+        case Cancelled():
+            move = partial(store.cancelled, job_id, token)
+        case Preempted():
+            move = partial(store.requeue, job_id, token, PREEMPTED)
+        case _:
+            move = partial(store.fail, job_id, token, _failure(context, job_id, reason))
+    return commit(attempt, move)
+
+
+def _failure(context: WorkerContext, job_id: str, reason: Stop | Exception) -> Failure:
+    """The failure, logged. An unexpected one ends this process if the device is broken."""
+    if isinstance(reason, TimedOut):
+        limit_s = context.settings.job_timeout_s
+        failure = Failure.of(FailureCode.JOB_TIMEOUT, timeout_s=limit_s)
+        log.warning("%s: %s", job_id, failure.detail)
+        return failure
+    failure = explain(reason)
+    if failure.code is FailureCode.INTERNAL_ERROR:
+        log.exception("%s: unexpected", job_id)
+        exit_if_device_is_broken(context.generator.pipeline.device)
+    else:
+        log.warning("%s: %s: %s", job_id, failure.code, reason)
+    return failure
 
 
 def fetch_images(
@@ -206,7 +222,7 @@ def commit(attempt: Attempt, move: Callable[[], JobRecord]) -> JobRecord | None:
         return None
 
 
-def explain(error: Exception) -> Failure:
+def explain(error: BaseException) -> Failure:
     """The public failure for an error. Of their own text, InvalidParams shows what is legal, and
     ObjectStoreError which setting the operator can correct."""
     match error:

@@ -138,7 +138,7 @@ def _run_tickets_until_redis_is_lost(context: WorkerContext) -> None:
     with connect(context.settings) as redis:
         try:
             worker = PanoramaWorker(
-                Queue(redis).rq,
+                Queue(redis).tickets(context.settings.model),
                 f"{context.name}-{secrets.token_hex(3)}",
                 context.stopping,
                 lambda: run_next_job(context),

@@ -22,8 +22,10 @@ _HEADER: Final = (
 )
 
 
-def register_script(redis: Redis, package: str | None, name: str) -> Script:
-    """The script in a package's file. It finds the constants of redis_keys as `KEY.NAME`."""
+def register_script(redis: Redis, package: str | None, *names: str) -> Script:
+    """The script in a package's files, one after the other. It finds the constants of redis_keys as
+    `KEY.NAME`."""
     assert package is not None
-    source = resources.files(package).joinpath(name).read_text()
+    folder = resources.files(package)
+    source = "".join(folder.joinpath(name).read_text() for name in names)
     return redis.register_script(f"{_HEADER}\n{source}")

@@ -81,6 +81,12 @@ class Settings(BaseSettings):
         description="The checkpoint: `embedded` (the model that ships), a directory in diffusers' "
         "format, or a hub id with an optional `@revision`.",
     )
+    models: str | None = Field(
+        None,
+        description="Models that requests may name besides `PANOWEAVE_MODEL`, separated by commas, "
+        "each spelled as in `PANOWEAVE_MODEL` of the workers that serve it. The API reads it. "
+        "Default: none.",
+    )
     perceptual: PerceptualName = Field(
         "stlpips-alex", description="The network that compares windows."
     )
@@ -204,12 +210,15 @@ class Settings(BaseSettings):
         "longer fails as `job_timeout`. At least `PANOWEAVE_MAX_ESTIMATED_S`.",
     )
     max_queued: int = Field(
-        10_000, ge=1, description="How many panoramas may wait. The API refuses more with 429."
+        10_000,
+        ge=1,
+        description="How many panoramas may wait for one model. The API refuses more with 429.",
     )
     tenant_max_queued: int = Field(
         1_000,
         ge=1,
-        description="How many panoramas of one tenant may wait. The API refuses more with 429.",
+        description="How many panoramas of one tenant may wait for one model. The API refuses more "
+        "with 429.",
     )
     tenant_max_bytes: int = Field(
         256 * 2**20,
@@ -322,6 +331,12 @@ class Settings(BaseSettings):
         description="A time-stamping authority (RFC 3161), asked for each picture. Default: no "
         "time stamps.",
     )
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """The deployment's models, the default one first."""
+        others = (name.strip() for name in (self.models or "").split(","))
+        return tuple(dict.fromkeys((self.model, *filter(None, others))))
 
     @field_validator("redis_url")
     @classmethod

@@ -1,4 +1,4 @@
-"""The queue of tickets, carried by RQ. A ticket lets one worker run one job.
+"""The queues of tickets, one for each model, carried by RQ. A ticket lets one worker run one job.
 
 A ticket names no job. `JobStore.claim` chooses the job when the ticket is used, and serves tenants
 in turn, however many jobs each has queued. So a ticket too many does no harm, and any ticket
@@ -14,12 +14,12 @@ import rq
 from redis import Redis
 from rq.serializers import JSONSerializer
 
-from panoweave.core.infra import redis_keys
 from panoweave.core.infra.lua import register_script
 from panoweave.core.infra.redis import translate_redis_errors
 from panoweave.core.jobs.record import JobRecord
 
-QUEUE_NAME = "panoweave"
+# Workers of earlier versions take tickets from here, whatever their model is.
+OLD_QUEUE: Final = "panoweave"
 # The function that tickets name. Workers do not look at it; those of version 0.1.0 import it, and
 # so still take the tickets of a newer API while a cluster is upgraded.
 TICKET: Final = "worker.tasks.take_turn"
@@ -36,40 +36,57 @@ class QueueEstimate(NamedTuple):
     etas_s: Mapping[str, float]  # until each has ended; only of queued jobs, where it is known
 
 
+class WaitingModel(NamedTuple):
+    """A model that jobs wait for."""
+
+    model: str
+    queued: int
+    workers: int  # that live, and hold the model or are loading it
+
+
 class Queue:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self.rq = rq.Queue(QUEUE_NAME, connection=redis, serializer=JSONSerializer)
-        self._estimate = register_script(redis, __package__, "queue_estimate.lua")
+        self._estimate = register_script(
+            redis, __package__, "model_queue.lua", "queue_estimate.lua"
+        )
+        self._waiting = register_script(redis, __package__, "model_queue.lua", "waiting_models.lua")
 
-    def add_ticket(self) -> None:
+    def tickets(self, model: str) -> rq.Queue:
+        """A worker listens to this one alone: only then does RQ move tickets safely (BLMOVE)."""
+        return self._rq(f"{OLD_QUEUE}:{model}")
+
+    def add_ticket(self, model: str) -> None:
         """Add one ticket, needed or not. `top_up` adds as many as are needed."""
         with translate_redis_errors():
-            self.rq.enqueue_call(
-                TICKET,
-                description="a ticket",
-                timeout=_NO_TIMEOUT,
-                result_ttl=_RESULT_TTL_S,
-                failure_ttl=_FAILURE_TTL_S,
-            )
+            _add_ticket(self.tickets(model))
 
-    def top_up(self) -> None:
-        """Add tickets until no worker idles while jobs wait."""
+    def waiting(self, *, is_exact: bool = False) -> Sequence[WaitingModel]:
+        """The models that jobs wait for.
+
+        `is_exact`: also if processes of an earlier version have moved jobs meanwhile.
+        """
         with translate_redis_errors():
-            pipeline = self._redis.pipeline(transaction=False)
-            pipeline.zcard(redis_keys.QUEUED)
-            pipeline.scard(redis_keys.WORKERS)
-            pipeline.llen(self.rq.key)
-            queued, workers, tickets = pipeline.execute()
-        # One for each worker, not for each job: tenants at their limit of running jobs would use
-        # up the others' tickets.
-        for _ in range(min(queued, max(workers, 1)) - tickets):
-            self.add_ticket()
+            answer: Any = self._waiting(args=[int(is_exact)])
+        found = [WaitingModel(model.decode(), queued, workers) for model, queued, workers in answer]
+        return sorted(found)
+
+    def top_up(self, *, is_exact: bool = False) -> None:
+        """Add tickets until no worker idles while jobs wait for its model."""
+        waiting = self.waiting(is_exact=is_exact)
+        with translate_redis_errors():
+            # One for each worker, not for each job: tenants at their limit of running jobs would
+            # use up the others' tickets.
+            for model, queued, workers in waiting:
+                _top_up(self.tickets(model), min(queued, max(workers, 1)))
+            if waiting:
+                old_workers: Any = self._redis.scard(f"rq:workers:{OLD_QUEUE}")
+                _top_up(self._rq(OLD_QUEUE), min(sum(each.queued for each in waiting), old_workers))
 
     def estimate(self, records: Sequence[JobRecord]) -> QueueEstimate:
         """An estimate from the current queue: a tenant that comes later may be served before
         another's second job."""
-        asked = [text for record in records for text in (record.tenant, record.id)]
+        asked = [text for each in records for text in (each.tenant, each.id, each.model)]
         with translate_redis_errors():
             answer: Any = self._estimate(args=asked)
         places, etas_s = {}, {}
@@ -79,3 +96,21 @@ class Queue:
             if wait_ms >= 0 and run_ms >= 0:
                 etas_s[record.id] = (wait_ms + run_ms) / 1_000
         return QueueEstimate(places, etas_s)
+
+    def _rq(self, name: str) -> rq.Queue:
+        return rq.Queue(name, connection=self._redis, serializer=JSONSerializer)
+
+
+def _top_up(queue: rq.Queue, needed: int) -> None:
+    for _ in range(needed - (queue.count if needed else 0)):
+        _add_ticket(queue)
+
+
+def _add_ticket(queue: rq.Queue) -> None:
+    queue.enqueue_call(
+        TICKET,
+        description="a ticket",
+        timeout=_NO_TIMEOUT,
+        result_ttl=_RESULT_TTL_S,
+        failure_ttl=_FAILURE_TTL_S,
+    )

@@ -67,7 +67,7 @@ class JobStore:
         self._tenant_max_queued = settings.tenant_max_queued
         self._tenant_max_bytes = settings.tenant_max_bytes
         self._tenant_max_running = settings.tenant_max_running
-        self._script = register_script(redis, __package__, "transition.lua")
+        self._script = register_script(redis, __package__, "model_queue.lua", "transition.lua")
 
     def create(self, record: JobRecord) -> JobRecord:
         """The record as stored: `created_at` is Redis's clock, as all its times are.
@@ -108,14 +108,15 @@ class JobStore:
             next_cursor=ids[limit - 1] if len(ids) > limit else None,
         )
 
-    def claim(self, worker: str) -> JobRecord | None:
-        """queued -> running, as a new attempt: the oldest job of the tenant served longest ago.
+    def claim(self, worker: str, model: str) -> JobRecord | None:
+        """queued -> running, as a new attempt: of the jobs that were accepted for this model, the
+        oldest of the tenant served longest ago.
 
-        The record's token is what the attempt's other moves ask for. None if no job waits, or
-        their tenants are at their limit of running jobs. Raises UnreadableRecord.
+        The record's token is what the attempt's other moves ask for. None if no job waits for the
+        model, or their tenants are at their limit of running jobs. Raises UnreadableRecord.
         """
         most = str(self._tenant_max_running or 0)
-        fields = self._call("claim", "", secrets.token_hex(16), worker, [most])
+        fields = self._call("claim", "", secrets.token_hex(16), worker, [most, model])
         # It must make what was accepted. A worker that understands the rest may get it once its
         # lease has expired.
         return from_fields(fields, exact=True) if fields else None

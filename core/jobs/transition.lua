@@ -11,8 +11,8 @@
 --       follow.
 --       For 'create' and 'retry' the payload is 'most jobs queued, most of this tenant, most bytes
 --       of its records, tenant'.
---       'claim' has no job id: it starts the next job. ARGV[8] is then how many jobs of a tenant
---       may run at once, 0 for any number.
+--       'claim' has no job id: it starts the next job that waits for a model. ARGV[8] is then how
+--       many jobs of a tenant may run at once, 0 for any number; ARGV[9] is the model.
 -- Answers {outcome, flat fields}; outcome: moved | unchanged | missing | illegal | stale | full |
 -- tenant_full | tenant_bytes | none.
 
@@ -29,12 +29,12 @@ local lease_ms, ttl_s, max_lost_attempts = tonumber(ARGV[5]), tonumber(ARGV[6]),
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
--- The oldest job of the tenant that was served longest ago, or never, among those with fewer than
--- `most` running.
-local function next_job(most)
-  for _, tenant in ipairs(redis.call('ZRANGE', KEY.WAITING_TENANTS, 0, -1)) do
+-- The oldest job of the tenant that the model has served longest ago, or never, among those with
+-- fewer than `most` running.
+local function next_job(most, model)
+  for _, tenant in ipairs(redis.call('ZRANGE', KEY.WAITING_TENANTS_OF .. model, 0, -1)) do
     if most == 0 or redis.call('ZCARD', KEY.INDEX .. 'running:' .. tenant) < most then
-      local found = redis.call('ZRANGE', KEY.INDEX .. 'queued:' .. tenant, 0, 0)[1]
+      local found = oldest_waiting(model, tenant)
       if found then return found end
     end
   end
@@ -42,7 +42,11 @@ end
 
 if move == 'claim' then
   local claim_key = KEY.CLAIM .. token
-  id = redis.call('GET', claim_key) or next_job(tonumber(ARGV[8]))
+  id = redis.call('GET', claim_key)
+  if not id then
+    repair_model_queues()
+    id = next_job(tonumber(ARGV[8]), ARGV[9])
+  end
   if not id then return {'none', {}} end
   redis.call('SET', claim_key, id, 'EX', CLAIM_REMEMBERED_S)
   move = 'start'
@@ -144,7 +148,9 @@ end
 local function update_waiting_tenants(is_served)
   local tenant = job.tenant
   if is_served then
-    redis.call('HSET', KEY.LAST_SERVED, tenant, redis.call('INCR', KEY.SERVED_COUNT))
+    local count = redis.call('INCR', KEY.SERVED_COUNT)
+    redis.call('HSET', KEY.LAST_SERVED, tenant, count)
+    redis.call('HSET', KEY.LAST_SERVED_OF .. job.model, tenant, count)
   end
   if redis.call('EXISTS', KEY.INDEX .. 'queued:' .. tenant) == 1 then
     local served = redis.call('HGET', KEY.LAST_SERVED, tenant) or 0
@@ -152,6 +158,7 @@ local function update_waiting_tenants(is_served)
   else
     redis.call('ZREM', KEY.WAITING_TENANTS, tenant)
   end
+  update_model_turn(job.model, tenant)
 end
 
 -- What tenants are charged for, by day.
@@ -173,9 +180,13 @@ local function enter(status)
   redis.call('ZREM', index(job.status), id)
   redis.call('ZADD', index(status), 0, id)
   redis.call('ZREM', KEY.QUEUED, id)
+  remove_from_model_queue(job.model, job.tenant, id)
   redis.call('ZREM', KEY.LEASES, id)
   set('status', status)
-  if status == 'queued' then redis.call('ZADD', KEY.QUEUED, now, id) end
+  if status == 'queued' then
+    redis.call('ZADD', KEY.QUEUED, now, id)
+    add_to_model_queue(job.model, job.tenant, id, now)
+  end
   if status == 'running' then redis.call('ZADD', KEY.LEASES, now + lease_ms, id) end
   update_waiting_tenants(status == 'running')
 end
@@ -226,11 +237,11 @@ local function lose()
   return finish('failed', payload)
 end
 
-local function full_queue(bytes)
+local function full_queue(model, bytes)
   local most_queued, most_of_tenant, most_bytes, tenant =
     string.match(payload, '^(%d+) (%d+) (%d+) (.+)$')
-  if redis.call('ZCARD', KEY.QUEUED) >= tonumber(most_queued) then return 'full' end
-  local of_tenant = redis.call('ZCARD', KEY.INDEX .. 'queued:' .. tenant)
+  if redis.call('ZCARD', KEY.QUEUED_OF .. model) >= tonumber(most_queued) then return 'full' end
+  local of_tenant = redis.call('ZCARD', waiting_key(model, tenant))
   if of_tenant >= tonumber(most_of_tenant) then return 'tenant_full' end
   local function has_room()
     local kept = tonumber(redis.call('HGET', KEY.KEPT_BYTES, tenant) or 0)
@@ -243,9 +254,12 @@ end
 
 if move == 'create' then
   if redis.call('EXISTS', job_key) == 1 then return answer('unchanged') end
-  local bytes = 0
-  for i = 8, #ARGV do bytes = bytes + #ARGV[i] end
-  local full = full_queue(bytes)
+  local bytes, model = 0, ''
+  for i = 8, #ARGV, 2 do
+    bytes = bytes + #ARGV[i] + #ARGV[i + 1]
+    if ARGV[i] == 'model' then model = ARGV[i + 1] end
+  end
+  local full = full_queue(model, bytes)
   if full then return {full, {}} end
   -- The first write of the step: a full Redis refuses only a script's first write.
   redis.call('HSET', job_key, unpack(ARGV, 8))
@@ -287,7 +301,7 @@ end
 if move == 'retry' then
   if job.status == 'queued' or job.status == 'running' then return answer('unchanged') end
   if job.status ~= 'failed' then return answer('illegal') end
-  local full = full_queue(0)
+  local full = full_queue(job.model, 0)
   if full then return {full, {}} end
   set('run_ms_at_retry', job.run_ms or 0)
   redis.call('ZREM', KEY.EXPIRY, job.status .. ':' .. id .. ':' .. job.tenant)
@@ -363,8 +377,9 @@ if move == 'succeed' then
   count_usage('panoramas', 1)
   count_usage('bytes', cjson.decode(payload).bytes)
   if job.attempts == '1' then
-    redis.call('LPUSH', KEY.RUN_TIMES, now - job.started_at)
-    redis.call('LTRIM', KEY.RUN_TIMES, 0, RUN_TIMES_KEPT - 1)
+    local times = KEY.RUN_TIMES_OF .. job.model
+    redis.call('LPUSH', times, now - job.started_at)
+    redis.call('LTRIM', times, 0, RUN_TIMES_KEPT - 1)
   end
   return finish('succeeded', payload)
 end

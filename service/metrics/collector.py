@@ -59,6 +59,7 @@ class JobsCollector(Collector):
 
     def _job_metrics(self) -> list[Metric]:
         counts = self._context.store.counts()
+        waiting = self._context.queue.waiting()
         totals = stats.read(self._context.redis)
         live = Counter(state.state for state in models.live_workers(self._context.redis))
         workers = GaugeMetricFamily("panoweave_workers", "Live workers.", labels=["state"])
@@ -78,6 +79,11 @@ class JobsCollector(Collector):
             requeued.add_metric([reason], count)
         return [
             GaugeMetricFamily("panoweave_jobs_queued", "Panoramas that wait.", counts.queued),
+            GaugeMetricFamily(
+                "panoweave_jobs_unserved",
+                "Panoramas that wait for a model that no live worker holds.",
+                sum(each.queued for each in waiting if not each.workers),
+            ),
             GaugeMetricFamily("panoweave_jobs_running", "Panoramas being made.", counts.running),
             GaugeMetricFamily(
                 "panoweave_queue_oldest_seconds",

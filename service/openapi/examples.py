@@ -127,6 +127,7 @@ _QUEUED = PanoramaView(
     finished_at=None,
     queue_position=0,
     progress=ProgressView(phase="queued", step=0, total_steps=50, fraction=0, eta_s=10.3),
+    model="embedded",
     params=_PARAMS,
     attempts=0,
     estimate_s=10.3,
@@ -244,7 +245,9 @@ ANSWERS: Final[Mapping[str, BaseModel]] = {
     ),
     "token": TokenView(token="pwv_3q2-7w" + 34 * "A" + "A", expires_in_s=300),
     "models": ModelList(items=[_MODEL]),
-    "status": StatusView(queued=3, running=1, workers=[_WORKER], models=[_MODEL], s3="ok"),
+    "status": StatusView(
+        queued=3, running=1, workers=[_WORKER], models=[_MODEL], unserved=[], s3="ok"
+    ),
     "alive": Health(status="alive"),
     "ready": Health(status="ready"),
 }

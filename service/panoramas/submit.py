@@ -17,7 +17,7 @@ from panoweave.service.dependencies import Context
 from panoweave.service.http import idempotency
 from panoweave.service.http.auth import Caller
 from panoweave.service.panoramas.inputs import ingest_images
-from panoweave.service.panoramas.limits import check_limits
+from panoweave.service.panoramas.limits import check_limits, choose_model
 from panoweave.service.panoramas.lookup import lookup_job
 from panoweave.service.panoramas.views import panorama_view
 from panoweave.service.schemas import PanoramaRequest, PanoramaView
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 # Never change, and may be long: the answer that is kept for an idempotency key is without them.
-_IN_RECORD: Final = {"params", "metadata"}
+_IN_RECORD: Final = {"model", "params", "metadata"}
 
 
 class Accepted(NamedTuple):
@@ -54,7 +54,7 @@ def submit(
         if begun.answer is not None:
             return Accepted(_replay(context, tenant, begun.answer), is_replayed=True)
 
-        model = context.settings.model
+        model = choose_model(context.settings, request.model)
         traits = models.traits(context.redis, model)
         params = request.params.resolve(traits)
         measured = speeds.read(context.redis, model)
@@ -83,8 +83,8 @@ def submit(
 def _replay(context: Context, tenant: str, answer: str) -> str:
     """The whole answer again. Raises NotFound if its record is gone."""
     fields = json.loads(answer)
-    if fields.keys() >= _IN_RECORD:
-        return answer  # stored by an earlier version
+    if fields.keys() >= {"params", "metadata"}:
+        return answer  # stored by version 0.1.0
     job = lookup_job(context, fields["id"], tenant)
     fields |= {name: getattr(job, name) for name in _IN_RECORD}
     return PanoramaView.model_validate(fields).model_dump_json()

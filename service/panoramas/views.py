@@ -71,6 +71,7 @@ def _panorama_view(context: Context, record: JobRecord, estimate: QueueEstimate)
         finished_at=record.finished_at,
         queue_position=estimate.places.get(record.id),
         progress=_progress_view(record, estimate),
+        model=record.model,
         params=record.params,
         attempts=record.attempts,
         estimate_s=None if record.estimate_s is None else round(record.estimate_s, 1),

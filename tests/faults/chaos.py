@@ -47,7 +47,15 @@ _ENDS: Final = {status.value for status in TERMINAL}
 # What stays in Redis by design, each with its own time to live or bounded by its nature.
 _KEPT_KEYS: Final = (
     *("job", "events", "index", "expiry", "served", "turn", "models", "workers", "worker"),
-    *("run_times", "ended", "requeued", "delivery", "deliveries", "delivery_attempts"),
+    *(
+        "run_times_of",
+        "served_of",
+        "ended",
+        "requeued",
+        "delivery",
+        "deliveries",
+        "delivery_attempts",
+    ),
     *("outbox_tenants", "outbox_served"),
     *("idempotency", "idempotency_of", "webhook_secrets", "claim"),
     *("speeds", "kept_bytes", "kept_bytes_of", "usage", "rate"),

@@ -12,8 +12,8 @@ from redis import Redis
 from panoweave.core.infra import redis_keys
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs import models
-from panoweave.core.jobs.models import ModelState
-from panoweave.core.jobs.queue import QUEUE_NAME, TICKET, Queue
+from panoweave.core.jobs.models import ModelState, WorkerState
+from panoweave.core.jobs.queue import TICKET, Queue
 from panoweave.core.jobs.record import JobRecord, Status
 from panoweave.core.jobs.store import JobStore
 from tests.jobs.samples import new_record, progress, result_of
@@ -31,18 +31,29 @@ def store(redis: Redis, settings: Settings) -> JobStore:
     return JobStore(redis, settings)
 
 
-def post(store: JobStore, tenant: str = "default", estimate_s: float | None = None) -> JobRecord:
+def post(
+    store: JobStore,
+    tenant: str = "default",
+    estimate_s: float | None = None,
+    model: str = "embedded",
+) -> JobRecord:
     time.sleep(0.001)  # ids of one millisecond have no order
-    record = new_record(tenant=tenant).model_copy(update={"estimate_s": estimate_s})
-    return store.create(record)
+    changes = {"estimate_s": estimate_s, "model": model}
+    return store.create(new_record(tenant=tenant).model_copy(update=changes))
+
+
+def publish_worker(redis: Redis, name: str, model: str, state: WorkerState = "ready") -> None:
+    models.publish(
+        redis, ModelState(model=model, state=state, perceptual="stlpips-alex", worker=name)
+    )
 
 
 def place(queue: Queue, record: JobRecord) -> int:
     return queue.estimate([record]).places[record.id]
 
 
-def claim(store: JobStore) -> JobRecord:
-    record = store.claim("worker-1")
+def claim(store: JobStore, model: str = "embedded") -> JobRecord:
+    record = store.claim("worker-1", model)
     assert record is not None
     return record
 
@@ -54,22 +65,17 @@ def succeed(store: JobStore, record: JobRecord) -> None:
 
 def test_rq_gets_not_a_word_of_the_prompt(queue: Queue, store: JobStore, redis: Redis) -> None:
     store.create(new_record(prompt=SECRET_PROMPT))
-    queue.add_ticket()
-    (job,) = queue.rq.jobs
+    queue.add_ticket("embedded")
+    (job,) = queue.tickets("embedded").jobs
     assert (job.func_name, list(job.args)) == (TICKET, [])
     fields: Any = redis.hgetall(job.key)
     assert SECRET_PROMPT.encode() not in b"".join(fields.values())
 
 
-def test_one_queue_carries_all(queue: Queue) -> None:
-    """RQ moves a job safely (BLMOVE) only for a worker on a single queue."""
-    assert queue.rq.name == QUEUE_NAME
-
-
 def test_a_tenants_jobs_are_taken_in_the_order_they_came(store: JobStore) -> None:
     posted = [post(store) for _ in range(3)]
     assert [claim(store).id for _ in range(3)] == [record.id for record in posted]
-    assert store.claim("worker-1") is None
+    assert store.claim("worker-1", "embedded") is None
 
 
 def test_a_tenant_with_many_jobs_keeps_nobody_waiting(store: JobStore, queue: Queue) -> None:
@@ -129,7 +135,7 @@ def test_a_tenant_runs_no_more_at_once_than_it_may(redis: Redis, settings: Setti
     crowd = [post(store, "crowd") for _ in range(4)]
     running = [claim(store), claim(store)]
     assert [record.id for record in running] == [record.id for record in crowd[:2]]
-    assert store.claim("worker-3") is None
+    assert store.claim("worker-3", "embedded") is None
     single = post(store, "single")
     assert claim(store).id == single.id
     succeed(store, running[0])
@@ -149,15 +155,16 @@ def test_turns_are_topped_up_to_what_there_are_workers_for(
     store: JobStore, queue: Queue, redis: Redis
 ) -> None:
     queue.top_up()
-    assert queue.rq.count == 0
+    assert queue.tickets("embedded").count == 0
     for _ in range(5):
         post(store)
     queue.top_up()
-    assert queue.rq.count == 1  # for the worker that comes
-    redis.sadd("panoweave:workers", "a", "b", "c")
+    assert queue.tickets("embedded").count == 1  # for the worker that comes
+    for name in "abc":
+        publish_worker(redis, name, "embedded", "loading")
     queue.top_up()
     queue.top_up()
-    assert queue.rq.count == 3
+    assert queue.tickets("embedded").count == 3
 
 
 def test_the_pace_is_that_of_the_last_successes_and_of_workers_that_are_ready(
@@ -168,11 +175,10 @@ def test_the_pace_is_that_of_the_last_successes_and_of_workers_that_are_ready(
     record = claim(store)
     time.sleep(0.05)
     succeed(store, record)
-    for name, state in (("a", "ready"), ("b", "ready"), ("c", "loading")):
-        published = ModelState(
-            model="embedded", state=state, perceptual="stlpips-alex", worker=f"worker-{name}"
-        )
-        models.publish(redis, published)
+    publish_worker(redis, "a", "embedded")
+    publish_worker(redis, "b", "embedded")
+    publish_worker(redis, "c", "embedded", "loading")
+    publish_worker(redis, "d", "another")
     waiting = [post(store) for _ in range(3)]
     estimate = queue.estimate(waiting)
     run_s = estimate.etas_s[waiting[0].id]
@@ -189,8 +195,7 @@ def test_a_job_waits_as_long_as_those_before_it_are_estimated_to_take(
     """Not as long as the last ones took, which were small."""
     small = post(store, estimate_s=0.1)
     succeed(store, claim(store))
-    state = ModelState(model="m", state="ready", perceptual="stlpips-alex", worker="worker-a")
-    models.publish(redis, state)
+    publish_worker(redis, "a", "embedded")
     waiting = [
         post(store, tenant, estimate_s)
         for tenant, estimate_s in (("ada", 100), ("ada", 10), ("bob", 7), ("ada", 1), ("bob", 3))
@@ -211,8 +216,7 @@ def test_a_job_waits_as_long_as_those_before_it_are_estimated_to_take(
 def test_many_jobs_before_one_count_as_their_average(
     store: JobStore, queue: Queue, redis: Redis
 ) -> None:
-    state = ModelState(model="m", state="ready", perceptual="stlpips-alex", worker="worker-a")
-    models.publish(redis, state)
+    publish_worker(redis, "a", "embedded")
     waiting = [post(store, estimate_s=2) for _ in range(251)]
     etas_s = queue.estimate(waiting).etas_s
     assert etas_s[waiting[-1].id] == pytest.approx(502, abs=1)
@@ -222,13 +226,12 @@ def test_values_that_cannot_be_read_count_as_absent(
     store: JobStore, queue: Queue, redis: Redis
 ) -> None:
     """Such as those of a newer version: the other workers and jobs are estimated as before."""
-    state = ModelState(model="m", state="ready", perceptual="stlpips-alex", worker="worker-a")
-    models.publish(redis, state)
+    publish_worker(redis, "a", "embedded")
     waiting = [post(store, estimate_s=10) for _ in range(3)]
     running = claim(store)
     redis.hset(f"{redis_keys.JOB}{running.id}", "progress", "{")
     redis.hset(f"{redis_keys.JOB}{waiting[1].id}", "estimate_s", "soon")
-    redis.lpush(redis_keys.RUN_TIMES, "soon", "4000")
+    redis.lpush(f"{redis_keys.RUN_TIMES_OF}embedded", "soon", "4000")
     for name, value in (("b", "{"), ("c", "[]"), ("d", "7"), ("e", "null"), ("f", "\x80")):
         redis.sadd(redis_keys.WORKERS, f"worker-{name}")
         redis.set(f"{redis_keys.WORKER}worker-{name}", value)

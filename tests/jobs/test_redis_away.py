@@ -36,7 +36,7 @@ def test_redis_goes_and_comes_back(tmp_path: Path) -> None:
             lambda: store.list("default"),
             lambda: start_job(store, job_id, "worker-1"),
             lambda: store.lost(),
-            lambda: queue.add_ticket(),
+            lambda: queue.add_ticket("embedded"),
             lambda: queue.top_up(),
             lambda: queue.estimate([new_record()]),
             lambda: events.read(redis, job_id),
@@ -61,7 +61,7 @@ def test_a_full_redis_takes_no_half_made_job(tmp_path: Path) -> None:
             with pytest.raises(StoreUnavailable):
                 store.create(record)
             with pytest.raises(StoreUnavailable):
-                Queue(redis).add_ticket()
+                Queue(redis).add_ticket("embedded")
             redis.config_set("maxmemory", 0)
             with pytest.raises(NotFound):
                 store.get(record.id)

@@ -74,7 +74,9 @@ def test_of_a_hundred_workers_one_starts_a_job(store: JobStore, redis: Redis) ->
     with ThreadPoolExecutor(max_workers=32) as pool:
         won = [
             record
-            for record in pool.map(store.claim, (f"worker-{number}" for number in range(100)))
+            for record in pool.map(
+                lambda number: store.claim(f"worker-{number}", "embedded"), range(100)
+            )
             if record is not None
         ]
     assert len(won) == 1
@@ -162,7 +164,7 @@ def test_nothing_moves_a_job_that_has_ended(store: JobStore, redis: Redis, statu
         case _:
             ended = store.cancelled(record.id, token)
     assert ended.status is status
-    assert store.claim("worker-2") is None
+    assert store.claim("worker-2", "embedded") is None
     with pytest.raises(Refused):
         store.requeue(record.id, token, "preempted")
     with pytest.raises(StaleAttempt):
@@ -179,7 +181,7 @@ def test_a_queued_job_is_cancelled_at_once(store: JobStore, redis: Redis) -> Non
     assert cancelled.finished_at is not None
     assert store.request_cancel(job_id) == cancelled
     assert outbox(redis) == [(job_id, "cancelled")]
-    assert store.claim("worker-1") is None
+    assert store.claim("worker-1", "embedded") is None
 
 
 def test_a_running_job_learns_of_its_cancel_at_every_report(store: JobStore, redis: Redis) -> None:
@@ -336,7 +338,7 @@ def test_another_tenants_job_is_absent(store: JobStore) -> None:
 
 def test_no_move_makes_up_a_job(store: JobStore, redis: Redis) -> None:
     absent = new_record().id
-    assert store.claim("worker-1") is None
+    assert store.claim("worker-1", "embedded") is None
     for move in (store.get, store.request_cancel, store.delete):
         with pytest.raises(NotFound):
             move(absent)

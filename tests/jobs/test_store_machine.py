@@ -65,7 +65,7 @@ def machine(redis: Redis, job_settings: Settings) -> type[RuleBasedStateMachine]
         @rule(target=tokens)
         def start(self) -> Any:
             if self.job.status is not Status.QUEUED:
-                assert store.claim("worker") is None
+                assert store.claim("worker", "embedded") is None
                 return multiple()
             token = start_job(store, self.id).token
             assert token is not None

@@ -81,7 +81,7 @@ def test_jobs_that_wait_are_run_in_their_order(old: OldData, store: JobStore, re
         assert started.attempts == record.attempts + 1
         done = store.succeed(record.id, started.token, result_of(started))
         assert done.status is Status.SUCCEEDED
-    assert store.claim("worker-1") is None
+    assert store.claim("worker-1", "embedded") is None
     assert Savepoints(redis, Settings()).load(old.jobs["preempted"]) is None
 
 

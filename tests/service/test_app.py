@@ -45,7 +45,7 @@ def test_operators_see_what_waits_runs_and_works(
     store = JobStore(redis, settings)
     for tenant in ("ada", "bob", "bob"):
         store.create(new_record(tenant=tenant))
-    store.claim("worker-1")
+    store.claim("worker-1", "embedded")
     status = api.get("/status").json()
     assert (status["queued"], status["running"], status["s3"]) == (2, 1, "ok")
     assert [(worker["name"], worker["state"]) for worker in status["workers"]] == [

@@ -20,7 +20,7 @@ def post(api: httpx.Client, **fields: object) -> httpx.Response:
 
 @pytest.fixture(autouse=True)
 def _nothing_is_accepted(api: httpx.Client, queue: Queue) -> None:  # noqa: ARG001
-    assert queue.rq.count == 0
+    assert queue.tickets("embedded").count == 0
 
 
 def test_a_wrong_size_names_the_nearest(api: httpx.Client) -> None:

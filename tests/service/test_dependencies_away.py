@@ -121,10 +121,10 @@ def test_a_job_that_was_recorded_but_got_no_turn_is_accepted_and_made(
     here = settings.model_copy(update={"redis_url": SecretStr(own_redis.url)})
     with connect(here) as redis:
         queue = Queue(redis)
-        assert queue.rq.count == 0
+        assert queue.tickets("embedded").count == 0
         queue.top_up()
-        assert queue.rq.count == 1
-        found = JobStore(redis, here).claim("worker-1")
+        assert queue.tickets("embedded").count == 1
+        found = JobStore(redis, here).claim("worker-1", "embedded")
     assert found is not None
     assert found.id == answer.json()["id"]
 
@@ -142,13 +142,13 @@ def test_redis_dies_between_record_and_queue(
 ) -> None:
     """Taken in is taken in: a 503 would make the client post it again, and both would be made."""
     publish_in(own_redis)
-    add_ticket = Queue.add_ticket
+    top_up = Queue.top_up
 
     def die_first(queue: Queue) -> None:
         own_redis.child.kill()
-        add_ticket(queue)
+        top_up(queue)
 
-    monkeypatch.setattr(Queue, "add_ticket", die_first)
+    monkeypatch.setattr(Queue, "top_up", die_first)
     with serving(settings.model_copy(update={"redis_url": SecretStr(own_redis.url)})) as api:
         answer = api.post("/panoramas", json={"prompt": "a hill"})
     assert answer.status_code == 202

@@ -48,7 +48,7 @@ def test_the_jobs_are_shown_as_redis_has_them(
     record, token = started()
     store.requeue(record.id, token, "preempted")
     store.create(new_record())
-    assert store.claim("worker-1") is not None
+    assert store.claim("worker-1", "embedded") is not None
     store.request_cancel(store.create(new_record()).id)
     store.create(new_record(tenant="bob"))
 
@@ -57,6 +57,7 @@ def test_the_jobs_are_shown_as_redis_has_them(
             shown = scrape(each)
             assert shown["panoweave_redis_up"] == 1
             assert shown["panoweave_jobs_queued"] == 2
+            assert shown["panoweave_jobs_unserved"] == 0
             assert shown["panoweave_jobs_running"] == 1
             assert 0 < shown["panoweave_queue_oldest_seconds"] < 60
             assert shown['panoweave_workers{state="ready"}'] == 1

@@ -42,7 +42,7 @@ def test_a_post_is_accepted_with_everything_filled_in(api: httpx.Client, queue: 
     assert None not in params["sync"].values()
     assert job["metadata"] == {"order": 7}
     assert [job["result"], job["error"], job["started_at"]] == [None, None, None]
-    assert queue.rq.count == 1
+    assert queue.tickets("embedded").count == 1
     assert api.get(answer.headers["location"]).json() == job
 
 
@@ -145,12 +145,12 @@ def test_a_failed_panorama_is_tried_again(
     job_id = post(api)
     _, token = start(store, job_id)
     store.fail(job_id, token, FAILURE)
-    redis.delete(queue.rq.key)
+    redis.delete(queue.tickets("embedded").key)
     for _ in range(2):
         answer = api.post(f"/panoramas/{job_id}/retry")
         assert answer.status_code == 202
         assert (answer.json()["status"], answer.json()["error"]) == ("queued", None)
-    assert queue.rq.count == 1
+    assert queue.tickets("embedded").count == 1
     record, token = start(store, job_id)
     store.succeed(job_id, token, result_of(record))
     problem(api.post(f"/panoramas/{job_id}/retry"), 409, "not_failed")

@@ -51,7 +51,7 @@ def context(
         savepoints=Savepoints(redis, settings),
         identity=identify(pipeline),
         stopping=threading.Event(),
-        speed=SpeedReporter(redis, "tiny"),
+        speed=SpeedReporter(redis, settings.model),
     )
 
 
@@ -62,7 +62,7 @@ def post(context: WorkerContext) -> Callable[..., JobRecord]:
     def create(**changes: object) -> JobRecord:
         asked = {"prompt": "a lake", "width": 128, "stride": 64, "steps": 5, "seed": 1, **changes}
         params = PanoramaParams.model_validate(asked).resolve(context.generator.pipeline.traits)
-        record = JobRecord.new(params, "tiny", DEFAULT_TENANT, {"order": 7})
+        record = JobRecord.new(params, context.settings.model, DEFAULT_TENANT, {"order": 7})
         return context.store.create(record)
 
     return create

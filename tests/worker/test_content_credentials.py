@@ -128,7 +128,7 @@ def test_a_worker_signs_what_it_stores(
 ) -> None:
     context = replace(context, credentials=load_credentials(files.settings()))
     post(steps=1)
-    record = context.store.claim(context.name)
+    record = context.store.claim(context.name, context.settings.model)
     assert record is not None
     ended = run_attempt(context, record)
     assert ended is not None

@@ -230,7 +230,9 @@ def test_redis_away_keeps_the_work(
         here = dataclasses.replace(context, settings=settings, store=store, queue=Queue(redis))
         params = PanoramaParams(prompt="a lake", width=128, stride=64, steps=3, seed=1)
         record = store.create(
-            JobRecord.new(params.resolve(context.generator.pipeline.traits), "tiny", "default", {})
+            JobRecord.new(
+                params.resolve(context.generator.pipeline.traits), "embedded", "default", {}
+            )
         )
         at_step(2, die, monkeypatch)
         running = worker.submit(run, here, record)

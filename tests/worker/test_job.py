@@ -117,7 +117,7 @@ def test_an_attempt_measures_how_fast_its_steps_are(context: WorkerContext, post
     assert ended is not None
     assert ended.result is not None
     assert ended.result.gpu_s is not None
-    measured = speeds.read(context.store._redis, "tiny")
+    measured = speeds.read(context.store._redis, context.settings.model)
     assert measured == context.speed.meter.speeds
     work = estimate_work(ended.params, context.generator.pipeline.traits)
     estimate_s = measured.predict(work)
@@ -143,7 +143,7 @@ def test_a_worker_that_has_ended_a_job_calls_for_the_next(
     """The last one may have been used in vain, while its tenant had as many running as it may."""
     post(), post()
     run_next_job(context)
-    assert context.queue.rq.count == 1
+    assert context.queue.tickets("embedded").count == 1
 
 
 @pytest.mark.parametrize("name", ["jpeg", "webp", "avif"])

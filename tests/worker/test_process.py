@@ -60,7 +60,7 @@ def post(here: Settings, redis: Redis) -> Callable[..., JobRecord]:
         params = asked.resolve(models.traits(redis, here.model))
         asked_for = JobRecord.new(params, here.model, DEFAULT_TENANT, {}, webhook=webhook)
         record = store.create(asked_for)
-        queue.add_ticket()
+        queue.add_ticket(here.model)
         return record
 
     return create
@@ -140,7 +140,7 @@ def test_sigterm_while_redis_is_away_loses_no_job(here: Settings, tmp_path: Path
             asked = PanoramaParams(prompt="a lake", width=192, stride=32, steps=STEPS, seed=1)
             params = asked.resolve(models.traits(redis, alone.model))
             record = store.create(JobRecord.new(params, alone.model, DEFAULT_TENANT, {}))
-            Queue(redis).add_ticket()
+            Queue(redis).add_ticket(alone.model)
             wait_until(lambda: steps_done(store, record) > 5, 60, log)
             time.sleep(1.1)  # the append-only file is written every second
             server.child.kill()
@@ -182,7 +182,7 @@ def test_a_hung_batch_ends_the_process(
     at once if its batches take that long: another attempt would not get any further."""
     store = JobStore(redis, here)
     params = PanoramaParams(prompt="a lake").resolve(TRAITS)
-    record = store.create(JobRecord.new(params, "tiny", DEFAULT_TENANT, {}))
+    record = store.create(JobRecord.new(params, "embedded", DEFAULT_TENANT, {}))
     for _ in range(losses):
         started = start_job(store, record.id, "earlier")
         assert started.token is not None
@@ -197,7 +197,7 @@ def test_a_hung_batch_ends_the_process(
         settings = Settings()
         store = JobStore(connect(settings), settings)
         batch_s = float(sys.argv[1])
-        with Attempt(store.claim("hung"), store, settings, threading.Event(), batch_s):
+        with Attempt(store.claim("hung", "embedded"), store, settings, threading.Event(), batch_s):
             time.sleep(60)
         """
     )
@@ -209,7 +209,7 @@ def test_a_hung_batch_ends_the_process(
     ended = store.get(record.id)
     assert ended.status == status
     if ended.status is Status.QUEUED:
-        assert Queue(redis).rq.count == 1
+        assert Queue(redis).tickets("embedded").count == 1
     else:
         assert ended.error is not None
         assert ended.error.code == "step_timeout"
@@ -246,8 +246,8 @@ def test_the_janitor_sees_that_a_turn_comes(here: Settings, redis: Redis) -> Non
     """Accepted, but the API died before it added one; or the worker that took it did."""
     store, queue = JobStore(redis, here), Queue(redis)
     params = PanoramaParams(prompt="a lake").resolve(TRAITS)
-    store.create(JobRecord.new(params, "tiny", DEFAULT_TENANT, {}))
-    assert queue.rq.count == 0
+    store.create(JobRecord.new(params, "embedded", DEFAULT_TENANT, {}))
+    assert queue.tickets("embedded").count == 0
     janitor.sweep(store, queue)
     janitor.sweep(store, queue)
-    assert queue.rq.count == 1
+    assert queue.tickets("embedded").count == 1

@@ -68,7 +68,7 @@ def test_a_stop_that_interrupted_nothing_is_noticed(worker_of: Redis, asked_afte
     """It came while RQ was setting up, or its exception was swallowed by what it interrupted."""
     stopping = StopEvent()
     worker = PanoramaWorker(
-        Queue(worker_of).rq,
+        Queue(worker_of).tickets("embedded"),
         "worker-1",
         stopping,
         lambda: None,

@@ -76,7 +76,7 @@ def test_those_that_wait_go_on_waiting(here: WorkerContext, post: Post, own_s3: 
         finally:
             here.stopping.set()
     here.stopping.clear()
-    assert here.queue.rq.count == 1  # it has called for the next
+    assert here.queue.tickets("embedded").count == 1  # it has called for the next
     assert here.objects.list("") == []
     run_next_job(here)
     assert here.store.get(second.id).status is Status.SUCCEEDED

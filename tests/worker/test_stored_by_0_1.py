@@ -44,10 +44,10 @@ def handlers() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("handlers")
-def test_its_tickets_run_its_jobs_and_its_savepoint_is_resumed(
+def test_its_jobs_get_tickets_and_its_savepoint_is_resumed(
     old: OldData, context: WorkerContext, redis: Redis
 ) -> None:
-    """Both tickets name a function that is no more. The first runs the job with the savepoint."""
+    """Its own tickets lie in the queue for all models. The first job has the savepoint."""
     on_cpu = context.settings.model_copy(update={"device": "cpu"})
     stopping, used = StopEvent(), 0
     today = dataclasses.replace(
@@ -65,7 +65,7 @@ def test_its_tickets_run_its_jobs_and_its_savepoint_is_resumed(
         run_next_job(today)
 
     worker = PanoramaWorker(
-        today.queue.rq,
+        today.queue.tickets("embedded"),
         "worker-1",
         stopping,
         run_ticket,
@@ -74,6 +74,8 @@ def test_its_tickets_run_its_jobs_and_its_savepoint_is_resumed(
     )
     # Of default size, it would take long: the second ticket finds no job.
     today.store.request_cancel(old.jobs["queued"])
+    today.queue.top_up()
+    today.queue.add_ticket("embedded")
     worker.work()
 
     assert used == 2

@@ -40,7 +40,12 @@ def work(queue: Queue, redis: Redis, tickets: int, fail: bool = False) -> int:
     watchdog = threading.Timer(30, stopping.set)
     watchdog.start()
     worker = PanoramaWorker(
-        queue.rq, "worker-1", stopping, run_ticket, connection=redis, serializer=JSONSerializer
+        queue.tickets("embedded"),
+        "worker-1",
+        stopping,
+        run_ticket,
+        connection=redis,
+        serializer=JSONSerializer,
     )
     worker.work()
     watchdog.cancel()
@@ -50,17 +55,17 @@ def work(queue: Queue, redis: Redis, tickets: int, fail: bool = False) -> int:
 def test_a_ticket_may_name_any_function(queue: Queue, redis: Redis) -> None:
     """That of the version before, or one that is nowhere: none is imported."""
     assert TICKET == "worker.tasks.take_turn"  # workers of version 0.1.0 import it
-    queue.add_ticket()
+    queue.add_ticket("embedded")
     for name in ("panoweave.worker.job.take_turn", "no.such.module", "os.abort"):
-        queue.rq.enqueue_call(name, result_ttl=60)
-    tickets = queue.rq.jobs
+        queue.tickets("embedded").enqueue_call(name, result_ttl=60)
+    tickets = queue.tickets("embedded").jobs
     assert work(queue, redis, 4) == 4
     assert [ticket.get_status() for ticket in tickets] == [JobStatus.FINISHED] * 4
 
 
 def test_a_ticket_whose_job_raises_is_used_up(queue: Queue, redis: Redis) -> None:
-    queue.add_ticket()
-    (ticket,) = queue.rq.jobs
+    queue.add_ticket("embedded")
+    (ticket,) = queue.tickets("embedded").jobs
     assert work(queue, redis, 1, fail=True) == 1
     assert ticket.get_status() is JobStatus.FAILED
-    assert queue.rq.count == 0
+    assert queue.tickets("embedded").count == 0

@@ -53,7 +53,7 @@ def make_panorama(context: WorkerContext, redis: Redis) -> None:
     with serving(context.settings) as api:
         answer = api.post("/panoramas", json=body, headers=headers)
     assert answer.status_code == 202, answer.text
-    assert context.queue.rq.count == 1
+    assert context.queue.tickets("embedded").count == 1
     run_next_job(context)
     assert context.store.get(answer.json()["id"]).status is Status.SUCCEEDED
 

@@ -1,0 +1,79 @@
+-- Which jobs wait for which model. Stands before the scripts that use it.
+--
+-- KEY.QUEUED, the index 'queued:TENANT' and KEY.WAITING_TENANTS hold the jobs of all models, as
+-- earlier versions do. The keys here hold the same jobs by model. A process of an earlier version
+-- does not write them: 'repair_model_queues' mends what it left, from the records themselves.
+
+-- What another version wrote may not be readable here: it counts as absent, as what is not there.
+local function decoded(text)
+  local is_json, value = pcall(cjson.decode, text)
+  return is_json and type(value) == 'table' and value or {}
+end
+
+local function waiting_key(model, tenant)
+  return KEY.WAITING_OF .. tenant .. ':' .. model -- a tenant's name has no colon
+end
+
+-- Keeps the tenants that wait for a model in the order in which it last served them.
+local function update_model_turn(model, tenant)
+  if redis.call('EXISTS', waiting_key(model, tenant)) == 0 then return end
+  local served = redis.call('HGET', KEY.LAST_SERVED_OF .. model, tenant) or 0
+  redis.call('ZADD', KEY.WAITING_TENANTS_OF .. model, served, tenant)
+end
+
+local function add_to_model_queue(model, tenant, id, since)
+  redis.call('ZADD', KEY.QUEUED_OF .. model, since, id)
+  redis.call('ZADD', waiting_key(model, tenant), 0, id)
+  redis.call('SADD', KEY.QUEUED_MODELS, model)
+  update_model_turn(model, tenant)
+end
+
+local function remove_from_model_queue(model, tenant, id)
+  redis.call('ZREM', KEY.QUEUED_OF .. model, id)
+  redis.call('ZREM', waiting_key(model, tenant), id)
+  if redis.call('EXISTS', waiting_key(model, tenant)) == 0 then
+    redis.call('ZREM', KEY.WAITING_TENANTS_OF .. model, tenant)
+  end
+  if redis.call('EXISTS', KEY.QUEUED_OF .. model) == 0 then
+    redis.call('SREM', KEY.QUEUED_MODELS, model)
+  end
+end
+
+-- Entries of jobs that an earlier version's worker has started are dropped on the way.
+local function oldest_waiting(model, tenant)
+  for _, id in ipairs(redis.call('ZRANGE', waiting_key(model, tenant), 0, -1)) do
+    if redis.call('ZSCORE', KEY.QUEUED, id) then return id end
+    remove_from_model_queue(model, tenant, id)
+  end
+end
+
+local function queued_models()
+  return redis.call('SMEMBERS', KEY.QUEUED_MODELS)
+end
+
+local function drop_stale(model)
+  for _, tenant in ipairs(redis.call('ZRANGE', KEY.WAITING_TENANTS_OF .. model, 0, -1)) do
+    for _, id in ipairs(redis.call('ZRANGE', waiting_key(model, tenant), 0, -1)) do
+      if not redis.call('ZSCORE', KEY.QUEUED, id) then
+        remove_from_model_queue(model, tenant, id)
+      end
+    end
+  end
+end
+
+-- Costs a few reads if the counts agree, unless it is to be exact.
+local function repair_model_queues(is_exact)
+  local known = 0
+  for _, model in ipairs(queued_models()) do
+    known = known + redis.call('ZCARD', KEY.QUEUED_OF .. model)
+  end
+  if known == redis.call('ZCARD', KEY.QUEUED) and not is_exact then return end
+  for _, model in ipairs(queued_models()) do drop_stale(model) end
+  local queued = redis.call('ZRANGE', KEY.QUEUED, 0, -1, 'WITHSCORES')
+  for i = 1, #queued, 2 do
+    local job = redis.call('HMGET', KEY.JOB .. queued[i], 'model', 'tenant')
+    if job[1] and job[2] and not redis.call('ZSCORE', KEY.QUEUED_OF .. job[1], queued[i]) then
+      add_to_model_queue(job[1], job[2], queued[i], queued[i + 1])
+    end
+  end
+end
