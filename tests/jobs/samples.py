@@ -52,7 +52,7 @@ def result_of(record: JobRecord) -> Result:
 
 def start_job(store: JobStore, job_id: str, worker: str = "worker-1") -> JobRecord:
     """Claim a job, which must be the next one."""
-    record = store.claim(worker, "embedded")
+    record = store.claim(worker, store.get(job_id).model)
     assert record is not None
     assert record.id == job_id
     return record
