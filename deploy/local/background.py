@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,13 +27,16 @@ def background_stack(data: Path, port: int | None) -> Iterator[str]:
     """Yield the API's address of the stack on this data directory.
 
     A stack that already runs there is used and left running. Otherwise one is started, and
-    stopped at the end of the block.
+    stopped at the end of the block. Either way its worker has loaded the model.
     """
     home = DataDir(data)
     already = home.running()
     if already is not None:
         out.print(f"a stack already runs on {escape(str(home.root))}: using it, leaving it running")
-        yield already.api_url
+        ready = _wait_until_ready(home, lambda: home.running() is None)
+        if ready is None:
+            raise StackFailed(f"the stack on {home.root} ended", f"its logs: {home.logs}")
+        yield ready.api_url
         return
     if port is None:
         port = free_port()
@@ -50,17 +53,23 @@ def background_stack(data: Path, port: int | None) -> Iterator[str]:
     )
     stack.start()
     try:
-        yield _wait_until_ready(stack, home).api_url
+        ready = _wait_until_ready(home, lambda: stack.exit_status() is not None)
+        if ready is None:
+            raise StackFailed(
+                f"the stack did not start:\n{stack.log_tail()}", f"its logs: {home.logs}"
+            )
+        yield ready.api_url
     finally:
         with out.status("stopping the stack"):
             stack.stop()
 
 
-def _wait_until_ready(stack: Child, home: DataDir) -> StackState:
+def _wait_until_ready(home: DataDir, has_ended: Callable[[], bool]) -> StackState | None:
+    """The state of the stack once it is ready; None if it ends before."""
     with out.status(f"starting Redis, S3, API, worker and janitor in {escape(str(home.root))}"):
-        while stack.exit_status() is None:
+        while not has_ended():
             state = home.running()
             if state is not None and state.ready:
                 return state
             time.sleep(0.2)
-    raise StackFailed(f"the stack did not start:\n{stack.log_tail()}", f"its logs: {home.logs}")
+    return None
