@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from types import FrameType
@@ -29,6 +30,7 @@ from panoweave.worker.webhook_sender import WebhookDispatcher
 
 log = logging.getLogger(__name__)
 
+_COMPARE_EVERY_S = 60.0  # jobs one by one with the queues by model: Redis is busy meanwhile
 _SLOW_HEARTBEAT_S = 5.0  # how long a heartbeat takes while Redis is slow to come back
 
 
@@ -73,10 +75,14 @@ def sweep_until(
     """
     settle_s = min(settings.lease_s, settings.heartbeat_s + _SLOW_HEARTBEAT_S)
     is_settled, was_there, pause_s = False, True, settings.janitor_interval_s
+    compare_at = time.monotonic()
     while not stopping.wait(pause_s):
         try:
             if is_settled:
-                sweep(store, queue)
+                is_exact = time.monotonic() >= compare_at
+                sweep(store, queue, is_exact=is_exact)
+                if is_exact:
+                    compare_at = time.monotonic() + _COMPARE_EVERY_S
                 pause_s = settings.janitor_interval_s
             else:
                 store.check()
@@ -132,17 +138,17 @@ def dispatching_webhooks(
             thread.join()
 
 
-def sweep(store: JobStore, queue: Queue) -> None:
+def sweep(store: JobStore, queue: Queue, *, is_exact: bool = False) -> None:
     """Requeue (or fail) jobs whose lease has expired, and add tickets for jobs that wait.
 
-    A job that cannot be handled does not stop the sweep.
+    `is_exact`: see `Queue.waiting`. A job that cannot be handled does not stop the sweep.
     """
     for lost in store.lost():
         with _logged(lost.id):
             record = store.expire_lost(lost)
             log.warning("%s: its worker was lost; now %s", record.id, record.status)
             metrics.job_lost(record.status)
-    queue.top_up(is_exact=True)
+    queue.top_up(is_exact=is_exact)
     metrics.swept()
 
 
