@@ -1,4 +1,4 @@
-"""GET /models: the models that workers have published."""
+"""The models of a deployment: GET /models, and which one makes a panorama."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Final
 
 from fastapi import APIRouter
 
+from panoweave.core.checkpoint import InvalidParams
+from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs import models
 from panoweave.core.jobs.models import ModelState
 from panoweave.service.dependencies import Context, ContextDep
@@ -32,6 +34,16 @@ def list_models(context: ContextDep, _: CallerDep) -> ModelList:
     """Each model with its window, which determines the sizes it can make, and how many workers
     hold it."""
     return ModelList(items=model_views(context))
+
+
+def choose_model(settings: Settings, asked: str | None) -> str:
+    """The model asked for, or the default one. Raises InvalidParams that names the legal ones."""
+    if asked is None:
+        return settings.model
+    if asked not in settings.model_names:
+        names = ", ".join(map(repr, settings.model_names))
+        raise InvalidParams("model", "this server has no model of this name", names)
+    return asked
 
 
 def model_views(context: Context) -> list[ModelView]:

@@ -1,4 +1,4 @@
-"""What the operator offers: which models, and what one panorama may cost."""
+"""The operator's limits on one panorama: what it may cost."""
 
 from __future__ import annotations
 
@@ -6,18 +6,6 @@ from panoweave.core.checkpoint import CheckpointTraits, InvalidParams
 from panoweave.core.estimate import Speeds, estimate_work
 from panoweave.core.infra.settings import Settings
 from panoweave.core.params import PanoramaParams, ResolvedParams
-
-
-def choose_model(settings: Settings, asked: str | None) -> str:
-    """Raises InvalidParams that names the deployment's models."""
-    names = settings.model_names
-    if asked is None:
-        return settings.model
-    if asked not in names:
-        raise InvalidParams(
-            "model", "this server has no model of this name", ", ".join(map(repr, names))
-        )
-    return asked
 
 
 def check_limits(

@@ -16,8 +16,9 @@ from panoweave.core.jobs.record import JobRecord, Trace
 from panoweave.service.dependencies import Context
 from panoweave.service.http import idempotency
 from panoweave.service.http.auth import Caller
+from panoweave.service.models import choose_model
 from panoweave.service.panoramas.inputs import ingest_images
-from panoweave.service.panoramas.limits import check_limits, choose_model
+from panoweave.service.panoramas.limits import check_limits
 from panoweave.service.panoramas.lookup import lookup_job
 from panoweave.service.panoramas.views import panorama_view
 from panoweave.service.schemas import PanoramaRequest, PanoramaView
