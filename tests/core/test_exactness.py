@@ -57,20 +57,28 @@ def papers(pipeline: SyncDiffusionPipeline, asked: PanoramaParams) -> Tensor:
     return run_algorithm_1(pipeline, resolved, noise, embeddings)
 
 
-@pytest.mark.parametrize(
-    "prediction_type", ["epsilon", pytest.param("v_prediction", marks=pytest.mark.slow)]
-)
-@pytest.mark.parametrize(
-    "changes",
-    [
-        pytest.param({}, id="every step"),
-        pytest.param({"width": 96, "height": 96, "stride": 32}, id="two rows"),
-        pytest.param({"sync": {"every": 2}}, id="every second step"),
-        pytest.param({"sync": {"steps": 2}}, id="first two steps"),
-        pytest.param({"sync": {"anchor": 0}}, id="first window as anchor"),
-        pytest.param({"guidance_scale": 1.0}, id="no guidance"),
-    ],
-)
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "every step": {},
+    "two rows": {"width": 96, "height": 96, "stride": 32},
+    "every second step": {"sync": {"every": 2}},
+    "first two steps": {"sync": {"steps": 2}},
+    "first window as anchor": {"sync": {"anchor": 0}},
+    "no guidance": {"guidance_scale": 1.0},
+}
+EXACT = [
+    pytest.param(
+        prediction_type,
+        changes,
+        id=f"{name}-{prediction_type}",
+        # The gate has v-prediction once: each takes 2.5 s.
+        marks=[pytest.mark.slow] * (prediction_type == "v_prediction" and name != "two rows"),
+    )
+    for prediction_type in ("epsilon", "v_prediction")
+    for name, changes in LAYOUTS.items()
+]
+
+
+@pytest.mark.parametrize(("prediction_type", "changes"), EXACT)
 def test_equals_algorithm_1(tmp_path: Path, prediction_type: str, changes: dict[str, Any]) -> None:
     pipeline = exact_pipeline(tmp_path, prediction_type)
     asked = params(**changes)
@@ -81,14 +89,6 @@ def test_equals_algorithm_1(tmp_path: Path, prediction_type: str, changes: dict[
 
     torch.testing.assert_close(made, expected, rtol=0, atol=1e-8)
     assert (plain - expected).abs().max() > 0.1  # synchronising did move something
-
-
-def test_v_prediction_equals_algorithm_1_too(tmp_path: Path) -> None:
-    """With two rows; the other layouts are among the slow tests."""
-    pipeline = exact_pipeline(tmp_path, "v_prediction")
-    asked = params(width=96, height=96, stride=32)
-    expected = papers(pipeline, asked)
-    torch.testing.assert_close(tiny.sample(pipeline, asked), expected, rtol=0, atol=1e-8)
 
 
 def test_window_batch_changes_nothing(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_what_is_asked_for_overrules_the_preset(preset: PresetName) -> None:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_is_a_request_of_its_own_fields(preset: PresetName) -> None:
-    """Field by field: whoever asks for the same values gets the same panorama."""
+    """Field by field: a request for the same values gets the same panorama."""
     spelled_out = {**PRESETS[preset], "preset": preset}
     asked = PanoramaParams.model_validate({"prompt": "x", "seed": 7, **spelled_out})
     assert asked.resolve(SMALL) == PanoramaParams(prompt="x", seed=7, preset=preset).resolve(SMALL)

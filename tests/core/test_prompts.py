@@ -21,7 +21,7 @@ def pipeline(tmp_path: Path) -> SyncDiffusionPipeline:
     return tiny.pipeline(tmp_path)  # a token is a letter; 16, two of them special
 
 
-def unread(pipeline: SyncDiffusionPipeline, params: PanoramaParams) -> list[TruncatedPrompt]:
+def truncated(pipeline: SyncDiffusionPipeline, params: PanoramaParams) -> list[TruncatedPrompt]:
     return find_truncated_prompts(pipeline.tokenizer, params.resolve(pipeline.traits))
 
 
@@ -31,7 +31,7 @@ def test_what_the_text_encoder_does_not_read_is_reported(pipeline: SyncDiffusion
         negative_prompt="abcdefghijklmn",
         regions=[Region(prompt="aaaaaaaaaaaaaabc", x=0, width=64)],
     )
-    assert unread(pipeline, params) == [
+    assert truncated(pipeline, params) == [
         TruncatedPrompt("prompt", tokens=18, limit=14, text="opqr"),
         TruncatedPrompt("regions.0.prompt", tokens=16, limit=14, text="bc"),
     ]

@@ -25,7 +25,7 @@ Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def environment(**more: str) -> dict[str, str]:
-    """This process's, without the settings of whoever runs the tests; 100 columns, no colours."""
+    """This process's environment, without its settings; 100 columns, no colours."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("PANOWEAVE_") and k != "PROMPT"}
     return {**kept, "COLUMNS": "100", "NO_COLOR": "1", **more}
 

@@ -80,7 +80,7 @@ def test_settings_that_do_not_parse_are_named(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_an_api_whose_port_is_taken_ends(cli: Cli, settings: Settings) -> None:
-    """So that whoever supervises it hears of it: it does not hang between up and down."""
+    """So that a supervisor hears of it: it does not hang between up and down."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         done = cli(
             "api",

@@ -62,7 +62,7 @@ def test_stopped_or_killed_it_leaves_no_process_and_keeps_the_jobs(
     link = answer.headers["location"]
     children = first.state().children
     assert set(children) == PARTS
-    # Whoever asks twice need not wait for a process that is frozen.
+    # A second request to stop need not wait for a process that is frozen.
     os.kill(children["janitor"], signal.SIGSTOP)
     first.process.send_signal(signal.SIGTERM)
     wait_until(lambda: "waiting for janitor to end" in first.said(), 60, first.said)

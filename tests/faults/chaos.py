@@ -205,7 +205,7 @@ def _make_trouble(
         kinds[kind][1]()
     for name in frozen_until:
         here.send(name, signal.SIGCONT)
-    time.sleep(0.5)  # whoever was killed last is dead by then, and started again
+    time.sleep(0.5)  # the process that was killed last is dead by then, and started again
     return redis_deaths
 
 

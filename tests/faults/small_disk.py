@@ -43,5 +43,5 @@ def small_disk(folder: Path, mib: int) -> Iterator[SmallDisk]:
     try:
         yield SmallDisk(folder)
     finally:
-        # Whoever still has a file open there keeps it; the name is free at once.
+        # A process that still has a file open there keeps it; the name is free at once.
         subprocess.run(["umount", "--lazy", str(folder)], check=True)

@@ -35,7 +35,7 @@ def test_a_lost_panorama_is_taken_up_within_30_s_as_installed(
 def test_a_poisonous_panorama_stops_after_its_attempts_and_others_go_on(
     tmp_path: Path, tiny_checkpoint: Path
 ) -> None:
-    """Whoever takes it dies of it."""
+    """Every worker that takes it dies of it."""
     names = ("worker-1", "api-1", "janitor-1")
     with arena(tmp_path, tiny_checkpoint, names, max_attempts=2) as here:
         wait_until(lambda: here.ready_workers() == 1, 90)

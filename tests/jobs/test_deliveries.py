@@ -21,11 +21,6 @@ TRIED = Try(at=datetime(2026, 11, 26, tzinfo=UTC), took_s=0.5, status=500)
 
 
 @pytest.fixture
-def store(redis: Redis, settings: Settings) -> JobStore:
-    return JobStore(redis, settings)
-
-
-@pytest.fixture
 def deliveries(redis: Redis, settings: Settings) -> Deliveries:
     return Deliveries(redis, settings)
 

@@ -1,18 +1,11 @@
 from __future__ import annotations
 
-import pytest
 from redis import Redis
 
-from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs import events
 from panoweave.core.jobs.record import Status
 from panoweave.core.jobs.store import JobStore
 from tests.jobs.samples import new_record, progress, start_job
-
-
-@pytest.fixture
-def store(redis: Redis, settings: Settings) -> JobStore:
-    return JobStore(redis, settings)
 
 
 def test_events_are_read_on_from_any_of_them(store: JobStore, redis: Redis) -> None:

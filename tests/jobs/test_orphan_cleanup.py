@@ -5,23 +5,16 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-import pytest
 from redis import Redis
 
 from panoweave.core.infra import redis_keys
 from panoweave.core.infra.s3 import ObjectStore
-from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs.orphan_cleanup import expect_uploads, remove_orphans
 from panoweave.core.jobs.record import JobRecord
 from panoweave.core.jobs.store import JobStore
 from tests.jobs.samples import FAILURE, new_record, result_of, start_job
 
 EXPIRY = redis_keys.PREFIX + "expiry"
-
-
-@pytest.fixture
-def store(redis: Redis, settings: Settings) -> JobStore:
-    return JobStore(redis, settings)
 
 
 def attempt(store: JobStore, objects: ObjectStore, record: JobRecord) -> tuple[JobRecord, str]:

@@ -21,16 +21,6 @@ from tests.jobs.samples import new_record, progress, result_of
 SECRET_PROMPT = "a prompt that stays private"
 
 
-@pytest.fixture
-def queue(redis: Redis) -> Queue:
-    return Queue(redis)
-
-
-@pytest.fixture
-def store(redis: Redis, settings: Settings) -> JobStore:
-    return JobStore(redis, settings)
-
-
 def post(
     store: JobStore,
     tenant: str = "default",
@@ -99,7 +89,7 @@ def test_who_was_served_goes_behind_whoever_comes_back(store: JobStore) -> None:
 
 
 def test_places_are_those_in_which_jobs_are_taken(store: JobStore, queue: Queue) -> None:
-    """Whatever the tenants, and whoever was served before."""
+    """For any tenants, in whatever order they were served before."""
     chance = random.Random(7)
     for _ in range(12):
         for _ in range(chance.randrange(12)):

@@ -23,16 +23,6 @@ _BY_MODEL = (
 )
 
 
-@pytest.fixture
-def queue(redis: Redis) -> Queue:
-    return Queue(redis)
-
-
-@pytest.fixture
-def store(redis: Redis, settings: Settings) -> JobStore:
-    return JobStore(redis, settings)
-
-
 def forget_queues_by_model(redis: Redis) -> None:
     """As if an earlier version had written everything."""
     redis.delete(redis_keys.QUEUED_MODELS)
@@ -88,7 +78,7 @@ def test_a_job_that_comes_back_waits_for_its_model(
 
 
 def test_tenants_take_turns_at_each_model(store: JobStore) -> None:
-    """Whoever is served much by one model does not wait the longer for another."""
+    """A tenant that one model has served much does not wait longer for another model."""
     for _ in range(3):
         post(store, "crowd", model="forest")
         assert claim(store, "forest").tenant == "crowd"

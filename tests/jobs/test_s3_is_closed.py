@@ -1,6 +1,6 @@
 """Another user of this machine cannot list, read, overwrite or remove pictures in the local S3.
 
-Whoever runs the tests as root becomes nobody for the attempts; anybody else makes them as they are.
+Tests that run as root make the attempts as the user nobody; others make them as they are.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The store against a real Redis: what the record promises whoever races for it."""
+"""The store against a real Redis: what a record promises to processes that race for it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,6 @@ from panoweave.core.jobs.failures import FailureCode
 from panoweave.core.jobs.record import JobRecord, Status
 from panoweave.core.jobs.store import JobStore, LostJob
 from tests.jobs.samples import FAILURE, new_record, progress, result_of, start_job
-
-
-@pytest.fixture
-def store(redis: Redis, settings: Settings) -> JobStore:
-    return JobStore(redis, settings)
 
 
 @pytest.fixture

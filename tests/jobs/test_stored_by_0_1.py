@@ -30,11 +30,6 @@ def old(redis: Redis) -> OldData:
     return load_old_data(redis)
 
 
-@pytest.fixture
-def store(redis: Redis, settings: Settings) -> JobStore:
-    return JobStore(redis, settings)
-
-
 def test_records_are_read(old: OldData, store: JobStore) -> None:
     found = {name: store.get(job_id) for name, job_id in old.jobs.items()}
     assert {name: record.status for name, record in found.items()} == {

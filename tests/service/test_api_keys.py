@@ -111,7 +111,7 @@ def test_idempotency_keys_that_belonged_to_an_api_key_are_still_known(
 ) -> None:
     """As version 0.2 stored them."""
     key, token = api_keys.create("ada", ("write",))
-    fields = {"prompt": "a hill", "seed": None}  # version 0.2 told null from absent
+    fields = {"prompt": "a hill", "seed": None}  # an earlier version distinguished null from absent
     digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
     known = Idempotency(redis)
     known.begin(key.id, "order-7", digest, "pano_1")

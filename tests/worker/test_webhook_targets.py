@@ -81,7 +81,7 @@ def send(url: str, rules: TargetRules, deadline_s: float) -> Response:
 
 
 class Canary:
-    """Listens on loopback, and counts whoever comes."""
+    """Listens on loopback, and counts the connections."""
 
     def __init__(self) -> None:
         self.port = 0

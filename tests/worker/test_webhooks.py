@@ -215,7 +215,7 @@ def test_the_pauses_then_dead_then_redelivered(
     redis: Redis,
     secret: str,
 ) -> None:
-    """Eight tries of one id, 5 s to 14 h apart; then it is kept for whoever asks."""
+    """Eight tries of one id, 5 s to 14 h apart; then it is kept for readers."""
     with receiving(answer(500)) as receiver:
         record = succeed(store, post(store, receiver.url))
         pauses: list[float] = []
