@@ -1,11 +1,11 @@
-"""What a GPU makes of panoweave, against the peers at their best: one command, under 8 minutes.
+"""How fast panoweave is on a GPU, against the peers at their best: one command, under 8 minutes.
 
     python -m bench.gpu [--report docs/benchmarks.md] [--budget SECONDS] [--tiny]
 
 Random weights of Stable Diffusion 2's size, made on the spot, in float16; 6 windows by 1 (3072 x
 512). Both sides of each ratio are measured in this run, one after the other. Each row is printed,
-and the page written, as soon as it is measured; a row that fails, or that the time does not reach,
-says so. `--tiny` rehearses it on a CPU with a tiny model, whose figures mean nothing.
+and the page written, as soon as it is measured. A row that fails, or that comes after the time is
+up, says so. `--tiny` rehearses it on a CPU with a tiny model, whose figures mean nothing.
 """
 
 from __future__ import annotations
