@@ -25,8 +25,8 @@ def run_prefetch() -> int:
 
 def _fetch_checkpoint(model: str) -> None:
     from panoweave.core.diffusion.checkpoint_files import fetch_checkpoint, resolve_checkpoint
-    from panoweave.core.diffusion.checkpoint_parts import PARTS
     from panoweave.core.diffusion.errors import CheckpointError
+    from panoweave.core.diffusion.families import PARTS
     from panoweave.core.embedded import checkpoint_of
 
     try:

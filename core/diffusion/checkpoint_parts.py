@@ -5,15 +5,14 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import diffusers
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
-from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from panoweave.core.diffusion.checkpoint_files import LEGAL, find_variant, refuse_lfs_pointers
 from panoweave.core.diffusion.errors import (
@@ -22,92 +21,71 @@ from panoweave.core.diffusion.errors import (
     UnsupportedSchedulerError,
     in_one_line,
 )
-from panoweave.core.diffusion.patch_autoencoder import PatchAutoencoder
-from panoweave.core.diffusion.tokenizers import check_tokenizer
+from panoweave.core.families import names_part
 
 INDEX: Final = "model_index.json"
-_NETWORKS: Final[Mapping[str, tuple[Any, ...]]] = {
-    "unet": (UNet2DConditionModel,),
-    "vae": (AutoencoderKL, AutoencoderTiny, PatchAutoencoder),
-    "text_encoder": (CLIPTextModel,),
-    "text_encoder_2": (CLIPTextModelWithProjection,),
-}
-_TOKENIZERS: Final[Mapping[str, str]] = {
-    "tokenizer": "text_encoder",
-    "tokenizer_2": "text_encoder_2",
-}
-_TOKENIZER_CLASSES: Final = {"CLIPTokenizer": CLIPTokenizer, "CLIPTokenizerFast": CLIPTokenizer}
-PARTS: Final = (*_NETWORKS, *_TOKENIZERS, "scheduler")
 # Filters of finished pictures, which panoweave does not apply, and a ControlNet, which
 # `load_pipeline` loads.
 _LEFT_OUT: Final = ("safety_checker", "feature_extractor", "controlnet")
-# All of them were trained on, or step over, the noise schedule of DDPM (arXiv 2006.11239).
-_DDPM_SCHEDULERS: Final = (
-    "DDIMScheduler",
-    "DDPMScheduler",
-    "DEISMultistepScheduler",
-    "DPMSolverMultistepScheduler",
-    "DPMSolverSDEScheduler",
-    "DPMSolverSinglestepScheduler",
-    "EulerAncestralDiscreteScheduler",
-    "EulerDiscreteScheduler",
-    "HeunDiscreteScheduler",
-    "KDPM2AncestralDiscreteScheduler",
-    "KDPM2DiscreteScheduler",
-    "LCMScheduler",
-    "LMSDiscreteScheduler",
-    "PNDMScheduler",
-    "UniPCMultistepScheduler",
-)
-# What a scheduler's configuration may say that only holds for other noise schedules.
-_OTHER_SCHEDULES: Final[Mapping[str, Any]] = {
-    "use_flow_sigmas": False,
-    "timestep_type": "discrete",
-}
 # Weights of CLIP that no text encoder of these families has, or uses.
 _UNUSED_WEIGHTS: Final = re.compile(
     r"(.*\.)?(position_ids|logit_scale|text_projection\.weight)|(vision_model|visual_projection)\..*"
 )
 
 
+@dataclass(frozen=True)
+class Tokenizer:
+    """How the tokenizer of a family's checkpoints is loaded."""
+
+    encoder: str  # the network that reads its tokens
+    kinds: Mapping[str, Any]  # the legal classes, by their names in model_index.json
+    check: Callable[[Any, Any, Path], None]  # of tokenizer, configuration of its encoder, folder
+
+
+@dataclass(frozen=True)
+class PartKinds:
+    """What the checkpoints of a family consist of, beside their scheduler."""
+
+    networks: Mapping[str, tuple[Any, ...]]  # the legal classes, by the names of the parts
+    tokenizers: Mapping[str, Tokenizer]
+    needed: tuple[str, ...]  # None stands for one that is missing: `ModelFamily.check` refuses it
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (*self.networks, *self.tokenizers, "scheduler")
+
+
 def read_index(folder: Path) -> dict[str, Any]:
-    """A checkpoint's `model_index.json`, if it names a pipeline that panoweave can run."""
+    """A checkpoint's `model_index.json`."""
     file = folder / INDEX
     if not file.is_file():
         raise CheckpointError(f"{folder} has no {INDEX}; legal: {LEGAL}, in diffusers' format")
-    index = read_json(file)
-    if "unet" not in index:
-        raise CheckpointError(
-            f"a {index.get('_class_name')} has no UNet; legal: checkpoints in the format of "
-            "Stable Diffusion 1, 2 or XL"
-        )
-    for name, value in index.items():
-        is_part = isinstance(value, list) and any(value)
-        if is_part and name not in PARTS and name not in _LEFT_OUT:
-            raise CheckpointError(f"{INDEX} names a part {name!r}, which panoweave cannot use")
-    return index
+    return read_json(file)
 
 
-def load_parts(folder: Path, index: Mapping[str, Any], dtype: torch.dtype) -> dict[str, Any]:
+def load_parts(
+    folder: Path, index: Mapping[str, Any], kinds: PartKinds, dtype: torch.dtype
+) -> dict[str, Any]:
     """The networks and tokenizers that the index names, by their names."""
+    for name in index:
+        if names_part(index, name) and name not in kinds.names and name not in _LEFT_OUT:
+            raise CheckpointError(f"{INDEX} names a part {name!r}, which panoweave cannot use")
     parts = {}
-    for name, kinds in _NETWORKS.items():
-        if _is_named(index, name):
+    for name, classes in kinds.networks.items():
+        if names_part(index, name):
             with part_errors(name):
-                kind = _class_of(index, name, {kind.__name__: kind for kind in kinds})
+                kind = _class_of(index, name, {kind.__name__: kind for kind in classes})
                 parts[name] = load_network([kind], folder / name, dtype)
-    for name, encoder in _TOKENIZERS.items():
-        if _is_named(index, name):
+    for name, tokenizer in kinds.tokenizers.items():
+        if names_part(index, name):
             with part_errors(name):
-                kind = _class_of(index, name, _TOKENIZER_CLASSES)
-                _check_folder(folder / name)
+                kind = _class_of(index, name, tokenizer.kinds)
+                check_folder(folder / name)
                 parts[name] = kind.from_pretrained(folder / name, local_files_only=True)
-                if encoder in parts:
-                    check_tokenizer(parts[name], parts[encoder].config, folder / name)
-    for name in ("unet", "vae", "tokenizer", "text_encoder"):
-        if name not in parts:
-            parts[name] = None  # `ModelFamily.check` says what is legal
-    return parts
+                if tokenizer.encoder in parts:
+                    config = parts[tokenizer.encoder].config
+                    tokenizer.check(parts[name], config, folder / name)
+    return {**dict.fromkeys(kinds.needed), **parts}
 
 
 def load_network(kinds: Sequence[Any], folder: Path, dtype: torch.dtype) -> Any:
@@ -115,7 +93,7 @@ def load_network(kinds: Sequence[Any], folder: Path, dtype: torch.dtype) -> Any:
 
     `kinds`: the classes that are legal; config.json says which it is, if it says any.
     """
-    _check_folder(folder)
+    check_folder(folder)
     config = read_json(folder / "config.json")
     kind = kinds[0]
     if found := config.get("_class_name"):
@@ -148,32 +126,6 @@ def load_network(kinds: Sequence[Any], folder: Path, dtype: torch.dtype) -> Any:
     return network
 
 
-def load_scheduler(folder: Path) -> tuple[DDIMScheduler, str]:
-    """DDIM over the checkpoint's noise schedule, and the class that the checkpoint names."""
-    with part_errors("scheduler"):
-        _check_folder(folder)
-        config = DDIMScheduler.load_config(folder)
-        name = str(config.get("_class_name"))
-        if name not in _DDPM_SCHEDULERS:
-            raise UnsupportedSchedulerError(name, _DDPM_SCHEDULERS)
-        for setting, legal in _OTHER_SCHEDULES.items():
-            if config.get(setting, legal) != legal:
-                raise UnsupportedSchedulerError(
-                    f"{name} with {setting} {config[setting]!r}", [f"{setting} {legal!r}"]
-                )
-        _refuse_unknown_scheduler_settings(config)
-        needed = ["num_train_timesteps"]
-        if config.get("trained_betas") is None:
-            needed += ["beta_start", "beta_end", "beta_schedule"]
-        if absent := [setting for setting in needed if config.get(setting) is None]:
-            raise CheckpointError(
-                f"scheduler_config.json does not say {', '.join(absent)}, which the UNet was "
-                "trained with; add them"
-            )
-        # DDIM's own default is to clip the latents, which is for pixels.
-        return DDIMScheduler.from_config({"clip_sample": False, **config}), name
-
-
 @contextmanager
 def part_errors(what: str, legal: str | None = None) -> Iterator[None]:
     """Raise CheckpointError, in one line with the part's name, for every error while loading it."""
@@ -202,15 +154,10 @@ def read_json(file: Path) -> dict[str, Any]:
     return content
 
 
-def _check_folder(folder: Path) -> None:
+def check_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise CheckpointError(f"there is no directory {folder}")
     refuse_lfs_pointers(folder.iterdir())
-
-
-def _is_named(index: Mapping[str, Any], name: str) -> bool:
-    value = index.get(name)
-    return isinstance(value, list) and any(value)
 
 
 def _class_of(index: Mapping[str, Any], name: str, legal: Mapping[str, Any]) -> Any:
@@ -252,25 +199,6 @@ def _refuse_unknown_settings(kind: Any, config: Mapping[str, Any]) -> None:
         raise CheckpointError(
             f"its config.json says {', '.join(sorted(unknown))}, which the installed diffusers "
             f"{diffusers.__version__} does not know; it was made for another version"
-        )
-
-
-def _refuse_unknown_scheduler_settings(config: Mapping[str, Any]) -> None:
-    # Published checkpoints carry settings of the schedulers that they had before.
-    known = {
-        setting
-        for name in _DDPM_SCHEDULERS
-        for setting in inspect.signature(getattr(diffusers, name).__init__).parameters
-    }
-    unknown = [
-        name
-        for name, value in config.items()
-        if name not in known and not name.startswith("_") and value not in (None, False)
-    ]
-    if unknown:
-        raise CheckpointError(
-            f"scheduler_config.json says {', '.join(sorted(unknown))}, which the installed "
-            f"diffusers {diffusers.__version__} does not know; it was made for another version"
         )
 
 

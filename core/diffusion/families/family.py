@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
-from panoweave.core.checkpoint import CheckpointTraits
+from panoweave.core.checkpoint import CheckpointDefaults, CheckpointTraits
 from panoweave.core.conditions import Control
+from panoweave.core.diffusion.checkpoint_parts import PartKinds
 from panoweave.core.diffusion.guidance import Network
-from panoweave.core.diffusion.prompts import PromptEmbeddings
+from panoweave.core.diffusion.prompts import PromptEmbeddings, PromptReader
+from panoweave.core.diffusion.schedulers import SchedulerAdapter
+from panoweave.core.families import Family
+from panoweave.core.params import ResolvedParams
 
 
 class ModelFamily(Protocol):
@@ -19,8 +25,34 @@ class ModelFamily(Protocol):
     """
 
     @property
+    def about(self) -> Family:
+        """Its row in the table of families."""
+        ...
+
+    @property
+    def parts(self) -> PartKinds: ...
+
+    @property
+    def half_dtype(self) -> torch.dtype:
+        """The half precision that its networks compute in without overflowing."""
+        ...
+
+    @property
     def needs_upcast(self) -> bool:
         """Whether an autoencoder that says `force_upcast` overflows in float16."""
+        ...
+
+    def load_scheduler(self, folder: Path) -> tuple[Any, str]:
+        """The default scheduler, and the class that the checkpoint names."""
+        ...
+
+    def fill_defaults(
+        self, defaults: CheckpointDefaults, scheduler: str, pipeline: Any
+    ) -> CheckpointDefaults:
+        """The checkpoint's own defaults, and the family's where it says none.
+
+        `scheduler`: the class that the checkpoint names.
+        """
         ...
 
     def check(self, pipeline: Any) -> None:
@@ -30,6 +62,12 @@ class ModelFamily(Protocol):
     def read_traits(self, pipeline: Any) -> CheckpointTraits:
         """The sizes that the checkpoint works in, from its own configuration."""
         ...
+
+    def prompt_reader(self, pipeline: Any) -> PromptReader: ...
+
+    def scheduler(
+        self, pipeline: Any, params: ResolvedParams, device: torch.device
+    ) -> SchedulerAdapter: ...
 
     def encode_prompt(
         self, pipeline: Any, prompt: str, negative_prompt: str
@@ -50,5 +88,8 @@ class ModelFamily(Protocol):
         ...
 
     def lora_loader(self, pipeline: Any, scheduler: Any) -> Any:
-        """The pipeline of diffusers that loads LoRA files into the same networks."""
+        """The pipeline of diffusers that loads LoRA files into the same networks.
+
+        Called only where the table says that the family takes them.
+        """
         ...

@@ -2,31 +2,68 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from diffusers import StableDiffusionPipeline
+import torch
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderTiny,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
 from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer
 
-from panoweave.core.checkpoint import CheckpointTraits
+from panoweave.core.checkpoint import CheckpointDefaults, CheckpointTraits
 from panoweave.core.conditions import Control
+from panoweave.core.diffusion.checkpoint_defaults import lcm_defaults
+from panoweave.core.diffusion.checkpoint_parts import PartKinds, Tokenizer
 from panoweave.core.diffusion.controlnet import ControlNet, read_hint
 from panoweave.core.diffusion.errors import CheckpointError
 from panoweave.core.diffusion.guidance import Network
-from panoweave.core.diffusion.prompts import PromptEmbeddings, TextEmbedding
+from panoweave.core.diffusion.patch_autoencoder import PatchAutoencoder
+from panoweave.core.diffusion.prompts import PromptEmbeddings, PromptReader, TextEmbedding
+from panoweave.core.diffusion.scheduler_files import load_ddpm_scheduler
+from panoweave.core.diffusion.schedulers import SCHEDULERS, SchedulerAdapter, check_scheduler
+from panoweave.core.diffusion.tokenizers import check_clip_tokenizer
 from panoweave.core.diffusion.unet import UNet
+from panoweave.core.families import STABLE_DIFFUSION, Family
+from panoweave.core.params import ResolvedParams
 
 _RGB: Final = 3
+CLIP_TOKENIZERS: Final = {"CLIPTokenizer": CLIPTokenizer, "CLIPTokenizerFast": CLIPTokenizer}
 
 
 class StableDiffusion:
     """See `ModelFamily`."""
 
+    about: ClassVar[Family] = STABLE_DIFFUSION
+    parts: ClassVar[PartKinds] = PartKinds(
+        networks={
+            "unet": (UNet2DConditionModel,),
+            "vae": (AutoencoderKL, AutoencoderTiny, PatchAutoencoder),
+            "text_encoder": (CLIPTextModel,),
+        },
+        tokenizers={"tokenizer": Tokenizer("text_encoder", CLIP_TOKENIZERS, check_clip_tokenizer)},
+        needed=("unet", "vae", "tokenizer", "text_encoder"),
+    )
+    half_dtype: ClassVar[torch.dtype] = torch.float16
     # Of a UNet that takes more than one text embedding, the kind of what is added.
     addition_embed_type: ClassVar[str | None] = None
     # Autoencoders of this family are configured like SDXL's but do not overflow in float16.
     needs_upcast: ClassVar[bool] = False
 
+    def load_scheduler(self, folder: Path) -> tuple[Any, str]:
+        return load_ddpm_scheduler(folder)
+
+    def fill_defaults(
+        self, defaults: CheckpointDefaults, scheduler: str, pipeline: Any
+    ) -> CheckpointDefaults:
+        return lcm_defaults(defaults, pipeline.unet) if scheduler == "LCMScheduler" else defaults
+
     def check(self, pipeline: Any) -> None:
+        check_scheduler(pipeline.scheduler)
         if pipeline.text_encoder is None:
             raise CheckpointError(
                 "the checkpoint has no first text encoder, like SDXL's refiner; legal: SDXL's base"
@@ -75,8 +112,19 @@ class StableDiffusion:
             )
         px_per_latent = 2 ** (len(vae.block_out_channels) - 1)
         return CheckpointTraits(
-            window_px=unet.sample_size * px_per_latent, px_per_latent=px_per_latent
+            window_px=unet.sample_size * px_per_latent,
+            px_per_latent=px_per_latent,
+            family=self.about.name,
         )
+
+    def prompt_reader(self, pipeline: Any) -> PromptReader:
+        return PromptReader.of(pipeline.tokenizer)
+
+    def scheduler(
+        self, pipeline: Any, params: ResolvedParams, device: torch.device
+    ) -> SchedulerAdapter:
+        adapter = SCHEDULERS[params.scheduler]
+        return adapter(pipeline.scheduler, params.steps, params.seed, device)
 
     def encode_prompt(self, pipeline: Any, prompt: str, negative_prompt: str) -> PromptEmbeddings:
         encoder = pipeline.text_encoder

@@ -7,10 +7,18 @@ from typing import Any, ClassVar, Final
 import torch
 from diffusers import StableDiffusionXLPipeline
 from torch import Tensor
+from transformers import CLIPTextModelWithProjection
 
+from panoweave.core.diffusion.checkpoint_parts import PartKinds, Tokenizer
 from panoweave.core.diffusion.errors import CheckpointError
-from panoweave.core.diffusion.families.stable_diffusion import StableDiffusion, tokenize
+from panoweave.core.diffusion.families.stable_diffusion import (
+    CLIP_TOKENIZERS,
+    StableDiffusion,
+    tokenize,
+)
 from panoweave.core.diffusion.prompts import PromptEmbeddings, TextEmbedding
+from panoweave.core.diffusion.tokenizers import check_clip_tokenizer
+from panoweave.core.families import STABLE_DIFFUSION_XL, Family
 
 _SIZES: Final = 6  # numbers that describe the window, see `_embedding`
 
@@ -18,6 +26,18 @@ _SIZES: Final = 6  # numbers that describe the window, see `_embedding`
 class StableDiffusionXL(StableDiffusion):
     """See `ModelFamily`. Every window is described to the UNet as a whole image of its size."""
 
+    about: ClassVar[Family] = STABLE_DIFFUSION_XL
+    parts: ClassVar[PartKinds] = PartKinds(
+        networks={
+            **StableDiffusion.parts.networks,
+            "text_encoder_2": (CLIPTextModelWithProjection,),
+        },
+        tokenizers={
+            **StableDiffusion.parts.tokenizers,
+            "tokenizer_2": Tokenizer("text_encoder_2", CLIP_TOKENIZERS, check_clip_tokenizer),
+        },
+        needed=StableDiffusion.parts.needed,
+    )
     addition_embed_type: ClassVar[str | None] = "text_time"
     needs_upcast: ClassVar[bool] = True
 
