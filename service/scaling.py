@@ -21,7 +21,8 @@ ModelName = Annotated[
 SecondsPerWorker = Annotated[
     float,
     Query(
-        gt=0,
+        ge=1,
+        le=86_400,
         allow_inf_nan=False,
         description="A worker for each so many seconds of work. Fewer: shorter waits, more workers "
         "that load the model for little.",

@@ -53,7 +53,7 @@ def _describe(schema: dict[str, Any]) -> str:
         case "integer":
             return f"a whole number from {schema['minimum']} to {schema['maximum']}"
         case "number":
-            return f"a number above {schema['exclusiveMinimum']}"
+            return f"a number from {schema['minimum']:g} to {schema['maximum']:g}"
         case "array":
             item = _describe(schema["items"])
             return f"{item}, up to {schema['maxItems']} times" if "maxItems" in schema else item

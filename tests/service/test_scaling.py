@@ -54,10 +54,10 @@ def test_seconds_per_worker(both: httpx.Client, store: JobStore) -> None:
     found = both.get(f"/scaling/{SEA}", params={"seconds_per_worker": 100}).json()
     assert (found["queued"], found["gpu_s"], found["workers_wanted"]) == (5, 250, 3)
     assert both.get(f"/scaling/{SEA}").json()["workers_wanted"] == 5
-    for illegal in ("0", "-1", "nan", "inf", "many", ""):
+    for illegal in ("0.9", "-1", "1e-320", "86401", "nan", "inf", "many", ""):
         answer = both.get(f"/scaling/{SEA}", params={"seconds_per_worker": illegal})
         (fault,) = problem(answer, 422, "invalid_params")["errors"]
-        assert (fault["field"], fault["legal"]) == ("seconds_per_worker", "a number above 0")
+        assert (fault["field"], fault["legal"]) == ("seconds_per_worker", "a number from 1 to 86400")
 
 
 def test_a_name_that_no_request_may_have_is_refused(
