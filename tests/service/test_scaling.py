@@ -57,7 +57,8 @@ def test_seconds_per_worker(both: httpx.Client, store: JobStore) -> None:
     for illegal in ("0.9", "-1", "1e-320", "86401", "nan", "inf", "many", ""):
         answer = both.get(f"/scaling/{SEA}", params={"seconds_per_worker": illegal})
         (fault,) = problem(answer, 422, "invalid_params")["errors"]
-        assert (fault["field"], fault["legal"]) == ("seconds_per_worker", "a number from 1 to 86400")
+        assert fault["field"] == "seconds_per_worker"
+        assert fault["legal"] == "a number from 1 to 86400"
 
 
 def test_a_name_that_no_request_may_have_is_refused(
