@@ -12,20 +12,16 @@ window means the same for every family of checkpoints.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from torch import Tensor
 
-from panoweave.core.diffusion.errors import UnsupportedSchedulerError
 from panoweave.core.diffusion.sampler_state import SamplerState
 from panoweave.core.diffusion.schedulers import SchedulerAdapter, Step
-
-# Settings that make other steps than Euler's from noise to image.
-_LEGAL_SETTINGS: Final[Mapping[str, Any]] = {"invert_sigmas": False, "stochastic_sampling": False}
+from panoweave.core.model_files.scheduler import check_flow_config
 
 
 class FlowMatching(SchedulerAdapter):
@@ -102,13 +98,4 @@ def window_shift(scheduler: Any, tokens: int, max_shift: float = 1.15) -> float 
 
 def check_flow_scheduler(scheduler: Any) -> None:
     """Refuse, by name, a diffusers scheduler that does not make Euler's steps of flow matching."""
-    if type(scheduler) is not FlowMatchEulerDiscreteScheduler:
-        raise UnsupportedSchedulerError(
-            type(scheduler).__name__, [FlowMatchEulerDiscreteScheduler.__name__]
-        )
-    for setting, legal in _LEGAL_SETTINGS.items():
-        if scheduler.config[setting] != legal:
-            raise UnsupportedSchedulerError(
-                f"{type(scheduler).__name__} with {setting} {scheduler.config[setting]!r}",
-                [f"{setting} {legal!r}"],
-            )
+    check_flow_config({**scheduler.config, "_class_name": type(scheduler).__name__})

@@ -15,15 +15,12 @@ from PIL import Image
 from torch import Tensor
 
 from panoweave.core.diffusion.appearance import Appearance
-from panoweave.core.diffusion.checkpoint_defaults import read_defaults
-from panoweave.core.diffusion.checkpoint_files import fetch_checkpoint
 from panoweave.core.diffusion.coherence import Coherence, CoherenceMeter
 from panoweave.core.diffusion.conditioning import (
     prepare_known_region,
     prepare_regions,
     read_images,
 )
-from panoweave.core.diffusion.controlnet import check_controlnet
 from panoweave.core.diffusion.decode import (
     decode,
     decode_canvas,
@@ -33,8 +30,8 @@ from panoweave.core.diffusion.decode import (
     to_pil,
 )
 from panoweave.core.diffusion.deterministic import deterministic
-from panoweave.core.diffusion.errors import CheckpointError, PerceptualWeightsError
-from panoweave.core.diffusion.families import PARTS, family_of
+from panoweave.core.diffusion.errors import PerceptualWeightsError
+from panoweave.core.diffusion.families import family_of
 from panoweave.core.diffusion.families.loading import load_components
 from panoweave.core.diffusion.guidance import BatchedModel, ClassifierFreeGuidance
 from panoweave.core.diffusion.perceptual import Embedding, PerceptualLoss
@@ -49,6 +46,11 @@ from panoweave.core.diffusion.sampler_state import SamplerState
 from panoweave.core.diffusion.sampling import StepReport, sample_syncdiffusion
 from panoweave.core.diffusion.views import WindowPlan
 from panoweave.core.machine import DEFAULT_WINDOW_BATCH
+from panoweave.core.model_files.additions import check_controlnet, check_tiny_decoder
+from panoweave.core.model_files.defaults import fill_defaults
+from panoweave.core.model_files.hub import fetch_checkpoint
+from panoweave.core.model_files.index import PARTS
+from panoweave.core.model_files.readers import READERS
 from panoweave.core.params import PanoramaParams, ResolvedParams, ResolvedSync
 
 OnStep = Callable[[StepReport], None]
@@ -96,9 +98,9 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         tokenizer: Any,
         scheduler: Any,
         unet: Any | None = None,
+        transformer: Any | None = None,
         text_encoder_2: Any | None = None,
         tokenizer_2: Any | None = None,
-        transformer: Any | None = None,
         text_encoder_3: Any | None = None,
         tokenizer_3: Any | None = None,
         force_zeros_for_empty_prompt: bool = True,
@@ -124,8 +126,10 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         self.vocabulary: Collection[str] | None = None  # None: it may know any word
         self.gradient_checkpointing = False
         self.family = family_of(self.denoiser, text_encoder_2)
-        self.family.check(self)
-        self.traits = self.family.read_traits(self)
+        self.family.check_scheduler(scheduler)
+        reader = READERS[self.family.about]
+        reader.check(self)
+        self.traits = reader.read(self)
         for network in (vae, self.denoiser, *self.text_encoders):
             network.eval().requires_grad_(False)
 
@@ -152,10 +156,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         )
         loaded = load_components(folder, dtype)
         pipeline = cls(**loaded.arguments)
-        defaults = loaded.family.fill_defaults(
-            read_defaults(folder), loaded.scheduler_class, pipeline
-        )
-        pipeline.traits = pipeline.traits.model_copy(update={"defaults": defaults})
+        pipeline.traits = fill_defaults(pipeline.traits, folder, loaded.scheduler_class, pipeline)
         return pipeline
 
     @property
@@ -196,21 +197,14 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
 
         `autoencoder`: an AutoencoderTiny; its images may be smaller than the checkpoint's own.
         """
-        channels = autoencoder.config.latent_channels
-        if channels != self.latent_channels:
-            raise CheckpointError(
-                f"the tiny decoder reads latents of {channels} channels, this checkpoint's have "
-                f"{self.latent_channels}"
-            )
+        check_tiny_decoder(autoencoder.config, self)
         self.tiny_decoder = autoencoder.eval().requires_grad_(False)
         _match(self.tiny_decoder, self.denoiser)
         self.traits = self.traits.model_copy(update={"tiny_decoder": True})
 
     def use_controlnet(self, controlnet: Any) -> None:
         """Add a ControlNetModel for this UNet, for requests with `control`."""
-        if not self.family.about.takes_controlnet:
-            raise CheckpointError(f"{self.family.about.title} takes no ControlNet here")
-        check_controlnet(controlnet, self.unet, self.traits.px_per_latent)
+        check_controlnet(controlnet.config, self, self.traits)
         self.controlnet = controlnet.eval().requires_grad_(False)
         _match(self.controlnet, self.denoiser)
         self.traits = self.traits.model_copy(update={"controlnet": True})

@@ -21,6 +21,7 @@ from panoweave.core.diffusion.errors import CheckpointError, UnsupportedSchedule
 from panoweave.core.diffusion.perceptual_weights import load_perceptual
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.diffusion.prompts import find_truncated_prompts
+from panoweave.core.model_files.read import read_traits
 from panoweave.core.params import PanoramaParams, SyncParams
 from tests.core import tiny
 from tests.core.flow_transcription import FlowAlgorithm1
@@ -227,7 +228,7 @@ def test_what_the_family_cannot_do_is_refused(shared: Exact, case: FlowCase) -> 
             asked.resolve(pipeline.traits)
         assert (raised.value.field, raised.value.legal) == (field, legal)
     with pytest.raises(CheckpointError, match=f"{title} takes no ControlNet"):
-        pipeline.use_controlnet(object())
+        pipeline.use_controlnet(tiny.controlnet(tiny.unet()))
     with pytest.raises(CheckpointError, match=f"{title} takes no LoRA"):
         add_lora(pipeline, "a/lora")
 
@@ -248,6 +249,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[[FlowCase], Path
 def test_a_saved_checkpoint_loads(saved: Callable[[FlowCase], Path], case: FlowCase) -> None:
     pipeline = load_pipeline(str(saved(case)), perceptual="stlpips-alex", device="cpu")
     assert pipeline.traits.family == case.name
+    assert read_traits(str(saved(case))) == pipeline.traits
     pipeline.use_tiny_decoder(tiny.small_decoder(CHANNELS))
     made = pipeline(params(case, preset="fast", steps=2))
     assert made.image.size == (80, 64)

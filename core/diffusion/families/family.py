@@ -8,9 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from panoweave.core.checkpoint import CheckpointDefaults, CheckpointTraits
 from panoweave.core.conditions import Control
-from panoweave.core.diffusion.checkpoint_parts import PartKinds
 from panoweave.core.diffusion.guidance import Network
 from panoweave.core.diffusion.prompts import PromptEmbeddings, PromptReader
 from panoweave.core.diffusion.schedulers import SchedulerAdapter
@@ -19,7 +17,7 @@ from panoweave.core.params import ResolvedParams
 
 
 class ModelFamily(Protocol):
-    """How checkpoints of one kind are checked, prompted and called.
+    """How checkpoints of one kind are prompted and called.
 
     A family keeps nothing: `pipeline` holds the networks, by their names in diffusers.
     """
@@ -28,9 +26,6 @@ class ModelFamily(Protocol):
     def about(self) -> Family:
         """Its row in the table of families."""
         ...
-
-    @property
-    def parts(self) -> PartKinds: ...
 
     @property
     def half_dtype(self) -> torch.dtype:
@@ -43,24 +38,11 @@ class ModelFamily(Protocol):
         ...
 
     def load_scheduler(self, folder: Path) -> tuple[Any, str]:
-        """The default scheduler, and the class that the checkpoint names."""
+        """The default scheduler, and the class that the checkpoint names. Raises DiffusionError."""
         ...
 
-    def fill_defaults(
-        self, defaults: CheckpointDefaults, scheduler: str, pipeline: Any
-    ) -> CheckpointDefaults:
-        """The checkpoint's own defaults, and the family's where it says none.
-
-        `scheduler`: the class that the checkpoint names.
-        """
-        ...
-
-    def check(self, pipeline: Any) -> None:
-        """Raise CheckpointError, by name, for what the checkpoint needs and nothing provides."""
-        ...
-
-    def read_traits(self, pipeline: Any) -> CheckpointTraits:
-        """The sizes that the checkpoint works in, from its own configuration."""
+    def check_scheduler(self, scheduler: Any) -> None:
+        """Refuse, by name, one that cannot step this family's latents."""
         ...
 
     def prompt_reader(self, pipeline: Any) -> PromptReader: ...

@@ -9,10 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from panoweave.core.checkpoint import CheckpointDefaults, CheckpointTraits
 from panoweave.core.conditions import Control
-from panoweave.core.diffusion.checkpoint_parts import PartKinds
-from panoweave.core.diffusion.errors import CheckpointError
 from panoweave.core.diffusion.flow_matching import (
     FlowMatching,
     check_flow_scheduler,
@@ -29,7 +26,6 @@ class FlowModel:
     """See `ModelFamily`. A transformer, an AutoencoderKL, and Euler's steps of flow matching."""
 
     about: ClassVar[Family]
-    parts: ClassVar[PartKinds]
     # Published in it; activations of such transformers, and of T5, overflow in float16.
     half_dtype: ClassVar[torch.dtype] = torch.bfloat16
     needs_upcast: ClassVar[bool] = False
@@ -39,69 +35,12 @@ class FlowModel:
     adapter: ClassVar[type[FlowMatching]] = FlowMatching
     max_shift: ClassVar[float] = 1.15
     patch: ClassVar[int] = 2  # latents along a side of a token
-    guidance_scale: ClassVar[float]  # the makers' default
 
     def load_scheduler(self, folder: Path) -> tuple[Any, str]:
-        scheduler = load_flow_scheduler(folder)
-        return scheduler, type(scheduler).__name__
+        return load_flow_scheduler(folder)
 
-    def fill_defaults(
-        self, defaults: CheckpointDefaults, _scheduler: str, pipeline: Any
-    ) -> CheckpointDefaults:
-        usual = self.usual_defaults(pipeline)
-        return usual.model_copy(update=defaults.model_dump(exclude_unset=True))
-
-    def usual_defaults(self, _pipeline: Any) -> CheckpointDefaults:
-        """For a checkpoint without a `panoweave.json`."""
-        return CheckpointDefaults(
-            scheduler=self.about.schedulers[0], guidance_scale=self.guidance_scale
-        )
-
-    def check(self, pipeline: Any) -> None:
-        check_flow_scheduler(pipeline.scheduler)
-        for name in self.parts.needed:
-            if getattr(pipeline, name) is None:
-                raise CheckpointError(f"the checkpoint has no {name}; legal: one with all parts")
-        channels = self.latent_channels(pipeline)
-        latent_channels = pipeline.vae.config.latent_channels
-        if any(each != latent_channels for each in channels):
-            raise CheckpointError(
-                f"the transformer takes latents of {channels[0]} channels and gives {channels[1]}, "
-                f"the autoencoder's have {latent_channels}; legal: text-to-image checkpoints, "
-                "where all are equal"
-            )
-        for expected, found, what in self.widths(pipeline):
-            if expected != found:
-                raise CheckpointError(
-                    f"transformer.config.{what} is {expected}, the text encoders give {found}; "
-                    "use parts that belong together"
-                )
-
-    def latent_channels(self, pipeline: Any) -> tuple[int, int]:
-        """Of the latents that the transformer takes and gives."""
-        config = pipeline.transformer.config
-        return config.in_channels, config.in_channels
-
-    def widths(self, pipeline: Any) -> list[tuple[int, int, str]]:
-        """The channels of text that the transformer takes and is given, with the setting's name."""
-        raise NotImplementedError
-
-    def window_latents(self, pipeline: Any) -> int:
-        raise NotImplementedError
-
-    def read_traits(self, pipeline: Any) -> CheckpointTraits:
-        px_per_latent = 2 ** (len(pipeline.vae.config.block_out_channels) - 1)
-        window = self.window_latents(pipeline)
-        if window % self.patch:
-            raise CheckpointError(
-                f"its windows are {window} latents wide; legal: multiples of {self.patch}"
-            )
-        return CheckpointTraits(
-            window_px=window * px_per_latent,
-            px_per_latent=px_per_latent,
-            family=self.about.name,
-            defaults=self.usual_defaults(pipeline),
-        )
+    def check_scheduler(self, scheduler: Any) -> None:
+        check_flow_scheduler(scheduler)
 
     def scheduler(
         self, pipeline: Any, params: ResolvedParams, device: torch.device
