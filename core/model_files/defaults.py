@@ -5,15 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from panoweave.core.checkpoint import CheckpointDefaults, CheckpointTraits
+from panoweave.core.families import family_named
 from panoweave.core.model_files.errors import CheckpointError, by_field
+from panoweave.core.sizes import MAX_SIDE_PX
 
 DEFAULTS_FILE: Final = "panoweave.json"
 # What latent consistency models (arXiv 2310.04378) were distilled for.
 _LCM_STEPS: Final = 8
 _LCM_GUIDANCE_SCALE: Final = 8.5
+
+
+class _DefaultsFile(CheckpointDefaults):
+    """A checkpoint's `panoweave.json`."""
+
+    window_px: int | None = Field(None, gt=0, le=MAX_SIDE_PX)
 
 
 def fill_defaults(
@@ -24,17 +32,37 @@ def fill_defaults(
     `scheduler`: the class that the checkpoint names; `parts`: as for `check_stable_diffusion`.
     """
     usual = _lcm_defaults(parts.unet) if scheduler == "LCMScheduler" else traits.defaults
-    own = _read_defaults(folder).model_dump(exclude_unset=True)
-    return traits.model_copy(update={"defaults": usual.model_copy(update=own)})
+    own = _read_file(folder)
+    said = own.model_dump(exclude_unset=True, exclude={"window_px"})
+    window_px = _window(own.window_px, traits)
+    return traits.model_copy(
+        update={"defaults": usual.model_copy(update=said), "window_px": window_px}
+    )
 
 
-def _read_defaults(checkpoint: Path) -> CheckpointDefaults:
-    """Read the `panoweave.json` of a checkpoint's directory, if it has one."""
+def _window(window_px: int | None, traits: CheckpointTraits) -> int:
+    """The side of a window, where the checkpoint's own file may choose it."""
+    if window_px is None or window_px == traits.window_px:
+        return traits.window_px
+    if not family_named(traits.family).takes_any_window:
+        raise CheckpointError(
+            f"{DEFAULTS_FILE}: window_px: its network has windows of {traits.window_px} px; leave "
+            "it out"
+        )
+    unit = 2 * traits.px_per_latent  # a token is two latents wide
+    if window_px % unit:
+        raise CheckpointError(
+            f"{DEFAULTS_FILE}: window_px: {window_px}; legal: multiples of {unit}"
+        )
+    return window_px
+
+
+def _read_file(checkpoint: Path) -> _DefaultsFile:
     file = checkpoint / DEFAULTS_FILE
     if not file.is_file():
-        return CheckpointDefaults()
+        return _DefaultsFile()
     try:
-        return CheckpointDefaults.model_validate_json(file.read_text())
+        return _DefaultsFile.model_validate_json(file.read_text())
     except ValidationError as error:
         raise CheckpointError(f"{DEFAULTS_FILE}: {by_field(error)}") from error
 
