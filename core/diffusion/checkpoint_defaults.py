@@ -1,4 +1,4 @@
-"""The defaults that a checkpoint brings along."""
+"""What a checkpoint says of itself: its defaults, and what it was trained on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from panoweave.core.checkpoint import CheckpointDefaults
+from panoweave.core.checkpoint import CheckpointDefaults, CheckpointNotes
 from panoweave.core.diffusion.errors import CheckpointError
 
 # What latent consistency models (arXiv 2310.04378) were distilled for.
@@ -15,13 +15,13 @@ _LCM_STEPS: Final = 8
 _LCM_GUIDANCE_SCALE: Final = 8.5
 
 
-def read_defaults(checkpoint: Path) -> CheckpointDefaults:
+def read_notes(checkpoint: Path) -> CheckpointNotes:
     """Read the `panoweave.json` of a checkpoint's directory, if it has one."""
     file = checkpoint / "panoweave.json"
     if not file.is_file():
-        return CheckpointDefaults()
+        return CheckpointNotes()
     try:
-        return CheckpointDefaults.model_validate_json(file.read_text())
+        return CheckpointNotes.model_validate_json(file.read_text())
     except ValidationError as error:
         raise CheckpointError(f"{file}: {error}") from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from panoweave.core.diffusion.appearance import Appearance
-from panoweave.core.diffusion.checkpoint_defaults import lcm_defaults, read_defaults
+from panoweave.core.diffusion.checkpoint_defaults import lcm_defaults, read_notes
 from panoweave.core.diffusion.checkpoint_files import fetch_checkpoint
 from panoweave.core.diffusion.checkpoint_parts import (
     PARTS,
@@ -50,6 +50,7 @@ from panoweave.core.diffusion.prompts import (
     find_truncated_prompts,
     find_unknown_words,
 )
+from panoweave.core.diffusion.quality import QualityWarning, find_quality_warnings
 from panoweave.core.diffusion.sampler_state import SamplerState
 from panoweave.core.diffusion.sampling import StepReport, sample_syncdiffusion
 from panoweave.core.diffusion.schedulers import SCHEDULERS, check_scheduler
@@ -71,6 +72,7 @@ class Panorama:
     timings_s: dict[str, float]  # encode, denoise, decode, measure
     truncated_prompts: list[TruncatedPrompt]
     unknown_words: list[UnknownWords]
+    quality_warnings: list[QualityWarning] = field(default_factory=list)
 
     @property
     def seed(self) -> int:
@@ -121,6 +123,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         self.tiny_decoder: Any | None = None
         self.controlnet: Any | None = None
         self.vocabulary: Collection[str] | None = None  # None: it may know any word
+        self.trained_height: int | None = None  # pixels; None: not known
         self.gradient_checkpointing = False
         self.family = family_of(text_encoder_2)
         self.family.check(self)
@@ -143,8 +146,8 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         The default scheduler is DDIM, as in the paper, over the checkpoint's own noise schedule,
         whatever scheduler with such a schedule the checkpoint names; but LCM's for a checkpoint
         that names that, which was distilled to a few steps. A directory may hold a
-        `panoweave.json` with its defaults. Raises DiffusionError for every part that is missing,
-        incomplete or not supported.
+        `panoweave.json`, see `CheckpointNotes`. Raises DiffusionError for every part that is
+        missing, incomplete or not supported.
         """
         folder = fetch_checkpoint(
             str(checkpoint), ("", *PARTS), local_files_only=local_files_only, **source
@@ -158,7 +161,8 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         vae = pipeline.vae
         if pipeline.family.needs_upcast and vae.dtype == torch.float16 and vae.config.force_upcast:
             vae.to(torch.float32)
-        defaults = read_defaults(folder)
+        notes = read_notes(folder)
+        defaults, pipeline.trained_height = notes.defaults, notes.trained_height
         if named == "LCMScheduler":
             defaults = lcm_defaults(defaults, pipeline.unet)
         pipeline.traits = pipeline.traits.model_copy(update={"defaults": defaults})
@@ -260,7 +264,8 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
                 coherence = self.measure(image)
         truncated = find_truncated_prompts(self.tokenizer, resolved)
         unknown = find_unknown_words(self.vocabulary, resolved)
-        return Panorama(image, resolved, coherence, timings, truncated, unknown)
+        quality = find_quality_warnings(resolved, self.trained_height)
+        return Panorama(image, resolved, coherence, timings, truncated, unknown, quality)
 
     def encode_prompt(self, prompt: str, negative_prompt: str) -> PromptEmbeddings:
         """The embeddings of a prompt and its negative prompt, as this checkpoint takes them."""
