@@ -14,8 +14,7 @@ from diffusers import (
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
-from panoweave.core.diffusion.checkpoint_files import fetch_checkpoint
-from panoweave.core.diffusion.checkpoint_parts import load_network, part_errors
+from panoweave.core.diffusion.checkpoint_parts import load_network
 from panoweave.core.diffusion.coherence import CoherenceMeter
 from panoweave.core.diffusion.errors import CheckpointError, DeviceUnavailableError
 from panoweave.core.diffusion.lora_coverage import check_coverage, read_lora
@@ -24,6 +23,9 @@ from panoweave.core.diffusion.patch_autoencoder import PatchAutoencoder
 from panoweave.core.diffusion.perceptual_weights import load_perceptual, load_stlpips_style
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.machine import DtypeName, PerceptualName
+from panoweave.core.model_files.errors import part_errors
+from panoweave.core.model_files.find import CONTROLNET_FOLDER, TINY_FOLDER, bundled
+from panoweave.core.model_files.hub import fetch_checkpoint
 from panoweave.core.vocabulary import read_vocabulary
 
 _DTYPES: Final = {
@@ -31,9 +33,6 @@ _DTYPES: Final = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
-# Folders of a checkpoint's directory that may hold them.
-TINY_FOLDER: Final = "tiny_decoder"
-CONTROLNET_FOLDER: Final = "controlnet"
 
 
 def resolve_device(device: str) -> torch.device:
@@ -157,9 +156,3 @@ def add_lora(
         check_coverage(tensors, [network for network in networks if network is not None])
         loader.fuse_lora(safe_fusing=True)
         loader.unload_lora_weights()
-
-
-def bundled(checkpoint: str, folder: str) -> str | None:
-    """What lies in a checkpoint's directory to be loaded beside it."""
-    path = Path(checkpoint) / folder
-    return str(path) if path.is_dir() else None

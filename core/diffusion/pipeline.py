@@ -15,21 +15,13 @@ from PIL import Image
 from torch import Tensor
 
 from panoweave.core.diffusion.appearance import Appearance
-from panoweave.core.diffusion.checkpoint_defaults import lcm_defaults, read_notes
-from panoweave.core.diffusion.checkpoint_files import fetch_checkpoint
-from panoweave.core.diffusion.checkpoint_parts import (
-    PARTS,
-    load_parts,
-    load_scheduler,
-    read_index,
-)
+from panoweave.core.diffusion.checkpoint_parts import load_parts, load_scheduler
 from panoweave.core.diffusion.coherence import Coherence, CoherenceMeter
 from panoweave.core.diffusion.conditioning import (
     prepare_known_region,
     prepare_regions,
     read_images,
 )
-from panoweave.core.diffusion.controlnet import check_controlnet
 from panoweave.core.diffusion.decode import (
     decode,
     decode_canvas,
@@ -39,7 +31,7 @@ from panoweave.core.diffusion.decode import (
     to_pil,
 )
 from panoweave.core.diffusion.deterministic import deterministic
-from panoweave.core.diffusion.errors import CheckpointError, PerceptualWeightsError
+from panoweave.core.diffusion.errors import PerceptualWeightsError
 from panoweave.core.diffusion.families import family_of
 from panoweave.core.diffusion.guidance import BatchedModel, ClassifierFreeGuidance
 from panoweave.core.diffusion.perceptual import Embedding, PerceptualLoss
@@ -56,6 +48,10 @@ from panoweave.core.diffusion.sampling import StepReport, sample_syncdiffusion
 from panoweave.core.diffusion.schedulers import SCHEDULERS, check_scheduler
 from panoweave.core.diffusion.views import WindowPlan
 from panoweave.core.machine import DEFAULT_WINDOW_BATCH
+from panoweave.core.model_files.additions import check_controlnet, check_tiny_decoder
+from panoweave.core.model_files.defaults import fill_defaults, read_notes
+from panoweave.core.model_files.hub import fetch_checkpoint
+from panoweave.core.model_files.index import PARTS, read_index
 from panoweave.core.params import PanoramaParams, ResolvedParams, ResolvedSync
 
 OnStep = Callable[[StepReport], None]
@@ -161,11 +157,8 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         vae = pipeline.vae
         if pipeline.family.needs_upcast and vae.dtype == torch.float16 and vae.config.force_upcast:
             vae.to(torch.float32)
-        notes = read_notes(folder)
-        defaults, pipeline.trained_height = notes.defaults, notes.trained_height
-        if named == "LCMScheduler":
-            defaults = lcm_defaults(defaults, pipeline.unet)
-        pipeline.traits = pipeline.traits.model_copy(update={"defaults": defaults})
+        pipeline.traits = fill_defaults(pipeline.traits, folder, named, pipeline)
+        pipeline.trained_height = read_notes(folder).trained_height
         return pipeline
 
     @property
@@ -192,19 +185,14 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
 
         `autoencoder`: an AutoencoderTiny; its images may be smaller than the checkpoint's own.
         """
-        channels = autoencoder.config.latent_channels
-        if channels != self.unet.config.in_channels:
-            raise CheckpointError(
-                f"the tiny decoder reads latents of {channels} channels, this checkpoint's have "
-                f"{self.unet.config.in_channels}"
-            )
+        check_tiny_decoder(autoencoder.config, self.unet.config)
         self.tiny_decoder = autoencoder.eval().requires_grad_(False)
         _match(self.tiny_decoder, self.unet)
         self.traits = self.traits.model_copy(update={"tiny_decoder": True})
 
     def use_controlnet(self, controlnet: Any) -> None:
         """Add a ControlNetModel for this UNet, for requests with `control`."""
-        check_controlnet(controlnet, self.unet, self.traits.px_per_latent)
+        check_controlnet(controlnet.config, self.unet.config, self.traits.px_per_latent)
         self.controlnet = controlnet.eval().requires_grad_(False)
         _match(self.controlnet, self.unet)
         self.traits = self.traits.model_copy(update={"controlnet": True})

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from panoweave.core.diffusion.errors import UnsupportedSchedulerError
 from panoweave.core.diffusion.sampler_state import SamplerState
+from panoweave.core.model_files.scheduler import check_prediction_type
 from panoweave.core.presets import SchedulerName
 
 
@@ -206,9 +207,4 @@ def check_scheduler(scheduler: Any) -> None:
         raise UnsupportedSchedulerError(
             type(scheduler).__name__, [supported.__name__ for supported in classes]
         )
-    prediction_type = scheduler.config.prediction_type
-    if prediction_type not in _ORIGINAL_SAMPLE:
-        raise UnsupportedSchedulerError(
-            f"{type(scheduler).__name__} with prediction type {prediction_type!r}",
-            [f"prediction type {supported!r}" for supported in _ORIGINAL_SAMPLE],
-        )
+    check_prediction_type(type(scheduler).__name__, scheduler.config.prediction_type)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from panoweave.core.checkpoint import CheckpointTraits
-from panoweave.core.diffusion.checkpoint_defaults import read_notes
 from panoweave.core.diffusion.quality import find_quality_warnings
 from panoweave.core.embedded import WEIGHTS
+from panoweave.core.model_files.defaults import read_notes
 from panoweave.core.params import PanoramaParams
 
 TRAITS = CheckpointTraits(window_px=128, px_per_latent=8)

@@ -7,26 +7,40 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from panoweave.core.checkpoint import CheckpointDefaults, CheckpointNotes
-from panoweave.core.diffusion.errors import CheckpointError
+from panoweave.core.checkpoint import CheckpointDefaults, CheckpointNotes, CheckpointTraits
+from panoweave.core.model_files.errors import CheckpointError, by_field
 
+DEFAULTS_FILE: Final = "panoweave.json"
 # What latent consistency models (arXiv 2310.04378) were distilled for.
 _LCM_STEPS: Final = 8
 _LCM_GUIDANCE_SCALE: Final = 8.5
 
 
+def fill_defaults(
+    traits: CheckpointTraits, folder: Path, scheduler: str, parts: Any
+) -> CheckpointTraits:
+    """The traits with the checkpoint's own defaults.
+
+    `scheduler`: the class that the checkpoint names; `parts`: as for `check_stable_diffusion`.
+    """
+    defaults = read_notes(folder).defaults
+    if scheduler == "LCMScheduler":
+        defaults = _lcm_defaults(defaults, parts.unet)
+    return traits.model_copy(update={"defaults": defaults})
+
+
 def read_notes(checkpoint: Path) -> CheckpointNotes:
     """Read the `panoweave.json` of a checkpoint's directory, if it has one."""
-    file = checkpoint / "panoweave.json"
+    file = checkpoint / DEFAULTS_FILE
     if not file.is_file():
         return CheckpointNotes()
     try:
         return CheckpointNotes.model_validate_json(file.read_text())
     except ValidationError as error:
-        raise CheckpointError(f"{file}: {error}") from error
+        raise CheckpointError(f"{DEFAULTS_FILE}: {by_field(error)}") from error
 
 
-def lcm_defaults(defaults: CheckpointDefaults, unet: Any) -> CheckpointDefaults:
+def _lcm_defaults(defaults: CheckpointDefaults, unet: Any) -> CheckpointDefaults:
     """Defaults for a latent consistency model; what the checkpoint itself says comes first."""
     embeds_guidance = unet.config.time_cond_proj_dim is not None
     usual = CheckpointDefaults(
