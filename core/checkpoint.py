@@ -125,6 +125,14 @@ class CheckpointTraits(Params):
     px_per_latent: int = Field(gt=0)
     tiny_decoder: bool = Field(False, description="Whether sync.decoder can be 'tiny'.")
     controlnet: bool = Field(False, description="Whether a request can bring `control`.")
+    family: str = Field(
+        "stable-diffusion",
+        description="The kind of checkpoint, such as `stable-diffusion-xl`; docs/models.md says "
+        "what each can do.",
+    )
+    guidance: bool = Field(
+        True, description="Whether `guidance_scale` can be another number than 1."
+    )
     defaults: CheckpointDefaults = CheckpointDefaults()
 
     @property

@@ -19,14 +19,13 @@ _LCM_GUIDANCE_SCALE: Final = 8.5
 def fill_defaults(
     traits: CheckpointTraits, folder: Path, scheduler: str, parts: Any
 ) -> CheckpointTraits:
-    """The traits with the checkpoint's own defaults.
+    """The traits with the checkpoint's own defaults; where it says none, with its family's.
 
     `scheduler`: the class that the checkpoint names; `parts`: as for `check_stable_diffusion`.
     """
-    defaults = read_notes(folder).defaults
-    if scheduler == "LCMScheduler":
-        defaults = _lcm_defaults(defaults, parts.unet)
-    return traits.model_copy(update={"defaults": defaults})
+    usual = _lcm_defaults(parts.unet) if scheduler == "LCMScheduler" else traits.defaults
+    own = read_notes(folder).defaults.model_dump(exclude_unset=True)
+    return traits.model_copy(update={"defaults": usual.model_copy(update=own)})
 
 
 def read_notes(checkpoint: Path) -> CheckpointNotes:
@@ -40,12 +39,11 @@ def read_notes(checkpoint: Path) -> CheckpointNotes:
         raise CheckpointError(f"{DEFAULTS_FILE}: {by_field(error)}") from error
 
 
-def _lcm_defaults(defaults: CheckpointDefaults, unet: Any) -> CheckpointDefaults:
-    """Defaults for a latent consistency model; what the checkpoint itself says comes first."""
+def _lcm_defaults(unet: Any) -> CheckpointDefaults:
+    """Of a latent consistency model."""
     embeds_guidance = unet.config.time_cond_proj_dim is not None
-    usual = CheckpointDefaults(
+    return CheckpointDefaults(
         scheduler="lcm",
         steps=_LCM_STEPS,
         guidance_scale=_LCM_GUIDANCE_SCALE if embeds_guidance else 1,
     )
-    return usual.model_copy(update=defaults.model_dump(exclude_unset=True))
