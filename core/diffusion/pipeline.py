@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -42,12 +42,13 @@ from panoweave.core.diffusion.prompts import (
     find_truncated_prompts,
     find_unknown_words,
 )
+from panoweave.core.diffusion.quality import QualityWarning, find_quality_warnings
 from panoweave.core.diffusion.sampler_state import SamplerState
 from panoweave.core.diffusion.sampling import StepReport, sample_syncdiffusion
 from panoweave.core.diffusion.views import WindowPlan
 from panoweave.core.machine import DEFAULT_WINDOW_BATCH
 from panoweave.core.model_files.additions import check_controlnet, check_tiny_decoder
-from panoweave.core.model_files.defaults import fill_defaults
+from panoweave.core.model_files.defaults import fill_defaults, read_notes
 from panoweave.core.model_files.hub import fetch_checkpoint
 from panoweave.core.model_files.index import PARTS
 from panoweave.core.model_files.readers import READERS
@@ -67,6 +68,7 @@ class Panorama:
     timings_s: dict[str, float]  # encode, denoise, decode, measure
     truncated_prompts: list[TruncatedPrompt]
     unknown_words: list[UnknownWords]
+    quality_warnings: list[QualityWarning] = field(default_factory=list)
 
     @property
     def seed(self) -> int:
@@ -124,6 +126,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         self.tiny_decoder: Any | None = None
         self.controlnet: Any | None = None
         self.vocabulary: Collection[str] | None = None  # None: it may know any word
+        self.trained_height: int | None = None  # pixels; None: not known
         self.gradient_checkpointing = False
         self.family = family_of(self.denoiser, text_encoder_2)
         self.family.check_scheduler(scheduler)
@@ -148,8 +151,8 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         default scheduler is DDIM, as in the paper, over the checkpoint's own noise schedule,
         whatever scheduler with such a schedule the checkpoint names; but LCM's for a checkpoint
         that names that, which was distilled to a few steps. A directory may hold a
-        `panoweave.json` with its defaults. Raises DiffusionError for every part that is missing,
-        incomplete or not supported.
+        `panoweave.json`, see `CheckpointNotes`. Raises DiffusionError for every part that is
+        missing, incomplete or not supported.
         """
         folder = fetch_checkpoint(
             str(checkpoint), ("", *PARTS), local_files_only=local_files_only, **source
@@ -157,6 +160,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         loaded = load_components(folder, dtype)
         pipeline = cls(**loaded.arguments)
         pipeline.traits = fill_defaults(pipeline.traits, folder, loaded.scheduler_class, pipeline)
+        pipeline.trained_height = read_notes(folder).trained_height
         return pipeline
 
     @property
@@ -264,7 +268,8 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
                 coherence = self.measure(image)
         truncated = find_truncated_prompts(self.family.prompt_reader(self), resolved)
         unknown = find_unknown_words(self.vocabulary, resolved)
-        return Panorama(image, resolved, coherence, timings, truncated, unknown)
+        quality = find_quality_warnings(resolved, self.trained_height)
+        return Panorama(image, resolved, coherence, timings, truncated, unknown, quality)
 
     def encode_prompt(self, prompt: str, negative_prompt: str) -> PromptEmbeddings:
         """The embeddings of a prompt and its negative prompt, as this checkpoint takes them."""

@@ -1,27 +1,20 @@
-"""The defaults that a checkpoint brings along."""
+"""What a checkpoint says of itself: its defaults, and what it was trained on."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
-from panoweave.core.checkpoint import CheckpointDefaults, CheckpointTraits
+from panoweave.core.checkpoint import CheckpointDefaults, CheckpointNotes, CheckpointTraits
 from panoweave.core.families import family_named
 from panoweave.core.model_files.errors import CheckpointError, by_field
-from panoweave.core.sizes import MAX_SIDE_PX
 
 DEFAULTS_FILE: Final = "panoweave.json"
 # What latent consistency models (arXiv 2310.04378) were distilled for.
 _LCM_STEPS: Final = 8
 _LCM_GUIDANCE_SCALE: Final = 8.5
-
-
-class _DefaultsFile(CheckpointDefaults):
-    """A checkpoint's `panoweave.json`."""
-
-    window_px: int | None = Field(None, gt=0, le=MAX_SIDE_PX)
 
 
 def fill_defaults(
@@ -32,11 +25,11 @@ def fill_defaults(
     `scheduler`: the class that the checkpoint names; `parts`: as for `check_stable_diffusion`.
     """
     usual = _lcm_defaults(parts.unet) if scheduler == "LCMScheduler" else traits.defaults
-    own = _read_file(folder)
-    said = own.model_dump(exclude_unset=True, exclude={"window_px"})
-    window_px = _window(own.window_px, traits)
+    notes = read_notes(folder)
+    own = notes.defaults.model_dump(exclude_unset=True)
+    window_px = _window(notes.window_px, traits)
     return traits.model_copy(
-        update={"defaults": usual.model_copy(update=said), "window_px": window_px}
+        update={"defaults": usual.model_copy(update=own), "window_px": window_px}
     )
 
 
@@ -57,12 +50,13 @@ def _window(window_px: int | None, traits: CheckpointTraits) -> int:
     return window_px
 
 
-def _read_file(checkpoint: Path) -> _DefaultsFile:
+def read_notes(checkpoint: Path) -> CheckpointNotes:
+    """Read the `panoweave.json` of a checkpoint's directory, if it has one."""
     file = checkpoint / DEFAULTS_FILE
     if not file.is_file():
-        return _DefaultsFile()
+        return CheckpointNotes()
     try:
-        return _DefaultsFile.model_validate_json(file.read_text())
+        return CheckpointNotes.model_validate_json(file.read_text())
     except ValidationError as error:
         raise CheckpointError(f"{DEFAULTS_FILE}: {by_field(error)}") from error
 
