@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
@@ -110,6 +111,7 @@ class CheckpointTraits(Params):
     tiny_decoder: bool = Field(False, description="Whether sync.decoder can be 'tiny'.")
     controlnet: bool = Field(False, description="Whether a request can bring `control`.")
     defaults: CheckpointDefaults = CheckpointDefaults()
+    examples: Sequence[str] = Field([], description="Prompts to try.")
 
     @property
     def window_latents(self) -> int:

@@ -24,7 +24,7 @@ from panoweave.core.diffusion.patch_autoencoder import PatchAutoencoder
 from panoweave.core.diffusion.perceptual_weights import load_perceptual, load_stlpips_style
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.machine import DtypeName, PerceptualName
-from panoweave.core.vocabulary import read_vocabulary
+from panoweave.core.vocabulary import read_examples, read_vocabulary
 
 _DTYPES: Final = {
     "float32": torch.float32,
@@ -88,6 +88,8 @@ def load_pipeline(
     transformers_logging.disable_progress_bar()
     pipeline = load_checkpoint(checkpoint, torch_dtype)
     pipeline.vocabulary = read_vocabulary(Path(checkpoint))
+    examples = read_examples(Path(checkpoint))
+    pipeline.traits = pipeline.traits.model_copy(update={"examples": examples})
     if lora:
         add_lora(pipeline, lora)
     if source := tiny_decoder or bundled(checkpoint, TINY_FOLDER):
