@@ -1,4 +1,4 @@
-"""What a checkpoint says of the prompts that it was trained on. Torch-free."""
+"""Words that a checkpoint was trained on, where it says so. Torch-free."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final
 
 VOCABULARY_FILE: Final = "vocabulary.json"
-EXAMPLES_FILE: Final = "examples.json"
 
 _WORD: Final = re.compile(r"[^\W_]+(?:[-'][^\W_]+)*")  # of any script
 
@@ -20,12 +19,6 @@ def read_vocabulary(checkpoint: Path) -> frozenset[str] | None:
     if not file.is_file():
         return None
     return frozenset(json.loads(file.read_text()))
-
-
-def read_examples(checkpoint: Path) -> list[str]:
-    """The prompts in a checkpoint's `examples.json`. Empty if it has no such file."""
-    file = checkpoint / EXAMPLES_FILE
-    return list(json.loads(file.read_text())) if file.is_file() else []
 
 
 def unknown_words(prompt: str, vocabulary: Collection[str]) -> list[str]:

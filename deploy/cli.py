@@ -160,7 +160,10 @@ def create_key(
     tenant: Annotated[str, typer.Option(help="The tenant that the key belongs to.")],
     scope: Annotated[
         list[str],
-        typer.Option(help="read, write (includes read) or admin. May be repeated."),
+        typer.Option(
+            help="read, write (includes read), scaling (only how much work there is) or admin. "
+            "May be repeated."
+        ),
     ] = ["write"],  # noqa: B006  typer reads it, nobody changes it
     data: DataDir = Path("var"),
 ) -> None:

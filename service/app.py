@@ -11,7 +11,7 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from panoweave.core.infra.settings import Settings
-from panoweave.service import health, models, tokens, uploads, usage
+from panoweave.service import health, models, scaling, tokens, uploads, usage
 from panoweave.service.dependencies import open_context
 from panoweave.service.http import access_log, error_handlers
 from panoweave.service.http.authentication import KeyBeforeBody
@@ -74,7 +74,7 @@ def create_app(settings: Settings) -> FastAPI:
     error_handlers.install(app)
     document.install(app)
     for routes in (
-        *(panoramas, events, deliveries, uploads, tokens, usage, models, health, metrics),
+        *(panoramas, events, deliveries, uploads, tokens, usage, models, health, scaling, metrics),
     ):
         app.include_router(routes.router)
     studio.install(app)

@@ -182,8 +182,8 @@ class ResultView(_View):
         "version that did not count them."
     )
     warnings: list[WarningView] = Field(
-        description="Such as a prompt that is longer than what the model reads, or words that it "
-        "was not trained on."
+        description="Such as a prompt that is longer than what the model reads, words or a height "
+        "that it was not trained on."
     )
 
 
@@ -340,6 +340,26 @@ class StatusView(_View):
         description="Models that panoramas wait for and no live worker holds."
     )
     s3: Literal["ok", "away"]
+
+
+class ScalingView(_View):
+    model: str
+    queued: int = Field(description="Queued panoramas of the model, of all tenants.")
+    running: int = Field(description="Running panoramas of the model, of all tenants.")
+    gpu_s: float = Field(
+        description="Estimated seconds of one worker that the queued panoramas, and the rest of "
+        "the running ones, take."
+    )
+    unestimated: int = Field(
+        description="Panoramas that `gpu_s` leaves out: nothing was measured yet to estimate from."
+    )
+    workers: int = Field(description="Live workers that hold the model or are loading it.")
+    workers_wanted: int = Field(
+        description="As many as `gpu_s` needs at `seconds_per_worker`, and one for each of "
+        "`unestimated`. At most as many as there are panoramas, at least as many as run. 1 without "
+        "panoramas for some minutes after a request was refused with `model_not_ready`, since no "
+        "worker has ever loaded the model."
+    )
 
 
 class Health(_View):

@@ -18,8 +18,8 @@ from panoweave.core.infra.errors import NoSuchKey
 from panoweave.core.infra.redis import translate_redis_errors
 from panoweave.core.infra.stored import KeepUnknown, read_all
 
-Scope = Literal["read", "write", "admin"]
-SCOPES: Final[tuple[Scope, ...]] = ("read", "write", "admin")
+Scope = Literal["read", "write", "scaling", "admin"]
+SCOPES: Final[tuple[Scope, ...]] = ("read", "write", "scaling", "admin")
 
 # Part of the tenant's object keys and of Redis keys.
 TenantName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
@@ -39,7 +39,7 @@ class ApiKey(BaseModel):
     digest: str  # SHA-256 of the secret, hex
 
     def may(self, scope: Scope) -> bool:
-        """`admin` includes every scope, and `write` includes `read`."""
+        """`admin` includes every scope, and `write` includes `read`. `scaling` includes none."""
         held = set(self.scopes)
         return "admin" in held or scope in held or (scope == "read" and "write" in held)
 

@@ -53,6 +53,7 @@ USAGE = PREFIX + "usage:"  # hash: day since 1970:what -> how much of it the ten
 RATE = PREFIX + "rate:"  # hash: how many requests of one kind the tenant may send now
 UPLOADS = PREFIX + "uploads:"  # zset: uploads of the tenant -> until when they are kept (ms)
 WEBHOOK_SECRETS = PREFIX + "webhook_secrets:"  # hash: secret id -> a secret of the tenant
+WANTED = PREFIX + "wanted:"  # string: present after a request for a model that nobody has loaded
 VIEW_TOKEN = PREFIX + "view_token:"  # string: tenant and API key of a token, by its digest
 IDEMPOTENCY = PREFIX + "idempotency:"  # hash: a request by owner and digest of its key
 IDEMPOTENCY_OF = PREFIX + "idempotency_of:"  # string: the IDEMPOTENCY key of the job's request
@@ -115,6 +116,10 @@ def uploads(tenant: str) -> str:
 
 def idempotency(owner: str, digest: str) -> str:
     return f"{IDEMPOTENCY}{owner}:{digest}"
+
+
+def wanted(model: str) -> str:
+    return f"{WANTED}{model}"
 
 
 def view_token(digest: str) -> str:

@@ -16,6 +16,8 @@ from rq.serializers import JSONSerializer
 
 from panoweave.core.infra.lua import register_script
 from panoweave.core.infra.redis import translate_redis_errors
+from panoweave.core.jobs import demand
+from panoweave.core.jobs.demand import Demand
 from panoweave.core.jobs.record import JobRecord
 
 # Workers of earlier versions take tickets from here, whatever their model is.
@@ -48,7 +50,10 @@ class Queue:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._estimate = register_script(
-            redis, __package__, "model_queue.lua", "queue_estimate.lua"
+            redis, __package__, "model_queue.lua", "queue_state.lua", "queue_estimate.lua"
+        )
+        self._demand = register_script(
+            redis, __package__, "model_queue.lua", "queue_state.lua", "model_demand.lua"
         )
         self._waiting = register_script(redis, __package__, "model_queue.lua", "waiting_models.lua")
 
@@ -70,6 +75,11 @@ class Queue:
             answer: Any = self._waiting(args=[int(is_exact)])
         found = [WaitingModel(model.decode(), queued, workers) for model, queued, workers in answer]
         return sorted(found)
+
+    def demand(self, model: str) -> Demand:
+        """Also of a model that no worker has ever held."""
+        with translate_redis_errors():
+            return demand.from_answer(self._demand(args=[model]))
 
     def top_up(self, *, is_exact: bool = False) -> None:
         """Add tickets until no worker idles while jobs wait for its model."""

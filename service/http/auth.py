@@ -106,6 +106,11 @@ def _operator(key: AuthenticatedKey) -> None:
         require_scope(key, "admin")
 
 
+def _scaler(key: AuthenticatedKey) -> None:
+    if key is not None:
+        require_scope(key, "scaling")
+
+
 def require_scope(key: ApiKey, scope: Scope) -> None:
     if not key.may(scope):
         raise Forbidden(f"This API key lacks the scope {scope}.")
@@ -123,6 +128,8 @@ async def raise_if_revoked(request: Request, redis: AsyncRedis) -> None:
 CallerDep = Annotated[Caller, Depends(_caller)]
 OperatorOnly = Depends(_operator)
 """For routes that show data of all tenants: needs the scope `admin`."""
+ScalerOnly = Depends(_scaler)
+"""For what adds and removes workers: needs the scope `scaling`."""
 
 
 ViewToken = Annotated[

@@ -127,7 +127,7 @@ def _invalid_request(request: Request, error: RequestValidationError) -> Invalid
 def _allowed(request: Request) -> str:
     # Starlette's own routes, such as /openapi.json, leave no note of themselves and answer GET.
     route = request.scope.get("route")
-    path, own = (route.path, route.methods) if route else (request.url.path, {"GET"})
+    path, own = (route.path_format, route.methods) if route else (request.url.path, {"GET"})
     # Starlette has one route for each method of a path, and its 405 knows only one of them.
     operations: dict[str, object] = request.app.openapi()["paths"].get(path, {})
     methods = {method.upper() for method in operations or own} | {"OPTIONS"}

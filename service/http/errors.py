@@ -7,6 +7,7 @@
     ├── Forbidden                  403  forbidden
     ├── UnknownPath                404  unknown_path
     ├── PanoramaNotFound           404  not_found
+    ├── ModelNotFound              404  model_not_found
     ├── MethodNotAllowed           405  method_not_allowed
     ├── HeaderTooSlow              408  header_too_slow
     ├── BodyTooSlow                408  body_too_slow
@@ -136,6 +137,10 @@ class UnknownPath(ServiceError):
 
 class PanoramaNotFound(ServiceError):
     status, code, title = 404, "not_found", "No such panorama"
+
+
+class ModelNotFound(ServiceError):
+    status, code, title = 404, "model_not_found", "No such model"
 
 
 class MethodNotAllowed(ServiceError):

@@ -37,7 +37,7 @@ def legal_values(request: Request, name: str) -> str | None:
 
 
 def _described(request: Request) -> list[dict[str, Any]]:
-    operations = request.app.openapi()["paths"].get(request.scope["route"].path, {})
+    operations = request.app.openapi()["paths"].get(request.scope["route"].path_format, {})
     parameters: list[dict[str, Any]] = operations.get(request.method.lower(), {}).get(
         "parameters", []
     )
@@ -52,6 +52,8 @@ def _describe(schema: dict[str, Any]) -> str:
             return "true or false"
         case "integer":
             return f"a whole number from {schema['minimum']} to {schema['maximum']}"
+        case "number":
+            return f"a number from {schema['minimum']:g} to {schema['maximum']:g}"
         case "array":
             item = _describe(schema["items"])
             return f"{item}, up to {schema['maxItems']} times" if "maxItems" in schema else item

@@ -36,6 +36,7 @@ from panoweave.service.schemas import (
     PanoramaView,
     ProgressView,
     ResultView,
+    ScalingView,
     StatusView,
     TokenView,
     TryView,
@@ -251,6 +252,15 @@ ANSWERS: Final[Mapping[str, BaseModel]] = {
     "status": StatusView(
         queued=3, running=1, workers=[_WORKER], models=[_MODEL], unserved=[], s3="ok"
     ),
+    "scaling": ScalingView(
+        model="embedded",
+        queued=7,
+        running=1,
+        gpu_s=69.3,
+        unestimated=0,
+        workers=1,
+        workers_wanted=2,
+    ),
     "alive": Health(status="alive"),
     "ready": Health(status="ready"),
 }
@@ -271,6 +281,7 @@ REFUSALS: Final = (
     errors.Forbidden("This API key lacks the scope write."),
     errors.UnknownPath("No such path: /openapi.json lists those there are."),
     errors.PanoramaNotFound(f"There is no panorama {JOB_ID}."),
+    errors.ModelNotFound("This server has the models embedded, org/sea@v1."),
     errors.MethodNotAllowed(
         "Allowed here: GET, HEAD, OPTIONS, POST.", headers={"Allow": "GET, HEAD, OPTIONS, POST"}
     ),

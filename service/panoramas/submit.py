@@ -9,9 +9,10 @@ from typing import Final, NamedTuple
 
 from structlog.contextvars import bind_contextvars
 
+from panoweave.core.checkpoint import CheckpointTraits
 from panoweave.core.infra.errors import ObjectStoreError, StoreUnavailable
-from panoweave.core.jobs import models, speeds
-from panoweave.core.jobs.errors import QueueFull
+from panoweave.core.jobs import demand, models, speeds
+from panoweave.core.jobs.errors import ModelNotReady, QueueFull
 from panoweave.core.jobs.record import JobRecord, Trace
 from panoweave.service.dependencies import Context
 from panoweave.service.http import idempotency
@@ -56,7 +57,7 @@ def submit(
             return Accepted(_replay(context, tenant, begun.answer), is_replayed=True)
 
         model = choose_model(context.settings, request.model)
-        traits = models.traits(context.redis, model)
+        traits = _traits(context, model)
         params = request.params.resolve(traits)
         measured = speeds.read(context.redis, model)
         estimate_s = check_limits(context.settings, request.params, params, traits, measured)
@@ -79,6 +80,15 @@ def submit(
         view = panorama_view(context, job)
         begun.finish(view.model_dump_json(exclude=_IN_RECORD))
     return Accepted(view.model_dump_json(), is_replayed=False)
+
+
+def _traits(context: Context, model: str) -> CheckpointTraits:
+    """Raises ModelNotReady, and then asks for a worker: nothing else shows that there is demand."""
+    try:
+        return models.traits(context.redis, model)
+    except ModelNotReady:
+        demand.note_wanted(context.redis, model)
+        raise
 
 
 def _replay(context: Context, tenant: str, answer: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from panoweave.core.vocabulary import read_examples, read_vocabulary, unknown_words
+from panoweave.core.vocabulary import read_vocabulary, unknown_words
 
 KNOWN = {"a", "lake", "snow", "capped", "mountains", "sumi-e", "at", "dawn"}
 
@@ -35,9 +35,3 @@ def test_a_checkpoint_that_says_nothing_knows_any_word(tmp_path: Path) -> None:
     assert read_vocabulary(tmp_path) is None
     (tmp_path / "vocabulary.json").write_text(json.dumps(["lake", "dawn"]))
     assert read_vocabulary(tmp_path) == frozenset({"lake", "dawn"})
-
-
-def test_a_checkpoint_may_bring_prompts_to_try(tmp_path: Path) -> None:
-    assert read_examples(tmp_path) == []
-    (tmp_path / "examples.json").write_text(json.dumps(["a lake at dawn"]))
-    assert read_examples(tmp_path) == ["a lake at dawn"]

@@ -36,7 +36,7 @@ def test_a_key_is_made_shown_once_and_revoked(cli: Cli, settings: Settings, redi
     ("options", "said"),
     [
         (["--tenant", "Ada!"], "--tenant"),
-        (["--tenant", "ada", "--scope", "all"], "read, write, admin"),
+        (["--tenant", "ada", "--scope", "all"], "read, write, scaling, admin"),
     ],
 )
 def test_what_is_no_tenant_or_scope_is_refused(cli: Cli, options: list[str], said: str) -> None:

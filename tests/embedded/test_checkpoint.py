@@ -19,7 +19,8 @@ from panoweave.core.embedded.latents import to_tensor
 from panoweave.core.embedded.scenes import WINDOW_PX
 from panoweave.core.embedded.shards import render_shard
 from panoweave.core.embedded.sheet import lay_out, load_pipeline, sample
-from panoweave.core.vocabulary import read_examples, read_vocabulary, unknown_words
+from panoweave.core.model_files.defaults import read_notes
+from panoweave.core.vocabulary import read_vocabulary, unknown_words
 
 MAX_BYTES = 30_000_000
 MAX_CONTROLNET_BYTES = 10_000_000
@@ -62,7 +63,7 @@ def test_it_says_which_words_it_was_trained_on() -> None:
 
 @pytest.mark.parametrize("prompt", EXAMPLES)
 def test_it_knows_the_words_of_the_prompts_that_it_suggests(prompt: str) -> None:
-    assert prompt in read_examples(WEIGHTS)
+    assert prompt in read_notes(WEIGHTS).examples
     assert unknown_words(prompt, vocabulary()) == []
 
 

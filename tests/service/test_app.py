@@ -101,6 +101,7 @@ def test_the_contract_is_published_whole(bare_api: httpx.Client) -> None:
         "/uploads",
         "/usage",
         "/models",
+        "/scaling/{model}",
         "/livez",
         "/metrics",
         "/status",

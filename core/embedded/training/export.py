@@ -10,15 +10,15 @@ import torch
 from diffusers import ControlNetModel, StableDiffusionPipeline
 from torch import nn
 
-from panoweave.core.checkpoint import CheckpointDefaults
+from panoweave.core.checkpoint import CheckpointNotes
 from panoweave.core.diffusion.patch_autoencoder import PatchAutoencoder
 from panoweave.core.embedded.examples import EXAMPLES
 from panoweave.core.embedded.export_target import clear_export_target
 from panoweave.core.embedded.training.denoiser import Networks
-from panoweave.core.vocabulary import EXAMPLES_FILE, VOCABULARY_FILE
+from panoweave.core.vocabulary import VOCABULARY_FILE
 
-# What suits this model: stronger guidance burns its colours.
-DEFAULTS = CheckpointDefaults(guidance_scale=3.0)
+# What suits this model: stronger guidance burns its colours, and its scenes are one window high.
+NOTES = CheckpointNotes(guidance_scale=3.0, trained_height=128, examples=EXAMPLES)
 
 
 @torch.no_grad()
@@ -55,6 +55,5 @@ def export(
         controlnet.half().save_pretrained(target / "controlnet")
     # transformers 5 writes tokenizer.json alone; other readers of the format look for these.
     networks.tokenizer.backend_tokenizer.model.save(str(target / "tokenizer"))
-    (target / EXAMPLES_FILE).write_text(json.dumps(EXAMPLES, indent=1) + "\n")
-    (target / "panoweave.json").write_text(DEFAULTS.model_dump_json(indent=2) + "\n")
+    (target / "panoweave.json").write_text(NOTES.model_dump_json(indent=2) + "\n")
     (target / VOCABULARY_FILE).write_text(json.dumps(list(words), indent=0) + "\n")
