@@ -24,10 +24,11 @@ def run_prefetch() -> int:
 
 
 def _fetch_checkpoint(model: str) -> None:
-    from panoweave.core.diffusion.checkpoint_files import fetch_checkpoint, resolve_checkpoint
-    from panoweave.core.diffusion.checkpoint_parts import PARTS
-    from panoweave.core.diffusion.errors import CheckpointError
     from panoweave.core.embedded import checkpoint_of
+    from panoweave.core.model_files.errors import CheckpointError
+    from panoweave.core.model_files.find import resolve_checkpoint
+    from panoweave.core.model_files.hub import fetch_checkpoint
+    from panoweave.core.model_files.index import PARTS
 
     try:
         checkpoint, _ = resolve_checkpoint(checkpoint_of(model))

@@ -14,8 +14,7 @@ from diffusers import (
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
-from panoweave.core.diffusion.checkpoint_files import fetch_checkpoint
-from panoweave.core.diffusion.checkpoint_parts import load_network, part_errors
+from panoweave.core.diffusion.checkpoint_parts import load_network
 from panoweave.core.diffusion.coherence import CoherenceMeter
 from panoweave.core.diffusion.errors import CheckpointError, DeviceUnavailableError
 from panoweave.core.diffusion.lora_coverage import check_coverage, read_lora
@@ -24,6 +23,9 @@ from panoweave.core.diffusion.patch_autoencoder import PatchAutoencoder
 from panoweave.core.diffusion.perceptual_weights import load_perceptual, load_stlpips_style
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.machine import DtypeName, PerceptualName
+from panoweave.core.model_files.errors import part_errors
+from panoweave.core.model_files.find import CONTROLNET_FOLDER, TINY_FOLDER, bundled
+from panoweave.core.model_files.hub import fetch_checkpoint
 from panoweave.core.vocabulary import read_vocabulary
 
 _DTYPES: Final = {
@@ -31,9 +33,6 @@ _DTYPES: Final = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
-# Folders of a checkpoint's directory that may hold them.
-TINY_FOLDER: Final = "tiny_decoder"
-CONTROLNET_FOLDER: Final = "controlnet"
 
 
 def resolve_device(device: str) -> torch.device:
@@ -56,10 +55,10 @@ def resolve_device(device: str) -> torch.device:
     return target
 
 
-def resolve_dtype(dtype: DtypeName, device: torch.device) -> torch.dtype:
-    """`auto` is half precision on CUDA, float32 elsewhere."""
+def resolve_dtype(dtype: DtypeName, device: torch.device) -> torch.dtype | None:
+    """`auto` is half precision on CUDA, float32 elsewhere. None: half, as it suits the family."""
     if dtype == "auto":
-        return torch.float16 if device.type == "cuda" else torch.float32
+        return None if device.type == "cuda" else torch.float32
     return _DTYPES[dtype]
 
 
@@ -82,14 +81,14 @@ def load_pipeline(
     Raises CheckpointError or PerceptualWeightsError, which say what is missing and what to do.
     """
     target = resolve_device(device)
-    torch_dtype = resolve_dtype(dtype, target)
     # Progress bars for reading files only clutter logs; a download still shows the hub's own.
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
-    pipeline = load_checkpoint(checkpoint, torch_dtype)
+    pipeline = load_checkpoint(checkpoint, resolve_dtype(dtype, target))
     pipeline.vocabulary = read_vocabulary(Path(checkpoint))
     if lora:
         add_lora(pipeline, lora)
+    torch_dtype = pipeline.denoiser.dtype
     if source := tiny_decoder or bundled(checkpoint, TINY_FOLDER):
         pipeline.use_tiny_decoder(load_tiny_decoder(source, torch_dtype))
     if source := controlnet or bundled(checkpoint, CONTROLNET_FOLDER):
@@ -97,7 +96,7 @@ def load_pipeline(
     pipeline.perceptual = load_perceptual(perceptual, perceptual_trunk)
     pipeline.meter = CoherenceMeter(load_perceptual("stlpips-vgg"), load_stlpips_style())
     for network in (
-        pipeline.unet,
+        pipeline.denoiser,
         pipeline.vae,
         pipeline.tiny_decoder,
         pipeline.controlnet,
@@ -110,9 +109,9 @@ def load_pipeline(
 
 
 def load_checkpoint(
-    checkpoint: str, dtype: torch.dtype = torch.float32, *, local_files_only: bool = False
+    checkpoint: str, dtype: torch.dtype | None = torch.float32, *, local_files_only: bool = False
 ) -> SyncDiffusionPipeline:
-    """The pipeline of a checkpoint, without what is loaded beside it."""
+    """The pipeline of a checkpoint, without what is loaded beside it; `dtype` None: half."""
     with part_errors(f"cannot load the checkpoint {checkpoint!r}"):
         return SyncDiffusionPipeline.from_pretrained(
             checkpoint, dtype=dtype, local_files_only=local_files_only
@@ -144,6 +143,8 @@ def add_lora(
 
     `source`: see `find_lora`. Raises CheckpointError unless all of it is used.
     """
+    if not pipeline.family.about.takes_lora:
+        raise CheckpointError(f"{pipeline.family.about.title} takes no LoRA here")
     file = find_lora(source, local_files_only=local_files_only)
     # diffusers knows the formats of LoRA files, and loads them into the same networks. It changes
     # some settings of the scheduler, so it gets one of its own.
@@ -153,13 +154,7 @@ def add_lora(
         loader.load_lora_weights(str(file.parent), weight_name=file.name)
         if not loader.get_list_adapters():
             raise CheckpointError("it changes nothing in this checkpoint")
-        networks = (pipeline.unet, pipeline.text_encoder, pipeline.text_encoder_2)
+        networks = (pipeline.denoiser, *pipeline.text_encoders)
         check_coverage(tensors, [network for network in networks if network is not None])
         loader.fuse_lora(safe_fusing=True)
         loader.unload_lora_weights()
-
-
-def bundled(checkpoint: str, folder: str) -> str | None:
-    """What lies in a checkpoint's directory to be loaded beside it."""
-    path = Path(checkpoint) / folder
-    return str(path) if path.is_dir() else None

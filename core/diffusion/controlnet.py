@@ -13,7 +13,6 @@ from torch import Tensor
 
 from panoweave.core.checkpoint import CheckpointTraits
 from panoweave.core.conditions import Control
-from panoweave.core.diffusion.errors import CheckpointError
 from panoweave.core.diffusion.prompts import TextEmbedding
 from panoweave.core.diffusion.schedulers import Step
 from panoweave.core.diffusion.unet import UNet
@@ -89,27 +88,6 @@ class ControlNet:
 def read_hint(control: Control, image: Tensor, loop: bool) -> Tensor:
     """The hint (1, 3, H, W) in [0, 1] that a request asks for; `image` in [-1, 1]."""
     return canny_edges(image, loop) if control.type == "canny" else (image + 1) / 2
-
-
-def check_controlnet(controlnet: Any, unet: Any, px_per_latent: int) -> None:
-    """Refuse a ControlNet that is not for this UNet, or of a kind that is not supported."""
-    config = controlnet.config
-    for name in ("in_channels", "cross_attention_dim", "addition_embed_type"):
-        if config[name] != unet.config[name]:
-            raise CheckpointError(
-                f"the ControlNet is not for this checkpoint: its {name} is {config[name]!r}, the "
-                f"UNet's {unet.config[name]!r}"
-            )
-    scale = 2 ** (len(config.conditioning_embedding_out_channels) - 1)
-    for what, found, legal in (
-        ("conditioning_channels", config.conditioning_channels, 3),
-        ("global_pool_conditions", config.global_pool_conditions, False),
-        ("the scale of its hints", scale, px_per_latent),
-    ):
-        if found != legal:
-            raise CheckpointError(
-                f"this ControlNet is not supported: {what} is {found!r}; legal: {legal!r}"
-            )
 
 
 def canny_edges(image: Tensor, loop: bool = False) -> Tensor:

@@ -8,32 +8,35 @@ DiffusionError
 |-- CredentialsError            the certificate for signing pictures cannot be used
 |-- NonFiniteGradientError      the gradient of a window is NaN or infinite
 `-- InvalidSamplerStateError    a saved sampler state is broken, or of another panorama
+
+The first three are in core/model_files, which is torch-free.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from torch import Tensor
 
-_LONGEST_MESSAGE: Final = 400
+from panoweave.core.model_files.errors import (
+    CheckpointError,
+    DiffusionError,
+    UnsupportedSchedulerError,
+    in_one_line,
+)
 
-
-class DiffusionError(Exception):
-    """Base of all errors of panoweave.core.diffusion."""
-
-
-class UnsupportedSchedulerError(DiffusionError):
-    def __init__(self, name: str, supported: Sequence[str]) -> None:
-        super().__init__(
-            f"{name} is not supported: a step of the whole canvas has to be linear in what it is "
-            f"given, and its noise schedule known; use one of: {', '.join(supported)}"
-        )
-
-
-class CheckpointError(DiffusionError):
-    pass
+__all__ = [
+    "CheckpointError",
+    "CredentialsError",
+    "DeviceUnavailableError",
+    "DiffusionError",
+    "InvalidSamplerStateError",
+    "NonFiniteGradientError",
+    "PerceptualWeightsError",
+    "UnsupportedSchedulerError",
+    "check_finite",
+    "in_one_line",
+]
 
 
 class DeviceUnavailableError(DiffusionError):
@@ -46,14 +49,6 @@ class PerceptualWeightsError(DiffusionError):
 
 class CredentialsError(DiffusionError):
     pass
-
-
-def in_one_line(error: Exception) -> str:
-    """What another library's error says, for operators."""
-    message = " ".join(str(error).split())[:_LONGEST_MESSAGE]
-    if isinstance(error, OSError | ValueError) and message:
-        return message
-    return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
 class InvalidSamplerStateError(DiffusionError):

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from panoweave.core.diffusion.checkpoint_files import refuse_lfs_pointers
 from panoweave.core.diffusion.errors import CheckpointError
+from panoweave.core.model_files.find import refuse_lfs_pointers
 
 _SHOWN = 3
 

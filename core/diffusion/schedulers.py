@@ -6,6 +6,7 @@ stepped one by one; what a multi-step scheduler remembers belongs to the canvas 
 windows of the next step lie.
 
 To add a scheduler: an adapter here, its entry in SCHEDULERS, and its name in `SchedulerName`.
+Flow-matching models have an adapter of their own, `flow_matching.FlowMatching`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from torch import Tensor
 
 from panoweave.core.diffusion.errors import UnsupportedSchedulerError
 from panoweave.core.diffusion.sampler_state import SamplerState
+from panoweave.core.model_files.scheduler import check_prediction_type
 from panoweave.core.presets import SchedulerName
 
 
@@ -37,6 +39,7 @@ class Step:
     index: int  # from 0
     t: Tensor  # the timestep, as the network takes it
     alpha_cumprod: Tensor  # alpha-bar_t of DDPM: the share of signal in the variance
+    scale: float = 1.0  # of what a flow-matching network takes, to our latents: `flow_matching`
 
 
 def _from_epsilon(latents: Tensor, output: Tensor, alpha_cumprod: Tensor) -> Tensor:
@@ -206,9 +209,4 @@ def check_scheduler(scheduler: Any) -> None:
         raise UnsupportedSchedulerError(
             type(scheduler).__name__, [supported.__name__ for supported in classes]
         )
-    prediction_type = scheduler.config.prediction_type
-    if prediction_type not in _ORIGINAL_SAMPLE:
-        raise UnsupportedSchedulerError(
-            f"{type(scheduler).__name__} with prediction type {prediction_type!r}",
-            [f"prediction type {supported!r}" for supported in _ORIGINAL_SAMPLE],
-        )
+    check_prediction_type(type(scheduler).__name__, scheduler.config.prediction_type)

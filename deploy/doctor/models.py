@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
     from panoweave.core.infra.settings import Settings
 
-_SUB_MODELS = ("scheduler", "text_encoder", "tokenizer", "unet", "vae")
+# Of every family; loading the checkpoint says what else it lacks.
+_SUB_MODELS = ("scheduler", "text_encoder", "tokenizer", "vae")
 
 
 def check_models(settings: Settings) -> Iterator[Check]:
@@ -107,9 +108,9 @@ def _check_checkpoint(what: str, source: str, setting: str, parts: tuple[str, ..
     """Check that the files are there, without the network; `panoweave prefetch` downloads."""
     name = f"{what} {source}"
     try:
-        from panoweave.core.diffusion.checkpoint_files import resolve_checkpoint
         from panoweave.core.diffusion.errors import CheckpointError
         from panoweave.core.embedded import checkpoint_of
+        from panoweave.core.model_files.find import resolve_checkpoint
     except ImportError as error:
         return Check(name, "warn", f"{error.name} is not installed", NO_WORKER_PART)
     try:
@@ -147,11 +148,9 @@ def _check_hub_cache(
 
 
 def _bundled(settings: Settings, folder: str) -> str | None:
-    try:
-        from panoweave.core.diffusion.checkpoints import bundled
-        from panoweave.core.embedded import checkpoint_of
-    except ImportError:  # `check_model` says so
-        return None
+    from panoweave.core.embedded import checkpoint_of
+    from panoweave.core.model_files.find import bundled
+
     return bundled(checkpoint_of(settings.model), folder)
 
 

@@ -20,10 +20,10 @@ from diffusers import (
 )
 from safetensors.torch import load_file, save_file
 
-from panoweave.core.diffusion.checkpoint_files import fetch_checkpoint, find_variant
 from panoweave.core.diffusion.checkpoints import load_checkpoint, load_controlnet, load_tiny_decoder
 from panoweave.core.diffusion.errors import CheckpointError, DiffusionError
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.model_files.hub import fetch_checkpoint, find_variant
 from panoweave.deploy.local.ports import free_port
 from tests.core import tiny
 

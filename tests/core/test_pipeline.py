@@ -16,7 +16,6 @@ from diffusers import (
 from PIL import Image
 
 from panoweave.core.checkpoint import InvalidParams
-from panoweave.core.diffusion.checkpoint_files import resolve_checkpoint
 from panoweave.core.diffusion.checkpoints import load_pipeline
 from panoweave.core.diffusion.coherence import CoherenceMeter
 from panoweave.core.diffusion.errors import (
@@ -29,6 +28,7 @@ from panoweave.core.diffusion.perceptual import Embedding, PerceptualLoss
 from panoweave.core.diffusion.perceptual_weights import load_stlpips_style
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.diffusion.sampling import StepReport
+from panoweave.core.model_files.find import resolve_checkpoint
 from panoweave.core.params import PanoramaParams, SyncParams
 from tests.core import tiny
 

@@ -2,39 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 import torch
 from diffusers import StableDiffusionXLPipeline
 from torch import Tensor
 
-from panoweave.core.diffusion.errors import CheckpointError
 from panoweave.core.diffusion.families.stable_diffusion import StableDiffusion, tokenize
 from panoweave.core.diffusion.prompts import PromptEmbeddings, TextEmbedding
-
-_SIZES: Final = 6  # numbers that describe the window, see `_embedding`
+from panoweave.core.families import STABLE_DIFFUSION_XL, Family
 
 
 class StableDiffusionXL(StableDiffusion):
     """See `ModelFamily`. Every window is described to the UNet as a whole image of its size."""
 
-    addition_embed_type: ClassVar[str | None] = "text_time"
+    about: ClassVar[Family] = STABLE_DIFFUSION_XL
     needs_upcast: ClassVar[bool] = True
-
-    def check(self, pipeline: Any) -> None:
-        if pipeline.tokenizer_2 is None:
-            raise CheckpointError("the checkpoint has no tokenizer_2; legal: one with all parts")
-        super().check(pipeline)
-        config = pipeline.unet.config
-        width = pipeline.text_encoder_2.config.projection_dim + _SIZES * (
-            config.addition_time_embed_dim or 0
-        )
-        if config.projection_class_embeddings_input_dim != width:
-            raise CheckpointError(
-                "unet.config.projection_class_embeddings_input_dim is "
-                f"{config.projection_class_embeddings_input_dim}; legal: {width} with this second "
-                "text encoder"
-            )
 
     def encode_prompt(self, pipeline: Any, prompt: str, negative_prompt: str) -> PromptEmbeddings:
         hidden, pooled = [], torch.empty(0)

@@ -1,9 +1,10 @@
-"""Find a checkpoint's files: in a directory, or on the hub, and there only those it needs."""
+"""Download a checkpoint's files from the hub: only those that are needed."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -18,26 +19,17 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils.tqdm import disable_progress_bars
 
-from panoweave.core.diffusion.errors import CheckpointError, in_one_line
+from panoweave.core.model_files.errors import CheckpointError, in_one_line
+from panoweave.core.model_files.find import LEGAL, resolve_checkpoint
 
-LEGAL: Final = "a directory, or a hub id with an optional @revision"
 _WEIGHTS: Final = re.compile(
     r"(diffusion_pytorch_model|pytorch_model|model)"
     r"(\.(?P<variant>\w+))?(-\d+-of-\d+)?(\.(?P<old_variant>\w+))?\.(?P<suffix>safetensors|bin)"
 )
 _SMALL_SUFFIXES: Final = (".json", ".txt")
-_LFS_POINTER: Final = b"version https://git-lfs"
-
-
-def resolve_checkpoint(checkpoint: str) -> tuple[str, str | None]:
-    """(directory or hub id, hub revision) of a directory or of `hub/id[@revision]`."""
-    if Path(checkpoint).is_dir():
-        return checkpoint, None
-    if checkpoint.startswith((".", "/", "~")):
-        raise CheckpointError(f"there is no directory {checkpoint}")
-    hub_id, _, revision = checkpoint.partition("@")
-    return hub_id, revision or None
+_HUB_TIMEOUT_S: Final = 10.0
 
 
 def fetch_checkpoint(
@@ -53,35 +45,31 @@ def fetch_checkpoint(
     if Path(name).is_dir():
         return Path(name)
     options = {"revision": revision, **options}
-    try:
+    with _hub_errors(checkpoint, revision, was_asked=not local_files_only):
         if not local_files_only:
             listed = _list_files(name, options["revision"])
             if listed is not None:
                 wanted = list(_needed(listed, tuple(folders)))
                 return Path(snapshot_download(name, allow_patterns=wanted, **options))
         return Path(snapshot_download(name, local_files_only=True, **options))
-    except GatedRepoError as error:
-        raise _refusal(
-            checkpoint,
-            "its owner asks for a licence to be accepted first: accept it "
-            "on the hub, and set HF_TOKEN",
-        ) from error
-    except RevisionNotFoundError as error:
-        raise _refusal(checkpoint, f"the hub has no revision {revision!r} of it") from error
-    except RepositoryNotFoundError as error:
-        raise _refusal(
-            checkpoint,
-            f"the hub does not have it, or shows it only with HF_TOKEN set; legal: {LEGAL}",
-        ) from error
-    except HFValidationError as error:
-        raise _refusal(checkpoint, f"{in_one_line(error)}; legal: {LEGAL}") from error
-    except (LocalEntryNotFoundError, EntryNotFoundError) as error:
-        why = "" if local_files_only else ", and the hub does not answer"
-        raise _refusal(
-            checkpoint, f"it is not on this machine{why}; run `panoweave prefetch` with a network"
-        ) from error
-    except Exception as error:
-        raise _refusal(checkpoint, f"{in_one_line(error)}; legal: {LEGAL}") from error
+
+
+def fetch_small_files(checkpoint: str, files: Iterable[str], into: Path) -> Path:
+    """The directory with those of these files that a checkpoint on the hub has.
+
+    They are downloaded elsewhere than into the hub's cache: a worker without a network would find
+    a checkpoint there that has no weights. If the hub cannot be reached, the cache is used.
+    """
+    name, revision = resolve_checkpoint(checkpoint)
+    disable_progress_bars()
+    with _hub_errors(checkpoint, revision, was_asked=True):
+        listed = _list_files(name, revision)
+        if listed is None:
+            return Path(snapshot_download(name, revision=revision, local_files_only=True))
+        wanted = sorted(set(files) & set(listed))
+        return Path(
+            snapshot_download(name, revision=revision, allow_patterns=wanted, cache_dir=into)
+        )
 
 
 def find_variant(names: Iterable[str]) -> str | None:
@@ -95,20 +83,42 @@ def find_variant(names: Iterable[str]) -> str | None:
     return variants.pop()
 
 
-def refuse_lfs_pointers(files: Iterable[Path]) -> None:
-    """Raise CheckpointError for files that stand for others, as a clone without git-lfs has."""
-    for file in sorted(files):
-        if file.is_file():
-            with file.open("rb") as opened:
-                if opened.read(len(_LFS_POINTER)) == _LFS_POINTER:
-                    raise CheckpointError(f"{file.name} is a Git LFS pointer: run `git lfs pull`")
+@contextmanager
+def _hub_errors(checkpoint: str, revision: str | None, *, was_asked: bool) -> Iterator[None]:
+    """Raise CheckpointError for every error. `was_asked`: the hub, and not its cache alone."""
+
+    def refusal(problem: str) -> CheckpointError:
+        return CheckpointError(f"{checkpoint}: {problem}")
+
+    try:
+        yield
+    except GatedRepoError as error:
+        raise refusal(
+            "its owner asks for a licence to be accepted first: accept it on the hub, and set "
+            "HF_TOKEN"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise refusal(f"the hub has no revision {revision!r} of it") from error
+    except RepositoryNotFoundError as error:
+        raise refusal(
+            f"the hub does not have it, or shows it only with HF_TOKEN set; legal: {LEGAL}"
+        ) from error
+    except HFValidationError as error:
+        raise refusal(f"{in_one_line(error)}; legal: {LEGAL}") from error
+    except (LocalEntryNotFoundError, EntryNotFoundError) as error:
+        why = ", and the hub does not answer" if was_asked else ""
+        raise refusal(
+            f"it is not on this machine{why}; run `panoweave prefetch` with a network"
+        ) from error
+    except Exception as error:
+        raise refusal(f"{in_one_line(error)}; legal: {LEGAL}") from error
 
 
 def _list_files(hub_id: str, revision: str | None) -> list[str] | None:
     """The names of a repository's files; None: the hub cannot be reached."""
     try:
-        # `list_repo_files` would try for half a minute.
-        found = HfApi().model_info(hub_id, revision=revision).siblings or []
+        # `list_repo_files` would try for half a minute; without a timeout, this one for ever.
+        info = HfApi().model_info(hub_id, revision=revision, timeout=_HUB_TIMEOUT_S)
     except (GatedRepoError, RevisionNotFoundError, RepositoryNotFoundError, HFValidationError):
         raise
     except (OSError, OfflineModeIsEnabled, HfHubHTTPError):
@@ -118,7 +128,7 @@ def _list_files(hub_id: str, revision: str | None) -> list[str] | None:
         if type(error).__module__.startswith("httpx"):
             return None
         raise
-    return [file.rfilename for file in found]
+    return [file.rfilename for file in info.siblings or []]
 
 
 def _needed(listed: list[str], folders: tuple[str, ...]) -> Iterable[str]:
@@ -137,7 +147,3 @@ def _needed(listed: list[str], folders: tuple[str, ...]) -> Iterable[str]:
 
 def _variant(match: re.Match[str]) -> str | None:
     return match["variant"] or match["old_variant"]
-
-
-def _refusal(checkpoint: str, problem: str) -> CheckpointError:
-    return CheckpointError(f"{checkpoint}: {problem}")
