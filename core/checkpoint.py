@@ -82,9 +82,9 @@ StepCount = Annotated[int, Field(ge=1, le=MAX_STEPS)]
 
 
 class CheckpointDefaults(Params):
-    """The checkpoint's own defaults, from `panoweave.json` beside `model_index.json`.
+    """The checkpoint's own defaults, by the field names of the parameters.
 
-    By the field names of the parameters; they come before the preset's.
+    They come before the preset's.
     """
 
     is_only_answered: ClassVar[bool] = True
@@ -92,6 +92,22 @@ class CheckpointDefaults(Params):
     guidance_scale: GuidanceScale = PAPER_GUIDANCE_SCALE
     scheduler: SchedulerName = "ddim"
     steps: StepCount | None = Field(None, description="Null: the preset's.")
+
+
+class CheckpointNotes(CheckpointDefaults):
+    """What a checkpoint says of itself, in `panoweave.json` beside `model_index.json`.
+
+    Workers publish the defaults only: version 0.1.0 refuses to read other fields.
+    """
+
+    trained_height: int | None = Field(
+        None, gt=0, description="Pixels, of the pictures that it was trained on. Null: not known."
+    )
+
+    @property
+    def defaults(self) -> CheckpointDefaults:
+        names = CheckpointDefaults.model_fields.keys() & self.model_fields_set
+        return CheckpointDefaults(**{name: getattr(self, name) for name in names})
 
 
 class CheckpointTraits(Params):
@@ -109,6 +125,14 @@ class CheckpointTraits(Params):
     px_per_latent: int = Field(gt=0)
     tiny_decoder: bool = Field(False, description="Whether sync.decoder can be 'tiny'.")
     controlnet: bool = Field(False, description="Whether a request can bring `control`.")
+    family: str = Field(
+        "stable-diffusion",
+        description="The kind of checkpoint, such as `stable-diffusion-xl`; docs/models.md says "
+        "what each can do.",
+    )
+    guidance: bool = Field(
+        True, description="Whether `guidance_scale` can be another number than 1."
+    )
     defaults: CheckpointDefaults = CheckpointDefaults()
 
     @property

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from panoweave.core.checkpoint import CheckpointTraits
 from panoweave.core.conditions import ResolvedRegion
+from panoweave.core.families import family_named
 from panoweave.core.params import ResolvedParams
 from panoweave.core.presets import Decoder
 from panoweave.core.window_places import Places, places_at
@@ -125,7 +126,8 @@ def _work_at(
     predictions += sum(_touched(region, params, traits, places) for region in params.regions)
     if params.extend:
         predictions += _GUIDE_COST * _around_extended(params, traits, places)
-    factor = _UNGUIDED_COST if params.guidance_scale == 1 else 1.0
+    has_negative_prompt = family_named(traits.family).reads_negative_prompt
+    factor = 1.0 if has_negative_prompt and params.guidance_scale != 1 else _UNGUIDED_COST
     if params.control:
         factor *= _CONTROL_COST
     return StepWork(windows, predictions * factor, gradients * factor)

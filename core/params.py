@@ -36,6 +36,7 @@ from panoweave.core.conditions import (
     Side,
     resolve_regions,
 )
+from panoweave.core.families import family_named
 from panoweave.core.output import Output, resolve_output
 from panoweave.core.presets import (
     DEFAULT_PRESET,
@@ -218,6 +219,7 @@ class ResolvedParams(PanoramaParams):
         """Asked, filled from checkpoint and preset; then the fields that depend on one another."""
         values = _fill(PanoramaParams, asked, traits.defaults.model_dump(), PRESETS[asked.preset])
         size = resolve_size(asked.width, asked.height, asked.stride, asked.loop, traits)
+        _check_family(asked, values, traits)
         _check_controlnet(asked, traits)
         _check_scheduler(values["scheduler"], values["steps"])
         values |= {
@@ -245,6 +247,29 @@ def _fill(fields: type[Params], asked: Params, *defaults: Mapping[str, Any]) -> 
         candidates = (getattr(asked, name), *(one.get(name) for one in defaults))
         values[name] = next((value for value in candidates if value is not None), None)
     return values
+
+
+def _check_family(
+    asked: PanoramaParams, values: Mapping[str, Any], traits: CheckpointTraits
+) -> None:
+    """Refuse what no checkpoint of this family can do."""
+    family = family_named(traits.family)
+    if values["scheduler"] not in family.schedulers:
+        raise InvalidParams(
+            "scheduler",
+            f"{values['scheduler']!r} is not for checkpoints of {family.title}",
+            " or ".join(map(repr, family.schedulers)),
+        )
+    if asked.control and not family.takes_controlnet:
+        raise InvalidParams("control", f"{family.title} takes no ControlNet here", "null")
+    if values["guidance_scale"] != 1 and not traits.guidance:
+        raise InvalidParams("guidance_scale", "this checkpoint was made for no guidance", "1")
+    if not family.reads_negative_prompt:
+        fields = {"negative_prompt": asked.negative_prompt}
+        for number, region in enumerate(asked.regions):
+            fields[f"regions.{number}.negative_prompt"] = region.negative_prompt
+        if field := next((name for name, text in fields.items() if text), None):
+            raise InvalidParams(field, f"{family.title} reads no negative prompt", "an empty text")
 
 
 def _check_controlnet(asked: PanoramaParams, traits: CheckpointTraits) -> None:

@@ -188,6 +188,8 @@ def _report(panorama: Panorama, output: Path, took_s: float) -> None:
             f"[yellow]{option_name(unknown.field)}[/] has words that the model was not trained on: "
             f"{escape(', '.join(unknown.words))}"
         )
+    for warning in panorama.quality_warnings:
+        out.print(f"[yellow]{option_name(warning.field)}[/] {escape(warning.detail)}")
     for prompt in panorama.truncated_prompts:
         out.print(
             f"[yellow]{option_name(prompt.field)}[/] is longer than the {prompt.limit} tokens that "

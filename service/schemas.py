@@ -182,8 +182,8 @@ class ResultView(_View):
         "version that did not count them."
     )
     warnings: list[WarningView] = Field(
-        description="Such as a prompt that is longer than what the model reads, or words that it "
-        "was not trained on."
+        description="Such as a prompt that is longer than what the model reads, words or a height "
+        "that it was not trained on."
     )
 
 

@@ -93,6 +93,10 @@ def retry_object_store(check: Callable[[], None]) -> Retrying:
 def warnings_of(panorama: Panorama) -> list[ResultWarning]:
     warnings = [_about_truncation(prompt) for prompt in panorama.truncated_prompts]
     warnings += [_about_unknown_words(prompt) for prompt in panorama.unknown_words]
+    warnings += [
+        ResultWarning(code=warning.code, field=warning.field, detail=warning.detail)
+        for warning in panorama.quality_warnings
+    ]
     if not holds_parameters(panorama.params):
         detail = "the parameters are too long for a JPEG, and are not inside the file"
         warnings.append(

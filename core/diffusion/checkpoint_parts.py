@@ -4,35 +4,50 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import diffusers
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
-from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderTiny,
+    SD3Transformer2DModel,
+    UNet2DConditionModel,
+)
+from transformers import (
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    T5EncoderModel,
+    T5Tokenizer,
+)
 
 from panoweave.core.diffusion.errors import CheckpointError
 from panoweave.core.diffusion.patch_autoencoder import PatchAutoencoder
-from panoweave.core.diffusion.tokenizers import check_tokenizer
+from panoweave.core.diffusion.tokenizers import check_clip_tokenizer, check_t5_tokenizer
+from panoweave.core.families import Family, names_part
 from panoweave.core.model_files.configs import CONFIG_FILE, config_class
 from panoweave.core.model_files.errors import part_errors
 from panoweave.core.model_files.find import read_json, refuse_lfs_pointers
 from panoweave.core.model_files.hub import find_variant
-from panoweave.core.model_files.index import NETWORKS, TOKENIZERS, names_part, part_class
-from panoweave.core.model_files.scheduler import DDPM_SCHEDULERS, check_scheduler_config
+from panoweave.core.model_files.index import part_class
 
 _NETWORKS: Final[Mapping[str, Any]] = {
     kind.__name__: kind
     for kind in (
-        *(UNet2DConditionModel, AutoencoderKL, AutoencoderTiny, PatchAutoencoder),
-        *(CLIPTextModel, CLIPTextModelWithProjection),
+        *(UNet2DConditionModel, SD3Transformer2DModel),
+        *(AutoencoderKL, AutoencoderTiny, PatchAutoencoder),
+        *(CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel),
     )
 }
-_ENCODERS: Final[Mapping[str, str]] = {
-    "tokenizer": "text_encoder",
-    "tokenizer_2": "text_encoder_2",
+# By the class that the index names; and what checks that one is whole and fits its text encoder.
+_TOKENIZERS: Final[Mapping[str, tuple[Any, Callable[[Any, Any, Path], None]]]] = {
+    "CLIPTokenizer": (CLIPTokenizer, check_clip_tokenizer),
+    "CLIPTokenizerFast": (CLIPTokenizer, check_clip_tokenizer),
+    "T5Tokenizer": (T5Tokenizer, check_t5_tokenizer),
+    "T5TokenizerFast": (T5Tokenizer, check_t5_tokenizer),
 }
 # Weights of CLIP that no text encoder of these families has, or uses.
 _UNUSED_WEIGHTS: Final = re.compile(
@@ -40,25 +55,26 @@ _UNUSED_WEIGHTS: Final = re.compile(
 )
 
 
-def load_parts(folder: Path, index: Mapping[str, Any], dtype: torch.dtype) -> dict[str, Any]:
+def load_parts(
+    family: Family, folder: Path, index: Mapping[str, Any], dtype: torch.dtype
+) -> dict[str, Any]:
     """The networks and tokenizers that the index names, by their names."""
-    parts: dict[str, Any] = {}
-    for name in NETWORKS:
+    # None where there is none: `model_files.readers` says what is legal.
+    parts: dict[str, Any] = dict.fromkeys(("vae", "text_encoder", "tokenizer"))
+    for name in family.networks:
         if names_part(index, name):
             with part_errors(name):
-                kind = _NETWORKS[part_class(index, name)]
+                kind = _NETWORKS[part_class(family, index, name)]
                 parts[name] = load_network([kind], folder / name, dtype)
-    for name in TOKENIZERS:
+    for name in family.tokenizers:
         if names_part(index, name):
             with part_errors(name):
-                part_class(index, name)
-                _check_folder(folder / name)
-                parts[name] = CLIPTokenizer.from_pretrained(folder / name, local_files_only=True)
-                if encoder := parts.get(_ENCODERS[name]):
-                    check_tokenizer(parts[name], encoder.config, folder / name)
-    for name in ("unet", "vae", "tokenizer", "text_encoder"):
-        if name not in parts:
-            parts[name] = None  # `ModelFamily.check` says what is legal
+                kind, check = _TOKENIZERS[part_class(family, index, name)]
+                check_folder(folder / name)
+                parts[name] = kind.from_pretrained(folder / name, local_files_only=True)
+                encoder = parts.get(name.replace("tokenizer", "text_encoder"))
+                if encoder is not None:
+                    check(parts[name], encoder.config, folder / name)
     return parts
 
 
@@ -67,7 +83,7 @@ def load_network(kinds: Sequence[Any], folder: Path, dtype: torch.dtype) -> Any:
 
     `kinds`: the classes that are legal; config.json says which it is, if it says any.
     """
-    _check_folder(folder)
+    check_folder(folder)
     config = read_json(folder / CONFIG_FILE)
     by_name = {kind.__name__: kind for kind in kinds}
     kind = by_name[config_class(config, list(by_name))]
@@ -96,18 +112,7 @@ def load_network(kinds: Sequence[Any], folder: Path, dtype: torch.dtype) -> Any:
     return network
 
 
-def load_scheduler(folder: Path) -> tuple[DDIMScheduler, str]:
-    """DDIM over the checkpoint's noise schedule, and the class that the checkpoint names."""
-    with part_errors("scheduler"):
-        _check_folder(folder)
-        config = DDIMScheduler.load_config(folder)
-        name = check_scheduler_config(config)
-        _refuse_unknown_scheduler_settings(config)
-        # DDIM's own default is to clip the latents, which is for pixels.
-        return DDIMScheduler.from_config({"clip_sample": False, **config}), name
-
-
-def _check_folder(folder: Path) -> None:
+def check_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise CheckpointError(f"there is no directory {folder}")
     refuse_lfs_pointers(folder.iterdir())
@@ -142,25 +147,6 @@ def _refuse_unknown_settings(kind: Any, config: Mapping[str, Any]) -> None:
         raise CheckpointError(
             f"its config.json says {', '.join(sorted(unknown))}, which the installed diffusers "
             f"{diffusers.__version__} does not know; it was made for another version"
-        )
-
-
-def _refuse_unknown_scheduler_settings(config: Mapping[str, Any]) -> None:
-    # Published checkpoints carry settings of the schedulers that they had before.
-    known = {
-        setting
-        for name in DDPM_SCHEDULERS
-        for setting in inspect.signature(getattr(diffusers, name).__init__).parameters
-    }
-    unknown = [
-        name
-        for name, value in config.items()
-        if name not in known and not name.startswith("_") and value not in (None, False)
-    ]
-    if unknown:
-        raise CheckpointError(
-            f"scheduler_config.json says {', '.join(sorted(unknown))}, which the installed "
-            f"diffusers {diffusers.__version__} does not know; it was made for another version"
         )
 
 

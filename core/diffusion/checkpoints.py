@@ -55,10 +55,10 @@ def resolve_device(device: str) -> torch.device:
     return target
 
 
-def resolve_dtype(dtype: DtypeName, device: torch.device) -> torch.dtype:
-    """`auto` is half precision on CUDA, float32 elsewhere."""
+def resolve_dtype(dtype: DtypeName, device: torch.device) -> torch.dtype | None:
+    """`auto` is half precision on CUDA, float32 elsewhere. None: half, as it suits the family."""
     if dtype == "auto":
-        return torch.float16 if device.type == "cuda" else torch.float32
+        return None if device.type == "cuda" else torch.float32
     return _DTYPES[dtype]
 
 
@@ -81,14 +81,14 @@ def load_pipeline(
     Raises CheckpointError or PerceptualWeightsError, which say what is missing and what to do.
     """
     target = resolve_device(device)
-    torch_dtype = resolve_dtype(dtype, target)
     # Progress bars for reading files only clutter logs; a download still shows the hub's own.
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
-    pipeline = load_checkpoint(checkpoint, torch_dtype)
+    pipeline = load_checkpoint(checkpoint, resolve_dtype(dtype, target))
     pipeline.vocabulary = read_vocabulary(Path(checkpoint))
     if lora:
         add_lora(pipeline, lora)
+    torch_dtype = pipeline.denoiser.dtype
     if source := tiny_decoder or bundled(checkpoint, TINY_FOLDER):
         pipeline.use_tiny_decoder(load_tiny_decoder(source, torch_dtype))
     if source := controlnet or bundled(checkpoint, CONTROLNET_FOLDER):
@@ -96,7 +96,7 @@ def load_pipeline(
     pipeline.perceptual = load_perceptual(perceptual, perceptual_trunk)
     pipeline.meter = CoherenceMeter(load_perceptual("stlpips-vgg"), load_stlpips_style())
     for network in (
-        pipeline.unet,
+        pipeline.denoiser,
         pipeline.vae,
         pipeline.tiny_decoder,
         pipeline.controlnet,
@@ -109,9 +109,9 @@ def load_pipeline(
 
 
 def load_checkpoint(
-    checkpoint: str, dtype: torch.dtype = torch.float32, *, local_files_only: bool = False
+    checkpoint: str, dtype: torch.dtype | None = torch.float32, *, local_files_only: bool = False
 ) -> SyncDiffusionPipeline:
-    """The pipeline of a checkpoint, without what is loaded beside it."""
+    """The pipeline of a checkpoint, without what is loaded beside it; `dtype` None: half."""
     with part_errors(f"cannot load the checkpoint {checkpoint!r}"):
         return SyncDiffusionPipeline.from_pretrained(
             checkpoint, dtype=dtype, local_files_only=local_files_only
@@ -143,6 +143,8 @@ def add_lora(
 
     `source`: see `find_lora`. Raises CheckpointError unless all of it is used.
     """
+    if not pipeline.family.about.takes_lora:
+        raise CheckpointError(f"{pipeline.family.about.title} takes no LoRA here")
     file = find_lora(source, local_files_only=local_files_only)
     # diffusers knows the formats of LoRA files, and loads them into the same networks. It changes
     # some settings of the scheduler, so it gets one of its own.
@@ -152,7 +154,7 @@ def add_lora(
         loader.load_lora_weights(str(file.parent), weight_name=file.name)
         if not loader.get_list_adapters():
             raise CheckpointError("it changes nothing in this checkpoint")
-        networks = (pipeline.unet, pipeline.text_encoder, pipeline.text_encoder_2)
+        networks = (pipeline.denoiser, *pipeline.text_encoders)
         check_coverage(tensors, [network for network in networks if network is not None])
         loader.fuse_lora(safe_fusing=True)
         loader.unload_lora_weights()

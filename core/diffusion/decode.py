@@ -25,6 +25,8 @@ def decode(vae: Any, latents: Tensor) -> Tensor:
     This is SyncDiffusion's D. The clamp is part of the graph: saturated pixels have no gradient.
     """
     scaled = latents / vae.config.scaling_factor
+    if shift := _shift(vae):
+        scaled = scaled + shift
     images: Tensor = vae.decode(scaled.to(vae.dtype), return_dict=False)[0]
     return images.to(latents.dtype).clamp(-1, 1)
 
@@ -36,8 +38,16 @@ def encode(vae: Any, images: Tensor) -> Tensor:
     """
     encoded = vae.encode(images.to(vae.device, vae.dtype))
     latents = encoded.latent_dist.mode() if "latent_dist" in encoded else encoded.latents
-    scaled: Tensor = latents.float() * vae.config.scaling_factor
+    latents = latents.float()
+    if shift := _shift(vae):
+        latents = latents - shift
+    scaled: Tensor = latents * vae.config.scaling_factor
     return scaled
+
+
+def _shift(vae: Any) -> float:
+    """The mean of the latents before they are scaled; Stable Diffusion 1, 2 and XL have none."""
+    return float(vae.config.get("shift_factor") or 0)
 
 
 def tile_windows(window_px: int, save_memory: bool) -> int:

@@ -42,10 +42,9 @@ def _bytes_of(tensor: Tensor) -> memoryview:
 
 def _networks(pipeline: SyncDiffusionPipeline) -> Iterator[Any]:
     for network in (
-        pipeline.unet,
+        pipeline.denoiser,
         pipeline.vae,
-        pipeline.text_encoder,
-        pipeline.text_encoder_2,
+        *pipeline.text_encoders,
         pipeline.tiny_decoder,
         pipeline.controlnet,
         pipeline.perceptual,

@@ -1,11 +1,11 @@
-"""SyncDiffusion (arXiv 2306.05178) on any checkpoint in Stable Diffusion 1, 2 or XL's format."""
+"""SyncDiffusion (arXiv 2306.05178) on a checkpoint of any of the families."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -15,7 +15,6 @@ from PIL import Image
 from torch import Tensor
 
 from panoweave.core.diffusion.appearance import Appearance
-from panoweave.core.diffusion.checkpoint_parts import load_parts, load_scheduler
 from panoweave.core.diffusion.coherence import Coherence, CoherenceMeter
 from panoweave.core.diffusion.conditioning import (
     prepare_known_region,
@@ -33,6 +32,7 @@ from panoweave.core.diffusion.decode import (
 from panoweave.core.diffusion.deterministic import deterministic
 from panoweave.core.diffusion.errors import PerceptualWeightsError
 from panoweave.core.diffusion.families import family_of
+from panoweave.core.diffusion.families.loading import load_components
 from panoweave.core.diffusion.guidance import BatchedModel, ClassifierFreeGuidance
 from panoweave.core.diffusion.perceptual import Embedding, PerceptualLoss
 from panoweave.core.diffusion.prompts import (
@@ -42,15 +42,16 @@ from panoweave.core.diffusion.prompts import (
     find_truncated_prompts,
     find_unknown_words,
 )
+from panoweave.core.diffusion.quality import QualityWarning, find_quality_warnings
 from panoweave.core.diffusion.sampler_state import SamplerState
 from panoweave.core.diffusion.sampling import StepReport, sample_syncdiffusion
-from panoweave.core.diffusion.schedulers import SCHEDULERS, check_scheduler
 from panoweave.core.diffusion.views import WindowPlan
 from panoweave.core.machine import DEFAULT_WINDOW_BATCH
 from panoweave.core.model_files.additions import check_controlnet, check_tiny_decoder
-from panoweave.core.model_files.defaults import fill_defaults
+from panoweave.core.model_files.defaults import fill_defaults, read_notes
 from panoweave.core.model_files.hub import fetch_checkpoint
-from panoweave.core.model_files.index import PARTS, read_index
+from panoweave.core.model_files.index import PARTS
+from panoweave.core.model_files.readers import READERS
 from panoweave.core.params import PanoramaParams, ResolvedParams, ResolvedSync
 
 OnStep = Callable[[StepReport], None]
@@ -67,6 +68,7 @@ class Panorama:
     timings_s: dict[str, float]  # encode, denoise, decode, measure
     truncated_prompts: list[TruncatedPrompt]
     unknown_words: list[UnknownWords]
+    quality_warnings: list[QualityWarning] = field(default_factory=list)
 
     @property
     def seed(self) -> int:
@@ -86,22 +88,26 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
     requests with `control`.
     """
 
-    # Only SDXL has them.
-    _optional_components: ClassVar[list[str]] = ["text_encoder_2", "tokenizer_2"]
+    # Each family has some of them.
+    _optional_components: ClassVar[list[str]] = [
+        *("unet", "transformer", "text_encoder_2", "tokenizer_2", "text_encoder_3", "tokenizer_3")
+    ]
 
     def __init__(
         self,
         vae: Any,
         text_encoder: Any,
         tokenizer: Any,
-        unet: Any,
         scheduler: Any,
+        unet: Any | None = None,
+        transformer: Any | None = None,
         text_encoder_2: Any | None = None,
         tokenizer_2: Any | None = None,
+        text_encoder_3: Any | None = None,
+        tokenizer_3: Any | None = None,
         force_zeros_for_empty_prompt: bool = True,
     ) -> None:
         super().__init__()
-        check_scheduler(scheduler)
         self.register_modules(
             vae=vae,
             text_encoder=text_encoder,
@@ -110,6 +116,9 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             scheduler=scheduler,
             text_encoder_2=text_encoder_2,
             tokenizer_2=tokenizer_2,
+            transformer=transformer,
+            text_encoder_3=text_encoder_3,
+            tokenizer_3=tokenizer_3,
         )
         self.register_to_config(force_zeros_for_empty_prompt=force_zeros_for_empty_prompt)
         self.perceptual: PerceptualLoss | None = None
@@ -117,45 +126,56 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         self.tiny_decoder: Any | None = None
         self.controlnet: Any | None = None
         self.vocabulary: Collection[str] | None = None  # None: it may know any word
+        self.trained_height: int | None = None  # pixels; None: not known
         self.gradient_checkpointing = False
-        self.family = family_of(text_encoder_2)
-        self.family.check(self)
-        self.traits = self.family.read_traits(self)
-        for network in (vae, text_encoder, unet, text_encoder_2):
-            if network is not None:
-                network.eval().requires_grad_(False)
+        self.family = family_of(self.denoiser, text_encoder_2)
+        self.family.check_scheduler(scheduler)
+        reader = READERS[self.family.about]
+        reader.check(self)
+        self.traits = reader.read(self)
+        for network in (vae, self.denoiser, *self.text_encoders):
+            network.eval().requires_grad_(False)
 
     @classmethod
     def from_pretrained(
         cls,
         checkpoint: Any,
         *,
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype | None = torch.float32,
         local_files_only: bool = False,
         **source: Any,
     ) -> SyncDiffusionPipeline:
         """Load a hub id or a directory; `source`: revision and cache_dir, as of the hub.
 
-        The default scheduler is DDIM, as in the paper, over the checkpoint's own noise schedule,
+        `dtype` None: half precision, as it suits the family. For Stable Diffusion 1, 2 and XL the
+        default scheduler is DDIM, as in the paper, over the checkpoint's own noise schedule,
         whatever scheduler with such a schedule the checkpoint names; but LCM's for a checkpoint
         that names that, which was distilled to a few steps. A directory may hold a
-        `panoweave.json` with its defaults. Raises DiffusionError for every part that is missing,
-        incomplete or not supported.
+        `panoweave.json`, see `CheckpointNotes`. Raises DiffusionError for every part that is
+        missing, incomplete or not supported.
         """
         folder = fetch_checkpoint(
             str(checkpoint), ("", *PARTS), local_files_only=local_files_only, **source
         )
-        index = read_index(folder)
-        scheduler, named = load_scheduler(folder / "scheduler")
-        settings = {
-            name: index[name] for name in ("force_zeros_for_empty_prompt",) if name in index
-        }
-        pipeline = cls(**load_parts(folder, index, dtype), scheduler=scheduler, **settings)
-        vae = pipeline.vae
-        if pipeline.family.needs_upcast and vae.dtype == torch.float16 and vae.config.force_upcast:
-            vae.to(torch.float32)
-        pipeline.traits = fill_defaults(pipeline.traits, folder, named, pipeline)
+        loaded = load_components(folder, dtype)
+        pipeline = cls(**loaded.arguments)
+        pipeline.traits = fill_defaults(pipeline.traits, folder, loaded.scheduler_class, pipeline)
+        pipeline.trained_height = read_notes(folder).trained_height
         return pipeline
+
+    @property
+    def denoiser(self) -> Any:
+        """The network that denoises: a UNet or a transformer."""
+        return self.transformer if self.unet is None else self.unet
+
+    @property
+    def latent_channels(self) -> int:
+        return int(self.vae.config.latent_channels)
+
+    @property
+    def text_encoders(self) -> list[Any]:
+        all_of_them = (self.text_encoder, self.text_encoder_2, self.text_encoder_3)
+        return [encoder for encoder in all_of_them if encoder is not None]
 
     @property
     def components(self) -> dict[str, Any]:
@@ -171,9 +191,9 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         if self.meter:
             self.meter.to(self.device)
         if self.tiny_decoder:
-            _match(self.tiny_decoder, self.unet)
+            _match(self.tiny_decoder, self.denoiser)
         if self.controlnet:
-            _match(self.controlnet, self.unet)
+            _match(self.controlnet, self.denoiser)
         return pipeline
 
     def use_tiny_decoder(self, autoencoder: Any) -> None:
@@ -181,16 +201,16 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
 
         `autoencoder`: an AutoencoderTiny; its images may be smaller than the checkpoint's own.
         """
-        check_tiny_decoder(autoencoder.config, self.unet.config)
+        check_tiny_decoder(autoencoder.config, self)
         self.tiny_decoder = autoencoder.eval().requires_grad_(False)
-        _match(self.tiny_decoder, self.unet)
+        _match(self.tiny_decoder, self.denoiser)
         self.traits = self.traits.model_copy(update={"tiny_decoder": True})
 
     def use_controlnet(self, controlnet: Any) -> None:
         """Add a ControlNetModel for this UNet, for requests with `control`."""
-        check_controlnet(controlnet.config, self.unet.config, self.traits.px_per_latent)
+        check_controlnet(controlnet.config, self, self.traits)
         self.controlnet = controlnet.eval().requires_grad_(False)
-        _match(self.controlnet, self.unet)
+        _match(self.controlnet, self.denoiser)
         self.traits = self.traits.model_copy(update={"controlnet": True})
 
     def enable_gradient_checkpointing(self) -> None:
@@ -198,7 +218,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
 
         Activations are recomputed for the gradient instead of kept, and smaller tiles are decoded.
         """
-        for network in (self.unet, self.vae, self.tiny_decoder, self.controlnet):
+        for network in (self.denoiser, self.vae, self.tiny_decoder, self.controlnet):
             if network is not None and network._supports_gradient_checkpointing:
                 network.enable_gradient_checkpointing()
         self.gradient_checkpointing = True
@@ -246,9 +266,10 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
                 image = self.decode(latents, resolved.loop, on_batch)
             with _clock(timings, "measure"):
                 coherence = self.measure(image)
-        truncated = find_truncated_prompts(self.tokenizer, resolved)
+        truncated = find_truncated_prompts(self.family.prompt_reader(self), resolved)
         unknown = find_unknown_words(self.vocabulary, resolved)
-        return Panorama(image, resolved, coherence, timings, truncated, unknown)
+        quality = find_quality_warnings(resolved, self.trained_height)
+        return Panorama(image, resolved, coherence, timings, truncated, unknown, quality)
 
     def encode_prompt(self, prompt: str, negative_prompt: str) -> PromptEmbeddings:
         """The embeddings of a prompt and its negative prompt, as this checkpoint takes them."""
@@ -257,9 +278,9 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
     def draw_noise(self, params: ResolvedParams) -> Tensor:
         """Unit noise (1, C, H/f, W/f), drawn on the CPU: a seed means the same on any device."""
         scale = self.traits.px_per_latent
-        shape = (1, self.unet.config.in_channels, params.height // scale, params.width // scale)
+        shape = (1, self.latent_channels, params.height // scale, params.width // scale)
         generator = torch.Generator("cpu").manual_seed(params.seed)
-        return torch.randn(shape, generator=generator).to(self.unet.device)
+        return torch.randn(shape, generator=generator).to(self.denoiser.device)
 
     @torch.no_grad()
     def sample(
@@ -279,9 +300,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         Both (1, C, H/f, W/f). `images` (1, 3, H, W) in [-1, 1], by field.
         """
         plan = WindowPlan(params, self.traits)
-        scheduler = SCHEDULERS[params.scheduler](
-            self.scheduler, params.steps, params.seed, noise.device
-        )
+        scheduler = self.family.scheduler(self, params, noise.device)
         network = self.family.network(
             self, params.guidance_scale, params.control, images.get("control.image"), params.loop
         )
@@ -358,7 +377,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         if image is None or appearance is None:
             return None
         side = self.traits.window_latents
-        window = image.new_zeros(1, self.unet.config.in_channels, side, side)
+        window = image.new_zeros(1, self.latent_channels, side, side)
         return appearance.of_image(image, window)
 
 

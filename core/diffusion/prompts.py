@@ -58,11 +58,25 @@ class TruncatedPrompt:
     text: str  # the rest, which is not read
 
 
-def find_truncated_prompts(tokenizer: Any, params: ResolvedParams) -> list[TruncatedPrompt]:
+@dataclass(frozen=True)
+class PromptReader:
+    """What reads most of a prompt: a tokenizer, and how many of the prompt's own tokens."""
+
+    tokenizer: Any
+    limit: int
+
+    @classmethod
+    def of(cls, tokenizer: Any, max_tokens: int | None = None) -> Self:
+        """`max_tokens`, those that mark begin and end included; None: the tokenizer's own."""
+        most = tokenizer.model_max_length if max_tokens is None else max_tokens
+        return cls(tokenizer, most - tokenizer.num_special_tokens_to_add())
+
+
+def find_truncated_prompts(reader: PromptReader, params: ResolvedParams) -> list[TruncatedPrompt]:
     """The prompts of a request that the text encoder reads only in part."""
     found = []
+    tokenizer, limit = reader.tokenizer, reader.limit
     for name, prompt in _prompts(params):
-        limit = tokenizer.model_max_length - tokenizer.num_special_tokens_to_add()
         ids = tokenizer(prompt, add_special_tokens=False, verbose=False).input_ids
         if len(ids) > limit:
             found.append(

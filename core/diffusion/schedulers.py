@@ -6,6 +6,7 @@ stepped one by one; what a multi-step scheduler remembers belongs to the canvas 
 windows of the next step lie.
 
 To add a scheduler: an adapter here, its entry in SCHEDULERS, and its name in `SchedulerName`.
+Flow-matching models have an adapter of their own, `flow_matching.FlowMatching`.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class Step:
     index: int  # from 0
     t: Tensor  # the timestep, as the network takes it
     alpha_cumprod: Tensor  # alpha-bar_t of DDPM: the share of signal in the variance
+    scale: float = 1.0  # of what a flow-matching network takes, to our latents: `flow_matching`
 
 
 def _from_epsilon(latents: Tensor, output: Tensor, alpha_cumprod: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 from panoweave.core.diffusion.errors import CheckpointError
 
 
-def check_tokenizer(tokenizer: Any, encoder_config: Any, folder: Path) -> None:
+def check_clip_tokenizer(tokenizer: Any, encoder_config: Any, folder: Path) -> None:
     """Raise CheckpointError for a CLIP tokenizer that lost files, or is of another encoder."""
     has_one = (folder / "tokenizer.json").is_file()
     if not has_one:
@@ -30,6 +30,17 @@ def check_tokenizer(tokenizer: Any, encoder_config: Any, folder: Path) -> None:
             f"legal: 3 to {longest}"
         )
     _check_merges(tokenizer)
+
+
+def check_t5_tokenizer(tokenizer: Any, encoder_config: Any, folder: Path) -> None:
+    """Raise CheckpointError for a T5 tokenizer that lost its file, or is of another encoder."""
+    if not (folder / "tokenizer.json").is_file():
+        raise CheckpointError("it has no tokenizer.json; download it again")
+    if len(tokenizer) > encoder_config.vocab_size:  # T5's is padded: it may have more entries
+        raise CheckpointError(
+            f"its vocabulary has {len(tokenizer)} entries, its text encoder's "
+            f"{encoder_config.vocab_size}; use the two that belong together"
+        )
 
 
 def _check_merges(tokenizer: Any) -> None:

@@ -15,13 +15,13 @@ from diffusers import (
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from panoweave.core.checkpoint import CheckpointDefaults
+from panoweave.core.checkpoint import CheckpointNotes
 from panoweave.core.embedded.captions import vocabulary
 from panoweave.core.embedded.export_target import clear_export_target
 from panoweave.core.vocabulary import VOCABULARY_FILE
 
-# What suits this model: stronger guidance burns its colours.
-DEFAULTS = CheckpointDefaults(guidance_scale=3.0)
+# What suits this model: stronger guidance burns its colours, and its scenes are one window high.
+NOTES = CheckpointNotes(guidance_scale=3.0, trained_height=128)
 
 
 def export(
@@ -56,7 +56,7 @@ def export(
     # transformers 5 writes tokenizer.json alone; other readers of the format look for these.
     tokenizer.backend_tokenizer.model.save(str(target / "tokenizer"))
     (target / VOCABULARY_FILE).write_text(json.dumps(sorted(vocabulary())) + "\n")
-    (target / "panoweave.json").write_text(DEFAULTS.model_dump_json(indent=2) + "\n")
+    (target / "panoweave.json").write_text(NOTES.model_dump_json(indent=2) + "\n")
 
 
 def export_tiny_decoder(work: Path, target: Path, model: AutoencoderTiny) -> None:

@@ -14,7 +14,7 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image, ImageDraw, ImageFont
 
 from panoweave.core.embedded import WEIGHTS
-from panoweave.core.embedded.export import DEFAULTS
+from panoweave.core.embedded.export import NOTES
 from panoweave.core.params import PanoramaParams
 
 PROMPTS = (
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--prompts", nargs="+", default=PROMPTS)
     parser.add_argument("--count", type=int, default=16)
     parser.add_argument("--steps", type=int, default=defaults.steps)
-    parser.add_argument("--guidance", type=float, default=DEFAULTS.guidance_scale)
+    parser.add_argument("--guidance", type=float, default=NOTES.guidance_scale)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args(arguments)
     pipeline = load_pipeline(asked.model)

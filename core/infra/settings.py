@@ -125,7 +125,8 @@ class Settings(BaseSettings):
     )
     dtype: DtypeName = Field(
         "auto",
-        description="The number format of the networks. `auto`: `float16` on CUDA, else `float32`.",
+        description="The number format of the networks. `auto`: half precision on CUDA, `float16` "
+        "or, for flow-matching checkpoints, `bfloat16`; else `float32`.",
     )
 
     host: str = Field(

@@ -69,7 +69,9 @@ class ObjectKeys(_Part):
         )
 
 
-WarningCode = Literal["prompt_truncated", "unknown_words", "parameters_left_out"]
+WarningCode = Literal[
+    "prompt_truncated", "unknown_words", "parameters_left_out", "higher_than_trained"
+]
 StoredWarningCode = Annotated[WarningCode, KeepUnknown()]
 
 

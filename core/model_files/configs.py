@@ -75,6 +75,19 @@ class ClipTextConfig(_Config):
         return config.get("text_config", config) if isinstance(config, dict) else config
 
 
+class T5Config(_Config):
+    d_model: Count = 512
+
+
+class SD3TransformerConfig(_Config):
+    sample_size: Count = 128
+    patch_size: Count = 2
+    in_channels: Count = 16
+    out_channels: Count | None = 16
+    joint_attention_dim: Count = 4096
+    pooled_projection_dim: Count = 2048
+
+
 class ControlNetConfig(_Config):
     in_channels: Count = 4
     cross_attention_dim: Count | Sequence[Count] = 1280
@@ -92,6 +105,8 @@ CONFIGS: Final[Mapping[str, type[_Config]]] = MappingProxyType(
         "PatchAutoencoder": PatchAutoencoderConfig,
         "CLIPTextModel": ClipTextConfig,
         "CLIPTextModelWithProjection": ClipTextConfig,
+        "T5EncoderModel": T5Config,
+        "SD3Transformer2DModel": SD3TransformerConfig,
         "ControlNetModel": ControlNetConfig,
     }
 )

@@ -1,4 +1,4 @@
-"""The defaults that a checkpoint brings along."""
+"""What a checkpoint says of itself: its defaults, and what it was trained on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from panoweave.core.checkpoint import CheckpointDefaults, CheckpointTraits
+from panoweave.core.checkpoint import CheckpointDefaults, CheckpointNotes, CheckpointTraits
 from panoweave.core.model_files.errors import CheckpointError, by_field
 
 DEFAULTS_FILE: Final = "panoweave.json"
@@ -19,33 +19,31 @@ _LCM_GUIDANCE_SCALE: Final = 8.5
 def fill_defaults(
     traits: CheckpointTraits, folder: Path, scheduler: str, parts: Any
 ) -> CheckpointTraits:
-    """The traits with the checkpoint's own defaults.
+    """The traits with the checkpoint's own defaults; where it says none, with its family's.
 
     `scheduler`: the class that the checkpoint names; `parts`: as for `check_stable_diffusion`.
     """
-    defaults = _read_defaults(folder)
-    if scheduler == "LCMScheduler":
-        defaults = _lcm_defaults(defaults, parts.unet)
-    return traits.model_copy(update={"defaults": defaults})
+    usual = _lcm_defaults(parts.unet) if scheduler == "LCMScheduler" else traits.defaults
+    own = read_notes(folder).defaults.model_dump(exclude_unset=True)
+    return traits.model_copy(update={"defaults": usual.model_copy(update=own)})
 
 
-def _read_defaults(checkpoint: Path) -> CheckpointDefaults:
+def read_notes(checkpoint: Path) -> CheckpointNotes:
     """Read the `panoweave.json` of a checkpoint's directory, if it has one."""
     file = checkpoint / DEFAULTS_FILE
     if not file.is_file():
-        return CheckpointDefaults()
+        return CheckpointNotes()
     try:
-        return CheckpointDefaults.model_validate_json(file.read_text())
+        return CheckpointNotes.model_validate_json(file.read_text())
     except ValidationError as error:
         raise CheckpointError(f"{DEFAULTS_FILE}: {by_field(error)}") from error
 
 
-def _lcm_defaults(defaults: CheckpointDefaults, unet: Any) -> CheckpointDefaults:
-    """Defaults for a latent consistency model; what the checkpoint itself says comes first."""
+def _lcm_defaults(unet: Any) -> CheckpointDefaults:
+    """Of a latent consistency model."""
     embeds_guidance = unet.config.time_cond_proj_dim is not None
-    usual = CheckpointDefaults(
+    return CheckpointDefaults(
         scheduler="lcm",
         steps=_LCM_STEPS,
         guidance_scale=_LCM_GUIDANCE_SCALE if embeds_guidance else 1,
     )
-    return usual.model_copy(update=defaults.model_dump(exclude_unset=True))

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from panoweave.core.checkpoint import CheckpointTraits
+from panoweave.core.families import Family, names_part
 from panoweave.core.model_files.additions import check_controlnet, check_tiny_decoder
 from panoweave.core.model_files.configs import CONFIG_FILE, read_config
 from panoweave.core.model_files.defaults import DEFAULTS_FILE, fill_defaults
@@ -20,19 +21,9 @@ from panoweave.core.model_files.find import (
     read_json,
     resolve_checkpoint,
 )
-from panoweave.core.model_files.index import (
-    INDEX,
-    NETWORKS,
-    TOKENIZERS,
-    names_part,
-    part_class,
-    read_index,
-)
-from panoweave.core.model_files.scheduler import SCHEDULER_FILE, check_scheduler_config
-from panoweave.core.model_files.stable_diffusion import (
-    check_stable_diffusion,
-    read_stable_diffusion,
-)
+from panoweave.core.model_files.index import INDEX, PARTS, part_class, read_index
+from panoweave.core.model_files.readers import READERS
+from panoweave.core.model_files.scheduler import SCHEDULER_FILE
 
 TINY_DECODERS: Final = ("AutoencoderTiny", "PatchAutoencoder")
 CONTROLNETS: Final = ("ControlNetModel",)
@@ -40,7 +31,7 @@ _FILES: Final = (
     INDEX,
     DEFAULTS_FILE,
     f"scheduler/{SCHEDULER_FILE}",
-    *(f"{name}/{CONFIG_FILE}" for name in NETWORKS),
+    *(f"{name}/{CONFIG_FILE}" for name in PARTS),
 )
 
 
@@ -54,11 +45,14 @@ class _Parts:
     """None: the checkpoint has no such part."""
 
     unet: _Part | None = None
+    transformer: _Part | None = None
     vae: _Part | None = None
     text_encoder: _Part | None = None
     text_encoder_2: _Part | None = None
+    text_encoder_3: _Part | None = None
     tokenizer: _Part | None = None
     tokenizer_2: _Part | None = None
+    tokenizer_3: _Part | None = None
 
 
 def read_traits(
@@ -71,37 +65,38 @@ def read_traits(
     with TemporaryDirectory(prefix="panoweave-") as scratch:
         with part_errors(f"cannot read the checkpoint {checkpoint!r}"):
             folder = _find(checkpoint, _FILES, Path(scratch, "checkpoint"))
-            index = read_index(folder)
+            family, index = read_index(folder)
+            reader = READERS[family]
             with part_errors("scheduler"):
-                scheduler = check_scheduler_config(read_json(folder / "scheduler" / SCHEDULER_FILE))
-            parts = _read_parts(folder, index)
-            check_stable_diffusion(parts)
-            traits = fill_defaults(read_stable_diffusion(parts), folder, scheduler, parts)
-        assert parts.unet is not None
-        unet = parts.unet.config
+                settings = read_json(folder / "scheduler" / SCHEDULER_FILE)
+                scheduler = reader.check_scheduler(settings)
+            parts = _read_parts(family, folder, index)
+            reader.check(parts)
+            traits = fill_defaults(reader.read(parts), folder, scheduler, parts)
         if source := tiny_decoder or bundled(checkpoint, TINY_FOLDER):
             with part_errors(f"cannot read the tiny decoder {source!r}"):
                 folder = _find(source, [CONFIG_FILE], Path(scratch, TINY_FOLDER))
-                check_tiny_decoder(read_config(folder, TINY_DECODERS), unet)
+                check_tiny_decoder(read_config(folder, TINY_DECODERS), parts)
                 traits = traits.model_copy(update={"tiny_decoder": True})
         if source := controlnet or bundled(checkpoint, CONTROLNET_FOLDER):
             with part_errors(f"cannot read the ControlNet {source!r}"):
                 folder = _find(source, [CONFIG_FILE], Path(scratch, CONTROLNET_FOLDER))
-                check_controlnet(read_config(folder, CONTROLNETS), unet, traits.px_per_latent)
+                controlnet_config = read_config(folder, CONTROLNETS)
+                check_controlnet(controlnet_config, parts, traits)
                 traits = traits.model_copy(update={"controlnet": True})
     return traits
 
 
-def _read_parts(folder: Path, index: Mapping[str, Any]) -> _Parts:
+def _read_parts(family: Family, folder: Path, index: Mapping[str, Any]) -> _Parts:
     parts = {}
-    for name in NETWORKS:
+    for name in family.networks:
         if names_part(index, name):
             with part_errors(name):
-                parts[name] = _Part(read_config(folder / name, [part_class(index, name)]))
-    for name in TOKENIZERS:
+                parts[name] = _Part(read_config(folder / name, [part_class(family, index, name)]))
+    for name in family.tokenizers:
         if names_part(index, name):
             with part_errors(name):
-                parts[name] = _Part(part_class(index, name))
+                parts[name] = _Part(part_class(family, index, name))
     return _Parts(**parts)
 
 

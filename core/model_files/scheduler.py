@@ -32,6 +32,9 @@ _OTHER_SCHEDULES: Final[Mapping[str, Any]] = {
     "use_flow_sigmas": False,
     "timestep_type": "discrete",
 }
+FLOW_SCHEDULER: Final = "FlowMatchEulerDiscreteScheduler"
+# Settings that make other steps than Euler's from noise to image.
+_OTHER_FLOWS: Final = ("invert_sigmas", "stochastic_sampling")
 
 
 def check_scheduler_config(config: Mapping[str, Any]) -> str:
@@ -53,6 +56,19 @@ def check_scheduler_config(config: Mapping[str, Any]) -> str:
             "add them"
         )
     check_prediction_type(name, config.get("prediction_type", PREDICTION_TYPES[0]))
+    return name
+
+
+def check_flow_config(config: Mapping[str, Any]) -> str:
+    """The class that it names. Raises DiffusionError unless it makes Euler's steps of a flow."""
+    name = str(config.get("_class_name"))
+    if name != FLOW_SCHEDULER:
+        raise UnsupportedSchedulerError(name, [FLOW_SCHEDULER])
+    for setting in _OTHER_FLOWS:
+        if config.get(setting, False):
+            raise UnsupportedSchedulerError(
+                f"{name} with {setting} {config[setting]!r}", [f"{setting} False"]
+            )
     return name
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from panoweave.core.checkpoint import CheckpointTraits
+from panoweave.core.families import STABLE_DIFFUSION, STABLE_DIFFUSION_XL
 from panoweave.core.model_files.errors import CheckpointError
 
 _RGB: Final = 3
@@ -49,7 +50,12 @@ def read_stable_diffusion(parts: Any) -> CheckpointTraits:
             f"unet.config.sample_size is {unet.sample_size!r}, not one whole number above 0"
         )
     px_per_latent = 2 ** (len(vae.block_out_channels) - 1)
-    return CheckpointTraits(window_px=unet.sample_size * px_per_latent, px_per_latent=px_per_latent)
+    family = STABLE_DIFFUSION if parts.text_encoder_2 is None else STABLE_DIFFUSION_XL
+    return CheckpointTraits(
+        window_px=unet.sample_size * px_per_latent,
+        px_per_latent=px_per_latent,
+        family=family.name,
+    )
 
 
 def _check_unet(config: Any, is_xl: bool) -> None:

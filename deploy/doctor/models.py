@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
     from panoweave.core.infra.settings import Settings
 
-_SUB_MODELS = ("scheduler", "text_encoder", "tokenizer", "unet", "vae")
+# Of every family; loading the checkpoint says what else it lacks.
+_SUB_MODELS = ("scheduler", "text_encoder", "tokenizer", "vae")
 
 
 def check_models(settings: Settings) -> Iterator[Check]:

@@ -13,14 +13,14 @@ from typing import Any
 import diffusers
 import pytest
 from diffusers import LCMScheduler, PNDMScheduler
-from transformers import CLIPTextConfig
+from transformers import CLIPTextConfig, T5Config
 
 from panoweave.core.checkpoint import CheckpointDefaults, CheckpointTraits
 from panoweave.core.diffusion.checkpoints import load_checkpoint, load_pipeline
 from panoweave.core.diffusion.patch_autoencoder import PatchAutoencoder
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.embedded import WEIGHTS
-from panoweave.core.model_files.configs import CONFIGS, ClipTextConfig
+from panoweave.core.model_files.configs import CONFIGS
 from panoweave.core.model_files.errors import DiffusionError
 from panoweave.core.model_files.read import read_traits
 from tests.core import tiny
@@ -134,9 +134,16 @@ def test_defaults_are_those_of_the_libraries() -> None:
             assert (ours.default or None) == (expected or None), (name, field)
 
 
+_TRANSFORMERS: dict[str, Any] = {
+    "CLIPTextModel": CLIPTextConfig,
+    "CLIPTextModelWithProjection": CLIPTextConfig,
+    "T5EncoderModel": T5Config,
+}
+
+
 def _defaults(name: str) -> dict[str, Any]:
-    if CONFIGS[name] is ClipTextConfig:
-        return dict(CLIPTextConfig().to_dict())
+    if name in _TRANSFORMERS:
+        return dict(_TRANSFORMERS[name]().to_dict())
     kind = PatchAutoencoder if name == "PatchAutoencoder" else getattr(diffusers, name)
     parameters = inspect.signature(kind.__init__).parameters
     return {field: parameter.default for field, parameter in parameters.items()}

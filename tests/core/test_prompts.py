@@ -22,7 +22,9 @@ def pipeline(tmp_path: Path) -> SyncDiffusionPipeline:
 
 
 def truncated(pipeline: SyncDiffusionPipeline, params: PanoramaParams) -> list[TruncatedPrompt]:
-    return find_truncated_prompts(pipeline.tokenizer, params.resolve(pipeline.traits))
+    return find_truncated_prompts(
+        pipeline.family.prompt_reader(pipeline), params.resolve(pipeline.traits)
+    )
 
 
 def test_what_the_text_encoder_does_not_read_is_reported(pipeline: SyncDiffusionPipeline) -> None:

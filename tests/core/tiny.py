@@ -63,7 +63,7 @@ def components(
     torch.manual_seed(0)
     words = tokenizer(folder)
     return {
-        "text_encoder": CLIPTextModel(_text_config(words, layers=1)),
+        "text_encoder": CLIPTextModel(text_config(words, layers=1)),
         "unet": unet(sample_size=window_latents),
         "vae": autoencoder(),
         "tokenizer": words,
@@ -75,7 +75,7 @@ def components_xl(folder: Path) -> dict[str, Any]:
     """SDXL's: two text encoders, pooled embeddings, sizes."""
     torch.manual_seed(0)
     words = tokenizer(folder)
-    config = _text_config(words, layers=2)  # what is read is the last but one
+    config = text_config(words, layers=2)  # what is read is the last but one
     sizes = 6 * _SIZE_CHANNELS
     return {
         "text_encoder": CLIPTextModel(config),
@@ -110,8 +110,9 @@ def unet(**changes: Any) -> UNet2DConditionModel:
     return UNet2DConditionModel(**{**config, **changes})
 
 
-def autoencoder() -> AutoencoderKL:
+def autoencoder(**changes: Any) -> AutoencoderKL:
     return AutoencoderKL(
+        **changes,
         block_out_channels=(8, 8, 16, 16),
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
@@ -143,7 +144,7 @@ def controlnet(network: UNet2DConditionModel) -> ControlNetModel:
     return made
 
 
-def _text_config(words: CLIPTokenizer, layers: int) -> CLIPTextConfig:
+def text_config(words: CLIPTokenizer, layers: int) -> CLIPTextConfig:
     return CLIPTextConfig(
         vocab_size=len(words),
         hidden_size=16,
@@ -164,10 +165,9 @@ def pipeline(folder: Path, **options: Any) -> SyncDiffusionPipeline:
 def in_float64(pipeline: SyncDiffusionPipeline) -> SyncDiffusionPipeline:
     """In float64 equal means equal: random networks amplify the rounding of float32."""
     for network in (
-        pipeline.unet,
+        pipeline.denoiser,
         pipeline.vae,
-        pipeline.text_encoder,
-        pipeline.text_encoder_2,
+        *pipeline.text_encoders,
         pipeline.controlnet,
     ):
         if network is not None:
@@ -178,7 +178,7 @@ def in_float64(pipeline: SyncDiffusionPipeline) -> SyncDiffusionPipeline:
 def draw_noise(pipeline: SyncDiffusionPipeline, params: PanoramaParams) -> Tensor:
     """The noise that a panorama begins with; in float64 if the pipeline is."""
     noise = pipeline.draw_noise(params.resolve(pipeline.traits))
-    return noise.double() if pipeline.unet.dtype == torch.float64 else noise
+    return noise.double() if pipeline.denoiser.dtype == torch.float64 else noise
 
 
 def sample(

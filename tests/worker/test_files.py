@@ -16,6 +16,7 @@ from panoweave.core.checkpoint import CheckpointTraits, InvalidParams
 from panoweave.core.diffusion.image_files import encode, encode_preview, holds_parameters
 from panoweave.core.diffusion.pipeline import Panorama
 from panoweave.core.diffusion.prompts import UnknownWords
+from panoweave.core.diffusion.quality import QualityWarning
 from panoweave.core.output import FormatName
 from panoweave.core.params import PanoramaParams
 from panoweave.worker.upload import warnings_of
@@ -122,6 +123,13 @@ def test_what_a_format_cannot_do_is_refused(asked: dict[str, Any], field: str, l
         PanoramaParams.model_validate({"prompt": "a lake", **asked}).resolve(TRAITS)
     assert refused.value.field == field
     assert legal in refused.value.legal
+
+
+def test_what_a_panorama_lacks_is_a_warning() -> None:
+    doubt = QualityWarning("higher_than_trained", "height", "is 512 px")
+    (warning,) = warnings_of(replace(panorama(), quality_warnings=[doubt]))
+    assert (warning.code, warning.field) == ("higher_than_trained", "height")
+    assert warning.detail == "is 512 px"
 
 
 def test_unknown_words_are_a_warning() -> None:

@@ -1,19 +1,41 @@
-"""Kinds of checkpoints: what differs between them, one file a family."""
+"""Kinds of checkpoints: what differs between them, one file a family.
+
+To add a family: its row in `core/families.py`, what its files say in `core/model_files`, its
+networks' classes in `checkpoint_parts`, its file here, and its entry below.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
+from panoweave.core import families
 from panoweave.core.diffusion.families.family import ModelFamily
 from panoweave.core.diffusion.families.stable_diffusion import StableDiffusion
+from panoweave.core.diffusion.families.stable_diffusion_3 import StableDiffusion3
 from panoweave.core.diffusion.families.stable_diffusion_xl import StableDiffusionXL
 
-__all__ = ["ModelFamily", "StableDiffusion", "StableDiffusionXL", "family_of"]
+__all__ = ["ModelFamily", "family_named", "family_of"]
 
-_STABLE_DIFFUSION: Final = StableDiffusion()
-_STABLE_DIFFUSION_XL: Final = StableDiffusionXL()
+_FAMILIES: Final[Mapping[families.Family, ModelFamily]] = MappingProxyType(
+    {
+        family.about: family
+        for family in (StableDiffusion(), StableDiffusionXL(), StableDiffusion3())
+    }
+)
 
 
-def family_of(text_encoder_2: Any | None) -> ModelFamily:
-    """The family of a checkpoint with these components. `check` refuses what it cannot run."""
-    return _STABLE_DIFFUSION if text_encoder_2 is None else _STABLE_DIFFUSION_XL
+def family_named(about: families.Family) -> ModelFamily:
+    return _FAMILIES[about]
+
+
+def family_of(denoiser: Any, text_encoder_2: Any | None) -> ModelFamily:
+    """The family of a checkpoint with these networks."""
+    name = type(denoiser).__name__
+    for about, family in _FAMILIES.items():
+        if about.denoiser == "transformer" and name in about.networks["transformer"]:
+            return family
+    return _FAMILIES[
+        families.STABLE_DIFFUSION if text_encoder_2 is None else families.STABLE_DIFFUSION_XL
+    ]

@@ -2,34 +2,54 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
-from panoweave.core.checkpoint import CheckpointTraits
 from panoweave.core.conditions import Control
 from panoweave.core.diffusion.guidance import Network
-from panoweave.core.diffusion.prompts import PromptEmbeddings
+from panoweave.core.diffusion.prompts import PromptEmbeddings, PromptReader
+from panoweave.core.diffusion.schedulers import SchedulerAdapter
+from panoweave.core.families import Family
+from panoweave.core.params import ResolvedParams
 
 
 class ModelFamily(Protocol):
-    """How checkpoints of one kind are checked, prompted and called.
+    """How checkpoints of one kind are prompted and called.
 
     A family keeps nothing: `pipeline` holds the networks, by their names in diffusers.
     """
+
+    @property
+    def about(self) -> Family:
+        """Its row in the table of families."""
+        ...
+
+    @property
+    def half_dtype(self) -> torch.dtype:
+        """The half precision that its networks compute in without overflowing."""
+        ...
 
     @property
     def needs_upcast(self) -> bool:
         """Whether an autoencoder that says `force_upcast` overflows in float16."""
         ...
 
-    def check(self, pipeline: Any) -> None:
-        """Raise CheckpointError, by name, for what the checkpoint needs and nothing provides."""
+    def load_scheduler(self, folder: Path) -> tuple[Any, str]:
+        """The default scheduler, and the class that the checkpoint names. Raises DiffusionError."""
         ...
 
-    def read_traits(self, pipeline: Any) -> CheckpointTraits:
-        """The sizes that the checkpoint works in, from its own configuration."""
+    def check_scheduler(self, scheduler: Any) -> None:
+        """Refuse, by name, one that cannot step this family's latents."""
         ...
+
+    def prompt_reader(self, pipeline: Any) -> PromptReader: ...
+
+    def scheduler(
+        self, pipeline: Any, params: ResolvedParams, device: torch.device
+    ) -> SchedulerAdapter: ...
 
     def encode_prompt(
         self, pipeline: Any, prompt: str, negative_prompt: str
@@ -50,5 +70,8 @@ class ModelFamily(Protocol):
         ...
 
     def lora_loader(self, pipeline: Any, scheduler: Any) -> Any:
-        """The pipeline of diffusers that loads LoRA files into the same networks."""
+        """The pipeline of diffusers that loads LoRA files into the same networks.
+
+        Called only where the table says that the family takes them.
+        """
         ...

@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
-from panoweave.core.checkpoint import CheckpointTraits
 from panoweave.core.conditions import Control
 from panoweave.core.diffusion.controlnet import ControlNet, read_hint
 from panoweave.core.diffusion.guidance import Network
-from panoweave.core.diffusion.prompts import PromptEmbeddings, TextEmbedding
+from panoweave.core.diffusion.prompts import PromptEmbeddings, PromptReader, TextEmbedding
+from panoweave.core.diffusion.scheduler_files import load_ddpm_scheduler
+from panoweave.core.diffusion.schedulers import SCHEDULERS, SchedulerAdapter, check_scheduler
 from panoweave.core.diffusion.unet import UNet
-from panoweave.core.model_files.stable_diffusion import (
-    check_stable_diffusion,
-    read_stable_diffusion,
-)
+from panoweave.core.families import STABLE_DIFFUSION, Family
+from panoweave.core.params import ResolvedParams
 
 
 class StableDiffusion:
     """See `ModelFamily`."""
 
+    about: ClassVar[Family] = STABLE_DIFFUSION
+    half_dtype: ClassVar[torch.dtype] = torch.float16
     # Autoencoders of this family are configured like SDXL's but do not overflow in float16.
     needs_upcast: ClassVar[bool] = False
 
-    def check(self, pipeline: Any) -> None:
-        check_stable_diffusion(pipeline)
+    def load_scheduler(self, folder: Path) -> tuple[Any, str]:
+        return load_ddpm_scheduler(folder)
 
-    def read_traits(self, pipeline: Any) -> CheckpointTraits:
-        return read_stable_diffusion(pipeline)
+    def check_scheduler(self, scheduler: Any) -> None:
+        check_scheduler(scheduler)
+
+    def prompt_reader(self, pipeline: Any) -> PromptReader:
+        return PromptReader.of(pipeline.tokenizer)
+
+    def scheduler(
+        self, pipeline: Any, params: ResolvedParams, device: torch.device
+    ) -> SchedulerAdapter:
+        adapter = SCHEDULERS[params.scheduler]
+        return adapter(pipeline.scheduler, params.steps, params.seed, device)
 
     def encode_prompt(self, pipeline: Any, prompt: str, negative_prompt: str) -> PromptEmbeddings:
         encoder = pipeline.text_encoder

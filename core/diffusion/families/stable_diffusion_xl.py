@@ -10,11 +10,13 @@ from torch import Tensor
 
 from panoweave.core.diffusion.families.stable_diffusion import StableDiffusion, tokenize
 from panoweave.core.diffusion.prompts import PromptEmbeddings, TextEmbedding
+from panoweave.core.families import STABLE_DIFFUSION_XL, Family
 
 
 class StableDiffusionXL(StableDiffusion):
     """See `ModelFamily`. Every window is described to the UNet as a whole image of its size."""
 
+    about: ClassVar[Family] = STABLE_DIFFUSION_XL
     needs_upcast: ClassVar[bool] = True
 
     def encode_prompt(self, pipeline: Any, prompt: str, negative_prompt: str) -> PromptEmbeddings:

@@ -10,14 +10,14 @@ import torch
 from diffusers import ControlNetModel, StableDiffusionPipeline
 from torch import nn
 
-from panoweave.core.checkpoint import CheckpointDefaults
+from panoweave.core.checkpoint import CheckpointNotes
 from panoweave.core.diffusion.patch_autoencoder import PatchAutoencoder
 from panoweave.core.embedded.export_target import clear_export_target
 from panoweave.core.embedded.training.denoiser import Networks
 from panoweave.core.vocabulary import VOCABULARY_FILE
 
-# What suits this model: stronger guidance burns its colours.
-DEFAULTS = CheckpointDefaults(guidance_scale=3.0)
+# What suits this model: stronger guidance burns its colours, and its scenes are one window high.
+NOTES = CheckpointNotes(guidance_scale=3.0, trained_height=128)
 
 
 @torch.no_grad()
@@ -54,5 +54,5 @@ def export(
         controlnet.half().save_pretrained(target / "controlnet")
     # transformers 5 writes tokenizer.json alone; other readers of the format look for these.
     networks.tokenizer.backend_tokenizer.model.save(str(target / "tokenizer"))
-    (target / "panoweave.json").write_text(DEFAULTS.model_dump_json(indent=2) + "\n")
+    (target / "panoweave.json").write_text(NOTES.model_dump_json(indent=2) + "\n")
     (target / VOCABULARY_FILE).write_text(json.dumps(list(words), indent=0) + "\n")

@@ -1,0 +1,71 @@
+"""What the families of flow-matching transformers have in common."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from panoweave.core.conditions import Control
+from panoweave.core.diffusion.flow_matching import (
+    FlowMatching,
+    check_flow_scheduler,
+    window_shift,
+)
+from panoweave.core.diffusion.guidance import Network
+from panoweave.core.diffusion.scheduler_files import load_flow_scheduler
+from panoweave.core.diffusion.schedulers import SchedulerAdapter
+from panoweave.core.families import Family
+from panoweave.core.params import ResolvedParams
+
+
+class FlowModel:
+    """See `ModelFamily`. A transformer, an AutoencoderKL, and Euler's steps of flow matching."""
+
+    about: ClassVar[Family]
+    # Published in it; activations of such transformers, and of T5, overflow in float16.
+    half_dtype: ClassVar[torch.dtype] = torch.bfloat16
+    needs_upcast: ClassVar[bool] = False
+    # diffusers' own pipeline, which encodes prompts and loads LoRA files.
+    diffusers_class: ClassVar[Any]
+    # How the noise levels lie before they are shifted.
+    adapter: ClassVar[type[FlowMatching]] = FlowMatching
+    max_shift: ClassVar[float] = 1.15
+    patch: ClassVar[int] = 2  # latents along a side of a token
+
+    def load_scheduler(self, folder: Path) -> tuple[Any, str]:
+        return load_flow_scheduler(folder)
+
+    def check_scheduler(self, scheduler: Any) -> None:
+        check_flow_scheduler(scheduler)
+
+    def scheduler(
+        self, pipeline: Any, params: ResolvedParams, device: torch.device
+    ) -> SchedulerAdapter:
+        tokens = (pipeline.traits.window_latents // self.patch) ** 2
+        shift = window_shift(pipeline.scheduler, tokens, self.max_shift)
+        return self.adapter(pipeline.scheduler, params.steps, device, shift=shift)
+
+    def network(
+        self,
+        pipeline: Any,
+        guidance_scale: float,
+        control: Control | None,
+        hint_image: Tensor | None,
+        loop: bool,
+    ) -> Network:
+        raise NotImplementedError
+
+    def diffusers_pipeline(self, pipeline: Any) -> Any:
+        return self.diffusers_class(**pipeline.components)
+
+    def lora_loader(self, pipeline: Any, scheduler: Any) -> Any:
+        raise NotImplementedError
+
+
+def log_no_prompts(diffusers_class: Any) -> None:
+    """diffusers logs the end of a prompt that is too long; a worker's log must not have it."""
+    logging.getLogger(diffusers_class.__module__).setLevel(logging.ERROR)
