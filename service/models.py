@@ -10,6 +10,7 @@ from fastapi import APIRouter
 
 from panoweave.core.checkpoint import CheckpointTraits, InvalidParams
 from panoweave.core.estimate import Speeds
+from panoweave.core.families import family_named
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs import models
 from panoweave.core.jobs.errors import ModelNotReady
@@ -108,6 +109,7 @@ def _model_view(
         sizes=_sizes(context.settings, traits, usual) if traits else None,
         steps=_steps(context.settings, traits, usual) if traits else None,
         presets=[_preset(name, params) for name, params in by_preset.items()],
+        schedulers=list(family_named(traits.family).schedulers) if traits else [],
         features=_features(traits) if traits else [],
         perceptual=known.perceptual if known else None,
         workers=len(holders),
@@ -167,5 +169,7 @@ def _features(traits: CheckpointTraits) -> list[ModelFeature]:
     has: dict[ModelFeature, bool] = {
         "control": traits.controlnet,
         "tiny_decoder": traits.tiny_decoder,
+        "negative_prompt": family_named(traits.family).reads_negative_prompt,
+        "guidance_scale": traits.guidance,
     }
     return [name for name, is_there in has.items() if is_there]

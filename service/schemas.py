@@ -332,7 +332,7 @@ class ModelPreset(_View):
     decoder: Decoder = Field(description="As `sync.decoder`.")
 
 
-ModelFeature = Literal["control", "tiny_decoder"]
+ModelFeature = Literal["control", "tiny_decoder", "negative_prompt", "guidance_scale"]
 
 
 class ModelView(_View):
@@ -352,9 +352,10 @@ class ModelView(_View):
     presets: list[ModelPreset] = Field(
         description="Without those whose default size or steps are above a limit."
     )
+    schedulers: list[SchedulerName]
     features: list[ModelFeature] = Field(
-        description="What not every model can: `control` is the field `control`, `tiny_decoder` "
-        "is `tiny` as `sync.decoder`."
+        description="What not every model can: `control`, `negative_prompt`, `guidance_scale` "
+        "other than 1, and `tiny_decoder`, which is `sync.decoder` `tiny`."
     )
     perceptual: StoredPerceptualName | None = Field(
         description="The network that compares windows; null until a worker has loaded the model."
@@ -407,8 +408,8 @@ class ScalingView(_View):
     workers_wanted: int = Field(
         description="As many as `gpu_s` needs at `seconds_per_worker`, and one for each of "
         "`unestimated`. At most as many as there are panoramas, at least as many as run. 1 without "
-        "panoramas for some minutes after a request was refused with `model_not_ready`, since no "
-        "worker has ever loaded the model."
+        "panoramas for some minutes after a request was refused with `model_not_ready`, since "
+        "nothing is queued then."
     )
 
 

@@ -214,7 +214,8 @@ _MODEL = ModelView(
         )
         for name, preset in PRESETS.items()
     ],
-    features=["tiny_decoder"],
+    schedulers=["ddim", "euler", "dpm++", "lcm"],
+    features=["tiny_decoder", "negative_prompt", "guidance_scale"],
     perceptual="stlpips-alex",
     workers=1,
     updated_at=_POSTED,

@@ -81,8 +81,10 @@ def test_models_are_listed_before_any_worker(two: httpx.Client, sea: Path) -> No
     default, other = two.get("/models").json()["items"]
     assert (default["model"], default["default"]) == ("embedded", True)
     assert (other["model"], other["default"]) == (str(sea), False)
-    assert default["features"] == ["control", "tiny_decoder"]
-    assert other["features"] == []
+    everywhere = ["negative_prompt", "guidance_scale"]
+    assert default["features"] == ["control", "tiny_decoder", *everywhere]
+    assert other["features"] == everywhere
+    assert other["schedulers"] == ["ddim", "euler", "dpm++", "lcm"]
     for shown in (default, other):
         assert (shown["state"], shown["workers"], shown["detail"]) == ("offline", 0, "")
         assert (shown["perceptual"], shown["updated_at"]) == (None, None)
@@ -162,7 +164,7 @@ def test_a_model_that_requests_cannot_name_is_listed_for_operators_alone(
     ("file", "text", "said"),
     [
         ("model_index.json", "{", "model_index.json is not JSON"),
-        ("model_index.json", '{"_class_name": "FluxPipeline"}', "a FluxPipeline has no UNet"),
+        ("model_index.json", '{"_class_name": "OtherPipeline"}', "a OtherPipeline is not supp"),
         ("unet/config.json", '{"sample_size": "big"}', "unet: its config.json cannot be read: sam"),
         ("panoweave.json", '{"steps": 1000}', "panoweave.json: steps: Input should be less"),
     ],
@@ -178,7 +180,8 @@ def test_a_broken_file_is_named_with_its_field(
         "Start a worker of this model, or give this server its files."
     )
     shown = two.get("/models").json()["items"][1]
-    assert (shown["traits"], shown["sizes"], shown["presets"]) == (None, None, [])
+    assert (shown["traits"], shown["sizes"], shown["steps"]) == (None, None, None)
+    assert (shown["presets"], shown["schedulers"], shown["features"]) == ([], [], [])
     assert said in shown["detail"]
     assert two.post("/panoramas", json=ASKED).status_code == 202
 
