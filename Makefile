@@ -44,6 +44,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/deptry tests bench --exclude .venv --ignore DEP002,DEP004
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	$(BIN)/python -m tests.deploy.chart
 
 $(VENV)/.installed-%: $(REQUIREMENTS) | $(BIN)/python
 	@echo "installing panoweave[$*] into $(VENV) (with PyTorch: minutes, and a few GB, the first time)"

@@ -103,6 +103,9 @@ class CheckpointNotes(CheckpointDefaults):
     trained_height: int | None = Field(
         None, gt=0, description="Pixels, of the pictures that it was trained on. Null: not known."
     )
+    window_px: int | None = Field(
+        None, gt=0, description="The side of a window, where the network names no size: FLUX.1's."
+    )
 
     @property
     def defaults(self) -> CheckpointDefaults:
