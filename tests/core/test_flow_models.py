@@ -23,6 +23,8 @@ from panoweave.core.diffusion.perceptual import PerceptualLoss
 from panoweave.core.diffusion.perceptual_weights import load_perceptual
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.diffusion.prompts import find_truncated_prompts
+from panoweave.core.model_files.hub import _needed
+from panoweave.core.model_files.index import PARTS
 from panoweave.core.model_files.read import read_traits
 from panoweave.core.params import PanoramaParams, SyncParams
 from tests.core import tiny, tiny_flow
@@ -270,6 +272,13 @@ def test_a_saved_checkpoint_loads(
     assert pipeline.preview(tiny.draw_noise(pipeline, params(case))).size == (40, 32)
     half = load_checkpoint(str(saved(case)), None)
     assert half.denoiser.dtype == torch.bfloat16
+
+
+@CASE
+def test_all_of_its_files_are_downloaded(saved: Callable[[FlowCase], Path], case: FlowCase) -> None:
+    files = [file for file in saved(case).rglob("*") if file.is_file()]
+    listed = sorted(str(file.relative_to(saved(case))) for file in files)
+    assert sorted(_needed(listed, ("", *PARTS))) == listed
 
 
 @CASE
