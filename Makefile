@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 REQUIREMENTS := pyproject.toml constraints.txt Makefile
 
-.PHONY: demo test test-fast test-all chaos check lint
+.PHONY: demo test test-fast test-all test-studio chaos check lint
 
 demo: $(VENV)/.installed-embedded
 	@$(BIN)/panoweave demo
@@ -29,6 +29,10 @@ test-fast: $(VENV)/.installed-test
 # and all mutated pictures.
 test-all: $(VENV)/.installed-dev
 	CONTRACT_PERCENT=100 MUTATED_PERCENT=100 $(PYTEST)
+
+# The studio in a browser, every journey: minutes.
+test-studio: $(VENV)/.installed-dev
+	$(BIN)/pytest tests/deploy/studio
 
 chaos: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.faults.chaos --report docs/reliability.md

@@ -157,6 +157,7 @@ class ProgressView(_View):
     total_steps: int
     fraction: float = Field(description="0 to 1, over all phases.")
     eta_s: float | None = Field(description="Seconds until it is finished, if known.")
+    has_preview: bool = Field(False, description="Whether `preview` has a picture to show.")
 
 
 class WarningView(_View):

@@ -29,7 +29,11 @@ def fill_defaults(
     own = notes.defaults.model_dump(exclude_unset=True)
     window_px = _window(notes.window_px, traits)
     return traits.model_copy(
-        update={"defaults": usual.model_copy(update=own), "window_px": window_px}
+        update={
+            "defaults": usual.model_copy(update=own),
+            "window_px": window_px,
+            "examples": notes.examples,
+        }
     )
 
 

@@ -58,6 +58,7 @@ _TRAITS = CheckpointTraits(
     px_per_latent=4,
     tiny_decoder=True,
     defaults=CheckpointDefaults(guidance_scale=3.0),
+    examples=["a mountain lake at dawn", "sand dunes at sunset"],
 )
 _PARAMS = PanoramaParams(prompt="a mountain lake at dawn", width=1536, seed=7).resolve(_TRAITS)
 
@@ -156,7 +157,9 @@ _SUCCEEDED = _RUNNING.model_copy(
     update={
         "status": Status.SUCCEEDED,
         "finished_at": _ENDED,
-        "progress": ProgressView(phase="done", step=50, total_steps=50, fraction=1, eta_s=0),
+        "progress": ProgressView(
+            phase="done", step=50, total_steps=50, fraction=1, eta_s=0, has_preview=True
+        ),
         "result": ResultView(
             image_url=f"{_PLACE}/panorama.png?{_SIGNATURE}",
             preview_url=f"{_PLACE}/preview.jpg?{_SIGNATURE}",
