@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image, ImageStat
-from playwright.sync_api import Page, Request, Route, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.deploy.browser import Seen
 from tests.deploy.stack import RunningStack
@@ -80,8 +80,6 @@ def test_make(embedded_stack: RunningStack, page: Page, seen: Seen) -> None:
 
 
 def test_watch(embedded_stack: RunningStack, page: Page, seen: Seen) -> None:
-    streams: list[Request] = []
-    page.on("request", streams.append)
     ahead = {"prompt": "a lake", "width": 256, "steps": 12}
     for _ in range(2):  # one runs, one waits
         embedded_stack.http.post("/panoramas", json=ahead)
@@ -100,7 +98,7 @@ def test_watch(embedded_stack: RunningStack, page: Page, seen: Seen) -> None:
     os.kill(embedded_stack.state().children["api"], signal.SIGKILL)  # its supervisor restarts it
     expect(page.get_by_text("The connection is lost.")).to_be_visible()
     expect(page.get_by_text("The connection is lost.")).to_be_hidden(timeout=MADE_MS)
-    last = [request for request in streams if "/events" in request.url][-1]
+    last = [request for request in seen.requests if "/events" in request.url][-1]
     assert "last-event-id" in last.all_headers()
     wait_until(lambda: foreseen.get_attribute("src") != first, 60)
     page.get_by_role("button", name="Cancel").click()
