@@ -21,12 +21,22 @@ RUN touch README.md
 
 FROM base AS api
 RUN pip install -c constraints.txt ".[service,cli]"
-# Without core/diffusion and core/embedded: nothing here needs torch or weights.
+# Without core/diffusion and weights: nothing here needs torch. Of the model that ships, its JSON
+# files say what it makes.
 COPY panoweave panoweave
 COPY core/*.py core/
 COPY core/infra core/infra
 COPY core/jobs core/jobs
+COPY core/model_files core/model_files
 COPY core/webhooks core/webhooks
+COPY core/embedded/__init__.py core/embedded/
+COPY core/embedded/weights/*.json core/embedded/weights/
+COPY core/embedded/weights/controlnet/*.json core/embedded/weights/controlnet/
+COPY core/embedded/weights/scheduler/*.json core/embedded/weights/scheduler/
+COPY core/embedded/weights/text_encoder/*.json core/embedded/weights/text_encoder/
+COPY core/embedded/weights/tiny_decoder/*.json core/embedded/weights/tiny_decoder/
+COPY core/embedded/weights/unet/*.json core/embedded/weights/unet/
+COPY core/embedded/weights/vae/*.json core/embedded/weights/vae/
 COPY service service
 COPY worker worker
 COPY deploy deploy

@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 REQUIREMENTS := pyproject.toml constraints.txt Makefile
 
-.PHONY: demo test test-fast test-all chaos check lint
+.PHONY: demo test test-fast test-all test-studio chaos check lint
 
 demo: $(VENV)/.installed-embedded
 	@$(BIN)/panoweave demo
@@ -30,6 +30,10 @@ test-fast: $(VENV)/.installed-test
 test-all: $(VENV)/.installed-dev
 	CONTRACT_PERCENT=100 MUTATED_PERCENT=100 $(PYTEST)
 
+# The studio in a browser, every journey: minutes.
+test-studio: $(VENV)/.installed-dev
+	$(BIN)/pytest tests/deploy/studio
+
 chaos: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.faults.chaos --report docs/reliability.md
 
@@ -44,6 +48,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/deptry tests bench --exclude .venv --ignore DEP002,DEP004
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	$(BIN)/python -m tests.deploy.chart
 
 $(VENV)/.installed-%: $(REQUIREMENTS) | $(BIN)/python
 	@echo "installing panoweave[$*] into $(VENV) (with PyTorch: minutes, and a few GB, the first time)"

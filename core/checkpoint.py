@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
@@ -103,6 +104,10 @@ class CheckpointNotes(CheckpointDefaults):
     trained_height: int | None = Field(
         None, gt=0, description="Pixels, of the pictures that it was trained on. Null: not known."
     )
+    window_px: int | None = Field(
+        None, gt=0, description="The side of a window, where the network names no size: FLUX.1's."
+    )
+    examples: Sequence[str] = Field([], description="Prompts to try.")
 
     @property
     def defaults(self) -> CheckpointDefaults:
@@ -134,6 +139,7 @@ class CheckpointTraits(Params):
         True, description="Whether `guidance_scale` can be another number than 1."
     )
     defaults: CheckpointDefaults = CheckpointDefaults()
+    examples: Sequence[str] = Field([], description="Prompts to try.")
 
     @property
     def window_latents(self) -> int:

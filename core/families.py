@@ -26,6 +26,8 @@ class Family:
     reads_negative_prompt: bool = True
     takes_controlnet: bool = False
     takes_lora: bool = False
+    # The network was trained at many sizes and names none: `panoweave.json` may say `window_px`.
+    takes_any_window: bool = False
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -81,8 +83,40 @@ STABLE_DIFFUSION_3: Final = Family(
     optional=("text_encoder_3", "tokenizer_3"),
     schedulers=("euler",),
 )
+FLUX: Final = Family(
+    "flux",
+    "FLUX.1",
+    denoiser="transformer",
+    pipeline_classes=("FluxPipeline",),
+    networks={
+        "transformer": {"FluxTransformer2DModel": "diffusers"},
+        "vae": _KL,
+        "text_encoder": _CLIP,
+        "text_encoder_2": _T5,
+    },
+    tokenizers={"tokenizer": _CLIP_TOKENIZER, "tokenizer_2": _T5_TOKENIZER},
+    schedulers=("euler",),
+    reads_negative_prompt=False,
+    takes_any_window=True,
+)
+Z_IMAGE: Final = Family(
+    "z-image",
+    "Z-Image",
+    denoiser="transformer",
+    pipeline_classes=("ZImagePipeline",),
+    networks={
+        "transformer": {"ZImageTransformer2DModel": "diffusers"},
+        "vae": _KL,
+        "text_encoder": {"Qwen3Model": "transformers"},
+    },
+    tokenizers={
+        "tokenizer": {"Qwen2Tokenizer": "transformers", "Qwen2TokenizerFast": "transformers"}
+    },
+    schedulers=("euler",),
+    takes_any_window=True,
+)
 
-FAMILIES: Final = (STABLE_DIFFUSION, STABLE_DIFFUSION_XL, STABLE_DIFFUSION_3)
+FAMILIES: Final = (STABLE_DIFFUSION, STABLE_DIFFUSION_XL, STABLE_DIFFUSION_3, FLUX, Z_IMAGE)
 
 
 def family_named(name: str) -> Family:

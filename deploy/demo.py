@@ -17,7 +17,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from panoweave.deploy.api_client import ApiClient, Job
+from panoweave.deploy.environment import read_settings
 from panoweave.deploy.local.background import background_stack
+from panoweave.deploy.local.data_dir import DataDir
+from panoweave.deploy.local.ports import LOOPBACK
 from panoweave.deploy.terminal import out as terminal
 from panoweave.deploy.terminal import panorama_progress
 
@@ -67,7 +70,16 @@ def run_demo(
         f"whole demo: {time.monotonic() - begun:.0f} s, of which starting the stack "
         f"{started_s:.0f} s, SyncDiffusion {sync.took_s:.0f} s, MultiDiffusion {plain.took_s:.0f} s"
     )
+    terminal.print(escape(_invitation(data, sync.job["id"])), soft_wrap=True)
     return 0
+
+
+def _invitation(data: Path, job_id: str) -> str:
+    """Where the panorama can be looked at in a browser."""
+    running = DataDir(data).running()
+    base = running.api_url if running else f"http://{LOOPBACK}:{read_settings().port}"
+    first = "" if running else "run `panoweave up` and "
+    return f"To look at it in a browser and make your own, {first}open {base}/#/panoramas/{job_id}"
 
 
 def _make(client: ApiClient, label: str, request: dict[str, Any], file: Path) -> _Made:

@@ -28,6 +28,7 @@ from panoweave.service.openapi import document
 from panoweave.service.panoramas import events
 from panoweave.service.panoramas import routes as panoramas
 from panoweave.service.panoramas.subscriptions import open_subscriptions
+from panoweave.service.studio import routes as studio
 from panoweave.service.webhooks import routes as deliveries
 
 _DOCS = "/docs"
@@ -76,4 +77,5 @@ def create_app(settings: Settings) -> FastAPI:
         *(panoramas, events, deliveries, uploads, tokens, usage, models, health, scaling, metrics),
     ):
         app.include_router(routes.router)
+    studio.install(app)
     return app

@@ -24,6 +24,7 @@ from panoweave.core.jobs.rates import Rates
 from panoweave.core.jobs.store import JobStore
 from panoweave.core.webhooks.deliveries import Deliveries
 from panoweave.core.webhooks.secrets import WebhookSecrets
+from panoweave.service.model_files import ModelFiles
 from panoweave.service.panoramas.subscriptions import JobSubscriptions
 
 # An HTTP client is waiting. A Redis that is up answers within milliseconds.
@@ -43,6 +44,7 @@ class Context:
     webhook_secrets: WebhookSecrets
     rates: Rates
     view_tokens: ViewTokens
+    model_files: ModelFiles
 
 
 @contextmanager
@@ -63,6 +65,7 @@ def open_context(settings: Settings) -> Iterator[Context]:
                 WebhookSecrets(redis),
                 Rates(redis, settings),
                 ViewTokens(redis),
+                ModelFiles(settings),
             )
     finally:
         objects.close()

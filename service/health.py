@@ -13,7 +13,7 @@ from panoweave.core.jobs import models
 from panoweave.service.dependencies import Context, ContextDep, SubscriptionsDep
 from panoweave.service.http.auth import OperatorOnly
 from panoweave.service.http.errors import JobStoreUnavailable
-from panoweave.service.models import model_views
+from panoweave.service.models import all_model_views
 from panoweave.service.openapi.document import answer, refusals
 from panoweave.service.schemas import Health, StatusView, UnservedView, WorkerView
 
@@ -67,7 +67,7 @@ def get_status(context: ContextDep) -> StatusView:
             WorkerView(name=state.worker, model=state.model, state=state.state, detail=state.detail)
             for state in models.live_workers(context.redis)
         ],
-        models=model_views(context),
+        models=all_model_views(context),
         unserved=[
             UnservedView(model=each.model, queued=each.queued)
             for each in context.queue.waiting()

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Final, get_args
 
 from fastapi import APIRouter
 
-from panoweave.core.checkpoint import InvalidParams
+from panoweave.core.checkpoint import CheckpointTraits, InvalidParams
+from panoweave.core.estimate import Speeds
+from panoweave.core.families import family_named
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs import models
+from panoweave.core.jobs.errors import ModelNotReady
 from panoweave.core.jobs.models import ModelState
+from panoweave.core.params import PanoramaParams, ResolvedParams
+from panoweave.core.presets import DEFAULT_PRESET, MAX_LCM_STEPS, PresetName
 from panoweave.service.dependencies import Context, ContextDep
 from panoweave.service.http.auth import CallerDep
 from panoweave.service.http.errors import JobStoreUnavailable
 from panoweave.service.openapi.document import answer, refusals
-from panoweave.service.schemas import ModelList, ModelView
+from panoweave.service.panoramas.limits import check_limits
+from panoweave.service.schemas import (
+    ModelFeature,
+    ModelList,
+    ModelPreset,
+    ModelSizes,
+    ModelSteps,
+    ModelView,
+)
 
 router = APIRouter(tags=["models"])
 
@@ -26,14 +40,17 @@ _RANKS: Final = {"ready": 0, "loading": 1, "failed": 2}
 @router.get(
     "/models",
     responses={
-        200: answer("All known models.", shows=("models",)),
+        200: answer("The models that requests may name.", shows=("models",)),
         **refusals(JobStoreUnavailable),
     },
 )
 def list_models(context: ContextDep, _: CallerDep) -> ModelList:
-    """Each model with its window, which determines the sizes it can make, and how many workers
-    hold it."""
-    return ModelList(items=model_views(context))
+    """Each model that requests may name, the default one first: the sizes, steps, presets and
+    features that it has, and how many workers hold it. Known also before any worker has loaded
+    it."""
+    known, live = _published(context), models.live_workers(context.redis)
+    names = context.settings.model_names
+    return ModelList(items=[_model_view(context, name, known, live) for name in names])
 
 
 def choose_model(settings: Settings, asked: str | None) -> str:
@@ -46,21 +63,113 @@ def choose_model(settings: Settings, asked: str | None) -> str:
     return asked
 
 
-def model_views(context: Context) -> list[ModelView]:
-    live = models.live_workers(context.redis)
-    return [_model_view(known, live) for known in models.all(context.redis)]
+def model_traits(context: Context, model: str) -> CheckpointTraits:
+    """What a worker has published, else what the model's files say. Raises ModelNotReady.
+
+    A worker's answer comes first: it has loaded the weights, and what its own settings add.
+    """
+    try:
+        return models.traits(context.redis, model)
+    except ModelNotReady:
+        return context.model_files.traits(model)
 
 
-def _model_view(known: ModelState, live: Sequence[ModelState]) -> ModelView:
+def all_model_views(context: Context) -> list[ModelView]:
+    """The models that requests may name, and those that workers have ever loaded."""
+    known, live = _published(context), models.live_workers(context.redis)
+    names = dict.fromkeys((*context.settings.model_names, *known))
+    return [_model_view(context, name, known, live) for name in names]
+
+
+def _published(context: Context) -> dict[str, ModelState]:
+    return {state.model: state for state in models.all(context.redis)}
+
+
+def _model_view(
+    context: Context, model: str, published: Mapping[str, ModelState], live: Sequence[ModelState]
+) -> ModelView:
     """What was last published of a model; if workers hold it now, the best state among them."""
-    holders = [state for state in live if state.model == known.model]
+    known = published.get(model)
+    holders = [state for state in live if state.model == model]
     shown = min(holders, key=lambda state: _RANKS.get(state.state, len(_RANKS)), default=known)
+    traits, detail = known.traits if known else None, shown.detail if shown else ""
+    if traits is None and model in context.settings.model_names:
+        try:
+            traits = context.model_files.traits(model)
+        except ModelNotReady as error:
+            detail = detail or f"this server {error.problem}"
+    by_preset = _default_panoramas(context.settings, traits) if traits else {}
+    usual = by_preset.get(DEFAULT_PRESET)
     return ModelView(
-        model=known.model,
-        state=shown.state if holders else "offline",
-        detail=shown.detail,
-        traits=known.traits,
-        perceptual=shown.perceptual,
+        model=model,
+        default=model == context.settings.model,
+        state=shown.state if shown and holders else "offline",
+        detail=detail,
+        traits=traits,
+        sizes=_sizes(context.settings, traits, usual) if traits else None,
+        steps=_steps(context.settings, traits, usual) if traits else None,
+        presets=[_preset(name, params) for name, params in by_preset.items()],
+        schedulers=list(family_named(traits.family).schedulers) if traits else [],
+        features=_features(traits) if traits else [],
+        perceptual=known.perceptual if known else None,
         workers=len(holders),
-        updated_at=shown.updated_at,
+        updated_at=shown.updated_at if shown else None,
     )
+
+
+def _default_panoramas(
+    settings: Settings, traits: CheckpointTraits
+) -> dict[PresetName, ResolvedParams]:
+    """What a request that only names a preset asks for, where the server makes that."""
+    found: dict[PresetName, ResolvedParams] = {}
+    for name in get_args(PresetName):
+        asked = PanoramaParams(prompt="any", preset=name)
+        with suppress(InvalidParams):
+            params = asked.resolve(traits)
+            check_limits(settings, asked, params, traits, Speeds())
+            found[name] = params
+    return found
+
+
+def _sizes(
+    settings: Settings, traits: CheckpointTraits, usual: ResolvedParams | None
+) -> ModelSizes:
+    return ModelSizes(
+        window_px=traits.window_px,
+        stride_multiple_px=traits.px_per_latent,
+        default_width=usual.width if usual else None,
+        default_height=usual.height if usual else None,
+        default_stride=usual.stride if usual else None,
+        max_pixels=settings.max_pixels,
+    )
+
+
+def _steps(
+    settings: Settings, traits: CheckpointTraits, usual: ResolvedParams | None
+) -> ModelSteps:
+    is_lcm = traits.defaults.scheduler == "lcm"
+    return ModelSteps(
+        default=usual.steps if usual else None,
+        max=min(settings.max_steps, MAX_LCM_STEPS) if is_lcm else settings.max_steps,
+    )
+
+
+def _preset(name: PresetName, params: ResolvedParams) -> ModelPreset:
+    return ModelPreset(
+        name=name,
+        default=name == DEFAULT_PRESET,
+        steps=params.steps,
+        scheduler=params.scheduler,
+        guidance_scale=params.guidance_scale,
+        decoder=params.sync.decoder,
+    )
+
+
+def _features(traits: CheckpointTraits) -> list[ModelFeature]:
+    has: dict[ModelFeature, bool] = {
+        "control": traits.controlnet,
+        "tiny_decoder": traits.tiny_decoder,
+        "negative_prompt": family_named(traits.family).reads_negative_prompt,
+        "guidance_scale": traits.guidance,
+    }
+    return [name for name, is_there in has.items() if is_there]

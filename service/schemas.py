@@ -34,6 +34,7 @@ from panoweave.core.jobs.record import (
 )
 from panoweave.core.jobs.times import Timestamp
 from panoweave.core.params import PanoramaParams
+from panoweave.core.presets import Decoder, PresetName, SchedulerName
 from panoweave.core.webhooks.deliveries import StoredState, StoredTryError
 from panoweave.core.webhooks.targets import MAX_URL_CHARS
 
@@ -156,6 +157,7 @@ class ProgressView(_View):
     total_steps: int
     fraction: float = Field(description="0 to 1, over all phases.")
     eta_s: float | None = Field(description="Seconds until it is finished, if known.")
+    has_preview: bool = Field(False, description="Whether `preview` has a picture to show.")
 
 
 class WarningView(_View):
@@ -302,16 +304,67 @@ class TokenView(_View):
     expires_in_s: int
 
 
+class ModelSizes(_View):
+    """Pixels. A side is `window_px` plus a whole number of strides."""
+
+    window_px: int = Field(description="The side of a window, and the least side of a panorama.")
+    stride_multiple_px: int = Field(description="A stride is a multiple of it.")
+    default_width: int | None = Field(description="Null: the default panorama is above a limit.")
+    default_height: int | None
+    default_stride: int | None
+    max_pixels: int = Field(description="width x height, at most.")
+
+
+class ModelSteps(_View):
+    default: int | None = Field(
+        description="With the default preset. Null: its panorama is above a limit."
+    )
+    max: int
+
+
+class ModelPreset(_View):
+    """What a preset fills in for this model."""
+
+    name: PresetName
+    default: bool
+    steps: int
+    scheduler: SchedulerName
+    guidance_scale: float
+    decoder: Decoder = Field(description="As `sync.decoder`.")
+
+
+ModelFeature = Literal["control", "tiny_decoder", "negative_prompt", "guidance_scale"]
+
+
 class ModelView(_View):
     model: str
-    state: Annotated[Literal[WorkerState, "offline"], KeepUnknown()]
-    detail: str
-    traits: CheckpointTraits | None = Field(
-        description="Null until a worker has loaded the model once."
+    default: bool = Field(description="Whether it makes panoramas whose request names no model.")
+    state: Annotated[Literal[WorkerState, "offline"], KeepUnknown()] = Field(
+        description="The best state among its workers; `offline`: it has none now, and panoramas "
+        "wait for one."
     )
-    perceptual: StoredPerceptualName
+    detail: str = Field(description="Why its worker failed, or why its files cannot be read.")
+    traits: CheckpointTraits | None = Field(
+        description="From a worker that has loaded it once, else from the model's own files. Null: "
+        "from neither, and requests that name it get 503 `model_not_ready`."
+    )
+    sizes: ModelSizes | None
+    steps: ModelSteps | None
+    presets: list[ModelPreset] = Field(
+        description="Without those whose default size or steps are above a limit."
+    )
+    schedulers: list[SchedulerName]
+    features: list[ModelFeature] = Field(
+        description="What not every model can: `control`, `negative_prompt`, `guidance_scale` "
+        "other than 1, and `tiny_decoder`, which is `sync.decoder` `tiny`."
+    )
+    perceptual: StoredPerceptualName | None = Field(
+        description="The network that compares windows; null until a worker has loaded the model."
+    )
     workers: int = Field(description="How many workers hold the model now.")
-    updated_at: Timestamp
+    updated_at: Timestamp | None = Field(
+        description="When a worker last reported it; null if none ever did."
+    )
 
 
 class ModelList(_View):
@@ -356,8 +409,8 @@ class ScalingView(_View):
     workers_wanted: int = Field(
         description="As many as `gpu_s` needs at `seconds_per_worker`, and one for each of "
         "`unestimated`. At most as many as there are panoramas, at least as many as run. 1 without "
-        "panoramas for some minutes after a request was refused with `model_not_ready`, since no "
-        "worker has ever loaded the model."
+        "panoramas for some minutes after a request was refused with `model_not_ready`, since "
+        "nothing is queued then."
     )
 
 

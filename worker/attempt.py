@@ -97,6 +97,7 @@ class Attempt:
         self._step_times: deque[float] = deque([self._alive_at], maxlen=_RECENT_STEPS + 1)
         self._eta_s: float | None = record.estimate_s
         self._is_sampling = True  # until the last step
+        self.has_preview = False
         self._resources = ExitStack()
 
     def __enter__(self) -> Self:
@@ -182,7 +183,12 @@ class Attempt:
         if phase == UPLOADING:
             fraction = (1 + _DENOISING_SHARE) / 2
         progress = Progress(
-            phase=phase, step=step, total_steps=total_steps, fraction=fraction, eta_s=self._eta_s
+            phase=phase,
+            step=step,
+            total_steps=total_steps,
+            fraction=fraction,
+            eta_s=self._eta_s,
+            has_preview=self.has_preview,
         )
         self._send(lambda: self._store.report(self.record.id, self.token, progress))
 

@@ -139,6 +139,7 @@ def _make_panorama(context: WorkerContext, attempt: Attempt) -> Result:
             clock.step_ended(report.step)
             savepoint.note(report.state)
             previews.show(report)
+            attempt.has_preview = previews.is_stored
             attempt.on_step(report)
 
         panorama = context.generator.generate(record.params, images, on_step, state, attempt.check)

@@ -37,6 +37,7 @@ class Previews:
         self._pipeline = pipeline
         self._next = time.monotonic() + EVERY_S
         self._storing: threading.Thread | None = None
+        self.is_stored = False  # read by the thread that samples, set by the one that stores
 
     def show(self, report: StepReport) -> None:
         """After each step."""
@@ -65,6 +66,8 @@ class Previews:
             self._objects.put(self._key, body, "image/jpeg", hashlib.sha256(body).hexdigest())
         except ObjectStoreError as error:
             log.info("no preview: %s", error)
+        else:
+            self.is_stored = True
 
     def _remove(self) -> None:
         with suppress(ObjectStoreError):

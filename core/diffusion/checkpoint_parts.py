@@ -13,20 +13,28 @@ import torch
 from diffusers import (
     AutoencoderKL,
     AutoencoderTiny,
+    FluxTransformer2DModel,
     SD3Transformer2DModel,
     UNet2DConditionModel,
+    ZImageTransformer2DModel,
 )
 from transformers import (
     CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
+    Qwen2Tokenizer,
+    Qwen3Model,
     T5EncoderModel,
     T5Tokenizer,
 )
 
 from panoweave.core.diffusion.errors import CheckpointError
 from panoweave.core.diffusion.patch_autoencoder import PatchAutoencoder
-from panoweave.core.diffusion.tokenizers import check_clip_tokenizer, check_t5_tokenizer
+from panoweave.core.diffusion.tokenizers import (
+    check_chat_tokenizer,
+    check_clip_tokenizer,
+    check_t5_tokenizer,
+)
 from panoweave.core.families import Family, names_part
 from panoweave.core.model_files.configs import CONFIG_FILE, config_class
 from panoweave.core.model_files.errors import part_errors
@@ -38,8 +46,9 @@ _NETWORKS: Final[Mapping[str, Any]] = {
     kind.__name__: kind
     for kind in (
         *(UNet2DConditionModel, SD3Transformer2DModel),
+        *(FluxTransformer2DModel, ZImageTransformer2DModel),
         *(AutoencoderKL, AutoencoderTiny, PatchAutoencoder),
-        *(CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel),
+        *(CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel, Qwen3Model),
     )
 }
 # By the class that the index names; and what checks that one is whole and fits its text encoder.
@@ -48,10 +57,13 @@ _TOKENIZERS: Final[Mapping[str, tuple[Any, Callable[[Any, Any, Path], None]]]] =
     "CLIPTokenizerFast": (CLIPTokenizer, check_clip_tokenizer),
     "T5Tokenizer": (T5Tokenizer, check_t5_tokenizer),
     "T5TokenizerFast": (T5Tokenizer, check_t5_tokenizer),
+    "Qwen2Tokenizer": (Qwen2Tokenizer, check_chat_tokenizer),
+    "Qwen2TokenizerFast": (Qwen2Tokenizer, check_chat_tokenizer),
 }
-# Weights of CLIP that no text encoder of these families has, or uses.
+# Weights of CLIP, and of language models, that no text encoder of these families has, or uses.
 _UNUSED_WEIGHTS: Final = re.compile(
-    r"(.*\.)?(position_ids|logit_scale|text_projection\.weight)|(vision_model|visual_projection)\..*"
+    r"(.*\.)?(position_ids|logit_scale|text_projection\.weight|lm_head\.weight)"
+    r"|(vision_model|visual_projection)\..*"
 )
 
 

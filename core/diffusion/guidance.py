@@ -58,6 +58,7 @@ class ClassifierFreeGuidance:
         conditional = self._prompts.conditional.repeated(len(latents))
         if self._scale == 1 or self._network.embeds_guidance:
             return self._network(latents, step, views, conditional)
+        assert self._prompts.unconditional is not None
         texts = self._prompts.unconditional.repeated(len(latents)).beside(conditional)
         outputs = self._network(torch.cat([latents, latents]), step, [*views, *views], texts)
         unconditional_output, conditional_output = outputs.chunk(2)

@@ -45,7 +45,7 @@ class PromptEmbeddings:
     """The embeddings of a prompt and of its negative prompt, one text each."""
 
     conditional: TextEmbedding
-    unconditional: TextEmbedding
+    unconditional: TextEmbedding | None  # None: the family reads no negative prompt
 
 
 @dataclass(frozen=True)

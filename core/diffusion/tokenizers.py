@@ -36,7 +36,21 @@ def check_t5_tokenizer(tokenizer: Any, encoder_config: Any, folder: Path) -> Non
     """Raise CheckpointError for a T5 tokenizer that lost its file, or is of another encoder."""
     if not (folder / "tokenizer.json").is_file():
         raise CheckpointError("it has no tokenizer.json; download it again")
-    if len(tokenizer) > encoder_config.vocab_size:  # T5's is padded: it may have more entries
+    _check_fits(tokenizer, encoder_config)
+
+
+def check_chat_tokenizer(tokenizer: Any, encoder_config: Any, folder: Path) -> None:
+    """Raise CheckpointError for a language model's tokenizer without what Z-Image needs of it."""
+    if not (folder / "tokenizer.json").is_file():
+        raise CheckpointError("it has no tokenizer.json; download it again")
+    if tokenizer.chat_template is None:
+        raise CheckpointError("it has no chat_template, which prompts are put into; add it")
+    _check_fits(tokenizer, encoder_config)
+
+
+def _check_fits(tokenizer: Any, encoder_config: Any) -> None:
+    """An encoder's vocabulary may be padded: it may have more entries."""
+    if len(tokenizer) > encoder_config.vocab_size:
         raise CheckpointError(
             f"its vocabulary has {len(tokenizer)} entries, its text encoder's "
             f"{encoder_config.vocab_size}; use the two that belong together"

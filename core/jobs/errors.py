@@ -10,7 +10,7 @@
     │   ├── TenantQueueFull   the tenant's waiting jobs are at their limit
     │   └── TenantBytesFull   the tenant's records are at their limit of bytes
     ├── TooManyUploads        the tenant's uploads are at their limit
-    ├── ModelNotReady         no worker has published the model yet
+    ├── ModelNotReady         it is not known what the model makes
     ├── OtherRequest          the idempotency key was used with another request
     └── StillInFlight         the first request with the idempotency key has no answer yet
 
@@ -77,9 +77,11 @@ class TooManyUploads(JobsError):
 
 
 class ModelNotReady(JobsError):
-    def __init__(self, model: str) -> None:
-        super().__init__(f"no worker has published the model {model!r} yet")
+    def __init__(self, model: str, problem: str = "has not read its files") -> None:
+        """`problem`: why this server does not know it from the model's files either."""
+        super().__init__(f"no worker has loaded the model {model!r} yet, and this server {problem}")
         self.model = model
+        self.problem = problem
 
 
 class OtherRequest(JobsError):

@@ -44,6 +44,7 @@ class Progress(_Part):
     total_steps: int = Field(ge=0)
     fraction: float = Field(ge=0, le=1)
     eta_s: float | None = Field(None, ge=0)
+    has_preview: bool = False  # absent in records of an earlier version
 
 
 class ObjectKeys(_Part):

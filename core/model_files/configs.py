@@ -88,6 +88,26 @@ class SD3TransformerConfig(_Config):
     pooled_projection_dim: Count = 2048
 
 
+class FluxTransformerConfig(_Config):
+    in_channels: Count = 64
+    out_channels: Count | None = None
+    joint_attention_dim: Count = 4096
+    pooled_projection_dim: Count = 768
+    guidance_embeds: bool = False
+
+
+class Qwen3Config(_Config):
+    hidden_size: Count = 4096
+
+
+class ZImageTransformerConfig(_Config):
+    in_channels: Count = 16
+    all_patch_size: Levels = (2,)
+    all_f_patch_size: Levels = (1,)
+    cap_feat_dim: Count = 2560
+    siglip_feat_dim: Count | None = None
+
+
 class ControlNetConfig(_Config):
     in_channels: Count = 4
     cross_attention_dim: Count | Sequence[Count] = 1280
@@ -107,6 +127,9 @@ CONFIGS: Final[Mapping[str, type[_Config]]] = MappingProxyType(
         "CLIPTextModelWithProjection": ClipTextConfig,
         "T5EncoderModel": T5Config,
         "SD3Transformer2DModel": SD3TransformerConfig,
+        "FluxTransformer2DModel": FluxTransformerConfig,
+        "Qwen3Model": Qwen3Config,
+        "ZImageTransformer2DModel": ZImageTransformerConfig,
         "ControlNetModel": ControlNetConfig,
     }
 )

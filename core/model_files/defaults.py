@@ -8,6 +8,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from panoweave.core.checkpoint import CheckpointDefaults, CheckpointNotes, CheckpointTraits
+from panoweave.core.families import family_named
 from panoweave.core.model_files.errors import CheckpointError, by_field
 
 DEFAULTS_FILE: Final = "panoweave.json"
@@ -24,8 +25,33 @@ def fill_defaults(
     `scheduler`: the class that the checkpoint names; `parts`: as for `check_stable_diffusion`.
     """
     usual = _lcm_defaults(parts.unet) if scheduler == "LCMScheduler" else traits.defaults
-    own = read_notes(folder).defaults.model_dump(exclude_unset=True)
-    return traits.model_copy(update={"defaults": usual.model_copy(update=own)})
+    notes = read_notes(folder)
+    own = notes.defaults.model_dump(exclude_unset=True)
+    window_px = _window(notes.window_px, traits)
+    return traits.model_copy(
+        update={
+            "defaults": usual.model_copy(update=own),
+            "window_px": window_px,
+            "examples": notes.examples,
+        }
+    )
+
+
+def _window(window_px: int | None, traits: CheckpointTraits) -> int:
+    """The side of a window, where the checkpoint's own file may choose it."""
+    if window_px is None or window_px == traits.window_px:
+        return traits.window_px
+    if not family_named(traits.family).takes_any_window:
+        raise CheckpointError(
+            f"{DEFAULTS_FILE}: window_px: its network has windows of {traits.window_px} px; leave "
+            "it out"
+        )
+    unit = 2 * traits.px_per_latent  # a token is two latents wide
+    if window_px % unit:
+        raise CheckpointError(
+            f"{DEFAULTS_FILE}: window_px: {window_px}; legal: multiples of {unit}"
+        )
+    return window_px
 
 
 def read_notes(checkpoint: Path) -> CheckpointNotes:

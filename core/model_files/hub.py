@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub import HfApi, ModelInfo, hf_hub_download, snapshot_download
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -45,11 +45,11 @@ def fetch_checkpoint(
     if Path(name).is_dir():
         return Path(name)
     options = {"revision": revision, **options}
-    with _hub_errors(checkpoint, revision, was_asked=not local_files_only):
+    with _hub_errors(revision, was_asked=not local_files_only):
         if not local_files_only:
-            listed = _list_files(name, options["revision"])
-            if listed is not None:
-                wanted = list(_needed(listed, tuple(folders)))
+            found = _look_up(name, options["revision"])
+            if found is not None:
+                wanted = list(_needed(_names(found), tuple(folders)))
                 return Path(snapshot_download(name, allow_patterns=wanted, **options))
         return Path(snapshot_download(name, local_files_only=True, **options))
 
@@ -62,14 +62,14 @@ def fetch_small_files(checkpoint: str, files: Iterable[str], into: Path) -> Path
     """
     name, revision = resolve_checkpoint(checkpoint)
     disable_progress_bars()
-    with _hub_errors(checkpoint, revision, was_asked=True):
-        listed = _list_files(name, revision)
-        if listed is None:
+    with _hub_errors(revision, was_asked=True):
+        found = _look_up(name, revision)
+        if found is None:
             return Path(snapshot_download(name, revision=revision, local_files_only=True))
-        wanted = sorted(set(files) & set(listed))
-        return Path(
-            snapshot_download(name, revision=revision, allow_patterns=wanted, cache_dir=into)
-        )
+        for file in set(files) & set(_names(found)):
+            hf_hub_download(name, file, revision=found.sha, cache_dir=into)
+        (snapshot,) = into.glob("*/snapshots/*")
+        return snapshot
 
 
 def find_variant(names: Iterable[str]) -> str | None:
@@ -84,41 +84,37 @@ def find_variant(names: Iterable[str]) -> str | None:
 
 
 @contextmanager
-def _hub_errors(checkpoint: str, revision: str | None, *, was_asked: bool) -> Iterator[None]:
+def _hub_errors(revision: str | None, *, was_asked: bool) -> Iterator[None]:
     """Raise CheckpointError for every error. `was_asked`: the hub, and not its cache alone."""
-
-    def refusal(problem: str) -> CheckpointError:
-        return CheckpointError(f"{checkpoint}: {problem}")
-
     try:
         yield
     except GatedRepoError as error:
-        raise refusal(
+        raise CheckpointError(
             "its owner asks for a licence to be accepted first: accept it on the hub, and set "
             "HF_TOKEN"
         ) from error
     except RevisionNotFoundError as error:
-        raise refusal(f"the hub has no revision {revision!r} of it") from error
+        raise CheckpointError(f"the hub has no revision {revision!r} of it") from error
     except RepositoryNotFoundError as error:
-        raise refusal(
+        raise CheckpointError(
             f"the hub does not have it, or shows it only with HF_TOKEN set; legal: {LEGAL}"
         ) from error
     except HFValidationError as error:
-        raise refusal(f"{in_one_line(error)}; legal: {LEGAL}") from error
+        raise CheckpointError(f"{in_one_line(error)}; legal: {LEGAL}") from error
     except (LocalEntryNotFoundError, EntryNotFoundError) as error:
         why = ", and the hub does not answer" if was_asked else ""
-        raise refusal(
+        raise CheckpointError(
             f"it is not on this machine{why}; run `panoweave prefetch` with a network"
         ) from error
     except Exception as error:
-        raise refusal(f"{in_one_line(error)}; legal: {LEGAL}") from error
+        raise CheckpointError(f"{in_one_line(error)}; legal: {LEGAL}") from error
 
 
-def _list_files(hub_id: str, revision: str | None) -> list[str] | None:
-    """The names of a repository's files; None: the hub cannot be reached."""
+def _look_up(hub_id: str, revision: str | None) -> ModelInfo | None:
+    """What the hub says of a repository; None: it cannot be reached."""
     try:
         # `list_repo_files` would try for half a minute; without a timeout, this one for ever.
-        info = HfApi().model_info(hub_id, revision=revision, timeout=_HUB_TIMEOUT_S)
+        return HfApi().model_info(hub_id, revision=revision, timeout=_HUB_TIMEOUT_S)
     except (GatedRepoError, RevisionNotFoundError, RepositoryNotFoundError, HFValidationError):
         raise
     except (OSError, OfflineModeIsEnabled, HfHubHTTPError):
@@ -128,7 +124,10 @@ def _list_files(hub_id: str, revision: str | None) -> list[str] | None:
         if type(error).__module__.startswith("httpx"):
             return None
         raise
-    return [file.rfilename for file in info.siblings or []]
+
+
+def _names(repository: ModelInfo) -> list[str]:
+    return [file.rfilename for file in repository.siblings or []]
 
 
 def _needed(listed: list[str], folders: tuple[str, ...]) -> Iterable[str]:

@@ -9,14 +9,20 @@ from typing import Any, Final
 
 from panoweave.core.checkpoint import CheckpointTraits
 from panoweave.core.families import (
+    FLUX,
     STABLE_DIFFUSION,
     STABLE_DIFFUSION_3,
     STABLE_DIFFUSION_XL,
+    Z_IMAGE,
     Family,
 )
 from panoweave.core.model_files.flow_models import (
+    check_flux,
     check_stable_diffusion_3,
+    check_z_image,
+    read_flux,
     read_stable_diffusion_3,
+    read_z_image,
 )
 from panoweave.core.model_files.scheduler import check_flow_config, check_scheduler_config
 from panoweave.core.model_files.stable_diffusion import (
@@ -44,5 +50,7 @@ READERS: Final[Mapping[Family, Reader]] = MappingProxyType(
         STABLE_DIFFUSION_3: Reader(
             check_flow_config, check_stable_diffusion_3, read_stable_diffusion_3
         ),
+        FLUX: Reader(check_flow_config, check_flux, read_flux),
+        Z_IMAGE: Reader(check_flow_config, check_z_image, read_z_image),
     }
 )

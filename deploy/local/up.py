@@ -46,6 +46,7 @@ def _say(text: str) -> None:
 def _welcome(stack: Stack, home: DataDir) -> None:
     out.print("[bold green]panoweave is up.[/] Ctrl-C stops it; the data stays.\n")
     rows = {
+        "studio": f"{stack.api_url}/",
         "API": stack.api_url,
         "docs": f"{stack.api_url}/docs",
         "S3": f"{stack.s3_endpoint}",
@@ -56,7 +57,8 @@ def _welcome(stack: Stack, home: DataDir) -> None:
     for name, value in rows.items():
         out.print(f"  {name:<7} {escape(value)}", soft_wrap=True)
     out.print(
-        f"\nAsk for a panorama:\n\n  curl -s {stack.api_url}/panoramas "
+        "\nOpen the studio in a browser, or ask for a panorama:\n\n"
+        f"  curl -s {stack.api_url}/panoramas "
         "-H 'Content-Type: application/json' "
         '-d \'{"prompt": "a mountain lake at dawn"}\'\n',
         soft_wrap=True,

@@ -88,7 +88,10 @@ def _translate(request: Request, error: Exception) -> ServiceError:
         case QueueFull():
             return TooManyQueued(f"{error.limit:,} are waiting already.")
         case ModelNotReady():
-            return ModelNotLoaded(f"No worker has loaded the model {error.model} yet.")
+            return ModelNotLoaded(
+                f"No worker has loaded the model {error.model} yet, and this server "
+                f"{error.problem}. Start a worker of this model, or give this server its files."
+            )
         case StoreUnavailable():
             return JobStoreUnavailable(
                 "The job store did not answer in time. The request may have taken effect: look "

@@ -19,6 +19,7 @@ from panoweave.core.checkpoint import CheckpointDefaults, CheckpointTraits
 from panoweave.core.jobs.failures import FailureCode
 from panoweave.core.jobs.record import Failure, Status
 from panoweave.core.params import PanoramaParams
+from panoweave.core.presets import PRESETS
 from panoweave.core.webhooks.deliveries import State
 from panoweave.service.http import errors
 from panoweave.service.http.body import MAX_BODY_BYTES
@@ -30,6 +31,9 @@ from panoweave.service.schemas import (
     EventView,
     Health,
     ModelList,
+    ModelPreset,
+    ModelSizes,
+    ModelSteps,
     ModelView,
     PanoramaPage,
     PanoramaSummary,
@@ -54,6 +58,7 @@ _TRAITS = CheckpointTraits(
     px_per_latent=4,
     tiny_decoder=True,
     defaults=CheckpointDefaults(guidance_scale=3.0),
+    examples=["a mountain lake at dawn", "sand dunes at sunset"],
 )
 _PARAMS = PanoramaParams(prompt="a mountain lake at dawn", width=1536, seed=7).resolve(_TRAITS)
 
@@ -152,7 +157,9 @@ _SUCCEEDED = _RUNNING.model_copy(
     update={
         "status": Status.SUCCEEDED,
         "finished_at": _ENDED,
-        "progress": ProgressView(phase="done", step=50, total_steps=50, fraction=1, eta_s=0),
+        "progress": ProgressView(
+            phase="done", step=50, total_steps=50, fraction=1, eta_s=0, has_preview=True
+        ),
         "result": ResultView(
             image_url=f"{_PLACE}/panorama.png?{_SIGNATURE}",
             preview_url=f"{_PLACE}/preview.jpg?{_SIGNATURE}",
@@ -186,9 +193,32 @@ _CANCELLED = _QUEUED.model_copy(
 )
 _MODEL = ModelView(
     model="embedded",
+    default=True,
     state="ready",
     detail="",
     traits=_TRAITS,
+    sizes=ModelSizes(
+        window_px=128,
+        stride_multiple_px=4,
+        default_width=768,
+        default_height=128,
+        default_stride=32,
+        max_pixels=67_108_864,
+    ),
+    steps=ModelSteps(default=50, max=250),
+    presets=[
+        ModelPreset(
+            name=name,
+            default=name == "balanced",
+            steps=preset["steps"],
+            scheduler="ddim",
+            guidance_scale=3.0,
+            decoder=preset["sync"]["decoder"],
+        )
+        for name, preset in PRESETS.items()
+    ],
+    schedulers=["ddim", "euler", "dpm++", "lcm"],
+    features=["tiny_decoder", "negative_prompt", "guidance_scale"],
     perceptual="stlpips-alex",
     workers=1,
     updated_at=_POSTED,
@@ -315,7 +345,11 @@ REFUSALS: Final = (
     errors.InternalError("An unexpected error happened. It has been logged."),
     errors.TooManyConnections(),
     errors.TooManyBodies(),
-    errors.ModelNotLoaded("No worker has loaded the model embedded yet."),
+    errors.ModelNotLoaded(
+        "No worker has loaded the model ./sea yet, and this server cannot read the checkpoint "
+        "'./sea': there is no directory ./sea. Start a worker of this model, or give this server "
+        "its files."
+    ),
     errors.JobStoreUnavailable(
         "The job store did not answer in time. The request may have taken effect: look before "
         "you send it again."

@@ -11,13 +11,13 @@ from structlog.contextvars import bind_contextvars
 
 from panoweave.core.checkpoint import CheckpointTraits
 from panoweave.core.infra.errors import ObjectStoreError, StoreUnavailable
-from panoweave.core.jobs import demand, models, speeds
+from panoweave.core.jobs import demand, speeds
 from panoweave.core.jobs.errors import ModelNotReady, QueueFull
 from panoweave.core.jobs.record import JobRecord, Trace
 from panoweave.service.dependencies import Context
 from panoweave.service.http import idempotency
 from panoweave.service.http.auth import Caller
-from panoweave.service.models import choose_model
+from panoweave.service.models import choose_model, model_traits
 from panoweave.service.panoramas.inputs import ingest_images
 from panoweave.service.panoramas.limits import check_limits
 from panoweave.service.panoramas.lookup import lookup_job
@@ -85,7 +85,7 @@ def submit(
 def _traits(context: Context, model: str) -> CheckpointTraits:
     """Raises ModelNotReady, and then asks for a worker: nothing else shows that there is demand."""
     try:
-        return models.traits(context.redis, model)
+        return model_traits(context, model)
     except ModelNotReady:
         demand.note_wanted(context.redis, model)
         raise

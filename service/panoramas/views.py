@@ -94,7 +94,9 @@ def _progress_view(record: JobRecord, estimate: QueueEstimate) -> ProgressView |
         )
     if record.status is Status.SUCCEEDED:
         steps = record.params.steps
-        return ProgressView(phase="done", step=steps, total_steps=steps, fraction=1, eta_s=0)
+        return ProgressView(
+            phase="done", step=steps, total_steps=steps, fraction=1, eta_s=0, has_preview=True
+        )
     if record.status is Status.RUNNING and record.progress is None:
         return ProgressView(
             phase="starting",

@@ -13,7 +13,7 @@ from typing import Any
 import diffusers
 import pytest
 from diffusers import LCMScheduler, PNDMScheduler
-from transformers import CLIPTextConfig, T5Config
+from transformers import CLIPTextConfig, Qwen3Config, T5Config
 
 from panoweave.core.checkpoint import CheckpointDefaults, CheckpointTraits
 from panoweave.core.diffusion.checkpoints import load_checkpoint, load_pipeline
@@ -138,6 +138,7 @@ _TRANSFORMERS: dict[str, Any] = {
     "CLIPTextModel": CLIPTextConfig,
     "CLIPTextModelWithProjection": CLIPTextConfig,
     "T5EncoderModel": T5Config,
+    "Qwen3Model": Qwen3Config,
 }
 
 

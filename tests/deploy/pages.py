@@ -149,12 +149,14 @@ def _cut(real: Any, shown: Any) -> Any:
 
 
 def _shape(value: Any) -> Any:
-    """All keys, without the values of JSON: they differ from run to run."""
+    """All keys, without the values of JSON and lists of them: they differ from run to run."""
     if isinstance(value, _Parts):
         return value.text, _shape(value.body)
     if isinstance(value, dict):
         return {key: _shape(inner) for key, inner in value.items()}
-    return [_shape(inner) for inner in value] if isinstance(value, list) else None
+    if isinstance(value, list) and any(isinstance(inner, dict | list) for inner in value):
+        return [_shape(inner) for inner in value]
+    return None
 
 
 def _shown(answer: Block, output: str) -> str:

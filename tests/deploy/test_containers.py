@@ -143,6 +143,10 @@ def test_what_the_api_image_copies_is_enough(tmp_path: Path) -> None:
         "import panoweave.service.app, panoweave.worker.janitor\n"
         "import panoweave.deploy.cli, panoweave.deploy.serve.processes\n"
         f"assert panoweave.service.app.__file__.startswith({str(tmp_path)!r})\n"
+        "from panoweave.core.infra.settings import Settings\n"
+        "from panoweave.service.model_files import ModelFiles\n"
+        "traits = ModelFiles(Settings(model='embedded')).traits('embedded')\n"
+        "assert traits.tiny_decoder and traits.controlnet\n"
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)

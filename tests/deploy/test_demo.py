@@ -24,6 +24,7 @@ def test_on_a_stack_that_runs_it_leaves_it_running(
     said = capsys.readouterr().out
     assert "Intra-LPIPS" in said
     assert "ratio" in said
+    assert f"open {stack.http.base_url}/#/panoramas/pano_" in said
     sync = Image.open(tmp_path / "panorama.png")
     plain = Image.open(tmp_path / "multidiffusion.png")
     assert sync.size == plain.size == (192, 64)

@@ -22,6 +22,7 @@ def test_a_panorama_comes_back_over_http(stack: RunningStack) -> None:
     picture = stack.http.get(f"/panoramas/{job['id']}/image")
     assert picture.content.startswith(b"\x89PNG")
     assert "panoweave is up" in stack.said()
+    assert f"studio  {stack.http.base_url}/" in stack.said()
     assert f"curl -s {stack.state().api_url}/panoramas" in stack.said()
 
 

@@ -13,12 +13,14 @@ from transformers import CLIPTokenizer
 from panoweave.core.diffusion.checkpoints import load_tiny_decoder
 from panoweave.core.embedded import WEIGHTS
 from panoweave.core.embedded.captions import vocabulary
+from panoweave.core.embedded.examples import EXAMPLES
 from panoweave.core.embedded.figures import HELD_OUT_SEED, reconstruction
 from panoweave.core.embedded.latents import to_tensor
 from panoweave.core.embedded.scenes import WINDOW_PX
 from panoweave.core.embedded.shards import render_shard
 from panoweave.core.embedded.sheet import lay_out, load_pipeline, sample
-from panoweave.core.vocabulary import read_vocabulary
+from panoweave.core.model_files.defaults import read_notes
+from panoweave.core.vocabulary import read_vocabulary, unknown_words
 
 MAX_BYTES = 30_000_000
 MAX_CONTROLNET_BYTES = 10_000_000
@@ -57,6 +59,12 @@ def test_geometry_and_missing_parts(pipeline: StableDiffusionPipeline) -> None:
 
 def test_it_says_which_words_it_was_trained_on() -> None:
     assert read_vocabulary(WEIGHTS) == frozenset(vocabulary())
+
+
+@pytest.mark.parametrize("prompt", EXAMPLES)
+def test_it_knows_the_words_of_the_prompts_that_it_suggests(prompt: str) -> None:
+    assert prompt in read_notes(WEIGHTS).examples
+    assert unknown_words(prompt, vocabulary()) == []
 
 
 def test_the_tokenizer_is_the_one_of_the_grammar() -> None:

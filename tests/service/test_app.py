@@ -19,6 +19,9 @@ from tests.service.server import serving
 def test_the_service_imports_nothing_that_makes_pictures() -> None:
     script = (
         "import sys, panoweave.service.app\n"
+        "from panoweave.core.infra.settings import Settings\n"
+        "from panoweave.service.model_files import ModelFiles\n"
+        "assert ModelFiles(Settings()).traits('embedded').window_px\n"
         "heavy = {'torch', 'torchvision', 'diffusers', 'transformers', 'numpy'}\n"
         "print(*heavy & set(sys.modules))\n"
     )

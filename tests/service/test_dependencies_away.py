@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-import httpx
 import pytest
 from pydantic import SecretStr
 from redis import Redis
@@ -24,13 +23,6 @@ from tests.service.server import publish_model, serving
 def publish_in(server: RedisServer) -> None:
     with Redis.from_url(server.url) as redis:
         publish_model(redis)
-
-
-def test_before_a_worker_has_come_the_model_is_not_ready(bare_api: httpx.Client) -> None:
-    answer = bare_api.post("/panoramas", json={"prompt": "a hill"})
-    problem(answer, 503, "model_not_ready")
-    assert int(answer.headers["retry-after"]) > 0
-    assert bare_api.get("/models").json() == {"items": []}
 
 
 def test_redis_goes_and_comes_back(own_redis: RedisServer, settings: Settings) -> None:

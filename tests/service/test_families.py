@@ -15,24 +15,32 @@ from tests.jobs.samples import TRAITS
 
 @pytest.fixture
 def flow_api(api: httpx.Client, redis: Redis) -> httpx.Client:
-    """Its model is Stable Diffusion 3."""
+    """Its model is FLUX.1 schnell."""
     state = models.get(redis, "embedded")
     assert state is not None
-    defaults = CheckpointDefaults(scheduler="euler", guidance_scale=7)
-    traits = TRAITS.model_copy(update={"family": "stable-diffusion-3", "defaults": defaults})
+    defaults = CheckpointDefaults(scheduler="euler", guidance_scale=1, steps=4)
+    changes = {"family": "flux", "guidance": False, "defaults": defaults}
+    traits = TRAITS.model_copy(update=changes)
     models.publish(redis, state.model_copy(update={"traits": traits}))
     return api
 
 
 def test_the_family_is_shown(flow_api: httpx.Client) -> None:
     (model,) = flow_api.get("/models").json()["items"]
-    assert model["traits"]["family"] == "stable-diffusion-3"
+    assert model["traits"]["family"] == "flux"
 
 
 @pytest.mark.parametrize(
     ("changes", "field", "legal"),
     [
         ({"scheduler": "dpm++"}, "scheduler", "'euler'"),
+        ({"guidance_scale": 3.5}, "guidance_scale", "1"),
+        ({"negative_prompt": "fog"}, "negative_prompt", "an empty text"),
+        (
+            {"regions": [{"prompt": "a", "x": 0, "width": 8, "negative_prompt": "fog"}]},
+            "regions.0.negative_prompt",
+            "an empty text",
+        ),
         ({"control": {"type": "canny", "image": {"base64": "AA=="}}}, "control", "null"),
     ],
 )
@@ -45,7 +53,7 @@ def test_what_it_cannot_do_is_refused(
 
 
 def test_what_it_can_do_is_accepted(flow_api: httpx.Client) -> None:
-    answer = flow_api.post("/panoramas", json={"prompt": "a lake", "negative_prompt": "fog"})
+    answer = flow_api.post("/panoramas", json={"prompt": "a lake"})
     assert answer.status_code == 202
     params = answer.json()["params"]
-    assert (params["scheduler"], params["guidance_scale"]) == ("euler", 7)
+    assert (params["scheduler"], params["guidance_scale"], params["steps"]) == ("euler", 1, 4)

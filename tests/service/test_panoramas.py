@@ -62,7 +62,8 @@ def test_progress_is_shown_while_it_runs(api: httpx.Client, store: JobStore) -> 
     assert job["attempts"] == 1
     assert job["queue_position"] is None
     assert job["progress"] == {
-        "phase": "denoising", "step": 10, "total_steps": 50, "fraction": 0.2, "eta_s": 40.0
+        "phase": "denoising", "step": 10, "total_steps": 50, "fraction": 0.2, "eta_s": 40.0,
+        "has_preview": False,
     }  # fmt: skip
     assert "token" not in job
 

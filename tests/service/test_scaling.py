@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -17,12 +18,13 @@ from tests.service.checks import problem
 from tests.service.server import publish_model, serving
 
 SEA = "org/sea@v1"
+NOWHERE = "./nowhere"  # a directory that is not there
 
 
 @pytest.fixture
 def both(settings: Settings, redis: Redis) -> Iterator[httpx.Client]:  # noqa: ARG001 (emptied)
     """An API of two models on an empty Redis."""
-    with serving(settings.model_copy(update={"models": SEA})) as api:
+    with serving(settings.model_copy(update={"models": f"{SEA},{NOWHERE}"})) as api:
         yield api
 
 
@@ -39,13 +41,15 @@ def test_a_model_that_never_had_a_worker(both: httpx.Client, path: str) -> None:
     }
 
 
-def test_the_first_request_ever_asks_for_a_worker(both: httpx.Client, redis: Redis) -> None:
-    """It is refused, since sizes depend on the model: nothing is queued that could be counted."""
-    problem(both.post("/panoramas", json={"prompt": "a hill"}), 503, "model_not_ready")
-    assert both.get("/scaling/embedded").json()["workers_wanted"] == 1
+def test_the_first_request_ever_asks_for_a_worker(both: httpx.Client) -> None:
+    """Also if it is refused, since nobody knows the model's sizes: nothing is queued then."""
+    nowhere = {"prompt": "a hill", "model": NOWHERE}
+    problem(both.post("/panoramas", json=nowhere), 503, "model_not_ready")
+    assert both.get(f"/scaling/{quote(NOWHERE, safe='')}").json()["workers_wanted"] == 1
     assert both.get(f"/scaling/{SEA}").json()["workers_wanted"] == 0
-    publish_model(redis)
     assert both.post("/panoramas", json={"prompt": "a hill"}).status_code == 202
+    wanted = both.get("/scaling/embedded").json()
+    assert (wanted["queued"], wanted["workers_wanted"]) == (1, 1)
 
 
 def test_seconds_per_worker(both: httpx.Client, store: JobStore) -> None:

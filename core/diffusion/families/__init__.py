@@ -12,16 +12,18 @@ from typing import Any, Final
 
 from panoweave.core import families
 from panoweave.core.diffusion.families.family import ModelFamily
+from panoweave.core.diffusion.families.flux import Flux
 from panoweave.core.diffusion.families.stable_diffusion import StableDiffusion
 from panoweave.core.diffusion.families.stable_diffusion_3 import StableDiffusion3
 from panoweave.core.diffusion.families.stable_diffusion_xl import StableDiffusionXL
+from panoweave.core.diffusion.families.z_image import ZImage
 
 __all__ = ["ModelFamily", "family_named", "family_of"]
 
 _FAMILIES: Final[Mapping[families.Family, ModelFamily]] = MappingProxyType(
     {
         family.about: family
-        for family in (StableDiffusion(), StableDiffusionXL(), StableDiffusion3())
+        for family in (StableDiffusion(), StableDiffusionXL(), StableDiffusion3(), Flux(), ZImage())
     }
 )
 

@@ -60,7 +60,7 @@ class FlowModel:
         raise NotImplementedError
 
     def diffusers_pipeline(self, pipeline: Any) -> Any:
-        return self.diffusers_class(**pipeline.components)
+        return self.diffusers_class(**{name: getattr(pipeline, name) for name in self.about.parts})
 
     def lora_loader(self, pipeline: Any, scheduler: Any) -> Any:
         raise NotImplementedError
@@ -69,3 +69,8 @@ class FlowModel:
 def log_no_prompts(diffusers_class: Any) -> None:
     """diffusers logs the end of a prompt that is too long; a worker's log must not have it."""
     logging.getLogger(diffusers_class.__module__).setLevel(logging.ERROR)
+
+
+def t5_tokens(tokenizer: Any, most: int) -> int:
+    """How many tokens T5 reads, the end included."""
+    return min(most, int(tokenizer.model_max_length))

@@ -10,7 +10,7 @@ from diffusers import StableDiffusion3Pipeline
 from torch import Tensor
 
 from panoweave.core.conditions import Control
-from panoweave.core.diffusion.families.flow_model import FlowModel, log_no_prompts
+from panoweave.core.diffusion.families.flow_model import FlowModel, log_no_prompts, t5_tokens
 from panoweave.core.diffusion.guidance import Network
 from panoweave.core.diffusion.prompts import PromptEmbeddings, PromptReader, TextEmbedding
 from panoweave.core.diffusion.schedulers import Step
@@ -32,10 +32,11 @@ class StableDiffusion3(FlowModel):
     def prompt_reader(self, pipeline: Any) -> PromptReader:
         if pipeline.tokenizer_3 is None:
             return PromptReader.of(pipeline.tokenizer)
-        return PromptReader.of(pipeline.tokenizer_3, t5_tokens(pipeline.tokenizer_3))
+        return PromptReader.of(
+            pipeline.tokenizer_3, t5_tokens(pipeline.tokenizer_3, _MAX_T5_TOKENS)
+        )
 
     def encode_prompt(self, pipeline: Any, prompt: str, negative_prompt: str) -> PromptEmbeddings:
-        limit = t5_tokens(pipeline.tokenizer_3) if pipeline.tokenizer_3 else _MAX_T5_TOKENS
         theirs = self.diffusers_pipeline(pipeline)
         tokens, no_tokens, pooled, no_pooled = theirs.encode_prompt(
             prompt,
@@ -43,7 +44,7 @@ class StableDiffusion3(FlowModel):
             prompt_3=None,
             negative_prompt=negative_prompt,
             device=pipeline.device,
-            max_sequence_length=limit,
+            max_sequence_length=_max_tokens(pipeline),
         )
         return PromptEmbeddings(_embedding(tokens, pooled), _embedding(no_tokens, no_pooled))
 
@@ -85,6 +86,7 @@ def _embedding(tokens: Tensor, pooled: Tensor) -> TextEmbedding:
     return TextEmbedding(tokens, {"pooled": pooled})
 
 
-def t5_tokens(tokenizer: Any, most: int = _MAX_T5_TOKENS) -> int:
-    """How many tokens T5 reads, the end included."""
-    return min(most, int(tokenizer.model_max_length))
+def _max_tokens(pipeline: Any) -> int:
+    """That T5 reads; where there is none, as many zeros stand for them."""
+    tokenizer = pipeline.tokenizer_3
+    return _MAX_T5_TOKENS if tokenizer is None else t5_tokens(tokenizer, _MAX_T5_TOKENS)

@@ -12,12 +12,13 @@ from torch import nn
 
 from panoweave.core.checkpoint import CheckpointNotes
 from panoweave.core.diffusion.patch_autoencoder import PatchAutoencoder
+from panoweave.core.embedded.examples import EXAMPLES
 from panoweave.core.embedded.export_target import clear_export_target
 from panoweave.core.embedded.training.denoiser import Networks
 from panoweave.core.vocabulary import VOCABULARY_FILE
 
 # What suits this model: stronger guidance burns its colours, and its scenes are one window high.
-NOTES = CheckpointNotes(guidance_scale=3.0, trained_height=128)
+NOTES = CheckpointNotes(guidance_scale=3.0, trained_height=128, examples=EXAMPLES)
 
 
 @torch.no_grad()

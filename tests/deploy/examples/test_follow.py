@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from panoweave.deploy.local.ports import free_port
+from tests.deploy.browser import TIMEOUT_MS, chromium
 from tests.deploy.examples.service import Service, next_line
-
-BROWSERS = ("chromium-headless-shell", "chromium", "google-chrome")
-TIMEOUT_MS = 60_000
 
 
 @pytest.fixture
 def page() -> Iterator[Page]:
-    found = [path for name in BROWSERS if (path := shutil.which(name))]
-    if not found:
-        assert "CI" not in os.environ, "CI installs Chromium: see .ci/run"
-        pytest.skip("no Chromium here; on Debian: apt install chromium-headless-shell")
-    with sync_playwright() as playwright:
-        # Without a sandbox, because Chromium refuses to run as root in one.
-        browser = playwright.chromium.launch(executable_path=found[0], args=["--no-sandbox"])
+    with chromium() as browser:
         page = browser.new_page()
         page.set_default_timeout(TIMEOUT_MS)
         yield page
-        browser.close()
 
 
 def test_the_page_follows_a_panorama_and_survives_a_broken_connection(

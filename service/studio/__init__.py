@@ -1,0 +1,1 @@
+"""The studio: a page at `/` that makes, watches and keeps panoramas through the HTTP API."""

@@ -1,0 +1,38 @@
+"""What the journeys do again and again."""
+
+from __future__ import annotations
+
+import re
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Locator, Page, expect
+
+from tests.deploy.stack import RunningStack
+
+# A busy machine takes its time for one panorama.
+MADE_MS = 120_000
+
+
+def accessible(page: Page) -> None:
+    """axe-core finds nothing, by its rules for WCAG 2.2 AA and good practice."""
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+
+
+def open_studio(page: Page, stack: RunningStack, route: str = "#/") -> None:
+    page.goto(f"{stack.http.base_url}/{route}")
+
+
+def make(page: Page) -> str:
+    """Ask for the panorama that the form describes. Returns its id."""
+    page.get_by_role("button", name="Make panorama").click()
+    page.wait_for_url(re.compile(r"#/panoramas/pano_"))
+    return page.url.rpartition("/")[2]
+
+
+def wait_until_made(page: Page) -> None:
+    expect(page.get_by_role("link", name="Download")).to_be_visible(timeout=MADE_MS)
+
+
+def refusal(page: Page, field: str) -> Locator:
+    return page.locator(f'[data-field="{field}"] > .field-error').last
