@@ -91,6 +91,8 @@ def grey_levels(image: Image.Image) -> _Grey:
 def column_steps(grey: _Grey) -> _Grey:
     """How much (H, W) changes across each column from `STEP_REACH` on: (W - 2 STEP_REACH + 1,)."""
     count = grey.shape[1] - STEP_REACH + 1
-    means = sum(grey[:, shift : shift + count] for shift in range(STEP_REACH)) / STEP_REACH
+    means = np.zeros((len(grey), count), np.float32)
+    for shift in range(STEP_REACH):
+        means += grey[:, shift : shift + count] / STEP_REACH
     steps: _Grey = np.abs(means[:, STEP_REACH:] - means[:, :-STEP_REACH]).mean(0)
     return steps
