@@ -185,7 +185,7 @@ def test_a_box_reaches_down_to_the_bottom_unless_it_says_otherwise() -> None:
 
 @pytest.mark.slow
 def test_a_region_shows_its_own_prompt(embedded: SyncDiffusionPipeline) -> None:
-    """Its crop is closer to windows made alone with its prompt than to the background's."""
+    """Its crop is like windows made alone with its prompt, the crops beside it are far less so."""
     region = RegionParams(prompt="a forest", x=128, width=128)
     params = PanoramaParams(prompt="a desert", seed=1, width=384, steps=12, regions=[region])
     image = embedded(params).image
@@ -204,5 +204,5 @@ def test_a_region_shows_its_own_prompt(embedded: SyncDiffusionPipeline) -> None:
         return to_desert - to_forest
 
     assert excess(inside) > 0
-    assert excess(left) < 0
-    assert excess(right) < 0
+    # The region fades into a quarter of each crop beside it: these may hold some trees.
+    assert excess(inside) > 3 * max(excess(left), excess(right))
