@@ -28,7 +28,7 @@ _WEIGHTS: Final = re.compile(
     r"(diffusion_pytorch_model|pytorch_model|model)"
     r"(\.(?P<variant>\w+))?(-\d+-of-\d+)?(\.(?P<old_variant>\w+))?\.(?P<suffix>safetensors|bin)"
 )
-_SMALL_SUFFIXES: Final = (".json", ".txt")
+_SMALL_SUFFIXES: Final = (".json", ".txt", ".jinja")  # the last is a chat template
 _HUB_TIMEOUT_S: Final = 10.0
 
 

@@ -17,11 +17,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from panoweave.core.checkpoint import InvalidParams
-from panoweave.core.diffusion.checkpoints import add_lora, load_checkpoint, load_pipeline
+from panoweave.core.diffusion.checkpoints import add_lora, load_checkpoint
 from panoweave.core.diffusion.errors import CheckpointError, UnsupportedSchedulerError
+from panoweave.core.diffusion.perceptual import PerceptualLoss
 from panoweave.core.diffusion.perceptual_weights import load_perceptual
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.diffusion.prompts import find_truncated_prompts
+from panoweave.core.model_files.hub import _needed
+from panoweave.core.model_files.index import PARTS
 from panoweave.core.model_files.read import read_traits
 from panoweave.core.params import PanoramaParams, SyncParams
 from tests.core import tiny, tiny_flow
@@ -166,15 +169,14 @@ def test_without_pull_it_is_windows_made_alone_and_averaged(exact: Exact, case: 
 
 @CASE
 def test_window_batch_changes_nothing(exact: Exact, case: FlowCase) -> None:
-    pipeline, asked = exact(case), params(case, width=96, steps=2)
+    pipeline, asked = exact(case), params(case, steps=1)
     one, all_at_once = (tiny.sample(pipeline, asked, window_batch=size) for size in (1, 64))
     torch.testing.assert_close(one, all_at_once, rtol=0, atol=case.rounding)
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Exact:
+def shared(tmp_path_factory: pytest.TempPathFactory, perceptual: PerceptualLoss) -> Exact:
     """In float32, as they run."""
-    perceptual = load_perceptual("stlpips-alex")
 
     def of(case: FlowCase) -> SyncDiffusionPipeline:
         pipeline = case.pipeline(tmp_path_factory.mktemp(case.name))
@@ -257,8 +259,11 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[[FlowCase], Path
 
 
 @CASE
-def test_a_saved_checkpoint_loads(saved: Callable[[FlowCase], Path], case: FlowCase) -> None:
-    pipeline = load_pipeline(str(saved(case)), perceptual="stlpips-alex", device="cpu")
+def test_a_saved_checkpoint_loads(
+    saved: Callable[[FlowCase], Path], case: FlowCase, perceptual: PerceptualLoss
+) -> None:
+    pipeline = load_checkpoint(str(saved(case)))
+    pipeline.perceptual = perceptual
     assert pipeline.traits.family == case.name
     assert read_traits(str(saved(case))) == pipeline.traits
     pipeline.use_tiny_decoder(tiny.small_decoder(CHANNELS))
@@ -267,6 +272,13 @@ def test_a_saved_checkpoint_loads(saved: Callable[[FlowCase], Path], case: FlowC
     assert pipeline.preview(tiny.draw_noise(pipeline, params(case))).size == (40, 32)
     half = load_checkpoint(str(saved(case)), None)
     assert half.denoiser.dtype == torch.bfloat16
+
+
+@CASE
+def test_all_of_its_files_are_downloaded(saved: Callable[[FlowCase], Path], case: FlowCase) -> None:
+    files = [file for file in saved(case).rglob("*") if file.is_file()]
+    listed = sorted(str(file.relative_to(saved(case))) for file in files)
+    assert sorted(_needed(listed, ("", *PARTS))) == listed
 
 
 @CASE
@@ -311,7 +323,7 @@ def test_prompts_that_are_too_long_are_reported_and_not_logged(
     assert "secret" in found.text
 
 
-def test_flux_schnell(tmp_path: Path) -> None:
+def test_flux_schnell(tmp_path: Path, perceptual: PerceptualLoss) -> None:
     """It was distilled to four steps without guidance."""
     pipeline = SyncDiffusionPipeline(**tiny_flow.flux(tmp_path, guided=False))
     traits = pipeline.traits.model_copy(update={"window_px": WINDOW_PX})
@@ -319,7 +331,7 @@ def test_flux_schnell(tmp_path: Path) -> None:
     asked = PanoramaParams(prompt="a lake", width=80, seed=1)
     resolved = asked.resolve(traits)
     assert (resolved.steps, resolved.sync.steps, resolved.guidance_scale) == (4, 4, 1)
-    pipeline.perceptual = load_perceptual("stlpips-alex")
+    pipeline.perceptual = perceptual
     assert tiny.sample(pipeline, asked).isfinite().all()
     with pytest.raises(InvalidParams) as raised:
         asked.model_copy(update={"guidance_scale": 3.5}).resolve(traits)

@@ -1,0 +1,111 @@
+"""A tiny checkpoint of each flow-matching family, as diffusers saves it, through everything.
+
+`panoweave render`, and over HTTP with a worker that is killed on the way: the same picture.
+"""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+from PIL import Image, ImageChops
+from redis import Redis
+
+from panoweave.core.infra.redis import connect
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs import models
+from panoweave.deploy.local.ports import free_port
+from tests.core.tiny_flow import CASES
+from tests.e2e.test_end_to_end import Service, is_up, steps_done
+from tests.processes import environment_of, process, wait_until
+
+NAMES = [case.name for case in CASES]
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return {case.name: str(case.save(tmp_path_factory.mktemp(case.name))) for case in CASES}
+
+
+@pytest.fixture(scope="module")
+def service(
+    settings: Settings, checkpoints: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """An API of all of them; each test starts its workers."""
+    here = settings.model_copy(
+        update={
+            "device": "cpu",
+            "port": free_port(),
+            "model": checkpoints[NAMES[0]],
+            "models": ",".join(checkpoints.values()),
+            "lease_s": 3.0,
+            "heartbeat_s": 0.5,
+            "janitor_interval_s": 0.5,
+            "savepoint_every_s": 0.1,
+        }
+    )
+    log = tmp_path_factory.mktemp("families") / "log"
+    with (
+        ExitStack() as processes,
+        connect(here) as redis,
+        httpx.Client(base_url=f"http://127.0.0.1:{here.port}", timeout=10) as http,
+    ):
+        redis.flushall()
+        for command in ("api", "janitor"):
+            processes.enter_context(process(command, here, log))
+        wait_until(lambda: is_up(http), 60, log)
+        yield Service(here, http, processes, log)
+
+
+def render(settings: Settings, output: Path, *options: str) -> Image.Image:
+    command = [sys.executable, "-P", "-m", "panoweave.deploy.cli", "render", "a lake"]
+    done = subprocess.run(
+        [*command, "-o", str(output), *options],
+        env=environment_of(settings),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return Image.open(output).convert("RGB")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_rendered_and_over_http_killed_and_resumed(
+    service: Service, checkpoints: dict[str, str], redis: Redis, name: str, tmp_path: Path
+) -> None:
+    model = checkpoints[name]
+    settings = service.settings.model_copy(update={"model": model})
+    rendered = render(
+        settings,
+        tmp_path / "made.png",
+        *("--seed", "4", "--width", "128", "--steps", "40", "--preset", "paper"),
+    )
+
+    worker = service.processes.enter_context(process("worker", settings, service.log))
+    wait_until(lambda: is_ready(redis, model), 90, service.log)
+    job = service.post(prompt="a lake", model=model, seed=4, width=128, steps=40, preset="paper")
+    assert job["params"]["scheduler"] == "euler"
+    wait_until(lambda: steps_done(service.read(job["id"])) > 4, 60, service.log)
+    worker.kill()
+    service.processes.enter_context(process("worker", settings, service.log))
+    done = service.wait(job["id"], "succeeded")
+
+    assert done["attempts"] == 2
+    assert f"{job['id']}: resumed after step" in service.log.read_text()
+    picture = Image.open(io.BytesIO(httpx.get(done["result"]["image_url"]).content)).convert("RGB")
+    assert picture.size == (128, 64)
+    difference = ImageChops.difference(picture, rendered)
+    assert max(difference.tobytes()) <= 1
+
+
+def is_ready(redis: Redis, model: str) -> bool:
+    state = models.get(redis, model)
+    return state is not None and state.state == "ready"
