@@ -2,9 +2,9 @@
 
     python examples/batch.py panoramas.csv --out pictures
 
-The CSV has a header. `name` and `prompt` are required; `width`, `height`, `seed`, `steps` and
-`preset` are optional. Each picture is saved as `<out>/<name>.png`. Needs `httpx`. The environment
-variables PANOWEAVE_URL and PANOWEAVE_API_KEY name the service and the API key.
+The CSV has a header. `name` and `prompt` are required; `width`, `height`, `seed`, `steps`,
+`preset` and `model` are optional. Each picture is saved as `<out>/<name>.png`. Needs `httpx`. The
+environment variables PANOWEAVE_URL and PANOWEAVE_API_KEY name the service and the API key.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any, Final, NamedTuple
 import httpx
 
 _NUMBERS: Final = ("width", "height", "seed", "steps")
-_TEXTS: Final = ("prompt", "preset")
+_TEXTS: Final = ("prompt", "preset", "model")
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 

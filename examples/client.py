@@ -38,6 +38,7 @@ class Refused(Exception):
 class Panorama:
     id: str
     status: Status
+    model: str
     seed: int
     width: int
     height: int
@@ -49,6 +50,7 @@ class Panorama:
         return cls(
             id=body["id"],
             status=body["status"],
+            model=body["model"],
             seed=params["seed"],
             width=params["width"],
             height=params["height"],
@@ -120,6 +122,7 @@ class Client:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Create a panorama and save its picture.")
     parser.add_argument("prompt")
+    parser.add_argument("--model", help="one of GET /models; default: the server's default")
     parser.add_argument("--width", type=int)
     parser.add_argument("--seed", type=int)
     parser.add_argument("--steps", type=int)
@@ -129,7 +132,11 @@ def main() -> None:
     with Client(url, os.environ.get("PANOWEAVE_API_KEY")) as client:
         try:
             created = client.create(
-                given.prompt, width=given.width, seed=given.seed, steps=given.steps
+                given.prompt,
+                model=given.model,
+                width=given.width,
+                seed=given.seed,
+                steps=given.steps,
             )
             print(f"{created.id}: {created.width} x {created.height} px, seed {created.seed}")
             panorama = client.wait(created.id)

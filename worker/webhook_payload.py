@@ -17,7 +17,7 @@ MAX_BYTES: Final = 20_000
 def payload(delivery: Delivery, record: JobRecord, objects: ObjectStore) -> bytes:
     """JSON in UTF-8, smaller than `MAX_BYTES`. Its links are presigned for this try."""
     kind = delivery.type.removeprefix("panorama.")
-    data: dict[str, Any] = {"id": record.id, "attempt": delivery.attempt}
+    data: dict[str, Any] = {"id": record.id, "attempt": delivery.attempt, "model": record.model}
     if kind in ("started", "progress"):
         # A later try finds a record that has moved on; the body says what happened then.
         data |= {"status": "running"}

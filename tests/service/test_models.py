@@ -8,11 +8,14 @@ import httpx
 import pytest
 from redis import Redis
 
+from panoweave.core.estimate import Speeds
+from panoweave.core.infra import redis_keys
 from panoweave.core.infra.settings import Settings
-from panoweave.core.jobs import models
+from panoweave.core.jobs import models, speeds
 from panoweave.core.jobs.models import ModelState
 from panoweave.core.jobs.store import JobStore
 from tests.jobs.samples import TRAITS
+from tests.service.checks import problem
 from tests.service.server import serving
 from tests.service.test_metrics import scrape
 
@@ -71,6 +74,33 @@ def test_the_same_key_answers_with_the_same_model(both: httpx.Client) -> None:
     assert again.json() == first.json()
     other = both.post("/panoramas", json={**body, "model": "embedded"}, headers=headers)
     assert other.status_code == 422
+
+
+def test_estimates_are_by_the_models_own_speed(both: httpx.Client, redis: Redis) -> None:
+    """Neither the seconds of an estimate nor its limit come from another model's workers."""
+    sea = {"prompt": "a hill", "model": "org/sea@v1"}
+    speeds.publish(redis, "embedded", Speeds(prediction_s=100, finish_s=100))
+    problem(both.post("/panoramas", json={"prompt": "a hill"}), 422, "invalid_params")
+    unknown = both.post("/panoramas", json=sea).json()
+    assert (unknown["estimate_s"], unknown["progress"]["eta_s"]) == (None, None)
+    speeds.publish(redis, "org/sea@v1", Speeds(prediction_s=0.001, finish_s=0.001))
+    known = both.post("/panoramas", json=sea).json()
+    assert 0 < known["estimate_s"] < 10
+
+
+def test_the_eta_counts_the_models_own_panoramas(
+    both: httpx.Client, redis: Redis, settings: Settings
+) -> None:
+    """Panoramas without an estimate take as long as the last ones of their model did."""
+    redis.rpush(redis_keys.RUN_TIMES_OF + "embedded", 60_000)
+    sea = {"prompt": "a hill", "model": "org/sea@v1"}
+    assert both.post("/panoramas", json=sea).json()["progress"]["eta_s"] is None
+    redis.rpush(redis_keys.RUN_TIMES_OF + "org/sea@v1", 2_000)
+    store = JobStore(redis, settings)
+    first, second = (both.post("/panoramas", json={"prompt": "a hill"}).json() for _ in range(2))
+    assert (first["progress"]["eta_s"], second["progress"]["eta_s"]) == (60, 120)
+    assert both.post("/panoramas", json=sea).json()["progress"]["eta_s"] == 4
+    assert store.claim("worker-512", "org/sea@v1") is not None
 
 
 def test_operators_see_what_waits_for_a_model_without_workers(

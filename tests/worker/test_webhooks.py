@@ -38,6 +38,7 @@ def test_a_receiver_can_verify_its_webhooks(
     assert datetime.fromisoformat(message["timestamp"]) <= datetime.now(UTC)
     data = message["data"]
     assert (data["id"], data["status"], data["metadata"]) == (record.id, "succeeded", {"order": 7})
+    assert data["model"] == record.model == "embedded"
     assert data["result"]["sha256"] == "00" * 32
     assert "X-Amz-Signature" in data["result"]["image_url"]
     assert b"garden" not in received.body
@@ -99,6 +100,7 @@ def test_every_event_says_what_had_happened(
     assert messages["panorama.progress"]["status"] == "running"
     assert messages["panorama.succeeded"]["status"] == "succeeded"
     assert messages["panorama.progress"]["progress"]["step"] == 3
+    assert {each["model"] for each in messages.values()} == {"embedded"}
 
 
 def test_the_largest_that_a_caller_may_add_fits(

@@ -29,6 +29,12 @@ def test_a_refusal_names_field_and_legal_values(service: Service, tmp_path: Path
     assert "96 or 112" in done.stderr
 
 
+def test_a_model_that_there_is_not_is_refused(service: Service, tmp_path: Path) -> None:
+    done = service.run("client.py", "a lake", "--model", "org/none", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("invalid_params: model")
+
+
 def test_a_lost_answer_makes_no_second_panorama(service: Service, tmp_path: Path) -> None:
     before = len(service.panoramas())
     with losing_the_first_answer(service) as (url, requests):
