@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
-from torchmetrics.multimodal.clip_score import CLIPScore
+from torch import Tensor, nn
 from transformers import CLIPModel, CLIPProcessor
 
 from bench.single_windows import to_mean_square_1
@@ -74,29 +73,32 @@ class InceptionFeatures:
 
 
 class ClipScore:
-    """How well windows fit their prompt: 100 times the cosine, as torchmetrics computes it."""
+    """How well windows fit their prompt: 100 times the cosine, and 0 for a negative one.
+
+    torchmetrics' own does not run with transformers 5, which gives it objects for tensors.
+    """
 
     def __init__(self, folder: Path, device: torch.device) -> None:
         if not folder.is_dir():
             raise SystemExit(f"--clip: {folder} is no folder; give a CLIP model's")
-        # By name it would take models of the hub alone.
-        self._metric = CLIPScore(model_name_or_path=lambda: _load_clip(folder)).to(device)
+        model: Any = CLIPModel.from_pretrained(folder, local_files_only=True)
+        self._model = model.eval().to(device)
+        self._processor: Any = CLIPProcessor.from_pretrained(folder, local_files_only=True)
         self._device = device
 
     @torch.no_grad()
     def of(self, windows: Sequence[Image.Image], prompt: str) -> float:
         """The mean over the windows of a panorama."""
-        self._metric.reset()
-        levels = [torch.from_numpy(np.array(w.convert("RGB"))).permute(2, 0, 1) for w in windows]
-        self._metric.update([each.to(self._device) for each in levels], [prompt] * len(levels))
-        return float(self._metric.compute())
-
-
-def _load_clip(folder: Path) -> tuple[Any, Any]:
-    return (
-        CLIPModel.from_pretrained(folder, local_files_only=True),
-        CLIPProcessor.from_pretrained(folder, local_files_only=True),
-    )
+        inputs = self._processor(
+            text=[prompt],
+            images=[window.convert("RGB") for window in windows],
+            return_tensors="pt",
+            truncation=True,
+            max_length=self._model.config.text_config.max_position_embeddings,
+        )
+        seen = self._model(**inputs.to(self._device))
+        cosines = nn.functional.cosine_similarity(seen.image_embeds, seen.text_embeds)
+        return float(100 * cosines.clamp_min(0).mean())
 
 
 def _as_array(rows: list[Tensor]) -> Features:

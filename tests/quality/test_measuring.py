@@ -161,7 +161,7 @@ def _look(meter: Meter, image: Image.Image) -> Features:
 @pytest.mark.slow
 def test_renders_against_themselves_have_no_distance(meter: Meter) -> None:
     rng = np.random.default_rng(1)
-    measured = [meter.measure(draw(rng).image, SIDE, 0, prompt=None, loop=False) for _ in range(12)]
+    measured = [meter.measure(draw(rng).image, SIDE, 0, prompt=None, loop=False) for _ in range(6)]
     distances = summarise(measured, measured).distances["vgg"]
     other = [moved(one, np.float32(1)) for one in measured]
     assert distances.kid.all_pairs.value < 0.01
