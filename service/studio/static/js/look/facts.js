@@ -14,7 +14,7 @@ export function facts(panorama, plain) {
     ["Seed", String(params.seed)],
     ["Preset", `${params.preset}, ${params.steps} steps`],
     ["Model", model],
-    ["Asked for", ago(createdAt)],
+    ["Created", ago(createdAt)],
     ...(params.negative_prompt ? [["Without", params.negative_prompt]] : []),
     ...(params.regions.length ? [["Regions", params.regions.map((each) => each.prompt).join("; ")]] : []),
     ...(result ? [["File", `${result.format.toUpperCase()}, ${size(result.bytes)}`]] : []),
