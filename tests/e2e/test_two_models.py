@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
