@@ -42,7 +42,7 @@ class Process:
     """
 
     def __init__(self, command: str, env: dict[str, str], log: Path) -> None:
-        self._process = _forking().Process(target=_run, args=(command, env, log))
+        self._process = _forking().Process(target=_run, args=(command, env, log, Path.cwd()))
         self._process.start()
         assert self._process.pid is not None
         self.pid: int = self._process.pid
@@ -73,13 +73,14 @@ def _forking() -> ForkServerContext:
     return context
 
 
-def _run(command: str, env: dict[str, str], log: Path) -> None:
+def _run(command: str, env: dict[str, str], log: Path, folder: Path) -> None:
     """In the forked process."""
     os.setsid()  # a session of its own, by which those that it leaves behind are found
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.close(output)
+    os.chdir(folder)
     os.environ.clear()
     os.environ.update(env)
     sys.argv = ["panoweave", command]

@@ -52,6 +52,7 @@ class Arena:
         self.api_url = f"http://127.0.0.1:{settings.port}"
         self.processes: dict[str, Process] = {}
         self._sessions: set[int] = set()  # each process leads one
+        self.http = httpx.Client(base_url=self.api_url, timeout=10)
         self._folder = folder
         self._log = log
 
@@ -124,7 +125,7 @@ class Arena:
         deadline = time.monotonic() + 120
         while True:
             try:
-                answer = httpx.request(method, self.api_url + path, timeout=10, **more)
+                answer = self.http.request(method, path, **more)
                 if answer.status_code < 500 and answer.status_code != 409:
                     return answer
                 last = answer.text
@@ -182,6 +183,7 @@ def arena(
         finally:
             os.kill(_pid(s3), signal.SIGCONT)
             made.stop()
+            made.http.close()
 
 
 def _pid(server: RedisServer | S3Server) -> int:
