@@ -40,7 +40,7 @@ SecondsPerWorker = Annotated[
     dependencies=[ScalerOnly],
 )
 def get_scaling(
-    context: ContextDep, model: ModelName, seconds_per_worker: SecondsPerWorker = 60
+    context: ContextDep, model: ModelName, seconds_per_worker: SecondsPerWorker = 120
 ) -> ScalingView:
     """How much work there is for a model, and how many workers it needs. Covers all tenants, and
     needs a key of scope `scaling` or `admin`. Answers also for a model that no worker has ever

@@ -55,9 +55,9 @@ def test_the_first_request_ever_asks_for_a_worker(both: httpx.Client) -> None:
 def test_seconds_per_worker(both: httpx.Client, store: JobStore) -> None:
     for _ in range(5):
         store.create(new_record().model_copy(update={"model": SEA, "estimate_s": 50.0}))
-    found = both.get(f"/scaling/{SEA}", params={"seconds_per_worker": 100}).json()
-    assert (found["queued"], found["gpu_s"], found["workers_wanted"]) == (5, 250, 3)
-    assert both.get(f"/scaling/{SEA}").json()["workers_wanted"] == 5
+    found = both.get(f"/scaling/{SEA}", params={"seconds_per_worker": 60}).json()
+    assert (found["queued"], found["gpu_s"], found["workers_wanted"]) == (5, 250, 5)
+    assert both.get(f"/scaling/{SEA}").json()["workers_wanted"] == 3
     for illegal in ("0.9", "-1", "1e-320", "86401", "nan", "inf", "many", ""):
         answer = both.get(f"/scaling/{SEA}", params={"seconds_per_worker": illegal})
         (fault,) = problem(answer, 422, "invalid_params")["errors"]

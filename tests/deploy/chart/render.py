@@ -70,3 +70,10 @@ def containers(document: Document) -> list[Document]:
 
 def title(document: Document) -> str:
     return f"{document['kind']} {document['metadata']['name']}"
+
+
+def of_defaults() -> Document:
+    """What a worker has that says nothing."""
+    with helm_python.Chart.load(CHART) as chart:
+        defaults: Document = chart.values["workerDefaults"]
+    return defaults

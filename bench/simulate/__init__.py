@@ -1,0 +1,1 @@
+"""A fleet on KEDA as a discrete-event model: what waits, and what it costs."""
