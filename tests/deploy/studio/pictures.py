@@ -43,11 +43,9 @@ def main(url: str, target: Path, wanted: Sequence[str]) -> None:
         for prompt, seed in GALLERY:
             make(http, {"prompt": prompt, "seed": seed})
         ring = make(http, RING)
-        slow = {"prompt": "a mountain lake at dawn", "seed": 11, "steps": 120}
-        running = str(http.post("/panoramas", json=slow).json()["id"])
         with chromium() as browser:
             scenes: dict[str, Callable[[Page], None]] = {
-                "watch": lambda page: show_watch(page, url, running),
+                "watch": lambda page: show_watch(page, url, http),
                 "make": lambda page: show_make(page, url),
                 "look": lambda page: show_look(page, url, ring),
                 "compare": lambda page: show_compare(page, url, ring),
@@ -56,14 +54,14 @@ def main(url: str, target: Path, wanted: Sequence[str]) -> None:
                 "gallery": lambda page: show_gallery(page, url),
                 "service": lambda page: show_service(page, url),
             }
-            for name in wanted or scenes:
+            for name in wanted or (*scenes, "making"):
+                if name == "making":
+                    film(browser, url, target / "making.webp")
+                    continue
                 scene = scenes[name]
                 for width in WIDTHS:
                     shoot(browser, scene, width, "light", target / f"{name}-{width}.webp")
                 shoot(browser, scene, DARK_WIDTH, "dark", target / f"{name}-dark.webp")
-                http.post(f"/panoramas/{running}/cancel")
-            if not wanted:
-                film(browser, url, target / "making.webp")
 
 
 def make(http: httpx.Client, request: dict[str, Any]) -> str:
@@ -93,6 +91,7 @@ def shoot(
 def film(browser: Browser, url: str, file: Path) -> None:
     width, height = MOVING
     page = browser.new_page(viewport={"width": width, "height": height})
+    page.set_default_timeout(MADE_MS)
     show_make(page, url)
     page.get_by_role("spinbutton", name="Steps").fill("24")
     frames = [page.screenshot()] * 2
@@ -114,8 +113,10 @@ def show_make(page: Page, url: str) -> None:
     page.get_by_role("button", name="a mountain lake at dawn").click()
 
 
-def show_watch(page: Page, url: str, job_id: str) -> None:
-    page.goto(f"{url}/#/panoramas/{job_id}")
+def show_watch(page: Page, url: str, http: httpx.Client) -> None:
+    slow = {"prompt": "a mountain lake at dawn", "seed": 11, "steps": 30}
+    job: Any = http.post("/panoramas", json=slow).json()
+    page.goto(f"{url}/#/panoramas/{job['id']}")
     expect(page.get_by_role("img", name="as the model foresees it")).to_be_visible(timeout=MADE_MS)
 
 
