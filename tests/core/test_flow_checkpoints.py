@@ -15,6 +15,7 @@ from diffusers import StableDiffusion3Pipeline
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
+from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from panoweave.core.checkpoint import InvalidParams
 from panoweave.core.diffusion.checkpoints import add_lora, load_checkpoint
@@ -200,6 +201,23 @@ def test_stable_diffusion_3_without_t5(tmp_path: Path) -> None:
     asked = PanoramaParams(prompt="a lake", width=80, steps=2, sync=SyncParams(weight=0))
     assert tiny.sample(pipeline, asked).isfinite().all()
     assert pipeline.family.prompt_reader(pipeline).limit == MAX_TOKENS - 2
+
+
+def test_z_image_reads_the_files_of_the_whole_language_model(
+    saved_flow: Saved, tmp_path: Path
+) -> None:
+    """Its makers published Qwen3 as it is, with the layer that predicts words."""
+    checkpoint = Path(shutil.copytree(saved_flow(Z_IMAGE), tmp_path / "model"))
+    encoder = checkpoint / "text_encoder"
+    config = Qwen3Config.from_pretrained(encoder)
+    torch.manual_seed(5)
+    whole = Qwen3ForCausalLM(config)
+    shutil.rmtree(encoder)
+    whole.save_pretrained(encoder)
+    assert "lm_head.weight" in load_file(encoder / "model.safetensors")
+    loaded = load_checkpoint(str(checkpoint)).text_encoder
+    for name, weight in whole.model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], weight)
 
 
 WRONG: dict[str, tuple[FlowCase, str, dict[str, Any], str]] = {
