@@ -40,6 +40,7 @@ from panoweave.core.families import family_named
 from panoweave.core.output import Output, resolve_output
 from panoweave.core.presets import (
     DEFAULT_PRESET,
+    DRAFT_STEPS,
     MAX_LCM_STEPS,
     PRESETS,
     SYNC_SHARES,
@@ -85,8 +86,8 @@ class SyncParams(Params):
         description="The number of steps that `weight` and `max_move` are meant for. A panorama of "
         "fewer steps makes several moves in a step, one of more steps makes none in some, so that "
         "windows are moved as often over the same noise levels. Default: for 'balanced' and 'fast' "
-        "the preset's own steps; for 'paper', and for checkpoints with a number of steps of their "
-        "own, the panorama's: one move in each step.",
+        "the preset's own steps; for 'paper', for fewer than 10 steps, and for checkpoints with a "
+        "number of steps of their own, the panorama's steps: one move in each.",
     )
     steps: SyncSteps | None = Field(
         None, description="How many of the first steps are synchronised. Default: the preset's."
@@ -315,8 +316,9 @@ def _resolve_sync(
     if sync.decoder == "tiny" and not traits.tiny_decoder:
         raise InvalidParams("sync.decoder", "this checkpoint has no tiny decoder", "'full'")
     preset = dict(PRESETS[asked.preset]["sync"])
-    if scheduler == "lcm" or traits.defaults.steps is not None:
-        preset.pop("tuned_steps", None)  # the preset's are not those of a distilled checkpoint
+    is_distilled = scheduler == "lcm" or traits.defaults.steps is not None
+    if is_distilled or steps <= DRAFT_STEPS:
+        preset.pop("tuned_steps", None)
     of_steps = {"steps": math.ceil(SYNC_SHARES[asked.preset] * steps), "tuned_steps": steps}
     values = _fill(SyncParams, sync, preset, of_steps)
     values["anchor"] = _resolve_anchor(sync.anchor, size.columns, size.rows)

@@ -11,6 +11,7 @@ Windows = Literal["overlapping", "shifted"]
 Decoder = Literal["full", "tiny"]
 SchedulerName = Literal["ddim", "euler", "dpm++", "lcm"]
 MAX_LCM_STEPS: Final = 50  # such checkpoints were distilled from this many steps
+DRAFT_STEPS: Final = 9  # up to this many, a panorama is a draft: `tuned_steps` is its own number
 DEFAULT_PRESET: Final[PresetName] = "balanced"
 
 # Each preset is shaped like the request that would ask for the same values by field name. The

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from panoweave.core.params import ResolvedSync
-
-# With fewer steps than a tenth of `tuned_steps`, no step makes more moves than it would with that
-# many: so few steps were not measured, and the cost stays bounded.
-_FEWEST_STEPS: Final = 10
 
 
 def moves_at(step: int, steps: int, sync: ResolvedSync) -> int:
@@ -23,4 +17,4 @@ def moves_at(step: int, steps: int, sync: ResolvedSync) -> int:
     if sync.tuned_steps is None:
         return 1
     before, after = (-(-place * sync.tuned_steps // steps) for place in (step, step + 1))
-    return min(after - before, max(1, sync.tuned_steps // _FEWEST_STEPS))
+    return after - before
