@@ -85,9 +85,9 @@ class SyncParams(Params):
         None,
         description="The number of steps that `weight` and `max_move` are meant for. A panorama of "
         "fewer steps makes several moves in a step, one of more steps makes none in some, so that "
-        "windows are moved as often over the same noise levels. Default: for 'balanced' and 'fast' "
-        "the preset's own steps; for 'paper', for fewer than 10 steps, and for checkpoints with a "
-        "number of steps of their own, the panorama's steps: one move in each.",
+        "windows are moved as often over the same noise levels. Default: the panorama's own steps, "
+        "one move in each; but for 'balanced' and 'fast' with 10 steps or more, and fewer than the "
+        "preset's, the preset's.",
     )
     steps: SyncSteps | None = Field(
         None, description="How many of the first steps are synchronised. Default: the preset's."
@@ -316,9 +316,10 @@ def _resolve_sync(
     if sync.decoder == "tiny" and not traits.tiny_decoder:
         raise InvalidParams("sync.decoder", "this checkpoint has no tiny decoder", "'full'")
     preset = dict(PRESETS[asked.preset]["sync"])
+    tuned_steps = preset.pop("tuned_steps", steps)
     is_distilled = scheduler == "lcm" or traits.defaults.steps is not None
-    if is_distilled or steps <= DRAFT_STEPS:
-        preset.pop("tuned_steps", None)
+    if DRAFT_STEPS < steps < tuned_steps and not is_distilled:
+        preset["tuned_steps"] = tuned_steps
     of_steps = {"steps": math.ceil(SYNC_SHARES[asked.preset] * steps), "tuned_steps": steps}
     values = _fill(SyncParams, sync, preset, of_steps)
     values["anchor"] = _resolve_anchor(sync.anchor, size.columns, size.rows)
