@@ -87,10 +87,13 @@ def apart_to_beside(image: Image.Image, strip_px: int, network: PerceptualLoss) 
         for left in range(0, image.width - strip_px + 1, strip_px)
     ]
     embedded = [network.embed(from_pil(strip, device)[None]) for strip in strips]
-    beside, apart = [], []
-    for (i, a), (j, b) in combinations(enumerate(embedded), 2):
-        (beside if j == i + 1 else apart).append(float(distance(a, b)))
-    return statistics.mean(apart) / statistics.mean(beside)
+    pairs = list(combinations(range(len(embedded)), 2))
+
+    def mean_of(chosen: Sequence[tuple[int, int]]) -> float:
+        return statistics.mean(float(distance(embedded[i], embedded[j])) for i, j in chosen)
+
+    apart = mean_of([(i, j) for i, j in pairs if j > i + 1])
+    return apart / mean_of([(i, j) for i, j in pairs if j == i + 1])
 
 
 def as_table(rows: Mapping[tuple[PresetName, int], Row]) -> str:

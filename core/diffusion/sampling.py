@@ -114,7 +114,7 @@ def sample_syncdiffusion(
         cached_predictions: dict[View, Tensor] = {}
         follow_image = anchor_image is not None
         others = [i for i, view in enumerate(views) if follow_image or view != plan.anchor]
-        weight = sync.weight * sync.decay**step.index  # w_t
+        weight = sync_weight(sync, step.index)
         moves = moves_at(step.index, len(scheduler.steps), sync) if weight and others else 0
         if moves:
             if appearance is None:
@@ -152,6 +152,11 @@ def sample_syncdiffusion(
             state = scheduler.state(step, latents)
             callback(StepReport(state, len(scheduler.steps), original))
     return known_region.restore(latents) if known_region else latents
+
+
+def sync_weight(sync: ResolvedSync, step: int) -> float:
+    """w_t = w * decay^i at step i (from 0)."""
+    return sync.weight * sync.decay**step
 
 
 def perceptual_gradient(
