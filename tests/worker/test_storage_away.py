@@ -8,6 +8,7 @@ import io
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from panoweave.worker import job, upload
 from panoweave.worker.job import WorkerContext, fetch_images, run_next_job
 from tests.conftest import S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY
 from tests.processes import wait_until
+from tests.s3_dialects import s3_that_speaks
 from tests.worker.attempts import at_step, run
 
 Post = Callable[..., JobRecord]
@@ -104,6 +106,24 @@ def test_whoever_is_asked_to_leave_waits_no_longer(
         finally:
             here.stopping.set()
         turn.result(30)
+
+
+def test_whoever_is_asked_to_leave_gives_back_what_s3_did_not_take(
+    here: WorkerContext, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A silent S3 may hold one call for as long as all tries may take together."""
+
+    def be_silent(key: str, *_: object) -> None:
+        if key.endswith("panorama.png"):
+            here.stopping.set()
+            raise ObjectStoreError(f"{key}: Read timeout")
+
+    monkeypatch.setattr(upload, "RETRY_FOR_S", 0.0)
+    monkeypatch.setattr(here.objects, "put", be_silent)
+    ended = run(here, post())
+    assert ended is not None
+    assert (ended.status, ended.error, ended.lost_attempts) == (Status.QUEUED, None, 0)
+    assert here.savepoints.load(ended.id) is not None
 
 
 def test_s3_away_for_good_fails_with_a_code(
@@ -191,3 +211,14 @@ def test_a_copy_that_is_larger_than_what_was_sent_is_read(context: WorkerContext
         2_700,
         2_700,
     )
+
+
+def test_a_refusal_is_logged_with_the_setting_that_mends_it(
+    here: WorkerContext, post: Post, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once, and not as an S3 that is away."""
+    with s3_that_speaks("no-checksums") as (_, settings), closing(ObjectStore(settings)) as objects:
+        threading.Timer(0.5, here.stopping.set).start()
+        job.wait_for_storage(dataclasses.replace(here, objects=objects), post())
+    assert caplog.text.count("PANOWEAVE_S3_CHECKSUM=md5") == 1
+    assert "away" not in caplog.text

@@ -50,3 +50,11 @@ namespaceSelector:
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
+
+{{/* To the hub: workers download checkpoints, the API what they make. */}}
+{{- define "panoweave.hubEgress" -}}
+{{- if .Values.networkPolicy.hub }}
+- to: {{ include "panoweave.publicPeers" . | nindent 4 }}
+  ports: [{port: 443, protocol: TCP}]
+{{- end }}
+{{- end -}}

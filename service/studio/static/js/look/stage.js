@@ -89,7 +89,7 @@ export function stage(panorama, signal) {
       else open = opened;
     };
     const modeButton = (name, glyph, label) =>
-      h("button", { type: "button", class: "with-glyph", "data-mode": name, "aria-pressed": "false", on: { click: () => enter(name) } }, icon(glyph), label);
+      h("button", { type: "button", class: "with-glyph", "data-mode": name, "aria-pressed": "false", on: { click: () => enter(name) } }, icon(glyph), h("span", { class: "tool-label" }, label));
     tools.replaceChildren(
       iconButton("plus", "Zoom in", () => open?.zoom?.(1.5), { "data-zooms": true }),
       iconButton("minus", "Zoom out", () => open?.zoom?.(1 / 1.5), { "data-zooms": true }),
