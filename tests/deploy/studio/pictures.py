@@ -94,6 +94,7 @@ def film(browser: Browser, url: str, file: Path) -> None:
     page.set_default_timeout(MADE_MS)
     show_make(page, url)
     page.get_by_role("spinbutton", name="Steps").fill("24")
+    page.evaluate("scrollTo(0, 0)")
     frames = [page.screenshot()] * 2
     page.get_by_role("button", name="Make panorama").click()
     while not page.get_by_role("link", name="Download").is_visible():
@@ -103,8 +104,10 @@ def film(browser: Browser, url: str, file: Path) -> None:
     frames = frames[:: max(1, len(frames) // MAX_FRAMES)] + [page.screenshot()] * 4
     page.close()
     pictures = [Image.open(io.BytesIO(frame)).convert("RGB") for frame in frames]
-    first, *others = [picture.resize((width * 3 // 4, height * 3 // 4)) for picture in pictures]
-    first.save(file, save_all=True, append_images=others, duration=350, loop=0, quality=70)
+    first, *others = [picture.resize((width * 5 // 8, height * 5 // 8)) for picture in pictures]
+    first.save(
+        file, save_all=True, append_images=others, duration=350, loop=0, quality=62, method=6
+    )
     print(file, file.stat().st_size)
 
 
