@@ -50,3 +50,10 @@ namespaceSelector:
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
+
+{{- define "panoweave.hubEgress" -}}
+{{- if .Values.networkPolicy.hub -}}
+- to: {{ include "panoweave.publicPeers" . | nindent 4 }}
+  ports: [{port: 443, protocol: TCP}]
+{{- end -}}
+{{- end -}}
