@@ -55,13 +55,13 @@ class Arena:
         self.settings = settings
         self.api_url = f"http://127.0.0.1:{settings.port}"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._folder = folder
+        self.folder = folder
         self._log = log
         self._mark = uuid.uuid4().hex
 
     def start(self, name: str) -> None:
         """`worker-1` runs `panoweave worker`."""
-        with (self._log or self._folder / f"{name}.log").open("ab") as log:
+        with (self._log or self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-P", "-m", "panoweave.deploy.cli", name.partition("-")[0]],
                 env={**environment_of(self.settings), _MARK: self._mark},
@@ -113,7 +113,7 @@ class Arena:
         return sum(state.state == "ready" for state in live)
 
     def log(self, name: str) -> str:
-        return (self._folder / f"{name}.log").read_text(errors="replace")
+        return (self.folder / f"{name}.log").read_text(errors="replace")
 
     def post(self, key: str, **fields: Any) -> str:
         """Post as a client with an idempotency key does, until it is accepted. The job's id."""
