@@ -78,7 +78,10 @@ class Extend(Params):
 
 
 class Region(Params):
-    """A box or a mask with its own prompt, over the background that `prompt` describes."""
+    """A box or a mask with its own prompt, over the background that `prompt` describes.
+
+    A box fades into what is around it; a mask is followed as it is painted.
+    """
 
     # The rule of _check_box_or_mask, for the published schema.
     model_config = ConfigDict(
@@ -120,6 +123,14 @@ class Region(Params):
         if (self.mask and has_part_of_box) or not (self.mask or has_box):
             raise ValueError("must have either x and width, or mask")
         return self
+
+
+def fade_length(length: float, window: float) -> float:
+    """How far a box of this length fades, from each of its ends outwards and inwards.
+
+    A quarter of a window, but not beyond the box's middle.
+    """
+    return min(window / 4, length / 2)
 
 
 class ResolvedRegion(Region):

@@ -6,6 +6,7 @@ by its worker (`SpeedMeter`), from the steps that it makes anyway.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -13,7 +14,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from panoweave.core.checkpoint import CheckpointTraits
-from panoweave.core.conditions import ResolvedRegion
+from panoweave.core.conditions import ResolvedRegion, fade_length
 from panoweave.core.families import family_named
 from panoweave.core.params import ResolvedParams
 from panoweave.core.presets import Decoder
@@ -139,8 +140,12 @@ def _touched(
     """How many windows show a part of a region, at most."""
     if region.x is None or region.width is None or region.height is None:
         return len(places)  # a mask may be anywhere
-    across = _reached(region.width, params.width, len(places.lefts), traits)
-    return across * _reached(region.height, params.height, len(places.tops), traits)
+    width, height = (
+        length + math.ceil(2 * fade_length(length, traits.window_px))
+        for length in (region.width, region.height)
+    )
+    across = _reached(width, params.width, len(places.lefts), traits)
+    return across * _reached(height, params.height, len(places.tops), traits)
 
 
 def _around_extended(params: ResolvedParams, traits: CheckpointTraits, places: Places) -> int:

@@ -25,7 +25,6 @@ class Family:
     optional: tuple[str, ...] = ()  # parts that a checkpoint may lack
     reads_negative_prompt: bool = True
     takes_controlnet: bool = False
-    takes_lora: bool = False
     # The network was trained at many sizes and names none: `panoweave.json` may say `window_px`.
     takes_any_window: bool = False
 
@@ -54,7 +53,6 @@ STABLE_DIFFUSION: Final = Family(
     tokenizers={"tokenizer": _CLIP_TOKENIZER},
     schedulers=("ddim", "euler", "dpm++", "lcm"),
     takes_controlnet=True,
-    takes_lora=True,
 )
 STABLE_DIFFUSION_XL: Final = replace(
     STABLE_DIFFUSION,

@@ -13,14 +13,13 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from panoweave.core.infra.settings import Settings
 from panoweave.service import health, models, scaling, tokens, uploads, usage
 from panoweave.service.dependencies import open_context
-from panoweave.service.http import access_log, error_handlers
+from panoweave.service.http import access_log, error_handlers, parameters
 from panoweave.service.http.authentication import KeyBeforeBody
 from panoweave.service.http.body import BodyMemory, JsonBody
 from panoweave.service.http.cors import Cors, allowed_origins
 from panoweave.service.http.headers import SecurityHeaders
 from panoweave.service.http.hosts import AllowedHosts, allowed_hosts
 from panoweave.service.http.methods import HeadAsGet
-from panoweave.service.http.parameters import refuse_unknown_query
 from panoweave.service.http.rate_limits import RateLimitHeaders
 from panoweave.service.metrics import routes as metrics
 from panoweave.service.metrics.collector import job_metrics_registered
@@ -56,7 +55,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         telemetry=access_log.TELEMETRY,
         redirect_slashes=False,
-        dependencies=[Depends(refuse_unknown_query)],
+        dependencies=[Depends(parameters.refuse_unknown_query)],
         generate_unique_id_function=document.operation_id,
     )
     app.state.registry = registry
@@ -78,4 +77,5 @@ def create_app(settings: Settings) -> FastAPI:
     ):
         app.include_router(routes.router)
     studio.install(app)
+    parameters.install(app)
     return app

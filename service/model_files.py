@@ -48,8 +48,8 @@ class ModelFiles:
         self._readings: dict[str, _Reading] = {}
         self._lock = threading.Lock()
 
-    def traits(self, model: str) -> CheckpointTraits:
-        """Raises ModelNotReady, which says why the files cannot be read."""
+    def begin(self, model: str) -> _Reading:
+        """Begin to read a model's files, unless that was done."""
         with self._lock:
             reading = self._readings.get(model)
             if reading is None or reading.is_worth_repeating:
@@ -58,6 +58,11 @@ class ModelFiles:
                 threading.Thread(
                     target=self._read, args=(model, reading), name="model files", daemon=True
                 ).start()
+            return reading
+
+    def traits(self, model: str) -> CheckpointTraits:
+        """Raises ModelNotReady, which says why the files cannot be read."""
+        reading = self.begin(model)
         reading.ended.wait(max(0.0, reading.began_at + self._wait_s - time.monotonic()))
         if reading.traits is None:
             raise ModelNotReady(model, reading.problem)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, get_args
 
@@ -48,9 +48,7 @@ def list_models(context: ContextDep, _: CallerDep) -> ModelList:
     """Each model that requests may name, the default one first: the sizes, steps, presets and
     features that it has, and how many workers hold it. Known also before any worker has loaded
     it."""
-    known, live = _published(context), models.live_workers(context.redis)
-    names = context.settings.model_names
-    return ModelList(items=[_model_view(context, name, known, live) for name in names])
+    return ModelList(items=_model_views(context, context.settings.model_names))
 
 
 def choose_model(settings: Settings, asked: str | None) -> str:
@@ -76,13 +74,21 @@ def model_traits(context: Context, model: str) -> CheckpointTraits:
 
 def all_model_views(context: Context) -> list[ModelView]:
     """The models that requests may name, and those that workers have ever loaded."""
-    known, live = _published(context), models.live_workers(context.redis)
-    names = dict.fromkeys((*context.settings.model_names, *known))
-    return [_model_view(context, name, known, live) for name in names]
+    known = [state.model for state in models.all(context.redis)]
+    return _model_views(context, (*context.settings.model_names, *known))
 
 
-def _published(context: Context) -> dict[str, ModelState]:
-    return {state.model: state for state in models.all(context.redis)}
+def _model_views(context: Context, names: Iterable[str]) -> list[ModelView]:
+    published = {state.model: state for state in models.all(context.redis)}
+    live = models.live_workers(context.redis)
+    unread = [
+        name
+        for name in context.settings.model_names
+        if name not in published or published[name].traits is None
+    ]
+    for name in unread:  # all at once: each may take long
+        context.model_files.begin(name)
+    return [_model_view(context, name, published, live) for name in dict.fromkeys(names)]
 
 
 def _model_view(

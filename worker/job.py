@@ -258,15 +258,19 @@ def wait_for_storage(context: WorkerContext, failed: JobRecord) -> None:
     """
     # If the probe cannot be deleted, orphan cleanup removes it with the attempt's other objects.
     key = f"{_folder(failed)}probe"
-    log.warning("S3 is away: not starting jobs until it is back")
+    log.warning("not starting jobs until S3 stores something")
     body = os.urandom(_PROBE_BYTES)
     digest = hashlib.sha256(body).hexdigest()
+    reason = ""
     while not context.stopping.wait(STORAGE_WAIT_S):
         try:
             context.objects.put(key, body, "application/octet-stream", digest)
-        except ObjectStoreError:
+        except ObjectStoreError as error:
+            if str(error) != reason:  # a refusal says which setting mends it; once is enough
+                reason = str(error)
+                log.warning("S3 stores nothing: %s", reason)
             continue
-        log.info("S3 is back")
+        log.info("S3 stores objects again")
         with suppress(ObjectStoreError):
             context.objects.delete(key)
         return

@@ -36,6 +36,9 @@ PAUSES_S: Final = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400)
 MAX_RETRY_AFTER_S: Final = 86_400.0
 
 SENDERS: Final = 64  # of which one tenant gets half at most: see `Deliveries.claim`
+# Besides, for tenants that have no sender, one each: without them, seven tenants with many
+# deliveries to silent addresses would keep all others waiting.
+KEPT_SENDERS: Final = 192
 # Of one tenant. A slow host must not occupy all its senders, and a silent one only a few.
 SENDERS_A_HOST: Final = 24
 SENDERS_A_SILENT_HOST: Final = 2
@@ -77,7 +80,7 @@ class WebhookDispatcher:
 
     def run(self, stopping: threading.Event) -> None:
         """Dispatch until asked to stop; deliveries that have begun are finished."""
-        with ThreadPoolExecutor(SENDERS, "webhook") as senders:
+        with ThreadPoolExecutor(SENDERS + KEPT_SENDERS, "webhook") as senders:
             while not stopping.is_set():
                 try:
                     idle = self._dispatch(senders)
@@ -95,8 +98,8 @@ class WebhookDispatcher:
         with self._lock:
             for target, count in self._busy.items():
                 by_tenant[target.tenant] += count
-        free = SENDERS - by_tenant.total()
-        due = self._deliveries.claim(free, _LEASE_S, by_tenant) if free else []
+        free = SENDERS + KEPT_SENDERS - by_tenant.total()
+        due = self._deliveries.claim(free, _LEASE_S, by_tenant, KEPT_SENDERS) if free else []
         for delivery in due:
             target = Target(delivery.tenant, urlsplit(delivery.url).netloc)
             with self._lock:

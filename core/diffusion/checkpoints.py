@@ -143,8 +143,6 @@ def add_lora(
 
     `source`: see `find_lora`. Raises CheckpointError unless all of it is used.
     """
-    if not pipeline.family.about.takes_lora:
-        raise CheckpointError(f"{pipeline.family.about.title} takes no LoRA here")
     file = find_lora(source, local_files_only=local_files_only)
     # diffusers knows the formats of LoRA files, and loads them into the same networks. It changes
     # some settings of the scheduler, so it gets one of its own.

@@ -66,16 +66,16 @@ def prepare_regions(
     if not params.regions:
         return None
     height, width = noise.shape[-2:]
+    canvas = Canvas(height, width, params.loop)
     regions = []
     for number, region in enumerate(params.regions):
         if region.mask:
             mask = image_mask(images[f"regions.{number}.mask"], height, width)
         else:
-            mask = box_mask(region, height, width, traits.px_per_latent)
+            mask = box_mask(region, canvas, traits.window_latents, traits.px_per_latent)
         prompts = encode_prompt(region.prompt, region.negative_prompt)
         regions.append(Region(mask.to(noise), model_under(prompts)))
     backgrounds = encode(vae, plain_images(traits.window_px)).to(noise)
-    canvas = Canvas(height, width, params.loop)
     return RegionalPrompts(model, regions, canvas, backgrounds, noise, scheduler)
 
 

@@ -56,7 +56,8 @@ def check_coverage(tensors: Mapping[str, Tensor], networks: Iterable[Any]) -> No
     if unused:
         raise CheckpointError(
             f"{len(unused)} of its {len(tensors)} tensors fit nothing in this checkpoint: "
-            f"{_named(unused)}; use a LoRA that was trained on this kind of checkpoint"
+            f"{_named(unused)}; use a LoRA that was trained on this kind of checkpoint, for "
+            "transformers in PEFT's format (lora_A, lora_B)"
         )
     if invented := left.total():
         raise CheckpointError(

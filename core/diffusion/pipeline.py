@@ -268,7 +268,9 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
                 coherence = self.measure(image)
         truncated = find_truncated_prompts(self.family.prompt_reader(self), resolved)
         unknown = find_unknown_words(self.vocabulary, resolved)
-        quality = find_quality_warnings(resolved, self.trained_height)
+        extended = inputs.get("extend.image")
+        size = None if extended is None else (extended.shape[-1], extended.shape[-2])
+        quality = find_quality_warnings(image, resolved, self.trained_height, size)
         return Panorama(image, resolved, coherence, timings, truncated, unknown, quality)
 
     def encode_prompt(self, prompt: str, negative_prompt: str) -> PromptEmbeddings:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from panoweave.core.conditions import ResolvedRegion
+from panoweave.core.conditions import ResolvedRegion, fade_length
 from panoweave.core.diffusion.guidance import BatchedModel
 from panoweave.core.diffusion.schedulers import SchedulerAdapter, Step
 from panoweave.core.diffusion.views import Canvas, View
@@ -72,8 +72,9 @@ class RegionalPrompts:
         outputs = self._model(windows, step, views, cached_predictions)
         size = windows.shape[-1]
         masks = [self._canvas.read(region.mask, views, size) for region in self._regions]
-        outside = 1 - torch.stack(masks).amax(0)  # (N, 1, S, S)
-        total, weight = outputs * outside, outside + torch.stack(masks).sum(0)
+        inside = torch.stack(masks).sum(0)  # (N, 1, S, S)
+        outside = (1 - inside).clamp(min=0)
+        total, weight = outputs * outside, outside + inside
         for number, (region, mask) in enumerate(zip(self._regions, masks, strict=True)):
             seen = windows
             if step.index < self._bootstrap_steps:
@@ -91,17 +92,36 @@ class RegionalPrompts:
         return self._scheduler.add_noise(colour.expand_as(noise), noise, step)
 
 
-def box_mask(region: ResolvedRegion, height: int, width: int, px_per_latent: int) -> Tensor:
-    """The mask (1, 1, height, width) of a region that is a box; height and width in latents."""
+def box_mask(region: ResolvedRegion, canvas: Canvas, window: int, px_per_latent: int) -> Tensor:
+    """The mask (1, 1, H/f, W/f) of a region that is a box. `window`: the side of a window."""
     assert region.x is not None  # a region without a box has a mask
     assert region.width is not None
     assert region.height is not None
-    mask = torch.zeros(1, 1, height, width)
-    top, left = region.y // px_per_latent, region.x // px_per_latent
-    bottom = top + region.height // px_per_latent
-    right = left + region.width // px_per_latent
-    mask[..., top:bottom, left:right] = 1
-    return mask
+    left, width, top, height = (
+        length // px_per_latent for length in (region.x, region.width, region.y, region.height)
+    )
+    rows = _fading(canvas.height, top, height, window, ring=False)
+    columns = _fading(canvas.width, left, width, window, canvas.ring)
+    return (rows[:, None] * columns)[None, None]
+
+
+def _fading(side: int, start: int, length: int, window: int, ring: bool) -> Tensor:
+    """1 inside of a box, 0 outside, along one side of the canvas; with a ramp around its ends.
+
+    A sharp end would be seen as an edge. Boxes side by side fade into one another: there, their
+    masks add up to 1. At the canvas's own end a box has no ramp.
+    """
+    fade = fade_length(length, window)
+    end = start + length
+    place = torch.arange(side) + 0.5
+    if ring:
+        place = torch.stack([place - side, place, place + side])
+    else:
+        start = start if start > 0 else -side
+        end = end if end < side else 2 * side
+    inside = torch.minimum(place - start, end - place)  # negative outside
+    ramp = (inside / (2 * fade) + 0.5).clamp(0, 1)
+    return ramp.sum(0).clamp(max=1) if ring else ramp
 
 
 def image_mask(image: Tensor, height: int, width: int) -> Tensor:

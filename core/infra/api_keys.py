@@ -63,6 +63,8 @@ class ApiKeys:
         with translate_redis_errors(), self._redis.pipeline() as step:
             step.hset(redis_keys.API_KEYS, key_id, key.model_dump_json())
             step.set(redis_keys.API_KEY_WAS_MADE, 1)
+            # Anonymous requests that stay open ask `has_anonymous_mode_ended` now.
+            step.publish(redis_keys.WAKES, redis_keys.WAKES_ALL)
             step.execute()
         return key, f"pw_{key_id}_{secret}"
 
@@ -110,6 +112,12 @@ class ApiKeys:
 async def is_revoked(redis: AsyncRedis, key_id: str) -> bool:
     with translate_redis_errors():
         return not await redis.hexists(redis_keys.API_KEYS, key_id)
+
+
+async def has_anonymous_mode_ended(redis: AsyncRedis) -> bool:
+    """As `ApiKeys.was_one_made`."""
+    with translate_redis_errors():
+        return bool(await redis.exists(redis_keys.API_KEYS, redis_keys.API_KEY_WAS_MADE))
 
 
 def _digest(secret: str) -> str:

@@ -29,7 +29,7 @@ class Found(NamedTuple):
     """What a server says of an object without sending it."""
 
     size: int  # in bytes
-    etag: str
+    etag: str | None  # None: the server sends none
 
 
 class Upload(NamedTuple):
@@ -97,17 +97,24 @@ class ObjectStore:
             body: bytes = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
             return body
 
-    def get_unchanged(self, key: str, etag: str) -> bytes | None:
-        """The object with this ETag. None where it was replaced or removed meanwhile."""
+    def get_unchanged(self, key: str, found: Found) -> bytes | None:
+        """The object that was found. None where it was replaced or removed meanwhile.
+
+        No more is read than its size. Where there is no ETag, the size alone is compared.
+        """
+        condition = {} if found.etag is None else {"IfMatch": found.etag}
         with self._asking(key):
             try:
-                found = self._client.get_object(Bucket=self._bucket, Key=key, IfMatch=etag)
+                answer = self._client.get_object(Bucket=self._bucket, Key=key, **condition)
             except ClientError as error:
                 if _code(error) == _NO_KEY or _status(error) == 412:
                     return None
                 raise
-            body: bytes = found["Body"].read()
-            return body
+            with closing(answer["Body"]) as stream:
+                if int(answer["ContentLength"]) != found.size:
+                    return None
+                body: bytes = stream.read()
+                return body
 
     def exists(self, key: str) -> bool:
         return self.find(key) is not None
@@ -123,7 +130,7 @@ class ObjectStore:
                 # The answer to HEAD has no body: it says the same where the bucket is missing.
                 self._client.head_bucket(Bucket=self._bucket)
                 return None
-            return Found(int(head["ContentLength"]), head["ETag"])
+            return Found(int(head["ContentLength"]), head.get("ETag"))
 
     def presign(self, key: str, filename: str) -> str:
         """A URL that downloads the object as `filename` for a while. Computed without asking S3."""

@@ -13,7 +13,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from panoweave.core.checkpoint import MAX_STEPS
 from panoweave.core.infra.addresses import check_private
-from panoweave.core.infra.urls import HTTP_SCHEMES, REDIS_SCHEMES, check_names_a_host, check_url
+from panoweave.core.infra.urls import (
+    HTTP_SCHEMES,
+    REDIS_SCHEMES,
+    check_names_a_bucket_in_hosts,
+    check_names_a_host,
+    check_url,
+)
 from panoweave.core.machine import DEFAULT_WINDOW_BATCH, DtypeName, PerceptualName
 from panoweave.core.sizes import MAX_PIXELS, MAX_WINDOWS
 
@@ -372,6 +378,7 @@ class Settings(BaseSettings):
                 "accepted must have the time that it was estimated to take"
             )
         if self.s3_addressing == "virtual":
+            check_names_a_bucket_in_hosts(self.s3_bucket)
             check_names_a_host("PANOWEAVE_S3_ENDPOINT", self.s3_endpoint)
             check_names_a_host("PANOWEAVE_S3_PUBLIC_ENDPOINT", self.s3_public_endpoint)
         if (self.s3_access_key_id is None) != (self.s3_secret_access_key is None):

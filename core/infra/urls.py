@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Final
 from urllib.parse import urlsplit
 
 REDIS_SCHEMES: Final = ("redis", "rediss", "unix")
 HTTP_SCHEMES: Final = ("http", "https")
+
+_BUCKET_IN_HOSTS: Final = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 
 
 def check_url(url: str, schemes: tuple[str, ...], *, shows: str) -> None:
@@ -34,6 +37,17 @@ def check_names_a_host(setting: str, url: str | None) -> None:
         f"PANOWEAVE_S3_ADDRESSING=virtual puts the bucket's name before the host's, and {setting} "
         "has an IP address: name the host, or use PANOWEAVE_S3_ADDRESSING=path"
     )
+
+
+def check_names_a_bucket_in_hosts(bucket: str) -> None:
+    """Raises ValueError where no host name can begin with the bucket's: boto3 would put it into the
+    path, in silence."""
+    if not _BUCKET_IN_HOSTS.fullmatch(bucket):
+        raise ValueError(
+            "PANOWEAVE_S3_ADDRESSING=virtual puts the bucket's name before the host's, and "
+            f"PANOWEAVE_S3_BUCKET={bucket} cannot stand there: legal are 3 to 63 small letters, "
+            "digits and hyphens; rename the bucket, or use PANOWEAVE_S3_ADDRESSING=path"
+        )
 
 
 def is_loopback(host: str) -> bool:

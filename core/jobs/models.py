@@ -1,7 +1,7 @@
 """The models and workers there are, as the workers publish them.
 
-The API has no torch, and knows a model's traits only from here. A model's published state is kept;
-a worker counts as alive for `LIVENESS_S` after it has published.
+A model's published state is kept; a worker counts as alive for `LIVENESS_S` after it has published.
+What a model makes that no worker has loaded yet is read from its files: core/model_files.
 """
 
 from __future__ import annotations

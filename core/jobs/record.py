@@ -71,7 +71,11 @@ class ObjectKeys(_Part):
 
 
 WarningCode = Literal[
-    "prompt_truncated", "unknown_words", "parameters_left_out", "higher_than_trained"
+    "prompt_truncated",
+    "unknown_words",
+    "parameters_left_out",
+    "higher_than_trained",
+    "visible_join",
 ]
 StoredWarningCode = Annotated[WarningCode, KeepUnknown()]
 

@@ -5,10 +5,10 @@
 -- turn; where the two differ, OUTBOX is right: version 0.1.0 writes it alone.
 --
 -- ARGV: move, and
---   claim:     how many senders are free, lease in ms, then pairs of tenant and how many senders it
---              has. Answers the fields of each delivery that is due and gets a sender. No other
---              sender gets it until the lease has expired: if its sender dies, another one tries
---              again.
+--   claim:     how many senders are free, how many of these are kept for tenants that have none,
+--              lease in ms, then pairs of tenant and how many senders it has. Answers the fields of
+--              each delivery that is due and gets a sender. No other sender gets it until the lease
+--              has expired: if its sender dies, another one tries again.
 --   postpone:  delivery, ms. Nothing was tried.
 --   settle:    delivery, the try as JSON, state, ms until the next try, where that is 'pending'.
 --   redeliver: ttl in s, deliveries. Each is tried anew, at once.
@@ -78,9 +78,11 @@ end
 
 -- The tenant served longest ago is next. No tenant has more senders than are free: however much one
 -- has to send, there are senders left for the next tenant, and half of these for the one after it.
+-- Several tenants could take all of them together. So some senders are kept for tenants that have none.
 if move == 'claim' then
-  local free, lease_ms, senders = tonumber(ARGV[2]), tonumber(ARGV[3]), {}
-  for i = 4, #ARGV, 2 do senders[ARGV[i]] = tonumber(ARGV[i + 1]) end
+  local free, kept, lease_ms = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+  local senders = {}
+  for i = 5, #ARGV, 2 do senders[ARGV[i]] = tonumber(ARGV[i + 1]) end
   local claimed = {}
   if not compare_outbox() then return claimed end
   local tenants = redis.call('ZRANGE', KEY.OUTBOX_TENANTS, 0, -1)
@@ -89,7 +91,8 @@ if move == 'claim' then
     claimed_before = #claimed
     for _, tenant in ipairs(tenants) do
       local held = senders[tenant] or 0
-      local fields = held < free and claim_next(tenant, lease_ms)
+      local may_have = held < free - kept or (held == 0 and free > 0)
+      local fields = may_have and claim_next(tenant, lease_ms)
       if fields then
         claimed[#claimed + 1] = fields
         senders[tenant] = held + 1

@@ -86,15 +86,20 @@ class Deliveries:
         self._script = register_script(redis, __package__, "deliveries.lua")
 
     def claim(
-        self, free: int, lease_s: float, senders: Mapping[str, int] = MappingProxyType({})
+        self,
+        free: int,
+        lease_s: float,
+        senders: Mapping[str, int] = MappingProxyType({}),
+        kept: int = 0,
     ) -> list[Delivery]:
         """Due deliveries for the `free` senders, to be settled or postponed within the lease.
 
         Tenants are served in turn. None gets more senders, with the ones that it has already
-        (`senders`), than then stay free for others.
+        (`senders`), than then stay free for others. `kept` of the free ones are for tenants that
+        have no sender, one each.
         """
         held = [text for pair in senders.items() for text in pair]
-        claimed = self._call("claim", free, round(lease_s * 1_000), *held)
+        claimed = self._call("claim", free, kept, round(lease_s * 1_000), *held)
         found = (_delivery(_pairs(flat)) for flat in claimed)
         return [delivery for delivery in found if delivery]
 

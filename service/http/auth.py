@@ -11,7 +11,13 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from redis.asyncio import Redis as AsyncRedis
 from structlog.contextvars import bind_contextvars
 
-from panoweave.core.infra.api_keys import ApiKey, ApiKeys, Scope, is_revoked
+from panoweave.core.infra.api_keys import (
+    ApiKey,
+    ApiKeys,
+    Scope,
+    has_anonymous_mode_ended,
+    is_revoked,
+)
 from panoweave.core.infra.errors import StoreUnavailable
 from panoweave.core.infra.settings import Settings
 from panoweave.core.infra.urls import is_loopback
@@ -118,10 +124,13 @@ def require_scope(key: ApiKey, scope: Scope) -> None:
 
 async def raise_if_revoked(request: Request, redis: AsyncRedis) -> None:
     """For requests that stay open. Raises Unauthorized once the caller's key is revoked, or the key
-    that made the caller's token."""
+    that made the caller's token; of an anonymous caller, once the first key is made."""
     key_id: str | None = request.state.key_id
     with suppress(StoreUnavailable):  # asked again after the next wait
-        if key_id and await is_revoked(redis, key_id):
+        if not key_id:
+            if await has_anonymous_mode_ended(redis):
+                raise Unauthorized("Send Authorization: Bearer and an API key.")
+        elif await is_revoked(redis, key_id):
             raise Unauthorized("This API key was revoked.")
 
 

@@ -137,6 +137,11 @@ def _allowed(request: Request) -> str:
     return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 
 
+def _remedy(error: Exception) -> str:
+    """For the operator. The rest of the error may hold what the client sent."""
+    return f": {error.remedy}" if isinstance(error, ObjectStoreError) and error.remedy else ""
+
+
 async def _no_content(_request: Request, _error: Exception) -> Response:
     return Response(status_code=204)
 
@@ -146,7 +151,7 @@ async def respond(request: Request, error: Exception) -> Response:
     if request.method == "OPTIONS" and isinstance(translated, MethodNotAllowed):
         return Response(status_code=204, headers=translated.headers)
     if isinstance(translated, Unavailable | InternalError):
-        log.warning("answered with %s", translated.code)
+        log.warning("answered with %s%s", translated.code, _remedy(error))
     return translated.response()
 
 

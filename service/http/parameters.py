@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import parse_qs
 
-from fastapi import Request
+from fastapi import FastAPI, Request
+from fastapi.routing import APIRoute
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from panoweave.core.checkpoint import InvalidParams
 
@@ -17,11 +21,36 @@ def refuse_unknown_query(request: Request) -> None:
     known = list(described)
     for name in request.query_params:
         if name not in known:
-            legal = f"the parameters {', '.join(known)}" if known else "no parameters"
-            raise InvalidParams(name[:_MAX_NAME_CHARS], "There is no such query parameter", legal)
+            raise _no_such_parameter(name, known)
         times = len(request.query_params.getlist(name))
         if times > 1 and described[name]["schema"].get("type") != "array":
             raise InvalidParams(name, f"It is given {times} times", "one value")
+
+
+class RefuseQuery:
+    """An ASGI application that takes no query parameters: see `install`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        name = next(iter(parse_qs(scope.get("query_string", b"").decode("latin-1"), True)), None)
+        if name is not None:
+            raise _no_such_parameter(name, [])
+        await self._app(scope, receive, send)
+
+
+def install(app: FastAPI) -> None:
+    """FastAPI's dependencies do not reach Starlette's own routes, such as /openapi.json and files.
+    They have no parameters. Call this after all routes are added."""
+    for route in app.routes:
+        if isinstance(route, Route | Mount) and not isinstance(route, APIRoute):
+            route.app = RefuseQuery(route.app)
+
+
+def _no_such_parameter(name: str, known: list[str]) -> InvalidParams:
+    legal = f"the parameters {', '.join(known)}" if known else "no parameters"
+    return InvalidParams(name[:_MAX_NAME_CHARS], "There is no such query parameter", legal)
 
 
 def legal_values(request: Request, name: str) -> str | None:

@@ -78,8 +78,7 @@ def _fetch(context: Context, tenant: str, field: str, given: ImageInput) -> byte
         raise InvalidParams(
             f"{field}.key", f"{found.size:,} bytes", f"up to {MAX_IMAGE_BYTES:,} bytes"
         )
-    # By its ETag, so that the object read is the one whose size was checked.
-    content = context.objects.get_unchanged(given.key, found.etag)
+    content = context.objects.get_unchanged(given.key, found)
     if content is None:
         raise InvalidParams(
             f"{field}.key", "the object changes while it is read", "the key of a finished upload"

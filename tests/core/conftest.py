@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -8,6 +10,9 @@ from panoweave.core.diffusion.perceptual import PerceptualLoss
 from panoweave.core.diffusion.perceptual_weights import load_perceptual
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.embedded import WEIGHTS
+from tests.core import tiny
+from tests.core.flow import Make, Saved
+from tests.core.tiny_flow import FlowCase
 
 # Tiny networks gain nothing from threads, and lose much where cores are shared.
 torch.set_num_threads(1)
@@ -22,3 +27,43 @@ def embedded() -> SyncDiffusionPipeline:
 @pytest.fixture(scope="session")
 def perceptual() -> PerceptualLoss:
     return load_perceptual("stlpips-alex")
+
+
+@pytest.fixture(scope="session")
+def exact_flow(tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """Flow-matching families in float64, so that equal means equal. Shared: not to be changed."""
+    perceptual = load_perceptual("stlpips-alex").double()
+    made: dict[str, SyncDiffusionPipeline] = {}
+
+    def of(case: FlowCase) -> SyncDiffusionPipeline:
+        if case.name not in made:
+            pipeline = tiny.in_float64(case.pipeline(tmp_path_factory.mktemp(case.name)))
+            pipeline.perceptual = perceptual
+            made[case.name] = pipeline
+        return made[case.name]
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def fresh_flow(tmp_path_factory: pytest.TempPathFactory, perceptual: PerceptualLoss) -> Make:
+    """Flow-matching families, in float32 as they run, made anew each time."""
+
+    def of(case: FlowCase) -> SyncDiffusionPipeline:
+        pipeline = case.pipeline(tmp_path_factory.mktemp(case.name))
+        pipeline.perceptual = perceptual
+        return pipeline
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def saved_flow(tmp_path_factory: pytest.TempPathFactory) -> Saved:
+    made: dict[str, Path] = {}
+
+    def of(case: FlowCase) -> Path:
+        if case.name not in made:
+            made[case.name] = case.save(tmp_path_factory.mktemp(case.name))
+        return made[case.name]
+
+    return of

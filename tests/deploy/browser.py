@@ -36,7 +36,11 @@ class Seen:
     """What a page did besides what is shown."""
 
     errors: list[str] = field(default_factory=list)
-    urls: list[str] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
+
+    @property
+    def urls(self) -> list[str]:
+        return [request.url for request in self.requests]
 
     def listen(self, page: Page) -> None:
         page.on("pageerror", lambda error: self.errors.append(str(error)))
@@ -48,4 +52,4 @@ class Seen:
             self.errors.append(f"{message.text} ({message.location.get('url')})")
 
     def _request(self, request: Request) -> None:
-        self.urls.append(request.url)
+        self.requests.append(request)

@@ -365,3 +365,15 @@ def test_numbers_and_truths_become_text() -> None:
     shown = variables(containers(api)[0])
     assert shown["PANOWEAVE_TENANT_MAX_BYTES"] == "268435456"
     assert shown["PANOWEAVE_WEBHOOK_HTTP"] == "true"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_where_a_model_is_on_the_hub_workers_and_the_api_reach_it(name: str) -> None:
+    """The API reads what a model makes, also while there is no worker."""
+    policies = {each["metadata"]["name"]: each["spec"] for each in of_kind(name, "NetworkPolicy")}
+    has_hub_models = bool(values(name).get("networkPolicy", {}).get("hub"))
+    for process in ("api", "worker"):
+        (spec,) = [spec for policy, spec in policies.items() if policy.endswith(f"-{process}")]
+        peers = [peer for rule in spec["egress"] for peer in rule.get("to", ())]
+        networks = [peer["ipBlock"]["cidr"] for peer in peers if "ipBlock" in peer]
+        assert ("0.0.0.0/0" in networks) == has_hub_models

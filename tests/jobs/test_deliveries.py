@@ -111,6 +111,18 @@ def test_tenants_are_served_in_turn_and_none_gets_more_than_stays_free(
     assert claim(8, flood=7) == {"flood": 1}
 
 
+def test_senders_are_kept_for_tenants_that_have_none(
+    store: JobStore, deliveries: Deliveries
+) -> None:
+    for tenant in ["flood", "flood", "second", "second", "third"]:
+        cancel_new(store, tenant)
+    claimed = deliveries.claim(3, 60, {"flood": 4}, kept=3)
+    assert sorted(due.tenant for due in claimed) == ["second", "third"]
+    assert deliveries.claim(1, 60, {"flood": 4, "second": 1, "third": 1}, kept=3) == []
+    cancel_new(store, "fourth")
+    assert deliveries.claim(0, 60, kept=3) == []
+
+
 def test_what_an_earlier_version_put_into_the_outbox_is_due(
     store: JobStore, deliveries: Deliveries, redis: Redis
 ) -> None:

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from panoweave.core.infra.errors import NoSuchObject, ObjectStoreError
-from panoweave.core.infra.s3 import ObjectStore
+from panoweave.core.infra.s3 import Found, ObjectStore
 from panoweave.deploy.doctor.check import Check
 from panoweave.deploy.doctor.s3 import check_s3
 from tests.s3_dialects import BUCKET, Dialect, s3_that_speaks
@@ -103,6 +103,20 @@ def test_a_missing_bucket_is_not_a_missing_object() -> None:
     with s3_that_speaks("lenient") as (_, settings):
         other = settings.model_copy(update={"s3_bucket": "another"})
         with closing(ObjectStore(other)) as store:
-            for call in (store.find, store.exists, lambda key: store.get_unchanged(key, "1")):
+            for call in (
+                store.find,
+                store.exists,
+                lambda key: store.get_unchanged(key, Found(9, "1")),
+            ):
                 with pytest.raises(ObjectStoreError):
                     call("absent")
+
+
+def test_without_etags_an_object_of_another_size_counts_as_replaced() -> None:
+    with s3_that_speaks("no-etags") as (_, settings), closing(ObjectStore(settings)) as store:
+        store.put("a.png", BODY, "image/png", SHA256)
+        found = store.find("a.png")
+        assert found == Found(len(BODY), None)
+        assert store.get_unchanged("a.png", found) == BODY
+        store.put("a.png", BODY * 2, "image/png", hashlib.sha256(BODY * 2).hexdigest())
+        assert store.get_unchanged("a.png", found) is None

@@ -45,6 +45,8 @@ def test_a_redis_password_shows_nowhere(monkeypatch: pytest.MonkeyPatch) -> None
             {"S3_ENDPOINT": "http://127.0.0.1:8333", "S3_ADDRESSING": "virtual"},
             "PANOWEAVE_S3_ENDPOINT has an IP address",
         ),
+        ({"S3_BUCKET": "My_Pictures", "S3_ADDRESSING": "virtual"}, "PANOWEAVE_S3_BUCKET=My_Pic"),
+        ({"S3_BUCKET": "my.pictures", "S3_ADDRESSING": "virtual"}, "3 to 63 small letters"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_by_name(

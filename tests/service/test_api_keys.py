@@ -278,3 +278,24 @@ def test_a_revoked_key_ends_its_open_requests(
         assert not others.done()
         store.request_cancel(path.rpartition("/")[2])
         assert "event: cancelled" in others.result().text
+
+
+def test_the_first_key_ends_open_requests_of_anonymous_callers(
+    api: httpx.Client, api_keys: ApiKeys
+) -> None:
+    path = f"/panoramas/{post(api).json()['id']}"
+    view = {"token": api.post("/tokens").json()["token"]}
+    with ThreadPoolExecutor(4) as pool:
+        streams = [
+            pool.submit(api.get, f"{path}/events"),
+            pool.submit(api.get, f"{path}/events", params=view),
+        ]
+        poll = pool.submit(api.get, path, headers={"Prefer": "wait=20"})
+        waiting = pool.submit(post, api, Prefer="wait=20")
+        time.sleep(1)
+        begun = time.monotonic()
+        api_keys.create("ada", ("read",))
+        assert [stream.result().text.count("event: ") for stream in streams] == [1, 1]
+        problem(poll.result(), 401, "unauthorized")
+        assert waiting.result().status_code == 202
+        assert time.monotonic() - begun < 3

@@ -261,6 +261,31 @@ def test_a_hub_that_hangs_is_not_waited_for(settings: Settings, hub: Hub) -> Non
     hub.released.set()
 
 
+def test_reading_from_a_hub_that_hangs_ends(
+    settings: Settings, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.is_hanging = True
+    monkeypatch.setattr("panoweave.core.model_files.hub._HUB_TIMEOUT_S", 0.2)
+    with pytest.raises(ModelNotReady, match="not on this machine, and the hub does not answer"):
+        of_sea(settings).traits(SEA)
+
+
+def test_hubs_that_hang_hold_up_the_list_of_models_once(
+    settings: Settings,
+    redis: Redis,  # noqa: ARG001 (emptied)
+    hub: Hub,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hub.is_hanging = True
+    many = ",".join(f"org/sea@v{number}" for number in range(5))
+    monkeypatch.setattr(model_files.ModelFiles.__init__, "__defaults__", (0.4,))
+    with serving(settings.model_copy(update={"models": many})) as api:
+        began = time.monotonic()
+        shown = api.get("/models").json()["items"][1:]
+        assert time.monotonic() - began < 1.5
+    assert {each["detail"] for each in shown} == {"this server is still reading its files"}
+
+
 @pytest.mark.parametrize(
     ("model", "said"),
     [

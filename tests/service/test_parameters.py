@@ -29,6 +29,10 @@ HERE = f"/panoramas/{JOB_ID}"
         ("POST", f"{HERE}/deliveries/redeliver", "the parameters id"),
         ("GET", "/livez", "no parameters"),
         ("GET", "/metrics", "no parameters"),
+        ("GET", "/openapi.json", "no parameters"),
+        ("GET", "/docs", "no parameters"),
+        ("GET", "/", "no parameters"),
+        ("GET", "/studio/icon.svg", "no parameters"),
     ],
 )
 def test_unknown_query_parameters_are_refused(

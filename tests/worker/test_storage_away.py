@@ -8,6 +8,7 @@ import io
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from panoweave.worker import job, upload
 from panoweave.worker.job import WorkerContext, fetch_images, run_next_job
 from tests.conftest import S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY
 from tests.processes import wait_until
+from tests.s3_dialects import s3_that_speaks
 from tests.worker.attempts import at_step, run
 
 Post = Callable[..., JobRecord]
@@ -209,3 +211,14 @@ def test_a_copy_that_is_larger_than_what_was_sent_is_read(context: WorkerContext
         2_700,
         2_700,
     )
+
+
+def test_a_refusal_is_logged_with_the_setting_that_mends_it(
+    here: WorkerContext, post: Post, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once, and not as an S3 that is away."""
+    with s3_that_speaks("no-checksums") as (_, settings), closing(ObjectStore(settings)) as objects:
+        threading.Timer(0.5, here.stopping.set).start()
+        job.wait_for_storage(dataclasses.replace(here, objects=objects), post())
+    assert caplog.text.count("PANOWEAVE_S3_CHECKSUM=md5") == 1
+    assert "away" not in caplog.text

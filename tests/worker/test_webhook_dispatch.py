@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from panoweave.core.webhooks.deliveries import Deliveries, Delivery
 from panoweave.core.webhooks.secrets import WebhookSecrets
 from panoweave.worker import webhook_sender
 from panoweave.worker.webhook_sender import WebhookDispatcher
+from tests.processes import wait_until
 from tests.receivers import (
     Receiver,
     answer,
@@ -82,6 +84,28 @@ def test_a_tenants_silent_addresses_keep_no_other_tenant_waiting(
             store.request_cancel(post(store, good.url, tenant="another").id)
         wait_for(good, 20, 2)
         redis.delete(redis_keys.OUTBOX)  # what is left need not be tried
+
+
+def test_tenants_that_hold_all_shared_senders_keep_no_other_tenant_waiting(
+    dispatcher: WebhookDispatcher, store: JobStore, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook_sender, "DEADLINE_S", 60.0)
+    held = [32, 16, 8, 4, 2, 1, 1]  # of one after the other; each leaves half of what is free
+    assert sum(held) == webhook_sender.SENDERS
+    WebhookSecrets(redis).create("another")
+    with (
+        receiving() as good,
+        running(dispatcher),
+        silent_addresses(webhook_sender.SENDERS) as addresses,  # closed first: it ends the senders
+    ):
+        unused = iter(addresses)
+        for number, count in enumerate(held):
+            WebhookSecrets(redis).create(f"flood-{number}")
+            for address in islice(unused, count):
+                store.request_cancel(post(store, address, tenant=f"flood-{number}").id)
+            wait_until(lambda: sum(dispatcher._busy.values()) == sum(held[: number + 1]), 20)  # noqa: B023
+        store.request_cancel(post(store, good.url, tenant="another").id)
+        wait_for(good, 1, 5)
 
 
 def test_a_host_that_is_silent_to_one_tenant_is_not_so_to_all(

@@ -70,8 +70,5 @@ class ModelFamily(Protocol):
         ...
 
     def lora_loader(self, pipeline: Any, scheduler: Any) -> Any:
-        """The pipeline of diffusers that loads LoRA files into the same networks.
-
-        Called only where the table says that the family takes them.
-        """
+        """The pipeline of diffusers that loads LoRA files into the same networks."""
         ...

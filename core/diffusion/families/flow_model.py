@@ -62,8 +62,8 @@ class FlowModel:
     def diffusers_pipeline(self, pipeline: Any) -> Any:
         return self.diffusers_class(**{name: getattr(pipeline, name) for name in self.about.parts})
 
-    def lora_loader(self, pipeline: Any, scheduler: Any) -> Any:
-        raise NotImplementedError
+    def lora_loader(self, pipeline: Any, _scheduler: Any) -> Any:
+        return self.diffusers_pipeline(pipeline)
 
 
 def log_no_prompts(diffusers_class: Any) -> None:

@@ -51,9 +51,10 @@ namespaceSelector:
 {{- end }}
 {{- end -}}
 
+{{/* To the hub: workers download checkpoints, the API what they make. */}}
 {{- define "panoweave.hubEgress" -}}
-{{- if .Values.networkPolicy.hub -}}
+{{- if .Values.networkPolicy.hub }}
 - to: {{ include "panoweave.publicPeers" . | nindent 4 }}
   ports: [{port: 443, protocol: TCP}]
-{{- end -}}
+{{- end }}
 {{- end -}}

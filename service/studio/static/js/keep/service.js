@@ -41,7 +41,7 @@ function table(heads, rows, label) {
   const kind = (value) => (typeof value === "number" ? "number" : null);
   return h(
     "div",
-    { class: "scroll", tabindex: 0, role: "region", "aria-label": label },
+    { class: "scroll", tabindex: 0, role: "region", "aria-label": `Table: ${label}` },
     h(
       "table",
       {},
@@ -71,7 +71,7 @@ function statusBlocks(status) {
       "section",
       { class: "block wide", "aria-label": "Workers" },
       h("h2", {}, "Workers"),
-      workers.length ? table(["name", "model", "state", ""], workers, "Workers") : h("p", {}, "No worker is alive."),
+      workers.length ? table(["name", "model", "state", "detail"], workers, "Workers") : h("p", {}, "No worker is alive."),
     ),
   ];
 }

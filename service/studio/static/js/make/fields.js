@@ -6,6 +6,8 @@ import { pictureField } from "../draw/picture_field.js";
 /** @typedef {import("./schema.js").Field} Field */
 /** @typedef {import("./draft.js").Draft} Draft */
 
+const MAX_JSON_CHARS = 20_000;
+
 let count = 0;
 
 /**
@@ -111,7 +113,10 @@ const CONTROLS = {
     });
     const refresh = () => {
       const value = draft.get(field.path);
-      input.value = value === undefined ? "" : JSON.stringify(value, null, 1);
+      const text = value === undefined ? "" : JSON.stringify(value, null, 1);
+      // Painted masks are too long to be read.
+      input.value = text.length > MAX_JSON_CHARS ? "" : text;
+      input.placeholder = text.length > MAX_JSON_CHARS ? "drawn on the strip" : "JSON";
     };
     return { input, refresh };
   },

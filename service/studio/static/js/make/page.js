@@ -2,6 +2,7 @@
 
 import { api, ApiError, create, Unreachable } from "../api.js";
 import { h, icon } from "../dom.js";
+import { drawing } from "../draw/drawing.js";
 import { Draft } from "./draft.js";
 import { drawer } from "./drawer.js";
 import { fieldControl, wrap } from "./fields.js";
@@ -21,6 +22,8 @@ export async function show(main, signal) {
   const traits = () => model()?.traits ?? null;
 
   const stage = frameStage(draft, traits);
+  const drawn = drawing(draft, stage, traits);
+  stage.element.append(drawn.tools);
   const all = drawer(draft);
   const prompt = promptField(draft);
   const sizes = sizeFields(draft, traits);
@@ -34,6 +37,7 @@ export async function show(main, signal) {
     { class: "composer", novalidate: true, "aria-label": "A new panorama" },
     h("div", { class: "ask" }, prompt.element, submit),
     prompt.examples,
+    drawn.lists,
     refused,
     h(
       "div",
@@ -61,6 +65,7 @@ export async function show(main, signal) {
     refused.hidden = true;
     submit.disabled = true;
     try {
+      await drawn.finish();
       const panorama = await create(draft.body);
       location.hash = `#/panoramas/${panorama.id}`;
     } catch (error) {
@@ -95,6 +100,7 @@ export async function show(main, signal) {
     prompt.suggest(traits()?.examples ?? []);
     sizes.refresh();
     stage.refresh();
+    await drawn.begin();
     const known = model();
     state.textContent = !known
       ? "No worker has loaded a model yet. The first panorama can be made as soon as one has."

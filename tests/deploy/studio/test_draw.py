@@ -1,0 +1,138 @@
+"""Draw: regions with prompts of their own, and pictures to extend, to follow and to trace."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+from playwright.sync_api import FilePayload, Page, expect
+
+from tests.deploy.browser import Seen
+from tests.deploy.stack import RunningStack
+from tests.deploy.studio.steps import (
+    accessible,
+    forgive,
+    make,
+    open_studio,
+    refusal,
+    wait_until_made,
+)
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def begin(page: Page, stack: RunningStack) -> None:
+    open_studio(page, stack)
+    page.get_by_role("button", name="rolling green hills").click()
+    page.get_by_label("Width", exact=True).fill("256")
+    page.get_by_role("spinbutton", name="Steps").fill("4")
+    expect(page.get_by_role("figure")).to_contain_text("2 windows wide")
+
+
+def params_of(stack: RunningStack, job_id: str) -> Any:
+    return stack.http.get(f"/panoramas/{job_id}").json()["params"]
+
+
+def picture_of(stack: RunningStack, path: str) -> Any:
+    return np.asarray(Image.open(io.BytesIO(stack.http.get(path).content)).convert("RGB"))
+
+
+def drag(page: Page, begin: tuple[float, float], end: tuple[float, float]) -> None:
+    """On the frame. Places are shares of its sides."""
+    page.locator(".sheet").scroll_into_view_if_needed()
+    box = page.locator(".sheet").bounding_box()
+    assert box
+    at = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in (begin, end)]
+    page.mouse.move(*at[0])
+    page.mouse.down()
+    page.mouse.move(*at[1], steps=6)
+    page.mouse.up()
+
+
+def test_draw_regions(embedded_stack: RunningStack, page: Page, seen: Seen) -> None:
+    begin(page, embedded_stack)
+    drag(page, (0.01, 0.01), (0.36, 0.98))
+    page.get_by_label("Prompt of the region").fill("a lake")
+    page.get_by_role("button", name="Box").press("Enter")  # and by keyboard
+    page.keyboard.type("sand dunes")
+    region = page.get_by_role("button", name="Region 2.")
+    region.press("ArrowRight")
+    region.press("Shift+ArrowUp")
+    for _ in range(4):
+        region.press("ArrowUp")
+    expect(page.get_by_label("Top").nth(1)).to_have_value("0")
+    page.get_by_role("button", name="Brush").click()
+    drag(page, (0.7, 0.2), (0.95, 0.2))
+    page.get_by_role("button", name="Finish painting").click()
+    page.get_by_label("Prompt of the region").nth(2).fill("a calm sea")
+    accessible(page)
+
+    page.get_by_label("Left").nth(0).fill("3")
+    page.get_by_role("button", name="Make panorama").click()
+    expect(refusal(page, "regions.0.x")).to_contain_text("multiples of 8")
+    page.get_by_label("Left").nth(0).fill("0")
+    job_id = make(page)
+    box, keyed, painted = params_of(embedded_stack, job_id)["regions"]
+    assert (box["prompt"], box["x"], box["y"], box["height"]) == ("a lake", 0, 0, 128)
+    assert 88 <= box["width"] <= 104
+    assert (keyed["prompt"], keyed["y"], keyed["height"]) == ("sand dunes", 0, 56)
+    assert painted["prompt"] == "a calm sea"
+    assert painted["mask"]["key"].endswith("/inputs/regions.2.mask.png")
+    wait_until_made(page)
+    expect(page.get_by_text("a lake; sand dunes; a calm sea")).to_be_visible()
+    forgive(seen, "422")
+
+
+def test_draw_on_from_a_picture(embedded_stack: RunningStack, page: Page) -> None:
+    request = {"prompt": "a mountain lake at dawn", "width": 256, "steps": 6}
+    first = embedded_stack.make_panorama(**request)
+    open_studio(page, embedded_stack, f"#/panoramas/{first['id']}")
+    wait_until_made(page)
+    page.get_by_role("button", name="Extend it").click()
+    expect(page.get_by_role("figure")).to_contain_text("4 windows wide")
+    expect(page.get_by_label("Left edge, in px")).to_have_value("128")
+    kept = page.get_by_role("button", name="The picture to extend")
+    kept.press("ArrowLeft")
+    expect(page.get_by_label("Left edge, in px")).to_have_value("120")
+    page.get_by_role("spinbutton", name="Steps").fill("6")
+    accessible(page)
+    job_id = make(page)
+    wait_until_made(page)
+    wider = picture_of(embedded_stack, f"/panoramas/{job_id}/image")
+    assert wider.shape == (128, 512, 3)
+    before = picture_of(embedded_stack, f"/panoramas/{first['id']}/image")
+    assert np.abs(wider[:, 120:376].astype(int) - before).mean() < 12
+
+
+def test_draw_after_pictures(embedded_stack: RunningStack, page: Page, tmp_path: Path) -> None:
+    hill = Image.new("RGB", (400, 300), (120, 170, 230))
+    ImageDraw.Draw(hill).polygon([(0, 300), (200, 90), (400, 300)], fill=(40, 90, 40))
+    file = tmp_path / "hill.png"
+    hill.save(file)
+    begin(page, embedded_stack)
+    choose = page.locator("input[type=file]").first
+    choose.set_input_files(file)
+    page.get_by_role("button", name="Trace its edges").click()
+    lines = page.locator(".traced")
+    expect(lines).to_be_visible()
+    shown = lines.evaluate(
+        "it => it.getContext('2d').getImageData(0, 0, it.width, it.height)"
+        ".data.filter((_, i) => i % 4 === 3).filter(Boolean).length"
+    )
+    assert 100 < shown < 256 * 128 / 4
+    choose.set_input_files(file)
+    page.get_by_role("button", name="Follow its look").click()
+    expect(page.get_by_text("To follow")).to_be_visible()
+    choose.set_input_files(FilePayload(name="no.txt", mimeType="text/plain", buffer=b"no picture"))
+    expect(page.get_by_text("This file is not a picture")).to_be_visible()
+    accessible(page)
+    page.get_by_label("Width", exact=True).fill("384")  # pictures follow the size
+    job_id = make(page)
+    params = params_of(embedded_stack, job_id)
+    assert params["control"]["type"] == "canny"
+    assert params["anchor_image"]["key"]
+    wait_until_made(page)
