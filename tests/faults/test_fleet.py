@@ -26,15 +26,18 @@ _AT_ONCE = (
     "from panoweave.worker import attempt; attempt.DRAIN_S = -1.0; "
     "from panoweave.deploy.cli import main; import sys; sys.argv = ['panoweave', 'worker']; main()"
 )
+_SOON_S = 240  # a worker starts, on a busy machine
 _GRACE_S: float = of_defaults()["terminationGracePeriodSeconds"]
 ASKED = {"width": 192, "stride": 32, "steps": 60}
 
 
 @contextmanager
-def worker(here: Arena, *, at_once: bool = True) -> Iterator[subprocess.Popen[bytes]]:
+def worker(
+    here: Arena, log_file: Path, *, at_once: bool = True
+) -> Iterator[subprocess.Popen[bytes]]:
     """A pod of the Deployment: SIGTERM at the end of the block, SIGKILL after the grace period."""
     python = ["-c", _AT_ONCE] if at_once else ["-m", "panoweave.deploy.cli", "worker"]
-    with (here.folder / "workers.log").open("ab") as log:
+    with log_file.open("ab") as log:
         started = subprocess.Popen(
             [sys.executable, "-P", *python],
             env=environment_of(here.settings),
@@ -63,34 +66,35 @@ def has_reached(here: Arena, job_id: str, phase: str, times: int) -> Callable[[]
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1_500)
 def test_workers_leave_at_every_phase_and_others_go_on(
     tmp_path: Path, tiny_checkpoint: Path
 ) -> None:
     """One panorama through the hands of six workers; nothing is lost, or computed twice."""
+    log = tmp_path / "workers.log"
     with arena(tmp_path, tiny_checkpoint, ("api-1", "janitor-1"), savepoint_every_s=60) as here:
-        with worker(here, at_once=False):
-            wait_until(lambda: here.ready_workers() == 1, 90)
+        with worker(here, log, at_once=False):
+            wait_until(lambda: here.ready_workers() == 1, _SOON_S)
             whole = here.post("whole", **ASKED)
-            wait_until(lambda: here.view(whole)["status"] == "succeeded", 90)
+            wait_until(lambda: here.view(whole)["status"] == "succeeded", _SOON_S)
         job_id = here.post("shared", **ASKED)
-        with worker(here) as loading:  # its model
+        with worker(here, log) as loading:  # its model
             time.sleep(1)
             assert loading.poll() is None
         for phase, times in (("started", 1), ("denoising", 3), ("denoising", 30)):
-            with worker(here):
-                wait_until(has_reached(here, job_id, phase, times), 90)
+            with worker(here, log):
+                wait_until(has_reached(here, job_id, phase, times), _SOON_S)
             assert here.view(job_id)["status"] == "queued"
-        with worker(here):
-            wait_until(has_reached(here, job_id, "denoising", 50), 90)
+        with worker(here, log):
+            wait_until(has_reached(here, job_id, "denoising", 50), _SOON_S)
             os.kill(here.s3_server.child.pid or 0, signal.SIGSTOP)
-            wait_until(has_reached(here, job_id, "uploading", 1), 90)
+            wait_until(has_reached(here, job_id, "uploading", 1), _SOON_S)
         os.kill(here.s3_server.child.pid or 0, signal.SIGCONT)
         assert here.view(job_id)["status"] == "queued"
         before = phases(here, job_id)
-        with worker(here):
-            wait_until(lambda: here.view(job_id)["status"] == "succeeded", 90)
-            wait_until(lambda: here.ready_workers() == 1, 90)  # idle
+        with worker(here, log):
+            wait_until(lambda: here.view(job_id)["status"] == "succeeded", _SOON_S)
+            wait_until(lambda: here.ready_workers() == 1, _SOON_S)  # idle
         assert "denoising" not in phases(here, job_id)[len(before) :]
         shared, alone = (here.view(each)["result"] for each in (job_id, whole))
         assert shared["sha256"] == alone["sha256"]
@@ -104,11 +108,12 @@ def test_workers_leave_at_every_phase_and_others_go_on(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_fleet_that_never_had_a_worker_comes_and_goes(
     tmp_path: Path, tiny_checkpoint: Path
 ) -> None:
     """From the first request ever, by what /scaling answers alone."""
+    log = tmp_path / "workers.log"
     with arena(tmp_path, tiny_checkpoint, ("api-1",)) as here:
         with connect(here.settings) as redis:
             keys = ApiKeys(redis)
@@ -134,14 +139,14 @@ def test_a_fleet_that_never_had_a_worker_comes_and_goes(
         first = post()
         assert first.status_code == 202, first.text
         assert wanted() == 1
-        with worker(here, at_once=False):
+        with worker(here, log, at_once=False):
             _finish(ask, client[1], first)
             wait_until(lambda: wanted() == 0, 10)
         assert here.ready_workers() == 0
         asleep = post()  # accepted, though nobody is there
         assert asleep.status_code == 202
         assert wanted() == 1
-        with worker(here, at_once=False):
+        with worker(here, log, at_once=False):
             _finish(ask, client[1], asleep)
             wait_until(lambda: wanted() == 0, 10)
 
@@ -159,4 +164,4 @@ def _finish(ask: Callable[..., httpx.Response], token: str, posted: httpx.Respon
     def has_succeeded() -> bool:
         return bool(ask("GET", path, token).json()["status"] == "succeeded")
 
-    wait_until(has_succeeded, 90)
+    wait_until(has_succeeded, _SOON_S)
