@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 from pydantic import SecretStr
 from redis import Redis
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import zeros
 
 from panoweave.core.embedded import WEIGHTS
@@ -208,3 +208,17 @@ def test_a_model_is_ok_only_if_a_worker_can_load_it(tiny_checkpoint: Path, tmp_p
     assert (check.level, pipeline) == ("fail", None)
     assert "text_encoder: " in check.found
     assert "PANOWEAVE_MODEL" in check.remedy
+
+
+def test_a_model_is_loaded_in_the_workers_number_format_where_half_precision_is_not_enough(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny_checkpoint, tmp_path / "model"))
+    file = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    weights = load_file(file)
+    weights["conv_in.bias"][0] = 1e6
+    save_file(weights, file, metadata={"format": "pt"})
+    settings = Settings(model=str(folder), device="cpu")
+    assert check_model(settings)[0].level == "ok"
+    check, _ = check_model(settings.model_copy(update={"dtype": "float16"}))
+    assert (check.level, "not finite as torch.float16" in check.found) == ("fail", True)
