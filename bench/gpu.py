@@ -271,7 +271,7 @@ def _anchor_alone(_: SyncDiffusionPipeline) -> Any:
 
 @contextmanager
 def _nchw(pipeline: SyncDiffusionPipeline) -> Iterator[None]:
-    networks = [pipeline.unet, pipeline.vae, pipeline.tiny_decoder]
+    networks = [pipeline.denoiser, pipeline.vae, pipeline.tiny_decoder]
     for network in networks:
         network.to(memory_format=torch.contiguous_format)
     yield

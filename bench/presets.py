@@ -1,11 +1,13 @@
 """What each preset costs and how coherent its panoramas are, on the embedded model.
 
-    python -m bench.presets [--report docs/benchmarks.md] [--prompts N] [--seeds N] [--parts]
+    python -m bench.presets [--report docs/benchmarks.md] [--prompts N] [--seeds N]
+                            [--parts | --sweep]
 
 Every round makes one prompt and seed by every row in turn, so that a busy machine slows all rows
 alike; costs are medians of the rounds' ratios. Windows are pulled together by stlpips-alex, and
 judged by stlpips-vgg and a Gram style distance; each alone, by how far it is from windows that
 were made alone. `--parts` measures the presets' building blocks too, each alone on top of `paper`.
+`--sweep` makes panoramas with fewer and more steps instead: see `bench.steps`.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from bench.borders import border_step
 from bench.coherence import PROMPTS, STYLE_SCALE, stack
 from bench.sections import machine, parser, publish, table
 from bench.single_windows import LastFeatures, kid, make_single_windows, nearest_distance
+from bench.steps import sweep
 from panoweave.core.diffusion.checkpoints import load_pipeline
 from panoweave.core.diffusion.coherence import whole_windows
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
@@ -87,10 +90,14 @@ def main() -> None:
     options.add_argument("--prompts", type=int, default=4, choices=range(1, len(PROMPTS) + 1))
     options.add_argument("--seeds", type=int, default=2)
     options.add_argument("--parts", action="store_true")
+    options.add_argument("--sweep", action="store_true")
     asked = options.parse_args()
     pipeline = load_pipeline(str(WEIGHTS), perceptual="stlpips-alex")
-    rows = {**ROWS, **PARTS} if asked.parts else ROWS
     prompts = PROMPTS[: asked.prompts]
+    if asked.sweep:
+        sweep(pipeline, prompts, asked.seeds, asked.report)
+        return
+    rows = {**ROWS, **PARTS} if asked.parts else ROWS
     measured = {name: Measured() for name in rows}
     strips: list[tuple[str, Image.Image]] = []
     for seed in range(1, asked.seeds + 1):

@@ -27,8 +27,8 @@ def machine() -> str:
 
 def of(pipeline: SyncDiffusionPipeline) -> str:
     """What the figures are of."""
-    parameters = sum(parameter.numel() for parameter in pipeline.unet.parameters()) / 1e6
-    dtype = str(pipeline.unet.dtype).removeprefix("torch.")
+    parameters = sum(parameter.numel() for parameter in pipeline.denoiser.parameters()) / 1e6
+    dtype = str(pipeline.denoiser.dtype).removeprefix("torch.")
     return f"a UNet of {parameters:.0f} M parameters in {dtype}"
 
 

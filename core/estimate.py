@@ -18,6 +18,7 @@ from panoweave.core.conditions import ResolvedRegion, fade_length
 from panoweave.core.families import family_named
 from panoweave.core.params import ResolvedParams
 from panoweave.core.presets import Decoder
+from panoweave.core.sync_moves import moves_at
 from panoweave.core.window_places import Places, places_at
 
 # Until a machine has measured it: a gradient through network, decoder and perceptual network, in
@@ -120,8 +121,7 @@ def _work_at(
     sync, windows = params.sync, len(places)
     follows_image = params.anchor_image is not None or params.extend is not None
     others = windows if follows_image or params.windows == "shifted" else windows - 1
-    is_synchronised = sync.weight > 0 and step < sync.steps and (step + 1) % sync.every == 0
-    gradients = others if is_synchronised else 0
+    gradients = others * moves_at(step, params.steps, sync) if sync.weight > 0 else 0
     # Where the gradient's prediction is used again, only the anchor's is missing.
     predictions: float = 1 if gradients and sync.reuse_prediction else windows
     predictions += sum(_touched(region, params, traits, places) for region in params.regions)

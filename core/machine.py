@@ -10,7 +10,7 @@ from typing import Final, Literal
 PerceptualName = Literal[
     "stlpips-alex", "stlpips-vgg", "lpips-alex", "lpips-vgg", "lpips-squeeze", "style-vgg"
 ]
-DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
+DtypeName = Literal["auto", "float32", "bfloat16", "float16", "float8"]
 
 # How many windows go through the networks at once. On one kind of processor it changes memory and
 # speed, not the picture.

@@ -40,6 +40,7 @@ from panoweave.core.families import family_named
 from panoweave.core.output import Output, resolve_output
 from panoweave.core.presets import (
     DEFAULT_PRESET,
+    DRAFT_STEPS,
     MAX_LCM_STEPS,
     PRESETS,
     SYNC_SHARES,
@@ -58,6 +59,7 @@ Weight = Annotated[float, Field(ge=0, le=1_000)]
 Decay = Annotated[float, Field(gt=0, le=1)]
 SyncSteps = Annotated[int, Field(ge=0, le=MAX_STEPS)]
 MaxMove = Annotated[float, Field(gt=0, le=1_000)]
+TunedSteps = Annotated[int, Field(ge=1, le=MAX_STEPS)]
 Every = Annotated[int, Field(ge=1, le=MAX_STEPS)]
 WindowIndex = Annotated[int, Field(ge=0, lt=MAX_WINDOWS)]
 
@@ -78,6 +80,14 @@ class SyncParams(Params):
         description="The farthest that a window is moved in one step, as the root mean square over "
         "its latents, whose standard deviation is about 1. A longer move is shortened. "
         "Default: the preset's; null for 'paper', which sets no limit.",
+    )
+    tuned_steps: TunedSteps | None = Field(
+        None,
+        description="The number of steps that `weight` and `max_move` are meant for. A panorama of "
+        "fewer steps makes several moves in a step, one of more steps makes none in some, so that "
+        "windows are moved as often over the same noise levels. Default: the panorama's own steps, "
+        "one move in each; but for 'balanced' and 'fast' with 10 steps or more, and fewer than the "
+        "preset's, the preset's.",
     )
     steps: SyncSteps | None = Field(
         None, description="How many of the first steps are synchronised. Default: the preset's."
@@ -189,6 +199,7 @@ class ResolvedSync(SyncParams):
 
     weight: Weight
     decay: Decay
+    # tuned_steps is None in jobs that were accepted before there was one: a move in each step.
     steps: SyncSteps
     every: Every
     anchor: WindowIndex
@@ -228,7 +239,7 @@ class ResolvedParams(PanoramaParams):
             "stride": size.stride,
             "regions": resolve_regions(asked.regions, size.width, size.height, traits),
             "output": resolve_output(asked.output, size.width, size.height),
-            "sync": _resolve_sync(asked, values["steps"], size, traits),
+            "sync": _resolve_sync(asked, values["steps"], values["scheduler"], size, traits),
         }
         if asked.seed is None:
             values["seed"] = secrets.randbelow(MAX_SEED + 1)
@@ -289,7 +300,11 @@ def _check_scheduler(scheduler: SchedulerName, steps: int) -> None:
 
 
 def _resolve_sync(
-    asked: PanoramaParams, steps: int, size: PanoramaSize, traits: CheckpointTraits
+    asked: PanoramaParams,
+    steps: int,
+    scheduler: SchedulerName,
+    size: PanoramaSize,
+    traits: CheckpointTraits,
 ) -> ResolvedSync:
     sync = asked.sync
     if sync.steps is not None and sync.steps > steps:
@@ -300,8 +315,13 @@ def _resolve_sync(
         )
     if sync.decoder == "tiny" and not traits.tiny_decoder:
         raise InvalidParams("sync.decoder", "this checkpoint has no tiny decoder", "'full'")
-    share = {"steps": math.ceil(SYNC_SHARES[asked.preset] * steps)}
-    values = _fill(SyncParams, sync, PRESETS[asked.preset]["sync"], share)
+    preset = dict(PRESETS[asked.preset]["sync"])
+    tuned_steps = preset.pop("tuned_steps", steps)
+    is_distilled = scheduler == "lcm" or traits.defaults.steps is not None
+    if DRAFT_STEPS < steps < tuned_steps and not is_distilled:
+        preset["tuned_steps"] = tuned_steps
+    of_steps = {"steps": math.ceil(SYNC_SHARES[asked.preset] * steps), "tuned_steps": steps}
+    values = _fill(SyncParams, sync, preset, of_steps)
     values["anchor"] = _resolve_anchor(sync.anchor, size.columns, size.rows)
     if not traits.tiny_decoder:
         values["decoder"] = "full"

@@ -11,6 +11,7 @@ Windows = Literal["overlapping", "shifted"]
 Decoder = Literal["full", "tiny"]
 SchedulerName = Literal["ddim", "euler", "dpm++", "lcm"]
 MAX_LCM_STEPS: Final = 50  # such checkpoints were distilled from this many steps
+DRAFT_STEPS: Final = 9  # up to this many, a panorama is a draft: `tuned_steps` is its own number
 DEFAULT_PRESET: Final[PresetName] = "balanced"
 
 # Each preset is shaped like the request that would ask for the same values by field name. The
@@ -38,6 +39,7 @@ PRESETS: Final[Mapping[PresetName, Mapping[str, Any]]] = MappingProxyType(
                 "weight": 28,
                 "decay": 1,
                 "max_move": 0.05,
+                "tuned_steps": 50,
                 "every": 1,
                 "decoder": "tiny",
                 "reuse_prediction": True,
@@ -50,6 +52,7 @@ PRESETS: Final[Mapping[PresetName, Mapping[str, Any]]] = MappingProxyType(
                 "weight": 42,
                 "decay": 1,
                 "max_move": 0.058,
+                "tuned_steps": 30,
                 "every": 1,
                 "decoder": "tiny",
                 "reuse_prediction": True,

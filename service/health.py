@@ -60,6 +60,7 @@ def get_status(context: ContextDep) -> StatusView:
     """Queue lengths, live workers, models, those of them that nobody serves, and whether the
     bucket can be reached. Covers all tenants, and needs a key of scope `admin`."""
     counts = context.store.counts()
+    s3, s3_detail = _s3_state(context)
     return StatusView(
         queued=counts.queued,
         running=counts.running,
@@ -73,13 +74,15 @@ def get_status(context: ContextDep) -> StatusView:
             for each in context.queue.waiting()
             if not each.workers
         ],
-        s3=_s3_state(context),
+        s3=s3,
+        s3_detail=s3_detail,
     )
 
 
-def _s3_state(context: Context) -> Literal["ok", "away"]:
+def _s3_state(context: Context) -> tuple[Literal["ok", "away"], str]:
+    """Whether the bucket can be used, and what would mend it."""
     try:
         context.objects.check()
-    except ObjectStoreError:
-        return "away"
-    return "ok"
+    except ObjectStoreError as error:
+        return "away", error.remedy
+    return "ok", ""

@@ -391,7 +391,10 @@ class StatusView(_View):
     unserved: list[UnservedView] = Field(
         description="Models that panoramas wait for and no live worker holds."
     )
-    s3: Literal["ok", "away"]
+    s3: Literal["ok", "away"] = Field(
+        description="Whether the bucket can be used. `away` is also a server that refuses."
+    )
+    s3_detail: str = Field(description="Of a server that refuses: what to correct, where known.")
 
 
 class ScalingView(_View):

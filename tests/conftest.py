@@ -12,11 +12,13 @@ import os
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 from pydantic import SecretStr
 from redis import Redis
+from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
 from panoweave.core.infra.redis import connect
 from panoweave.core.infra.s3 import ObjectStore
@@ -50,6 +52,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not item.nodeid.startswith(_LONGEST_FIRST))
 
 
+# These share a running stack, which takes seconds to start: one process runs them all.
+_ON_THE_STACK = tuple(
+    f"tests/deploy/{name}"
+    for name in ("examples/", "test_api_page", "test_demo", "test_readme", "test_tutorial")
+)
+
+
+class ByFile(LoadFileScheduling):  # type: ignore[misc]
+    def _split_scope(self, nodeid: str) -> str:
+        on_the_stack = nodeid.startswith(_ON_THE_STACK)
+        file: str = super()._split_scope(nodeid)
+        return "the stack" if on_the_stack else file
+
+
+@pytest.hookimpl(optionalhook=True)  # pytest may run without pytest-xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    return ByFile(config, log)
+
+
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     folder = tmp_path_factory.mktemp("redis")
@@ -68,6 +89,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         secret_access_key=S3_SECRET_ACCESS_KEY,
     ) as server:
         yield server
+        server.child.kill()  # nobody reads this data again, and a clean end takes it seconds
 
 
 @pytest.fixture(scope="session")

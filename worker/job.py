@@ -162,6 +162,9 @@ def _settle(context: WorkerContext, attempt: Attempt, reason: Stop | Exception) 
             move = partial(store.cancelled, job_id, token)
         case Preempted():
             move = partial(store.requeue, job_id, token, PREEMPTED)
+        case ObjectStoreError() if context.stopping.is_set():
+            # One call waits for a silent S3 as long as all tries may take: the next worker tries.
+            move = partial(store.requeue, job_id, token, PREEMPTED)
         case _:
             move = partial(store.fail, job_id, token, _failure(context, job_id, reason))
     return commit(attempt, move)

@@ -36,7 +36,7 @@ def main() -> None:
     options = build_parser(__doc__)
     options.add_argument("--preset", choices=list(PRESETS), default=DEFAULT_PRESET)
     options.add_argument("--weights", type=float, nargs="+", default=[28])
-    options.add_argument("--moves", type=float, nargs="+", default=[0.006, 0.0125, 0.025])
+    options.add_argument("--moves", type=float, nargs="+", default=[0.0125, 0.025, 0.05])
     options.add_argument("--shares", type=float, nargs="+", default=[0.3, 0.6, 0.9])
     asked = options.parse_args()
     for share in asked.shares:

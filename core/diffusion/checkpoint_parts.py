@@ -22,6 +22,7 @@ from transformers import (
     CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
+    PreTrainedModel,
     Qwen2Tokenizer,
     Qwen3Model,
     T5EncoderModel,
@@ -34,6 +35,7 @@ from panoweave.core.diffusion.tokenizers import (
     check_chat_tokenizer,
     check_clip_tokenizer,
     check_t5_tokenizer,
+    check_tokenizer_config,
 )
 from panoweave.core.families import Family, names_part
 from panoweave.core.model_files.configs import CONFIG_FILE, config_class
@@ -60,11 +62,21 @@ _TOKENIZERS: Final[Mapping[str, tuple[Any, Callable[[Any, Any, Path], None]]]] =
     "Qwen2Tokenizer": (Qwen2Tokenizer, check_chat_tokenizer),
     "Qwen2TokenizerFast": (Qwen2Tokenizer, check_chat_tokenizer),
 }
+# Those that texts are encoded with. Where a file names none, transformers takes its own.
+_SPECIAL_TOKENS: Final[Mapping[Any, Sequence[str]]] = {
+    CLIPTokenizer: ("bos_token", "eos_token", "unk_token", "pad_token"),
+    T5Tokenizer: ("eos_token", "pad_token"),
+    Qwen2Tokenizer: ("eos_token", "pad_token"),
+}
 # Weights of CLIP, and of language models, that no text encoder of these families has, or uses.
 _UNUSED_WEIGHTS: Final = re.compile(
     r"(.*\.)?(position_ids|logit_scale|text_projection\.weight|lm_head\.weight)"
     r"|(vision_model|visual_projection)\..*"
 )
+
+
+# Whole CLIPs have text encoders too; transformers takes the half.
+_OTHER_TYPES: Final = {"clip_text_model": ("clip",)}
 
 
 def load_parts(
@@ -83,6 +95,11 @@ def load_parts(
             with part_errors(name):
                 kind, check = _TOKENIZERS[part_class(family, index, name)]
                 check_folder(folder / name)
+                check_tokenizer_config(
+                    folder / name,
+                    [each for each, (other, _) in _TOKENIZERS.items() if other is kind],
+                    _SPECIAL_TOKENS[kind],
+                )
                 parts[name] = kind.from_pretrained(folder / name, local_files_only=True)
                 encoder = parts.get(name.replace("tokenizer", "text_encoder"))
                 if encoder is not None:
@@ -101,14 +118,19 @@ def load_network(kinds: Sequence[Any], folder: Path, dtype: torch.dtype) -> Any:
     kind = by_name[config_class(config, list(by_name))]
     if "_class_name" in config:
         _refuse_unknown_settings(kind, config)
+    else:
+        _refuse_other_type(kind, config)
     variant = find_variant(file.name for file in folder.iterdir())
     network, info = kind.from_pretrained(
         folder,
         dtype=dtype,
         output_loading_info=True,
         local_files_only=True,
+        ignore_mismatched_sizes=True,  # the error that the libraries would raise names none
         **({"variant": variant} if variant else {}),
     )
+    if mismatched := sorted(info["mismatched_keys"]):
+        raise CheckpointError(_sizes_differ(*mismatched[0]))
     if missing := sorted(info["missing_keys"]):
         raise CheckpointError(
             f"{_some(missing)} not in its files: they are incomplete, or of another model; "
@@ -122,6 +144,27 @@ def load_network(kinds: Sequence[Any], folder: Path, dtype: torch.dtype) -> Any:
         )
     _refuse_broken_numbers(network)
     return network
+
+
+def _refuse_other_type(kind: Any, config: Mapping[str, Any]) -> None:
+    """transformers loads what it finds of another model's weights, and says so in a log."""
+    if not issubclass(kind, PreTrainedModel):
+        return
+    legal = [kind.config_class.model_type, *_OTHER_TYPES.get(kind.config_class.model_type, ())]
+    found = config.get("model_type")
+    if found is not None and found not in legal:
+        raise CheckpointError(
+            f"its config.json says model_type {found}; legal: {' or '.join(legal)}, for a "
+            f"{kind.__name__}"
+        )
+
+
+def _sizes_differ(name: str, found: Sequence[int], expected: Sequence[int]) -> str:
+    sizes = [" x ".join(map(str, size)) for size in (found, expected)]
+    return (
+        f"{name} is {sizes[0]} in its files and {sizes[1]} by its config.json; use the two that "
+        "belong together"
+    )
 
 
 def check_folder(folder: Path) -> None:

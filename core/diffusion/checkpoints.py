@@ -17,6 +17,7 @@ from transformers.utils import logging as transformers_logging
 from panoweave.core.diffusion.checkpoint_parts import load_network
 from panoweave.core.diffusion.coherence import CoherenceMeter
 from panoweave.core.diffusion.errors import CheckpointError, DeviceUnavailableError
+from panoweave.core.diffusion.float8 import keep_in_float8
 from panoweave.core.diffusion.lora_coverage import check_coverage, read_lora
 from panoweave.core.diffusion.lora_files import LORA_LEGAL, find_lora
 from panoweave.core.diffusion.patch_autoencoder import PatchAutoencoder
@@ -32,6 +33,7 @@ _DTYPES: Final = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
+    "float8": torch.bfloat16,  # until `keep_in_float8`
 }
 
 
@@ -88,6 +90,8 @@ def load_pipeline(
     pipeline.vocabulary = read_vocabulary(Path(checkpoint))
     if lora:
         add_lora(pipeline, lora)
+    if dtype == "float8":
+        keep_in_float8(pipeline)
     torch_dtype = pipeline.denoiser.dtype
     if source := tiny_decoder or bundled(checkpoint, TINY_FOLDER):
         pipeline.use_tiny_decoder(load_tiny_decoder(source, torch_dtype))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -34,15 +35,21 @@ class CoherenceMeter:
         self.style.to(device)
 
     @torch.no_grad()
-    def measure(self, image: Image.Image, window_px: int) -> Coherence | None:
-        """The coherence of an image; None if it holds fewer than two whole windows."""
+    def measure(
+        self, image: Image.Image, window_px: int, on_window: Callable[[], None] | None = None
+    ) -> Coherence | None:
+        """The coherence of an image; None if it holds fewer than two whole windows.
+
+        `on_window` is called before each window, once for each network; an exception that it raises
+        stops the work.
+        """
         crops = whole_windows(image, window_px)
         if len(crops) < 2:
             return None
         return Coherence(
-            mean_pair_distance(self.lpips, crops),
+            mean_pair_distance(self.lpips, crops, on_window),
             self.lpips.name,
-            mean_pair_distance(self.style, crops),
+            mean_pair_distance(self.style, crops, on_window),
             self.style.name,
         )
 
@@ -57,7 +64,11 @@ def whole_windows(image: Image.Image, side_px: int) -> list[Image.Image]:
     ]
 
 
-def mean_pair_distance(network: PerceptualLoss, crops: list[Image.Image]) -> float:
+def mean_pair_distance(
+    network: PerceptualLoss,
+    crops: list[Image.Image],
+    on_window: Callable[[], None] | None = None,
+) -> float:
     """The mean of d(a, b) over all unordered pairs of images.
 
     d is a squared distance of embeddings, so sum_(i<j) |e_i - e_j|^2 = n sum_i |e_i|^2 -
@@ -68,6 +79,8 @@ def mean_pair_distance(network: PerceptualLoss, crops: list[Image.Image]) -> flo
     total: list[Tensor] = []
     squares = torch.zeros((), dtype=torch.float64, device=device)
     for crop in crops:
+        if on_window:
+            on_window()
         embedding = [layer.double() for layer in network.embed(from_pil(crop, device)[None])]
         total = [a + b for a, b in zip(total, embedding, strict=True)] if total else embedding
         squares += torch.stack([layer.square().sum() for layer in embedding]).sum()

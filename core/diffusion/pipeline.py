@@ -237,8 +237,8 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
 
         `images`: the images that the request names by key, by field (`anchor_image`).
         `on_step` is called after each step, `on_batch` before each batch of windows goes through
-        the network and before each tile is decoded; an exception that they raise stops the
-        panorama.
+        the network, before each tile is decoded and before each window is measured; an exception
+        that they raise stops the panorama.
         `window_batch`: how many windows go through the networks at once. It changes memory and
         speed, but not the result, except for rounding on a GPU. On one device the same request
         gives the same bits each time.
@@ -265,7 +265,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             with _clock(timings, "decode"):
                 image = self.decode(latents, resolved.loop, on_batch)
             with _clock(timings, "measure"):
-                coherence = self.measure(image)
+                coherence = self.measure(image, on_batch)
         truncated = find_truncated_prompts(self.family.prompt_reader(self), resolved)
         unknown = find_unknown_words(self.vocabulary, resolved)
         extended = inputs.get("extend.image")
@@ -349,8 +349,8 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         decode_whole = decode_ring if loop else decode_canvas
         return to_pil(decode_whole(self.vae, latents, self.traits.window_latents, tile, on_tile))
 
-    def measure(self, image: Image.Image) -> Coherence | None:
-        return self.meter.measure(image, self.traits.window_px) if self.meter else None
+    def measure(self, image: Image.Image, on_window: OnBatch | None = None) -> Coherence | None:
+        return self.meter.measure(image, self.traits.window_px, on_window) if self.meter else None
 
     @torch.no_grad()
     def preview(self, latents: Tensor) -> Image.Image:

@@ -18,6 +18,9 @@ Lines 4 to 7 are Eq. 13 and 14 of the paper; line 9 is MultiDiffusion's merge (a
 Eq. 5). With a weight of 0 the algorithm is MultiDiffusion. The windows are averaged before the
 step instead of after it, which is the same for schedulers with a linear step (see `schedulers`).
 
+Lines 5 to 7 are repeated within a step, or left out, where the panorama has fewer or more steps
+than `sync.tuned_steps` (see `sync_moves`); with the preset `paper`, each step has them once.
+
 The preset `paper` is this algorithm with the paper's settings: 50 DDIM steps, each synchronised,
 weight 20, decay 0.95. Given the same network L, noise and scheduler, its latents are those of the
 authors' released code, but for rounding. It departs from that code in these points:
@@ -34,6 +37,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Final
 
 import torch
@@ -49,6 +53,7 @@ from panoweave.core.diffusion.sampler_state import SamplerState
 from panoweave.core.diffusion.schedulers import SchedulerAdapter, Step
 from panoweave.core.diffusion.views import View, WindowPlan
 from panoweave.core.params import ResolvedSync
+from panoweave.core.sync_moves import moves_at
 
 # The loss is a mean over all pixels, so one pixel's share of the gradient underflows in float16.
 # A power of two: scaling and unscaling round nothing in other dtypes.
@@ -109,8 +114,9 @@ def sample_syncdiffusion(
         cached_predictions: dict[View, Tensor] = {}
         follow_image = anchor_image is not None
         others = [i for i, view in enumerate(views) if follow_image or view != plan.anchor]
-        weight = sync_weight(sync, step.index) if others else 0.0
-        if weight:
+        weight = sync_weight(sync, step.index)
+        moves = moves_at(step.index, len(scheduler.steps), sync) if weight and others else 0
+        if moves:
             if appearance is None:
                 raise ValueError("a weight above 0 needs a perceptual network")
             target = anchor_image
@@ -124,14 +130,14 @@ def sample_syncdiffusion(
                     output = model.predict_batch(anchor, step, [plan.anchor])
                     target = appearance.of(scheduler.pred_original_sample(anchor, step, output))
                     cached_predictions[plan.anchor] = output[0]
-            for batch in model.split(others):  # line 5
+            for batch, _ in product(model.split(others), range(moves)):  # line 5
                 seen = [views[i] for i in batch]
                 gradient, outputs, target = perceptual_gradient(  # line 6
                     model, take(windows, batch), step, seen, scheduler, appearance, target
                 )
                 check_finite(gradient, batch, step.index)
-                moves = limit_length(weight * gradient, sync.max_move)
-                for i, move, output in zip(batch, moves, outputs, strict=True):
+                limited = limit_length(weight * gradient, sync.max_move)
+                for i, move, output in zip(batch, limited, outputs, strict=True):
                     windows[i] -= move  # line 7
                     if sync.reuse_prediction or i == len(grid):  # the anchor stays as it is
                         cached_predictions[views[i]] = output
@@ -149,9 +155,8 @@ def sample_syncdiffusion(
 
 
 def sync_weight(sync: ResolvedSync, step: int) -> float:
-    """w_t = w * decay^i at step i (from 0); 0 where the step is not synchronised."""
-    is_synchronised = step < sync.steps and (step + 1) % sync.every == 0
-    return sync.weight * sync.decay**step if is_synchronised else 0.0
+    """w_t = w * decay^i at step i (from 0)."""
+    return sync.weight * sync.decay**step
 
 
 def perceptual_gradient(

@@ -3,10 +3,35 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from panoweave.core.diffusion.errors import CheckpointError
+from panoweave.core.model_files.find import read_json
+
+_CONFIG: Final = "tokenizer_config.json"
+_SPECIAL_TOKENS_MAP: Final = "special_tokens_map.json"
+_OLD_EOS_ID: Final = 2  # of older CLIPs, which look for the largest id
+# Of files that do not say whose tokenizer it is.
+_GENERIC_CLASSES: Final = ("PreTrainedTokenizerFast", "TokenizersBackend")
+
+
+def check_tokenizer_config(folder: Path, classes: Sequence[str], special: Sequence[str]) -> None:
+    """Raise CheckpointError if the files are of another kind of tokenizer, or do not name one of
+    the special tokens, which transformers would fill in."""
+    config = read_json(folder / _CONFIG)
+    named = config.get("tokenizer_class")
+    if named is not None and named not in (*classes, *_GENERIC_CLASSES):
+        raise CheckpointError(
+            f"{_CONFIG} says that it is a {named}; legal: {' or '.join(classes)}; use the one that "
+            "belongs to this checkpoint"
+        )
+    if (folder / _SPECIAL_TOKENS_MAP).is_file():
+        config = read_json(folder / _SPECIAL_TOKENS_MAP) | config
+    absent = [token for token in special if config.get(token) is None]
+    if absent:
+        raise CheckpointError(f"{_CONFIG} names no {', no '.join(absent)}; download it again")
 
 
 def check_clip_tokenizer(tokenizer: Any, encoder_config: Any, folder: Path) -> None:
@@ -22,6 +47,12 @@ def check_clip_tokenizer(tokenizer: Any, encoder_config: Any, folder: Path) -> N
         raise CheckpointError(
             f"its vocabulary has {len(tokenizer)} entries, its text encoder's "
             f"{encoder_config.vocab_size}; use the two that belong together"
+        )
+    # The text's own embedding is read at this token: with another id, at the text's beginning.
+    if encoder_config.eos_token_id not in (_OLD_EOS_ID, tokenizer.eos_token_id):
+        raise CheckpointError(
+            f"its text encoder's config.json says eos_token_id {encoder_config.eos_token_id}; "
+            f"legal: {tokenizer.eos_token_id}, as in the tokenizer"
         )
     longest = encoder_config.max_position_embeddings
     if not 2 < tokenizer.model_max_length <= longest:

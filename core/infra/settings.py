@@ -132,7 +132,8 @@ class Settings(BaseSettings):
     dtype: DtypeName = Field(
         "auto",
         description="The number format of the networks. `auto`: half precision on CUDA, `float16` "
-        "or, for flow-matching checkpoints, `bfloat16`; else `float32`.",
+        "or, for flow-matching checkpoints, `bfloat16`; else `float32`. `float8`: as `bfloat16`, "
+        "with a transformer's weights in half the memory, and slower (docs/models.md).",
     )
 
     host: str = Field(

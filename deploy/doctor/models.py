@@ -33,21 +33,36 @@ def check_model(settings: Settings) -> tuple[Check, SyncDiffusionPipeline | None
     check = _check_checkpoint("model", settings.model, "PANOWEAVE_MODEL", _SUB_MODELS)
     if check.level != "ok":
         return check, None
-    import torch
-
-    from panoweave.core.diffusion.checkpoints import load_checkpoint
     from panoweave.core.diffusion.errors import DiffusionError
-    from panoweave.core.embedded import checkpoint_of
 
     _quiet()
     try:
-        # In half precision, to need less memory beside a worker that runs.
-        pipeline = load_checkpoint(
-            checkpoint_of(settings.model), torch.float16, local_files_only=True
-        )
+        pipeline = _load(settings)
     except DiffusionError as error:
         return Check(check.name, "fail", str(error), _remedy(settings.model, "MODEL")), None
     return Check(check.name, "ok", f"loads; {check.found}"), pipeline
+
+
+def _load(settings: Settings) -> SyncDiffusionPipeline:
+    """In half precision, to need less memory beside a worker that runs. What does not load so is
+    loaded in the worker's own number format: float16 does not hold every weight."""
+    import torch
+
+    from panoweave.core.diffusion.checkpoints import load_checkpoint, resolve_device, resolve_dtype
+    from panoweave.core.diffusion.errors import DeviceUnavailableError, DiffusionError
+    from panoweave.core.embedded import checkpoint_of
+
+    checkpoint = checkpoint_of(settings.model)
+    try:
+        return load_checkpoint(checkpoint, torch.float16, local_files_only=True)
+    except DiffusionError:
+        try:
+            dtype = resolve_dtype(settings.dtype, resolve_device(settings.device))
+        except DeviceUnavailableError:  # another check says so
+            dtype = torch.float16
+        if dtype == torch.float16:
+            raise
+        return load_checkpoint(checkpoint, dtype, local_files_only=True)
 
 
 def check_addition(

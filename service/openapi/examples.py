@@ -277,7 +277,7 @@ ANSWERS: Final[Mapping[str, BaseModel]] = {
     "token": TokenView(token="pwv_3q2-7w" + 34 * "A" + "A", expires_in_s=300),
     "models": ModelList(items=[_MODEL]),
     "status": StatusView(
-        queued=3, running=1, workers=[_WORKER], models=[_MODEL], unserved=[], s3="ok"
+        queued=3, running=1, workers=[_WORKER], models=[_MODEL], unserved=[], s3="ok", s3_detail=""
     ),
     "scaling": ScalingView(
         model="embedded",

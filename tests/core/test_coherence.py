@@ -43,6 +43,19 @@ def test_equal_windows_are_perfectly_coherent(perceptual: PerceptualLoss) -> Non
     assert (alike.lpips_net, alike.style_net) == ("stlpips-alex", "style-stlpips-vgg")
 
 
+def test_measuring_can_be_stopped_before_each_window(perceptual: PerceptualLoss) -> None:
+    meter = CoherenceMeter(perceptual, load_stlpips_style())
+    seen: list[None] = []
+
+    def stop_at_the_sixth() -> None:
+        seen.append(None)
+        if len(seen) == 6:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        meter.measure(noise_image(256, 64), 64, stop_at_the_sixth)
+
+
 def test_one_window_has_no_coherence(perceptual: PerceptualLoss) -> None:
     meter = CoherenceMeter(perceptual, load_stlpips_style())
     assert meter.measure(noise_image(120, 64), 64) is None

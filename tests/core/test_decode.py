@@ -59,3 +59,15 @@ def test_a_flat_canvas_shows_no_seams(tmp_path: Path) -> None:
     flat = decode_canvas(vae, torch.ones(1, 4, 32, 352), 32)
     inner = flat[..., 256:-256]  # the picture's own edges show, in one piece too
     assert inner.diff(dim=2).abs().max() < 0.05
+
+
+def test_a_large_canvas_can_be_stopped_before_each_tile(tiny_autoencoder: AutoencoderTiny) -> None:
+    begun: list[None] = []
+
+    def stop_at_the_third() -> None:
+        begun.append(None)
+        if len(begun) == 3:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        decode_canvas(tiny_autoencoder, torch.zeros(1, 4, 8, 160), 8, on_tile=stop_at_the_third)

@@ -18,8 +18,10 @@ from safetensors.torch import load_file, save_file
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from panoweave.core.checkpoint import InvalidParams
-from panoweave.core.diffusion.checkpoints import add_lora, load_checkpoint
+from panoweave.core.diffusion.checkpoints import add_lora, load_checkpoint, load_pipeline
 from panoweave.core.diffusion.errors import CheckpointError, UnsupportedSchedulerError
+from panoweave.core.diffusion.float8 import keep_in_float8
+from panoweave.core.diffusion.identity import identify
 from panoweave.core.diffusion.perceptual import PerceptualLoss
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.diffusion.prompts import find_truncated_prompts
@@ -201,6 +203,41 @@ def test_stable_diffusion_3_without_t5(tmp_path: Path) -> None:
     asked = PanoramaParams(prompt="a lake", width=80, steps=2, sync=SyncParams(weight=0))
     assert tiny.sample(pipeline, asked).isfinite().all()
     assert pipeline.family.prompt_reader(pipeline).limit == MAX_TOKENS - 2
+
+
+@CASE
+def test_weights_in_float8_are_weights_rounded_to_it(fresh_flow: Make, case: FlowCase) -> None:
+    """Bit by bit, and so are their gradients."""
+    stored, rounded = fresh_flow(case).to(torch.bfloat16), fresh_flow(case).to(torch.bfloat16)
+    keep_in_float8(stored)
+    weights = rounded.transformer.state_dict()
+    kinds = {name: weight.dtype for name, weight in stored.transformer.state_dict().items()}
+    in_float8 = [name for name, dtype in kinds.items() if dtype == torch.float8_e4m3fn]
+    assert len(in_float8) > len(kinds) / 3
+    for name in in_float8:
+        weights[name].copy_(weights[name].to(torch.float8_e4m3fn))
+    asked = params(case, steps=1)
+    assert torch.equal(tiny.sample(stored, asked), tiny.sample(rounded, asked))
+    assert stored.gradient_checkpointing
+    assert stored.transformer.dtype == torch.bfloat16
+    assert identify(stored).digest != identify(rounded).digest
+
+
+def test_a_checkpoint_is_loaded_in_float8(saved_flow: Saved) -> None:
+    options: dict[str, Any] = {"device": "cpu", "dtype": "float8"}
+    pipeline = load_pipeline(str(saved_flow(FLUX)), perceptual="stlpips-alex", **options)
+    assert pipeline(params(FLUX, steps=1)).image.size == (80, 64)
+    assert pipeline.transformer.x_embedder.weight.dtype == torch.float8_e4m3fn
+    assert pipeline.text_encoder_2.dtype == torch.bfloat16
+
+
+def test_what_float8_cannot_hold_is_refused(fresh_flow: Make, tmp_path: Path) -> None:
+    pipeline = fresh_flow(FLUX)
+    pipeline.transformer.x_embedder.weight[0, 0] = 500
+    with pytest.raises(CheckpointError, match=r"x_embedder\.weight has numbers beyond 448"):
+        keep_in_float8(pipeline)
+    with pytest.raises(CheckpointError, match=r"Stable Diffusion 1 and 2 has a UNet; legal: auto"):
+        keep_in_float8(tiny.pipeline(tmp_path))
 
 
 def test_z_image_reads_the_files_of_the_whole_language_model(

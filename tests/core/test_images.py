@@ -222,6 +222,29 @@ def test_a_wide_gamut_picture_has_the_colours_that_viewers_show(mode: str) -> No
     assert max(abs(green - 57), abs(blue - 57)) <= 2
 
 
+def print_profile() -> bytes:
+    """A profile of CMYK (a table of 2 x 2 x 2 x 2 colours) in which all inks are one red."""
+    straight = bytes(range(256))
+    red = bytes([140, 128 + 70, 128 + 50])  # L*, a*, b* in 8 bits
+    table = (
+        b"mft1\0\0\0\0" + bytes([4, 3, 2, 0]) + struct.pack(">9i", *(65_536, 0, 0, 0) * 2, 65_536)
+    )
+    table += straight * 4 + red * 16 + straight * 3
+    head = b"none" + b"\x02\x10\0\0" + b"prtrCMYKLab " + b"\x07\xe8\0\x01\0\x01" + b"\0" * 6
+    head += b"acsp" + b"\0" * 28 + struct.pack(">3i", 63_190, 65_536, 54_061)
+    body = head.ljust(124, b"\0") + struct.pack(">I4sII", 1, b"A2B0", 144, len(table)) + table
+    return struct.pack(">I", len(body) + 4) + body
+
+
+def test_a_picture_for_print_has_the_colours_of_its_profile() -> None:
+    """Without it, this one would be cyan."""
+    cyan = Image.new("CMYK", (8, 8), (255, 0, 0, 0))
+    red, green, blue = read_image(saved(cyan, "JPEG", icc_profile=print_profile())).getpixel((1, 1))  # type: ignore[misc]
+    assert red > 2 * max(green, blue)
+    red, green, blue = read_image(saved(cyan, "JPEG")).getpixel((1, 1))  # type: ignore[misc]
+    assert min(green, blue) > 200
+
+
 def progressive(scans: int) -> bytes:
     """A progressive JPEG whose last scan stands there again and again."""
     whole = saved(Image.effect_noise((32, 32), 60), "JPEG", progressive=True)

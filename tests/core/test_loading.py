@@ -148,6 +148,30 @@ def without_merges(checkpoint: Path) -> None:
             with_settings("tokenizer/tokenizer_config.json", model_max_length=77),
             "tokenizer: .*model_max_length.*legal: 3 to 16",
         ),
+        (
+            with_settings("tokenizer/tokenizer_config.json", tokenizer_class="T5Tokenizer"),
+            r"tokenizer: .*\.json says that it is a T5Tokenizer; legal: CLIPTokenizer",
+        ),
+        (
+            with_settings("tokenizer/tokenizer_config.json", pad_token=None, bos_token=None),
+            r"tokenizer: tokenizer_config\.json names no bos_token, no pad_token",
+        ),
+        (
+            with_settings("text_encoder/config.json", eos_token_id=5),
+            "tokenizer: .*says eos_token_id 5; legal: 189",
+        ),
+        (
+            with_settings("text_encoder/config.json", model_type="bert"),
+            r"text_encoder: its config\.json says model_type bert; legal: clip_text_model",
+        ),
+        (
+            with_settings("text_encoder/config.json", hidden_size=32),
+            r"text_encoder: .* is 16 x 16 in its files and 16 x 32 by its config\.json",
+        ),
+        (
+            with_settings("unet/config.json", cross_attention_dim=32),
+            r"unet: .*attn2\.to_k\.weight is 32 x 16 in its files and 32 x 32 by its config\.json",
+        ),
         (without_merges, "tokenizer: .*'lake</w>'.*merges are incomplete"),
         (
             lambda checkpoint: (checkpoint / "tokenizer/tokenizer.json").write_text(POINTER),

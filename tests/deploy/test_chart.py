@@ -190,6 +190,9 @@ def test_models_of_the_api_are_those_of_the_workers() -> None:
         assert list(settings.model_names) == of_workers
         workers = [c for n, c, _ in our_containers() if (n, c["name"]) == (name, "worker")]
         assert [variables(each)["PANOWEAVE_MODEL"] for each in workers] == of_workers
+        # Before any worker has loaded it, these tell the API what the first model makes.
+        for added in ("PANOWEAVE_TINY_DECODER", "PANOWEAVE_CONTROLNET"):
+            assert given.get(added) == variables(workers[0]).get(added)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 from pydantic import SecretStr
 from redis import Redis
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import zeros
 
 from panoweave.core.embedded import WEIGHTS
@@ -51,9 +51,9 @@ def levels(said: str) -> dict[str, str]:
     return found
 
 
-def test_where_nothing_runs_it_says_what_to_do(cli: Cli, tmp_path: Path) -> None:
+def test_where_nothing_runs_it_says_what_to_do(cli_here: Cli, tmp_path: Path) -> None:
     nobody = f"redis://127.0.0.1:{free_port()}/0"
-    done = cli("doctor", "--data", str(tmp_path / "var"), PANOWEAVE_REDIS_URL=nobody)
+    done = cli_here("doctor", "--data", str(tmp_path / "var"), PANOWEAVE_REDIS_URL=nobody)
     assert done.returncode == 1
     found = levels(done.stdout)
     assert found["Redis"] == "fail"
@@ -208,3 +208,17 @@ def test_a_model_is_ok_only_if_a_worker_can_load_it(tiny_checkpoint: Path, tmp_p
     assert (check.level, pipeline) == ("fail", None)
     assert "text_encoder: " in check.found
     assert "PANOWEAVE_MODEL" in check.remedy
+
+
+def test_a_model_is_loaded_in_the_workers_number_format_where_half_precision_is_not_enough(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny_checkpoint, tmp_path / "model"))
+    file = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    weights = load_file(file)
+    weights["conv_in.bias"][0] = 1e6
+    save_file(weights, file, metadata={"format": "pt"})
+    settings = Settings(model=str(folder), device="cpu")
+    assert check_model(settings)[0].level == "ok"
+    check, _ = check_model(settings.model_copy(update={"dtype": "float16"}))
+    assert (check.level, "not finite as torch.float16" in check.found) == ("fail", True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import statistics
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from panoweave.core.infra.redis import connect
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs import models
 from panoweave.deploy.local.ports import free_port
-from tests.processes import process, wait_until
+from tests.processes import Process, process, wait_until
 
 
 @dataclass
@@ -32,7 +31,7 @@ class Service:
     http: httpx.Client
     processes: ExitStack
     log: Path
-    worker: subprocess.Popen[bytes] | None = None
+    worker: Process | None = None
 
     def start_worker(self) -> None:
         self.worker = self.processes.enter_context(process("worker", self.settings, self.log))

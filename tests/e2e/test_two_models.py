@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,7 @@ def test_each_panorama_is_made_by_the_model_that_it_was_accepted_for(
             assert (shown[b]["state"], shown[b]["workers"]) == ("ready", 1)
             with process("worker", of_a, log) as worker_of_a:
                 wait_until(lambda: has_succeeded(api, *(job for _, job in jobs)), 90, log)
-                worker_of_a.terminate()
+                worker_of_a.send_signal(signal.SIGTERM)
                 worker_of_a.wait(30)
         assert all(is_right(job, model) for model, job in jobs)
         waiting = api.post("/panoramas", json=ASKED).json()

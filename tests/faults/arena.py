@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -23,11 +20,10 @@ from panoweave.core.jobs import models
 from panoweave.core.webhooks.secrets import WebhookSecrets
 from panoweave.deploy.local.ports import free_port
 from panoweave.deploy.local.servers import RedisServer, S3Server
-from tests.processes import environment_of
+from tests.processes import Process, environment_of
 from tests.receivers import Receiver, receiving
 
 TENANT = "default"
-_MARK = "PANOWEAVE_TEST_ARENA"
 
 LONG = {"width": 192, "stride": 32, "steps": 120}  # some seconds of the tiny model
 DEFAULTS = Settings.model_fields
@@ -54,21 +50,18 @@ class Arena:
         self.redis_server, self.s3_server, self.receiver = redis, s3, receiver
         self.settings = settings
         self.api_url = f"http://127.0.0.1:{settings.port}"
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.processes: dict[str, Process] = {}
+        self._sessions: set[int] = set()  # each process leads one
+        self.http = httpx.Client(base_url=self.api_url, timeout=10)
         self._folder = folder
         self._log = log
-        self._mark = uuid.uuid4().hex
 
     def start(self, name: str) -> None:
         """`worker-1` runs `panoweave worker`."""
-        with (self._log or self._folder / f"{name}.log").open("ab") as log:
-            self.processes[name] = subprocess.Popen(
-                [sys.executable, "-P", "-m", "panoweave.deploy.cli", name.partition("-")[0]],
-                env={**environment_of(self.settings), _MARK: self._mark},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+        log = self._log or self._folder / f"{name}.log"
+        process = Process(name.partition("-")[0], environment_of(self.settings), log)
+        self.processes[name] = process
+        self._sessions.add(process.pid)
 
     def send(self, name: str, number: signal.Signals) -> None:
         self.processes[name].send_signal(number)
@@ -89,12 +82,12 @@ class Arena:
         """SIGTERM, as an operator would; frozen processes are continued first."""
         for process in self.processes.values():
             process.send_signal(signal.SIGCONT)
-            process.terminate()
+            process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + 30
         for process in self.processes.values():
             try:
                 process.wait(max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
+            except TimeoutError:
                 process.kill()
                 process.wait()
 
@@ -102,8 +95,8 @@ class Arena:
         """Processes of this arena that should be gone."""
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):  # another user's, or gone meanwhile
-                if self._mark.encode() in (folder / "environ").read_bytes():
+            with suppress(OSError):  # gone meanwhile
+                if os.getsid(int(folder.name)) in self._sessions:
                     found.append((folder / "cmdline").read_text().replace("\0", " "))
         return found
 
@@ -132,7 +125,7 @@ class Arena:
         deadline = time.monotonic() + 120
         while True:
             try:
-                answer = httpx.request(method, self.api_url + path, timeout=10, **more)
+                answer = self.http.request(method, path, **more)
                 if answer.status_code < 500 and answer.status_code != 409:
                     return answer
                 last = answer.text
@@ -190,6 +183,7 @@ def arena(
         finally:
             os.kill(_pid(s3), signal.SIGCONT)
             made.stop()
+            made.http.close()
 
 
 def _pid(server: RedisServer | S3Server) -> int:

@@ -36,7 +36,7 @@ def publish_model(here: Arena) -> None:
 
 def is_ready(here: Arena) -> bool:
     try:
-        return httpx.get(f"{here.api_url}/readyz").status_code == 200
+        return here.http.get("/readyz").status_code == 200
     except httpx.TransportError:
         return False
 
@@ -72,7 +72,7 @@ def test_no_202_is_lost(tmp_path: Path) -> None:
         taken_in: list[str] = []
 
         def post() -> None:
-            answer = httpx.post(f"{here.api_url}/panoramas", json={"prompt": "a lake"}, timeout=20)
+            answer = here.http.post("/panoramas", json={"prompt": "a lake"}, timeout=20)
             if answer.status_code == 202:
                 taken_in.append(answer.json()["id"])
 
@@ -99,9 +99,10 @@ def test_no_event_is_lost(tmp_path: Path) -> None:
         seen: list[tuple[str, str]] = []
 
         def follow() -> None:
-            url, kind = f"{here.api_url}/panoramas/{job_id}/events", ""
+            kind = ""
             headers = {"Last-Event-ID": seen[-1][0]} if seen else {}
-            with httpx.stream("GET", url, headers=headers, timeout=20) as answer:
+            path = f"/panoramas/{job_id}/events"
+            with here.http.stream("GET", path, headers=headers, timeout=20) as answer:
                 for line in answer.iter_lines():
                     name, _, value = line.partition(": ")
                     if name == "event":

@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 import httpx
+import pytest
 from redis import Redis
 
 from panoweave.core.infra.settings import Settings
@@ -13,7 +14,10 @@ from panoweave.core.jobs import models
 from panoweave.core.jobs.models import ModelState
 from panoweave.core.jobs.store import JobStore
 from tests.jobs.samples import TRAITS, new_record
-from tests.service.server import serving
+from tests.s3_dialects import s3_that_speaks
+from tests.service.checks import problem
+from tests.service.pictures import inline, png
+from tests.service.server import publish_model, serving
 
 
 def test_the_service_imports_nothing_that_makes_pictures() -> None:
@@ -60,6 +64,20 @@ def test_operators_see_what_waits_runs_and_works(
 def test_operators_see_that_the_bucket_is_away(settings: Settings, redis: Redis) -> None:  # noqa: ARG001
     with serving(settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:1"})) as api:
         assert api.get("/status").json()["s3"] == "away"
+
+
+def test_operators_see_what_a_bucket_refuses_and_the_log_says_it(
+    settings: Settings, redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    publish_model(redis)
+    body = {"prompt": "a hill", "anchor_image": inline(png())}
+    with s3_that_speaks("other-region") as (_, s3):
+        changes = {name: getattr(s3, name) for name in ("s3_endpoint", "s3_bucket")}
+        with serving(settings.model_copy(update=changes)) as api:
+            status = api.get("/status").json()
+            problem(api.post("/panoramas", json=body), 503, "storage_unavailable")
+    assert (status["s3"], status["s3_detail"]) == ("away", "set PANOWEAVE_S3_REGION=eu-central-1")
+    assert "storage_unavailable: set PANOWEAVE_S3_REGION=eu-central-1" in caplog.text
 
 
 def test_the_documentation_loads_nothing_from_elsewhere(bare_api: httpx.Client) -> None:

@@ -58,7 +58,7 @@ def test_a_wrong_size_names_the_nearest(api: httpx.Client) -> None:
         ({"sync": {"decoder": "tiny"}}, "sync.decoder", "'full'"),
         ({"preset": "best"}, "preset", "'paper' or 'balanced' or 'fast'"),
         ({"windows": "many"}, "windows", "'overlapping' or 'shifted' or null"),
-        ({"sync": {"wait": 1}}, "sync.wait", "weight, decay, max_move, steps, every, anchor"),
+        ({"sync": {"wait": 1}}, "sync.wait", "weight, decay, max_move, tuned_steps, steps, every"),
         ({"regions": 3}, "regions", "Boxes or masks"),
         ({"regions": [{"prompt": ""}]}, "regions.0.prompt", "1 to 2,000 characters"),
         ({"regions": [{"prompt": "x"}]}, "regions.0", "an object with the fields prompt,"),

@@ -12,7 +12,7 @@ from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.jobs.store import JobStore
 from panoweave.service.openapi.examples import JOB_ID
 from panoweave.service.schemas import PanoramaRequest
-from tests.jobs.samples import FAILURE
+from tests.jobs.samples import FAILURE, new_record
 from tests.service.checks import at_fault
 from tests.service.steps import finish, post, start
 
@@ -116,7 +116,9 @@ def test_every_time_has_one_format(
     api: httpx.Client, store: JobStore, objects: ObjectStore
 ) -> None:
     finish(store, objects, job_id := post(api))
+    cancelled = store.request_cancel(store.create(new_record()).id)  # with a webhook
     texts = (
+        api.get(f"/panoramas/{cancelled.id}/deliveries").text,
         api.get(f"/panoramas/{job_id}").text,
         api.get("/models").text,
         api.get("/panoramas").text,

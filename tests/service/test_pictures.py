@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from typing import Any
 
@@ -11,7 +12,7 @@ from PIL import Image
 from redis import Redis
 
 from panoweave.core.infra import redis_keys
-from panoweave.core.infra.s3 import ObjectStore
+from panoweave.core.infra.s3 import Found, ObjectStore
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs import models, uploads
 from panoweave.core.jobs.orphan_cleanup import remove_orphans
@@ -121,6 +122,27 @@ def test_a_picture_that_cannot_be_used_is_refused_and_nothing_is_kept(
     assert legal in error["legal"]
     assert store.list("default", None, 10, None).records == []
     assert objects.find("default/nothing.png") is None
+
+
+@pytest.mark.parametrize("size", [(40, 30), (400, 300)])
+def test_an_upload_that_changes_between_two_looks_is_refused(
+    api: httpx.Client,
+    objects: ObjectStore,
+    monkeypatch: pytest.MonkeyPatch,
+    size: tuple[int, int],
+) -> None:
+    """After its size was checked; also by another of the same size."""
+    key, other = uploaded(api, png()), png(size, "maroon")
+    find = ObjectStore.find
+
+    def find_then_change(self: ObjectStore, asked: str) -> Found | None:
+        found = find(self, asked)
+        objects.put(key, other, "image/png", hashlib.sha256(other).hexdigest())
+        return found
+
+    monkeypatch.setattr(ObjectStore, "find", find_then_change)
+    error = at_fault(post(api, anchor_image={"key": key}))
+    assert (error["field"], "changes" in error["detail"]) == ("anchor_image.key", True)
 
 
 def test_an_uploaded_file_that_is_no_picture_is_refused(api: httpx.Client) -> None:

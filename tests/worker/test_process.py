@@ -237,7 +237,7 @@ def test_the_janitor_delivers_webhooks(
         record = post(webhook=Webhook(url=receiver.url, events=("panorama.cancelled",)))
         store.request_cancel(record.id)
         wait_until(lambda: len(receiver.received) == 1, 30, log)
-        janitor_process.terminate()
+        janitor_process.send_signal(signal.SIGTERM)
         assert janitor_process.wait(20) == 0, log.read_text()
     assert receiver.received[0].verified(secret)["data"]["id"] == record.id
 

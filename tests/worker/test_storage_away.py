@@ -108,6 +108,24 @@ def test_whoever_is_asked_to_leave_waits_no_longer(
         turn.result(30)
 
 
+def test_whoever_is_asked_to_leave_gives_back_what_s3_did_not_take(
+    here: WorkerContext, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A silent S3 may hold one call for as long as all tries may take together."""
+
+    def be_silent(key: str, *_: object) -> None:
+        if key.endswith("panorama.png"):
+            here.stopping.set()
+            raise ObjectStoreError(f"{key}: Read timeout")
+
+    monkeypatch.setattr(upload, "RETRY_FOR_S", 0.0)
+    monkeypatch.setattr(here.objects, "put", be_silent)
+    ended = run(here, post())
+    assert ended is not None
+    assert (ended.status, ended.error, ended.lost_attempts) == (Status.QUEUED, None, 0)
+    assert here.savepoints.load(ended.id) is not None
+
+
 def test_s3_away_for_good_fails_with_a_code(
     context: WorkerContext, post: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import json
+import re
 import time
 from datetime import UTC, datetime
 
@@ -36,6 +37,8 @@ def test_a_receiver_can_verify_its_webhooks(
     message = received.verified(secret)
     assert message["type"] == "panorama.succeeded"
     assert datetime.fromisoformat(message["timestamp"]) <= datetime.now(UTC)
+    for written in (message["timestamp"], message["data"]["created_at"]):
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", written)
     data = message["data"]
     assert (data["id"], data["status"], data["metadata"]) == (record.id, "succeeded", {"order": 7})
     assert data["model"] == record.model == "embedded"

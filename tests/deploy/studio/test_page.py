@@ -1,7 +1,8 @@
-"""The studio as a whole, quickly: on the tiny checkpoint that the other tests of the stack use."""
+"""The studio as a whole, on the tiny checkpoint that the other tests of the stack use."""
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.deploy.browser import Seen
@@ -29,6 +30,24 @@ def test_a_prompt_becomes_a_picture(stack: RunningStack, page: Page, seen: Seen)
     seen.errors.remove(refused[0])
 
 
+@pytest.mark.slow
+def test_a_prompt_by_keyboard_alone(stack: RunningStack, page: Page) -> None:
+    open_studio(page, stack)
+    page.get_by_role("button", name="Make panorama").wait_for()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if page.get_by_label("Prompt", exact=True).evaluate("it => it === document.activeElement"):
+            break
+    page.keyboard.type("a lake")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_url("**/#/panoramas/pano_*")
+    expect(page.get_by_role("heading", name="a lake")).to_be_visible()
+
+
+@pytest.mark.slow
 def test_the_first_paint_is_soon_and_light(stack: RunningStack, page: Page) -> None:
     measured = []
     for _ in range(3):  # the first one may find a busy machine

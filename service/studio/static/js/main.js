@@ -73,6 +73,12 @@ addEventListener("hashchange", async () => {
   scrollTo(0, 0);
 });
 
+// Its fragment would be taken for a page.
+document.querySelector(".skip")?.addEventListener("click", (event) => {
+  event.preventDefault();
+  main.focus();
+});
+
 showTheme();
 showKey();
 showPage();

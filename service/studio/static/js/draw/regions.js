@@ -24,7 +24,7 @@ export function regions(draft, sheet, size) {
   const layer = h("div", { class: "layer" });
   sheet.append(layer);
 
-  /** @param {any} region */
+  /** @param {any} region @returns {Box|Given} */
   function fromRegion(region) {
     const { prompt, x, y = 0, width, height } = region;
     if (region.mask) return { kind: "given", prompt, region };

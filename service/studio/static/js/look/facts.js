@@ -14,11 +14,11 @@ export function facts(panorama, plain) {
     ["Seed", String(params.seed)],
     ["Preset", `${params.preset}, ${params.steps} steps`],
     ["Model", model],
-    ["Asked for", ago(createdAt)],
+    ["Created", ago(createdAt)],
     ...(params.negative_prompt ? [["Without", params.negative_prompt]] : []),
     ...(params.regions.length ? [["Regions", params.regions.map((each) => each.prompt).join("; ")]] : []),
     ...(result ? [["File", `${result.format.toUpperCase()}, ${size(result.bytes)}`]] : []),
-    ...(result && plain?.result ? [["Without synchronising", `made in ${duration(total(plain.result.timings_s))}`]] : []),
+    ...(result && plain?.result ? [["Compared with", `made in ${duration(total(plain.result.timings_s))}`]] : []),
   ];
   return h(
     "div",

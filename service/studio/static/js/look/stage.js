@@ -88,14 +88,14 @@ export function stage(panorama, signal) {
       if (signal.aborted || mode !== wanted) opened.close();
       else open = opened;
     };
-    const modeButton = (name, glyph, label) =>
-      h("button", { type: "button", class: "with-glyph", "data-mode": name, "aria-pressed": "false", on: { click: () => enter(name) } }, icon(glyph), label);
+    const modeButton = (name, glyph, label, title) =>
+      h("button", { type: "button", title, class: "with-glyph", "data-mode": name, "aria-pressed": "false", on: { click: () => enter(name) } }, icon(glyph), h("span", { class: "tool-label" }, label));
     tools.replaceChildren(
       iconButton("plus", "Zoom in", () => open?.zoom?.(1.5), { "data-zooms": true }),
       iconButton("minus", "Zoom out", () => open?.zoom?.(1 / 1.5), { "data-zooms": true }),
       iconButton("fit", "Whole picture, or as high as the stage", () => open?.toggleFit?.(), { "data-zooms": true }),
-      ...(loop ? [modeButton("sphere", "sphere", "360°")] : []),
-      modeButton("compare", "compare", "Compare"),
+      ...(loop ? [modeButton("sphere", "sphere", "360°", "Look around from the middle")] : []),
+      modeButton("compare", "compare", "Compare", "With the same seed, without SyncDiffusion"),
       iconButton("full", "Full screen", () => {
         if (document.fullscreenElement) document.exitFullscreen();
         else element.requestFullscreen();

@@ -155,10 +155,18 @@ const PRESETS = [
   ["paper", "Paper", "as published, slow"],
 ];
 
+/** What a preset decides: a value from before would stay in its way. */
+const OF_PRESETS = ["steps", "windows", "sync"];
+
 /** @param {Draft} draft */
 function presetField(draft) {
+  /** @param {string} preset */
+  const choose = (preset) => {
+    for (const field of OF_PRESETS) draft.set(field, undefined);
+    draft.set("preset", preset);
+  };
   const boxes = PRESETS.map(([value, label, about]) => {
-    const box = h("input", { type: "radio", name: "preset", value, on: { change: () => draft.set("preset", value) } });
+    const box = h("input", { type: "radio", name: "preset", value, on: { change: () => choose(value) } });
     return { box, element: h("label", { class: "segment", title: about }, box, h("span", {}, label)) };
   });
   const refresh = () => boxes.forEach(({ box }) => (box.checked = box.value === (draft.get("preset") ?? "balanced")));

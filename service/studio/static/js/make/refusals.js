@@ -15,6 +15,7 @@ export function clearErrors(root) {
  */
 export function showRefusals(root, problems, reveal) {
   const homeless = [];
+  /** @type {HTMLElement|null} */
   let first = null;
   for (const problem of problems) {
     const place = placeOf(root, problem.field);
@@ -26,7 +27,7 @@ export function showRefusals(root, problems, reveal) {
     showError(place, inWords(problem));
     first ??= place;
   }
-  first?.querySelector("input, textarea, select, button")?.focus();
+  /** @type {HTMLElement|null|undefined} */ (first?.querySelector("input, textarea, select, button"))?.focus();
   return homeless;
 }
 

@@ -1,0 +1,127 @@
+"""How coherent a preset's panoramas are with fewer and more steps: `bench.presets --sweep`.
+
+Every round makes one prompt and seed with each number of steps in turn. The table is written after
+each round, so that a run that is cut off leaves what it has.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations, product
+from pathlib import Path
+from typing import Final
+
+import torch
+from PIL import Image
+
+from bench.sections import machine, publish, table
+from panoweave.core.diffusion.decode import from_pil
+from panoweave.core.diffusion.perceptual import PerceptualLoss, distance
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.params import PanoramaParams
+from panoweave.core.presets import PRESETS, PresetName
+from panoweave.core.sync_moves import moves_at
+
+WIDTH_PX: Final = 512
+SWEEP: Final[Mapping[PresetName, Sequence[int]]] = {
+    "fast": (10, 20, 30, 50, 100),
+    "balanced": (10, 20, 50, 100),
+}
+
+
+@dataclass
+class Row:
+    """The figures of one preset and number of steps, round by round."""
+
+    moves: int = 0  # of each window
+    took_s: list[float] = field(default_factory=list)
+    lpips: list[float] = field(default_factory=list)
+    apart: list[float] = field(default_factory=list)
+
+
+def sweep(
+    pipeline: SyncDiffusionPipeline, prompts: Sequence[str], seeds: int, report: Path | None
+) -> None:
+    assert pipeline.meter is not None
+    rows = {(preset, steps): Row() for preset, all_steps in SWEEP.items() for steps in all_steps}
+    rounds = list(product(range(1, seeds + 1), prompts))
+    for number, (seed, prompt) in enumerate(rounds, 1):
+        for (preset, steps), row in rows.items():
+            params = PanoramaParams(
+                prompt=prompt, seed=seed, width=WIDTH_PX, steps=steps, preset=preset
+            )
+            begun = time.process_time()
+            panorama = pipeline(params)
+            row.took_s.append(time.process_time() - begun)
+            row.moves = sum(moves_at(i, steps, panorama.params.sync) for i in range(steps))
+            assert panorama.coherence is not None
+            row.lpips.append(panorama.coherence.intra_lpips)
+            half_px = pipeline.traits.window_px // 2
+            row.apart.append(apart_to_beside(panorama.image, half_px, pipeline.meter.lpips))
+            print(
+                f"{prompt}, seed {seed}, {preset}, {steps} steps: Intra-LPIPS "
+                f"{row.lpips[-1]:.3f}, apart / beside {row.apart[-1]:.2f}",
+                flush=True,
+            )
+        text = (
+            f"`python -m bench.presets --sweep` on {machine()}: {number} of {len(rounds)} rounds "
+            f"({len(prompts)} prompts, {seeds} seeds), panoramas of {WIDTH_PX} px.\n\n"
+            f"{as_table(rows)}"
+        )
+        publish("steps", text, report)
+
+
+@torch.no_grad()
+def apart_to_beside(image: Image.Image, strip_px: int, network: PerceptualLoss) -> float:
+    """How much farther strips that lie apart are from each other than strips side by side.
+
+    1: the panorama looks the same all along. Unlike Intra-LPIPS itself, which is twice as high for
+    a day as for a night (docs/LOG.md), this does not depend on what the panorama shows.
+    """
+    device = next(network.buffers()).device
+    strips = [
+        image.crop((left, 0, left + strip_px, image.height))
+        for left in range(0, image.width - strip_px + 1, strip_px)
+    ]
+    embedded = [network.embed(from_pil(strip, device)[None]) for strip in strips]
+    pairs = list(combinations(range(len(embedded)), 2))
+
+    def mean_of(chosen: Sequence[tuple[int, int]]) -> float:
+        return statistics.mean(float(distance(embedded[i], embedded[j])) for i, j in chosen)
+
+    apart = mean_of([(i, j) for i, j in pairs if j > i + 1])
+    return apart / mean_of([(i, j) for i, j in pairs if j == i + 1])
+
+
+def as_table(rows: Mapping[tuple[PresetName, int], Row]) -> str:
+    head = [
+        "preset",
+        "steps",
+        "moves of a window",
+        "CPU seconds",
+        "Intra-LPIPS (held out)",
+        "/ at its own steps",
+        "apart / beside",
+        "/ at its own steps",
+        "worst",
+    ]
+    return table(head, [_cells(preset, steps, rows) for preset, steps in rows])
+
+
+def _cells(preset: PresetName, steps: int, rows: Mapping[tuple[PresetName, int], Row]) -> list[str]:
+    row, own = rows[preset, steps], rows[preset, PRESETS[preset]["steps"]]
+    lpips, apart = statistics.mean(row.lpips), statistics.mean(row.apart)
+    return [
+        preset,
+        str(steps),
+        str(row.moves),
+        f"{statistics.median(row.took_s):.1f}",
+        f"{lpips:.3f}",
+        f"{lpips / statistics.mean(own.lpips):.2f}",
+        f"{apart:.3f}",
+        f"{apart / statistics.mean(own.apart):.2f}",
+        f"{max(row.apart):.2f}",
+    ]

@@ -1,0 +1,20 @@
+"""How often windows are moved in each step: what a preset's number of steps means. Torch-free."""
+
+from __future__ import annotations
+
+from panoweave.core.params import ResolvedSync
+
+
+def moves_at(step: int, steps: int, sync: ResolvedSync) -> int:
+    """How many times the windows are moved in a step (from 0) of so many steps.
+
+    A schedule of `tuned_steps` steps makes one move in each. These moves keep their times: a step
+    makes all those that fall between its own timestep and the next step's. So a panorama of fewer
+    or more steps is pulled together as often, over the same noise levels.
+    """
+    if step >= sync.steps or (step + 1) % sync.every:
+        return 0
+    if sync.tuned_steps is None:
+        return 1
+    before, after = (-(-place * sync.tuned_steps // steps) for place in (step, step + 1))
+    return after - before

@@ -1,0 +1,128 @@
+"""A preset keeps its promise with other numbers of steps than its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench.steps import apart_to_beside
+from panoweave.core.checkpoint import CheckpointDefaults, CheckpointTraits
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.params import PanoramaParams, ResolvedSync, SyncParams
+from panoweave.core.presets import PRESETS, PresetName
+from panoweave.core.sync_moves import moves_at
+from tests.core import tiny
+
+TRAITS = CheckpointTraits(window_px=128, px_per_latent=8, tiny_decoder=True)
+TUNED: tuple[PresetName, ...] = ("balanced", "fast")
+
+
+def sync(traits: CheckpointTraits = TRAITS, **asked: Any) -> ResolvedSync:
+    return PanoramaParams.model_validate({"prompt": "x", **asked}).resolve(traits).sync
+
+
+def moves(steps: int, **asked: Any) -> list[int]:
+    resolved = sync(steps=steps, **asked)
+    return [moves_at(step, steps, resolved) for step in range(steps)]
+
+
+@pytest.mark.parametrize("preset", TUNED)
+def test_a_presets_own_steps_have_one_move_each(preset: PresetName) -> None:
+    own = PRESETS[preset]["steps"]
+    assert PRESETS[preset]["sync"]["tuned_steps"] == own
+    last = 9 * own // 10
+    assert moves(own, preset=preset) == [1] * last + [0] * (own - last)
+
+
+@pytest.mark.parametrize("preset", TUNED)
+@pytest.mark.parametrize("steps", range(10, 50))
+def test_the_moves_of_fewer_steps_keep_their_times(preset: PresetName, steps: int) -> None:
+    """Before each step, those moves were made that the preset's own steps make before its time."""
+    own = PRESETS[preset]["steps"]
+    if steps >= own:
+        assert set(moves(steps, preset=preset)[: 9 * steps // 10]) == {1}
+        return
+    made = 0
+    for step, count in enumerate(moves(steps, preset=preset)[: 9 * steps // 10]):
+        made += count
+        assert made == sum(k * steps < (step + 1) * own for k in range(own))
+
+
+def test_moves_of_coarse_and_fine_schedules() -> None:
+    assert moves(10, preset="fast") == [3] * 9 + [0]
+    assert moves(20, preset="fast")[:6] == [2, 1, 2, 1, 2, 1]
+    assert sum(moves(20)) == sum(moves(50)) == 45
+    assert moves(100, preset="fast") == [1] * 90 + [0] * 10
+    assert moves(100, sync={"tuned_steps": 50})[:4] == [1, 0, 1, 0]
+
+
+def test_a_draft_of_fewer_than_ten_steps_has_one_move_in_each() -> None:
+    assert moves(9, preset="balanced") == [1] * 9
+    assert moves(1, preset="fast") == [1]
+    assert moves(2, preset="fast", sync={"tuned_steps": 6}) == [3, 3]
+
+
+def test_the_paper_and_distilled_checkpoints_have_one_move_in_each_step() -> None:
+    assert moves(20, preset="paper") == [1] * 20
+    assert moves(8, scheduler="lcm") == [1] * 8
+    distilled = TRAITS.model_copy(update={"defaults": CheckpointDefaults(steps=4)})
+    resolved = sync(distilled)
+    assert [moves_at(step, 4, resolved) for step in range(4)] == [1] * 4
+
+
+def test_a_job_that_was_accepted_before_has_one_move_in_each_step() -> None:
+    stored = sync(steps=20, preset="fast").model_dump() | {"tuned_steps": None}
+    earlier = ResolvedSync.model_validate(stored)
+    assert [moves_at(step, 20, earlier) for step in range(20)] == [1] * 18 + [0, 0]
+
+
+def test_what_a_request_gives_is_used_as_given() -> None:
+    given = {"weight": 7.0, "max_move": 0.2, "steps": 3, "every": 2, "tuned_steps": 40}
+    resolved = sync(steps=20, preset="fast", sync=given)
+    assert {name: getattr(resolved, name) for name in given} == given
+    assert [moves_at(step, 20, resolved) for step in range(20)] == [0, 2] + [0] * 18
+    as_it_was = {"tuned_steps": 20}
+    assert moves(20, preset="fast", sync=as_it_was) == [1] * 18 + [0, 0]
+
+
+def test_a_step_makes_its_moves(tmp_path: Path, perceptual: Any) -> None:
+    """Each moves every window once, but for the anchor: five windows, of which four move."""
+    pipeline = tiny.pipeline(tmp_path)
+    pipeline.perceptual = perceptual
+    seen = 0
+
+    def count(_module: Any, inputs: tuple[torch.Tensor, ...], _output: Any) -> None:
+        nonlocal seen
+        seen += len(inputs[0]) // 2  # with and without the prompt
+
+    base: dict[str, Any] = {"prompt": "a lake", "width": 128, "seed": 5, "steps": 2}
+    made = []
+    for tuned_steps in (2, 4, 6):
+        seen = 0
+        pull = SyncParams(max_move=0.01, weight=200, tuned_steps=tuned_steps, steps=1)
+        with pipeline.unet.register_forward_hook(count):
+            made.append(tiny.sample(pipeline, PanoramaParams(preset="paper", sync=pull, **base)))
+        # The anchor once, each move, and the moved windows again; then a step without moves.
+        assert seen == 1 + 4 * tuned_steps // 2 + 4 + 5
+    once, twice, thrice = made
+    assert (twice - once).abs().max() > 1e-4
+    assert (thrice - twice).abs().max() > 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("steps", [10, 20])
+def test_fewer_steps_are_as_coherent(embedded: SyncDiffusionPipeline, steps: int) -> None:
+    """With one move a step, this was night on the left and day on the right: 1.76 with 20 steps."""
+    params = PanoramaParams(
+        prompt="a meadow",
+        negative_prompt="clouds",
+        seed=4,
+        width=512,
+        steps=steps,
+        preset="fast",
+    )
+    assert embedded.meter is not None
+    assert apart_to_beside(embedded(params).image, 64, embedded.meter.lpips) < 1.2
