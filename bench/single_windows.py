@@ -50,16 +50,26 @@ class LastFeatures:
 
     def _one(self, image: Image.Image) -> Tensor:
         features: Tensor = self._stages(from_pil(image, torch.device("cpu"))[None]).mean((2, 3))
-        size: Tensor = features.square().mean(1, keepdim=True).sqrt()
-        return features / size
+        return to_mean_square_1(features)
+
+
+def to_mean_square_1(features: Tensor) -> Tensor:
+    """Each row (N, D) scaled to the size that KID's kernel is made for."""
+    size: Tensor = features.square().mean(1, keepdim=True).sqrt()
+    return features / size
 
 
 def make_single_windows(
     pipeline: SyncDiffusionPipeline, prompt: str, seed: int, count: int
 ) -> list[Image.Image]:
-    """Windows that know nothing of one another: a panorama without overlap and without pull."""
+    """Windows that know nothing of one another."""
     side = pipeline.traits.window_px
-    asked = PanoramaParams(
+    return whole_windows(pipeline(ask_single_windows(side, prompt, seed, count)).image, side)
+
+
+def ask_single_windows(side: int, prompt: str, seed: int, count: int) -> PanoramaParams:
+    """The request for `count` of them side by side: a panorama without overlap and without pull."""
+    return PanoramaParams(
         prompt=prompt,
         seed=seed,
         width=count * side,
@@ -67,7 +77,6 @@ def make_single_windows(
         preset="paper",
         sync=SyncParams(weight=0),
     )
-    return whole_windows(pipeline(asked).image, side)
 
 
 def nearest_distance(windows: Tensor, singles: Tensor) -> float:

@@ -27,7 +27,7 @@ from panoweave.deploy.local.servers import RedisServer, S3Server
 
 # `make test-fast` has no torch; these import it.
 if importlib.util.find_spec("torch") is None:
-    collect_ignore = ["core", "deploy", "e2e", "embedded", "faults", "worker"]
+    collect_ignore = ["core", "deploy", "e2e", "embedded", "faults", "quality", "worker"]
     collect_ignore += [
         f"service/test_{name}.py"
         for name in ("contract", "generated_client", "panoramas", "reading_again")

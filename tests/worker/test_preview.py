@@ -30,6 +30,7 @@ def test_it_is_seen_while_it_is_made_and_gone_afterwards(
 ) -> None:
     monkeypatch.setattr("panoweave.worker.preview.EVERY_S", 0)
     seen: list[Image.Image] = []
+    announced: list[bool] = []
     on_step = Attempt.on_step
 
     def look(self: Attempt, report: StepReport) -> None:
@@ -38,6 +39,7 @@ def test_it_is_seen_while_it_is_made_and_gone_afterwards(
         while not objects.exists(key) and time.monotonic() < deadline:
             time.sleep(0.02)
         seen.append(Image.open(io.BytesIO(objects.get(key))))
+        announced.append(self.has_preview)
         on_step(self, report)
 
     monkeypatch.setattr(Attempt, "on_step", look)
@@ -46,6 +48,7 @@ def test_it_is_seen_while_it_is_made_and_gone_afterwards(
     assert ended is not None
     assert ended.status is Status.SUCCEEDED
     assert len(seen) == 5
+    assert announced[-1]  # and a client knows that it may ask for it
     assert {(image.format, round(image.width / image.height)) for image in seen} == {("JPEG", 2)}
     assert not objects.exists(record.keys.foreseen)
 

@@ -1,0 +1,74 @@
+"""How good panoramas are: coherence, distance from real pictures, and whether the prompt is shown.
+
+    python -m bench.quality --work FOLDER [--model ..] [--prompts ..] [--seeds N]
+        [--options] [--report docs/quality.md] [--html FILE]
+
+For MultiDiffusion, each preset and, with `--options`, each option, with intervals of 95 % by the
+bootstrap over panoramas. A run that was stopped goes on where it was. docs/quality.md says what
+each figure means, and how the paper's table is made.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from bench.quality.html import write_html
+from bench.quality.measuring import Results
+from bench.quality.options import build_parser, run
+from bench.quality.plots import draw_trade_off
+from bench.quality.rows import OPTIONS, ROWS
+from bench.quality.sheets import draw_sheet
+from bench.quality.tables import differences, fid_note, figures, show
+from bench.sections import machine, publish, table
+
+
+def main() -> None:
+    options = build_parser(__doc__)
+    options.add_argument("--options", action="store_true", help="each option alone, too")
+    options.add_argument("--html", type=Path, help="a report with all pictures, one file")
+    asked = options.parse_args()
+    results = run(asked, {**ROWS, **OPTIONS} if asked.options else dict(ROWS))
+    about = describe(asked, results)
+    publish("quality", as_markdown(about, results), asked.report)
+    if asked.report:
+        draw_trade_off(asked.report.parent / "quality.png", results.summaries)
+        draw_sheet(results.pictures).save(asked.report.parent / "quality-panoramas.jpg", quality=88)
+    if asked.html:
+        write_html(asked.html, about, results)
+
+
+def describe(asked: argparse.Namespace, results: Results) -> list[str]:
+    """What was measured and how, a sentence each."""
+    prompts = {prompt for prompt, _ in results.pictures}
+    made = [
+        f"Model: {'the embedded one' if asked.model.endswith('weights') else asked.model}, on "
+        f"{machine()}.",
+        f"{len(prompts)} prompts ({asked.prompts}), seeds 1 to {asked.seeds}: "
+        f"{len(results.pictures)} panoramas a row.",
+        f"The reference is {results.reference} panoramas of {asked.reference}.",
+    ]
+    if results.examined:
+        shares = ", ".join(
+            f"{attribute} {show(figure, 0, 100)} %"
+            for attribute, figure in results.examined.accuracy.items()
+        )
+        made.append(f"The classifier is right about renders that it did not see: {shares}.")
+    if note := fid_note(results.summaries):
+        made.append(note)
+    return made
+
+
+def as_markdown(about: list[str], results: Results) -> str:
+    return "\n\n".join(
+        [
+            "\n".join(about),
+            table(*figures(results.summaries)),
+            "Above MultiDiffusion, with the same prompts and seeds:",
+            table(*differences(results.summaries)),
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""The prompts that quality is measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from bench.coherence import PROMPTS as OPEN
+from bench.quality.labels import PHRASES, Attribute
+
+# SyncDiffusion (arXiv 2306.05178), section 5: the six prompts of its tables.
+PAPER: Final = (
+    "natural landscape in anime style illustration",
+    "a photo of a forest with a misty fog",
+    "a photo of a mountain range at twilight",
+    "cartoon panorama of spring summer beautiful nature",
+    "a photo of a snowy mountain peak with skiers",
+    "a photo of a city skyline at night",
+)
+_LABELLED_COUNT: Final = 24
+
+
+def labelled(legal: Mapping[Attribute, Sequence[str]]) -> list[str]:
+    """24 prompts that name a biome, a time and a weather; every one of each is in them.
+
+    The first few are already a mixture, so a short run may take the first N.
+    """
+    prompts = []
+    for index in range(_LABELLED_COUNT):
+        biome, time, weather = (
+            legal[attribute][(index + index // len(legal[attribute])) % len(legal[attribute])]
+            for attribute in ("biome", "time", "weather")
+        )
+        prompts.append(f"{PHRASES[biome]} {PHRASES[time]} {PHRASES[weather]}")
+    return prompts
+
+
+def read_prompts(asked: str, legal: Mapping[Attribute, Sequence[str]] | None) -> Sequence[str]:
+    """The prompts of a built-in set, or of a file with a prompt on each line."""
+    if asked == "paper":
+        return PAPER
+    if asked == "open":
+        return OPEN
+    if asked == "labelled":
+        if legal is None:
+            raise SystemExit("--prompts labelled: needs --reference renders, whose words it uses")
+        return labelled(legal)
+    file = Path(asked)
+    if not file.is_file():
+        raise SystemExit(f"--prompts: {asked} is no file, and none of labelled, open, paper")
+    prompts = [line.strip() for line in file.read_text().splitlines() if line.strip()]
+    if not prompts:
+        raise SystemExit(f"--prompts: {asked} has no prompt; write one on each line")
+    if len(set(prompts)) < len(prompts):
+        raise SystemExit(f"--prompts: {asked} has a prompt twice; each may be there once")
+    return prompts
