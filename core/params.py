@@ -83,6 +83,8 @@ class SyncParams(Params):
     )
     tuned_steps: TunedSteps | None = Field(
         None,
+        # Requests, jobs and savepoints from before there was this field are compared by their JSON.
+        exclude_if=lambda value: value is None,
         description="The number of steps that `weight` and `max_move` are meant for. A panorama of "
         "fewer steps makes several moves in a step, one of more steps makes none in some, so that "
         "windows are moved as often over the same noise levels. Default: the panorama's own steps, "

@@ -51,9 +51,9 @@ def levels(said: str) -> dict[str, str]:
     return found
 
 
-def test_where_nothing_runs_it_says_what_to_do(cli_here: Cli, tmp_path: Path) -> None:
+def test_where_nothing_runs_it_says_what_to_do(cli: Cli, tmp_path: Path) -> None:
     nobody = f"redis://127.0.0.1:{free_port()}/0"
-    done = cli_here("doctor", "--data", str(tmp_path / "var"), PANOWEAVE_REDIS_URL=nobody)
+    done = cli("doctor", "--data", str(tmp_path / "var"), PANOWEAVE_REDIS_URL=nobody)
     assert done.returncode == 1
     found = levels(done.stdout)
     assert found["Redis"] == "fail"

@@ -105,10 +105,12 @@ def test_the_service_keeps_its_contract(api: httpx.Client, token: str, tmp_path:
     assert 307 in walks["examples"].statuses["GET /panoramas/{job_id}/image"]
     walked = walks["stateful"]
     assert walked.statuses["DELETE /panoramas/{job_id}"] >= {204, 409}
-    assert walked.links >= {
+    links = {
         ("POST /panoramas", "GET /panoramas/{job_id}"),
         ("POST /panoramas", "POST /panoramas/{job_id}/cancel"),
     }
+    # A short walk need not take both: which one it misses changes with the document.
+    assert links <= walked.links if _PERCENT == 100 else links & walked.links
 
 
 def test_its_links_lead_through_a_panoramas_life(api: httpx.Client) -> None:

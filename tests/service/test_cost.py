@@ -87,7 +87,12 @@ def test_the_eta_is_that_of_the_work(api: httpx.Client, redis: Redis, store: Job
     start(store, waiting[0]["id"])
     running = api.get(f"/panoramas/{waiting[0]['id']}").json()["progress"]
     assert running == {
-        "phase": "starting", "step": 0, "total_steps": 50, "fraction": 0, "eta_s": estimate_s
-    }  # fmt: skip
+        "phase": "starting",
+        "step": 0,
+        "total_steps": 50,
+        "fraction": 0,
+        "eta_s": estimate_s,
+        "has_preview": False,
+    }
     last = api.get(f"/panoramas/{waiting[5]['id']}").json()["progress"]
     assert last["eta_s"] == pytest.approx(6 * estimate_s, rel=0.02)

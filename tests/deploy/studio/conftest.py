@@ -19,7 +19,7 @@ def embedded_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running
     running.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop must be gone when other modules run theirs
 def browser() -> Iterator[Browser]:
     with chromium() as browser:
         yield browser
