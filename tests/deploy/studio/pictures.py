@@ -163,7 +163,7 @@ def show_draw(page: Page, url: str) -> None:
 
 def show_gallery(page: Page, url: str) -> None:
     page.goto(f"{url}/#/gallery")
-    page.get_by_label("Show").select_option("done")
+    page.get_by_label("Show", exact=True).select_option("done")
     page.wait_for_load_state("networkidle")
 
 

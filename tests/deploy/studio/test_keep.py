@@ -38,7 +38,7 @@ def test_keep(embedded_stack: RunningStack, page: Page) -> None:
     page.mouse.wheel(0, 20_000)  # the next page comes by itself
     expect(page.get_by_text("a hill, number 0", exact=True)).to_be_visible()
 
-    page.get_by_label("Show").select_option("done")
+    page.get_by_label("Show", exact=True).select_option("done")
     shown = page.get_by_role("listitem").filter(has_text=f"seed {SEED} ")
     expect(shown).to_be_visible()
     expect(page.get_by_text("a hill, number 0", exact=True)).to_be_hidden()
@@ -54,7 +54,7 @@ def test_keep(embedded_stack: RunningStack, page: Page) -> None:
     wait_until_made(page)
 
     page.get_by_role("link", name="Gallery").click()
-    page.get_by_label("Show").select_option("done")
+    page.get_by_label("Show", exact=True).select_option("done")
     shown.get_by_role("button", name="Delete").click()
     page.get_by_role("button", name="Keep it").click()
     expect(shown).to_be_visible()

@@ -95,6 +95,7 @@ def test_water_shows_the_sky_and_land_does_not(noon: Noon) -> None:
     assert blueness[water > 0.35].mean() > blueness[water < 0.1].mean() + 15
 
 
+@pytest.mark.slow
 def test_a_sun_that_is_said_to_show_is_bright() -> None:
     biomes = ("desert", "coast", "savanna", "desert", "savanna", "canyon")
     pictures, facts = small([scene(biome, "sunset", "clear", i) for i, biome in enumerate(biomes)])
