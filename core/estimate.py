@@ -121,12 +121,14 @@ def _work_at(
     sync, windows = params.sync, len(places)
     follows_image = params.anchor_image is not None or params.extend is not None
     others = windows if follows_image or params.windows == "shifted" else windows - 1
-    gradients = others * moves_at(step, params.steps, sync) if sync.weight > 0 else 0
+    moves = moves_at(step, params.steps, sync) if sync.weight > 0 else 0
+    gradients = others * moves
     # Where the gradient's prediction is used again, only the anchor's is missing.
     predictions: float = 1 if gradients and sync.reuse_prediction else windows
     predictions += sum(_touched(region, params, traits, places) for region in params.regions)
     if params.extend:
-        predictions += _GUIDE_COST * _around_extended(params, traits, places)
+        guidance = max(1, moves)  # times
+        predictions += guidance * _GUIDE_COST * _around_extended(params, traits, places)
     has_negative_prompt = family_named(traits.family).reads_negative_prompt
     factor = 1.0 if has_negative_prompt and params.guidance_scale != 1 else _UNGUIDED_COST
     if params.control:

@@ -19,7 +19,8 @@ Eq. 5). With a weight of 0 the algorithm is MultiDiffusion. The windows are aver
 step instead of after it, which is the same for schedulers with a linear step (see `schedulers`).
 
 Lines 5 to 7 are repeated within a step, or left out, where the panorama has fewer or more steps
-than `sync.tuned_steps` (see `sync_moves`); with the preset `paper`, each step has them once.
+than `sync.tuned_steps` (see `sync_moves`), with `known_region`'s guidance between two moves. With
+the preset `paper`, each step has them once.
 
 The preset `paper` is this algorithm with the paper's settings: 50 DDIM steps, each synchronised,
 weight 20, decay 0.95. Given the same network L, noise and scheduler, its latents are those of the
@@ -37,7 +38,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Final
 
 import torch
@@ -130,17 +130,20 @@ def sample_syncdiffusion(
                     output = model.predict_batch(anchor, step, [plan.anchor])
                     target = appearance.of(scheduler.pred_original_sample(anchor, step, output))
                     cached_predictions[plan.anchor] = output[0]
-            for batch, _ in product(model.split(others), range(moves)):  # line 5
-                seen = [views[i] for i in batch]
-                gradient, outputs, target = perceptual_gradient(  # line 6
-                    model, take(windows, batch), step, seen, scheduler, appearance, target
-                )
-                check_finite(gradient, batch, step.index)
-                limited = limit_length(weight * gradient, sync.max_move)
-                for i, move, output in zip(batch, limited, outputs, strict=True):
-                    windows[i] -= move  # line 7
-                    if sync.reuse_prediction or i == len(grid):  # the anchor stays as it is
-                        cached_predictions[views[i]] = output
+            for move in range(moves):
+                if known_region and move:  # as in a step of its own
+                    windows = known_region.guide(windows, grid, step, model)
+                for batch in model.split(others):  # line 5
+                    seen = [views[i] for i in batch]
+                    gradient, outputs, target = perceptual_gradient(  # line 6
+                        model, take(windows, batch), step, seen, scheduler, appearance, target
+                    )
+                    check_finite(gradient, batch, step.index)
+                    limited = limit_length(weight * gradient, sync.max_move)
+                    for i, change, output in zip(batch, limited, outputs, strict=True):
+                        windows[i] -= change  # line 7
+                        if sync.reuse_prediction or i == len(grid):  # the anchor stays as it is
+                            cached_predictions[views[i]] = output
             windows, views = windows[: len(grid)], grid.views
 
         denoiser = regional_prompts or model

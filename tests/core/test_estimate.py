@@ -64,6 +64,14 @@ def test_regions_control_and_extend_cost_more() -> None:
     ):
         work = estimate_work(resolved(width=1024, preset="paper", **more), TRAITS)
         assert plain.predictions < work.predictions < 8 * plain.predictions
+    guided = [
+        estimate_work(
+            resolved(width=1024, steps=2, extend={"image": image}, sync={"tuned_steps": tuned}),
+            TRAITS,
+        ).predictions
+        for tuned in (2, 6)
+    ]
+    assert 2 < guided[1] / guided[0] < 3  # the picture guides before each move
     with_control = TRAITS.model_copy(update={"controlnet": True})
     asked = {"width": 1024, "preset": "paper", "control": {"type": "hint", "image": image}}
     controlled = PanoramaParams.model_validate({"prompt": "x", **asked}).resolve(with_control)

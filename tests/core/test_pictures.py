@@ -80,13 +80,7 @@ def test_a_picture_stays_while_the_panorama_grows_around_it(
     """Unchanged within what the autoencoder itself changes, and continued on both sides."""
     extend = Extend(image=inline(sunset), x=128)
     params = PanoramaParams(
-        prompt="a lake at sunset",
-        seed=6,
-        width=384,
-        preset=preset,
-        steps=12,
-        extend=extend,
-        sync=SyncParams(tuned_steps=12),  # one move in each step: docs/LOG.md
+        prompt="a lake at sunset", seed=6, width=384, preset=preset, steps=12, extend=extend
     )
     pixels = np.asarray(embedded(params).image, float)
     original = np.asarray(sunset, float)

@@ -10,6 +10,7 @@ import torch
 
 from bench.steps import apart_to_beside
 from panoweave.core.checkpoint import CheckpointDefaults, CheckpointTraits
+from panoweave.core.conditions import Extend, ImageInput
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.params import PanoramaParams, ResolvedSync, SyncParams
 from panoweave.core.presets import PRESETS, PresetName
@@ -110,6 +111,34 @@ def test_a_step_makes_its_moves(tmp_path: Path, perceptual: Any) -> None:
     once, twice, thrice = made
     assert (twice - once).abs().max() > 1e-4
     assert (thrice - twice).abs().max() > 1e-4
+
+
+def test_an_extended_picture_guides_before_each_move(tmp_path: Path, perceptual: Any) -> None:
+    """Of five windows, three show an edge of the picture. All five move."""
+    pipeline = tiny.pipeline(tmp_path)
+    pipeline.perceptual = perceptual
+    seen = 0
+
+    def count(_module: Any, inputs: tuple[torch.Tensor, ...], _output: Any) -> None:
+        nonlocal seen
+        seen += len(inputs[0]) // 2
+
+    image = torch.zeros(1, 3, 64, 64)
+    extend = Extend(image=ImageInput(key="default/uploads/x/picture"), x=0)
+    for moves in (1, 3):
+        seen = 0
+        params = PanoramaParams(
+            prompt="a lake",
+            width=128,
+            seed=5,
+            steps=2,
+            preset="paper",
+            extend=extend,
+            sync=SyncParams(max_move=0.01, tuned_steps=2 * moves, steps=1),
+        )
+        with pipeline.unet.register_forward_hook(count):
+            tiny.sample(pipeline, params, {"extend.image": image})
+        assert seen == moves * (3 + 5) + 5 + (3 + 5)  # a step with moves, a step without
 
 
 @pytest.mark.slow
