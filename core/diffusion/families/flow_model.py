@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,10 +18,27 @@ from panoweave.core.diffusion.flow_matching import (
     window_shift,
 )
 from panoweave.core.diffusion.guidance import Network
+from panoweave.core.diffusion.prompts import TextEmbedding
 from panoweave.core.diffusion.scheduler_files import load_flow_scheduler
-from panoweave.core.diffusion.schedulers import SchedulerAdapter
+from panoweave.core.diffusion.schedulers import SchedulerAdapter, Step
+from panoweave.core.diffusion.views import View
 from panoweave.core.families import Family
 from panoweave.core.params import ResolvedParams
+
+
+class FlowTransformer(ABC):
+    """A transformer of diffusers as a `guidance.Network`."""
+
+    embeds_guidance: ClassVar[bool] = False
+
+    def __init__(self, transformer: Any, guidance_scale: float) -> None:
+        self._transformer = transformer
+        self._guidance_scale = guidance_scale
+
+    @abstractmethod
+    def __call__(
+        self, latents: Tensor, step: Step, views: Sequence[View], text: TextEmbedding, /
+    ) -> Tensor: ...
 
 
 class FlowModel:
@@ -31,6 +50,7 @@ class FlowModel:
     needs_upcast: ClassVar[bool] = False
     # diffusers' own pipeline, which encodes prompts and loads LoRA files.
     diffusers_class: ClassVar[Any]
+    network_class: ClassVar[type[FlowTransformer]]
     # How the noise levels lie before they are shifted.
     adapter: ClassVar[type[FlowMatching]] = FlowMatching
     max_shift: ClassVar[float] = 1.15
@@ -53,11 +73,11 @@ class FlowModel:
         self,
         pipeline: Any,
         guidance_scale: float,
-        control: Control | None,
-        hint_image: Tensor | None,
-        loop: bool,
+        _control: Control | None,
+        _hint_image: Tensor | None,
+        _loop: bool,
     ) -> Network:
-        raise NotImplementedError
+        return self.network_class(pipeline.transformer, guidance_scale)
 
     def diffusers_pipeline(self, pipeline: Any) -> Any:
         return self.diffusers_class(**{name: getattr(pipeline, name) for name in self.about.parts})

@@ -9,10 +9,13 @@ import torch
 from diffusers import FluxPipeline
 from torch import Tensor
 
-from panoweave.core.conditions import Control
-from panoweave.core.diffusion.families.flow_model import FlowModel, log_no_prompts, t5_tokens
+from panoweave.core.diffusion.families.flow_model import (
+    FlowModel,
+    FlowTransformer,
+    log_no_prompts,
+    t5_tokens,
+)
 from panoweave.core.diffusion.flow_matching import EvenFlowMatching, FlowMatching
-from panoweave.core.diffusion.guidance import Network
 from panoweave.core.diffusion.prompts import PromptEmbeddings, PromptReader, TextEmbedding
 from panoweave.core.diffusion.schedulers import Step
 from panoweave.core.diffusion.views import View
@@ -24,44 +27,10 @@ _SCHNELL_TOKENS: Final = 256
 log_no_prompts(FluxPipeline)
 
 
-class Flux(FlowModel):
-    """See `ModelFamily`. A window has a window's position ids, wherever it lies on the canvas."""
-
-    about: ClassVar[Family] = FLUX
-    diffusers_class: ClassVar[Any] = FluxPipeline
-    adapter: ClassVar[type[FlowMatching]] = EvenFlowMatching
-
-    def prompt_reader(self, pipeline: Any) -> PromptReader:
-        return PromptReader.of(pipeline.tokenizer_2, _max_tokens(pipeline))
-
-    def encode_prompt(self, pipeline: Any, prompt: str, _negative_prompt: str) -> PromptEmbeddings:
-        tokens, pooled, _ = self.diffusers_pipeline(pipeline).encode_prompt(
-            prompt,
-            prompt_2=None,  # the same for both encoders
-            device=pipeline.device,
-            max_sequence_length=_max_tokens(pipeline),
-        )
-        return PromptEmbeddings(TextEmbedding(tokens, {"pooled": pooled}), None)
-
-    def network(
-        self,
-        pipeline: Any,
-        guidance_scale: float,
-        _control: Control | None,
-        _hint_image: Tensor | None,
-        _loop: bool,
-    ) -> Network:
-        return _Transformer(pipeline.transformer, guidance_scale)
-
-
-class _Transformer:
+class _Transformer(FlowTransformer):
     """A FluxTransformer2DModel. See `guidance.Network`."""
 
     embeds_guidance: ClassVar[bool] = True
-
-    def __init__(self, transformer: Any, guidance_scale: float) -> None:
-        self._transformer = transformer
-        self._guidance = guidance_scale if transformer.config.guidance_embeds else None
 
     def __call__(
         self, latents: Tensor, step: Step, _views: Sequence[View], text: TextEmbedding
@@ -69,7 +38,8 @@ class _Transformer:
         dtype: torch.dtype = self._transformer.dtype
         count, channels, height, width = latents.shape
         text, given = text.to(dtype), (latents * step.scale).to(dtype)
-        guidance = None if self._guidance is None else step.t.new_full([count], self._guidance)
+        is_guided = self._transformer.config.guidance_embeds
+        guidance = step.t.new_full([count], self._guidance_scale) if is_guided else None
         output = self._transformer(
             hidden_states=FluxPipeline._pack_latents(given, count, channels, height, width),
             timestep=step.t.expand(count) / 1000,
@@ -84,6 +54,27 @@ class _Transformer:
         )[0]
         unpacked: Tensor = FluxPipeline._unpack_latents(output, height, width, 1)
         return unpacked.to(latents.dtype)
+
+
+class Flux(FlowModel):
+    """See `ModelFamily`. A window has a window's position ids, wherever it lies on the canvas."""
+
+    about: ClassVar[Family] = FLUX
+    diffusers_class: ClassVar[Any] = FluxPipeline
+    network_class: ClassVar[type[FlowTransformer]] = _Transformer
+    adapter: ClassVar[type[FlowMatching]] = EvenFlowMatching
+
+    def prompt_reader(self, pipeline: Any) -> PromptReader:
+        return PromptReader.of(pipeline.tokenizer_2, _max_tokens(pipeline))
+
+    def encode_prompt(self, pipeline: Any, prompt: str, _negative_prompt: str) -> PromptEmbeddings:
+        tokens, pooled, _ = self.diffusers_pipeline(pipeline).encode_prompt(
+            prompt,
+            prompt_2=None,  # the same for both encoders
+            device=pipeline.device,
+            max_sequence_length=_max_tokens(pipeline),
+        )
+        return PromptEmbeddings(TextEmbedding(tokens, {"pooled": pooled}), None)
 
 
 def _max_tokens(pipeline: Any) -> int:

@@ -9,9 +9,12 @@ import torch
 from diffusers import StableDiffusion3Pipeline
 from torch import Tensor
 
-from panoweave.core.conditions import Control
-from panoweave.core.diffusion.families.flow_model import FlowModel, log_no_prompts, t5_tokens
-from panoweave.core.diffusion.guidance import Network
+from panoweave.core.diffusion.families.flow_model import (
+    FlowModel,
+    FlowTransformer,
+    log_no_prompts,
+    t5_tokens,
+)
 from panoweave.core.diffusion.prompts import PromptEmbeddings, PromptReader, TextEmbedding
 from panoweave.core.diffusion.schedulers import Step
 from panoweave.core.diffusion.views import View
@@ -22,11 +25,30 @@ _MAX_T5_TOKENS: Final = 256
 log_no_prompts(StableDiffusion3Pipeline)
 
 
+class _Transformer(FlowTransformer):
+    """An SD3Transformer2DModel. See `guidance.Network`."""
+
+    def __call__(
+        self, latents: Tensor, step: Step, _views: Sequence[View], text: TextEmbedding
+    ) -> Tensor:
+        dtype: torch.dtype = self._transformer.dtype
+        text = text.to(dtype)
+        output: Tensor = self._transformer(
+            hidden_states=(latents * step.scale).to(dtype),
+            timestep=step.t.expand(len(latents)),
+            encoder_hidden_states=text.tokens,
+            pooled_projections=text.added["pooled"],
+            return_dict=False,
+        )[0]
+        return output.to(latents.dtype)
+
+
 class StableDiffusion3(FlowModel):
     """See `ModelFamily`. The third text encoder, T5, may be missing."""
 
     about: ClassVar[Family] = STABLE_DIFFUSION_3
     diffusers_class: ClassVar[Any] = StableDiffusion3Pipeline
+    network_class: ClassVar[type[FlowTransformer]] = _Transformer
     max_shift: ClassVar[float] = 1.16
 
     def prompt_reader(self, pipeline: Any) -> PromptReader:
@@ -47,39 +69,6 @@ class StableDiffusion3(FlowModel):
             max_sequence_length=_max_tokens(pipeline),
         )
         return PromptEmbeddings(_embedding(tokens, pooled), _embedding(no_tokens, no_pooled))
-
-    def network(
-        self,
-        pipeline: Any,
-        _guidance_scale: float,
-        _control: Control | None,
-        _hint_image: Tensor | None,
-        _loop: bool,
-    ) -> Network:
-        return _Transformer(pipeline.transformer)
-
-
-class _Transformer:
-    """An SD3Transformer2DModel. See `guidance.Network`."""
-
-    embeds_guidance: ClassVar[bool] = False
-
-    def __init__(self, transformer: Any) -> None:
-        self._transformer = transformer
-
-    def __call__(
-        self, latents: Tensor, step: Step, _views: Sequence[View], text: TextEmbedding
-    ) -> Tensor:
-        dtype: torch.dtype = self._transformer.dtype
-        text = text.to(dtype)
-        output: Tensor = self._transformer(
-            hidden_states=(latents * step.scale).to(dtype),
-            timestep=step.t.expand(len(latents)),
-            encoder_hidden_states=text.tokens,
-            pooled_projections=text.added["pooled"],
-            return_dict=False,
-        )[0]
-        return output.to(latents.dtype)
 
 
 def _embedding(tokens: Tensor, pooled: Tensor) -> TextEmbedding:

@@ -10,10 +10,8 @@ from diffusers import ZImagePipeline
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from panoweave.core.conditions import Control
-from panoweave.core.diffusion.families.flow_model import FlowModel
+from panoweave.core.diffusion.families.flow_model import FlowModel, FlowTransformer
 from panoweave.core.diffusion.flow_matching import EvenFlowMatching, FlowMatching
-from panoweave.core.diffusion.guidance import Network
 from panoweave.core.diffusion.prompts import PromptEmbeddings, PromptReader, TextEmbedding
 from panoweave.core.diffusion.schedulers import Step
 from panoweave.core.diffusion.views import View
@@ -22,11 +20,33 @@ from panoweave.core.families import Z_IMAGE, Family
 _MAX_TOKENS: Final = 512  # of a prompt in its chat template
 
 
+class _Transformer(FlowTransformer):
+    """A ZImageTransformer2DModel. See `guidance.Network`."""
+
+    def __call__(
+        self, latents: Tensor, step: Step, _views: Sequence[View], text: TextEmbedding
+    ) -> Tensor:
+        dtype: torch.dtype = self._transformer.dtype
+        text, given = text.to(dtype), (latents * step.scale).to(dtype)
+        outputs = self._transformer(
+            list(given.unsqueeze(2)),  # pictures are films of one frame: (C, 1, S, S) each
+            (1 - step.t / 1000).expand(len(given)),  # it counts from noise to picture
+            [
+                tokens[there > 0]
+                for tokens, there in zip(text.tokens, text.added["there"], strict=True)
+            ],
+            return_dict=False,
+        )[0]
+        # It predicts x0 - e, the velocity from noise to picture.
+        return -torch.stack(list(outputs)).squeeze(2).to(latents.dtype)
+
+
 class ZImage(FlowModel):
     """See `ModelFamily`."""
 
     about: ClassVar[Family] = Z_IMAGE
     diffusers_class: ClassVar[Any] = ZImagePipeline
+    network_class: ClassVar[type[FlowTransformer]] = _Transformer
     adapter: ClassVar[type[FlowMatching]] = EvenFlowMatching
 
     def prompt_reader(self, pipeline: Any) -> PromptReader:
@@ -53,42 +73,6 @@ class ZImage(FlowModel):
         )
         both = [TextEmbedding(tokens[i : i + 1], {"there": there[i : i + 1]}) for i in range(2)]
         return PromptEmbeddings(*both)
-
-    def network(
-        self,
-        pipeline: Any,
-        _guidance_scale: float,
-        _control: Control | None,
-        _hint_image: Tensor | None,
-        _loop: bool,
-    ) -> Network:
-        return _Transformer(pipeline.transformer)
-
-
-class _Transformer:
-    """A ZImageTransformer2DModel. See `guidance.Network`."""
-
-    embeds_guidance: ClassVar[bool] = False
-
-    def __init__(self, transformer: Any) -> None:
-        self._transformer = transformer
-
-    def __call__(
-        self, latents: Tensor, step: Step, _views: Sequence[View], text: TextEmbedding
-    ) -> Tensor:
-        dtype: torch.dtype = self._transformer.dtype
-        text, given = text.to(dtype), (latents * step.scale).to(dtype)
-        outputs = self._transformer(
-            list(given.unsqueeze(2)),  # pictures are films of one frame: (C, 1, S, S) each
-            (1 - step.t / 1000).expand(len(given)),  # it counts from noise to picture
-            [
-                tokens[there > 0]
-                for tokens, there in zip(text.tokens, text.added["there"], strict=True)
-            ],
-            return_dict=False,
-        )[0]
-        # It predicts x0 - e, the velocity from noise to picture.
-        return -torch.stack(list(outputs)).squeeze(2).to(latents.dtype)
 
 
 def _max_tokens(pipeline: Any) -> int:
