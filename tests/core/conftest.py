@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,17 @@ def saved_flow(tmp_path_factory: pytest.TempPathFactory) -> Saved:
         return made[case.name]
 
     return of
+
+
+@pytest.fixture(scope="session")
+def whole_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As diffusers saves it. Shared: not to be changed."""
+    folder = tmp_path_factory.mktemp("whole")
+    tiny.pipeline(folder / "words").save_pretrained(folder / "model")
+    return folder / "model"
+
+
+@pytest.fixture
+def checkpoint(whole_checkpoint: Path, tmp_path: Path) -> Path:
+    """A copy for one test."""
+    return Path(shutil.copytree(whole_checkpoint, tmp_path / "model"))

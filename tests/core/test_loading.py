@@ -33,22 +33,6 @@ VAE = "vae/diffusion_pytorch_model.safetensors"
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("whole")
-    tiny.pipeline(folder / "words").save_pretrained(folder / "model")
-    return folder / "model"
-
-
-@pytest.fixture
-def checkpoint(whole: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(whole, tmp_path / "model"))
-
-
-def edit(file: Path, **changes: Any) -> None:
-    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
-
-
 def rename_weights(file: Path, rename: Callable[[str], str | None]) -> None:
     """`rename` gives the new name of a tensor, or None to leave it out."""
     tensors = {rename(name): tensor for name, tensor in load_file(file).items()}
@@ -61,7 +45,7 @@ def with_scheduler(scheduler: Any) -> Callable[[Path], None]:
 
 
 def with_settings(file: str, **changes: Any) -> Callable[[Path], None]:
-    return lambda checkpoint: edit(checkpoint / file, **changes)
+    return lambda checkpoint: tiny.edit(checkpoint / file, **changes)
 
 
 def without(*files: str) -> Callable[[Path], None]:
@@ -254,7 +238,7 @@ def test_published_checkpoints_have_what_no_network_needs(checkpoint: Path) -> N
         "text_projection.weight": torch.ones(16, 16),
     }
     save_file(load_file(file) | extra, file, metadata={"format": "pt"})
-    edit(
+    tiny.edit(
         checkpoint / "model_index.json",
         safety_checker=["stable_diffusion", "StableDiffusionSafetyChecker"],
         feature_extractor=["transformers", "CLIPImageProcessor"],
@@ -273,9 +257,9 @@ def to_fp16_files(checkpoint: Path) -> None:
         file.rename(file.with_suffix(".fp16.safetensors"))
 
 
-def test_files_of_one_variant_load(checkpoint: Path, whole: Path) -> None:
+def test_files_of_one_variant_load(checkpoint: Path, whole_checkpoint: Path) -> None:
     to_fp16_files(checkpoint)
-    loaded, expected = load_checkpoint(str(checkpoint)), load_checkpoint(str(whole))
+    loaded, expected = load_checkpoint(str(checkpoint)), load_checkpoint(str(whole_checkpoint))
     for name in ("unet", "vae", "text_encoder"):
         ours, theirs = getattr(loaded, name).state_dict(), getattr(expected, name).state_dict()
         assert all(torch.equal(ours[key], theirs[key]) for key in theirs), name
@@ -337,9 +321,9 @@ def test_no_network_is_said_as_such() -> None:
         fetch_checkpoint("some/model", [""], local_files_only=True)
 
 
-def test_without_a_network_the_cache_is_used(hub_cache: Path, whole: Path) -> None:
+def test_without_a_network_the_cache_is_used(hub_cache: Path, whole_checkpoint: Path) -> None:
     stored = hub_cache / "models--some--model"
-    shutil.copytree(whole, stored / "snapshots" / ("a" * 40))
+    shutil.copytree(whole_checkpoint, stored / "snapshots" / ("a" * 40))
     to_fp16_files(stored / "snapshots" / ("a" * 40))
     (stored / "refs").mkdir()
     (stored / "refs" / "main").write_text("a" * 40)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,22 +23,6 @@ from panoweave.core.model_files.configs import CONFIGS
 from panoweave.core.model_files.errors import DiffusionError
 from panoweave.core.model_files.read import read_traits
 from tests.core import tiny
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("whole")
-    tiny.pipeline(folder / "words").save_pretrained(folder / "model")
-    return folder / "model"
-
-
-@pytest.fixture
-def checkpoint(whole: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(whole, tmp_path / "model"))
-
-
-def edit(file: Path, **changes: Any) -> None:
-    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
 
 
 def loaded(checkpoint: Path) -> CheckpointTraits:
@@ -190,7 +173,7 @@ def test_a_file_that_cannot_be_used_is_named_with_its_field(
 def test_what_no_worker_could_make_is_refused(
     checkpoint: Path, file: str, changes: dict[str, Any], said: str
 ) -> None:
-    edit(checkpoint / file, **changes)
+    tiny.edit(checkpoint / file, **changes)
     with pytest.raises(DiffusionError, match=said):
         read_traits(str(checkpoint))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -89,25 +91,30 @@ def test_what_a_request_gives_is_used_as_given() -> None:
     assert moves(20, preset="fast", sync=as_it_was) == [1] * 18 + [0, 0]
 
 
+@contextmanager
+def windows_seen(unet: torch.nn.Module) -> Iterator[list[int]]:
+    """How many windows each call of the UNet has, with and without the prompt counted once."""
+    seen: list[int] = []
+
+    def count(_module: Any, inputs: tuple[torch.Tensor, ...], _output: Any) -> None:
+        seen.append(len(inputs[0]) // 2)
+
+    with unet.register_forward_hook(count):
+        yield seen
+
+
 def test_a_step_makes_its_moves(tmp_path: Path, perceptual: Any) -> None:
     """Each moves every window once, but for the anchor: five windows, of which four move."""
     pipeline = tiny.pipeline(tmp_path)
     pipeline.perceptual = perceptual
-    seen = 0
-
-    def count(_module: Any, inputs: tuple[torch.Tensor, ...], _output: Any) -> None:
-        nonlocal seen
-        seen += len(inputs[0]) // 2  # with and without the prompt
-
     base: dict[str, Any] = {"prompt": "a lake", "width": 128, "seed": 5, "steps": 2}
     made = []
     for tuned_steps in (2, 4, 6):
-        seen = 0
         pull = SyncParams(max_move=0.01, weight=200, tuned_steps=tuned_steps, steps=1)
-        with pipeline.unet.register_forward_hook(count):
+        with windows_seen(pipeline.unet) as seen:
             made.append(tiny.sample(pipeline, PanoramaParams(preset="paper", sync=pull, **base)))
         # The anchor once, each move, and the moved windows again; then a step without moves.
-        assert seen == 1 + 4 * tuned_steps // 2 + 4 + 5
+        assert sum(seen) == 1 + 4 * tuned_steps // 2 + 4 + 5
     once, twice, thrice = made
     assert (twice - once).abs().max() > 1e-4
     assert (thrice - twice).abs().max() > 1e-4
@@ -117,16 +124,9 @@ def test_an_extended_picture_guides_before_each_move(tmp_path: Path, perceptual:
     """Of five windows, three show an edge of the picture. All five move."""
     pipeline = tiny.pipeline(tmp_path)
     pipeline.perceptual = perceptual
-    seen = 0
-
-    def count(_module: Any, inputs: tuple[torch.Tensor, ...], _output: Any) -> None:
-        nonlocal seen
-        seen += len(inputs[0]) // 2
-
     image = torch.zeros(1, 3, 64, 64)
     extend = Extend(image=ImageInput(key="default/uploads/x/picture"), x=0)
-    for moves in (1, 3):
-        seen = 0
+    for count in (1, 3):
         params = PanoramaParams(
             prompt="a lake",
             width=128,
@@ -134,11 +134,11 @@ def test_an_extended_picture_guides_before_each_move(tmp_path: Path, perceptual:
             steps=2,
             preset="paper",
             extend=extend,
-            sync=SyncParams(max_move=0.01, tuned_steps=2 * moves, steps=1),
+            sync=SyncParams(max_move=0.01, tuned_steps=2 * count, steps=1),
         )
-        with pipeline.unet.register_forward_hook(count):
+        with windows_seen(pipeline.unet) as seen:
             tiny.sample(pipeline, params, {"extend.image": image})
-        assert seen == moves * (3 + 5) + 5 + (3 + 5)  # a step with moves, a step without
+        assert sum(seen) == count * (3 + 5) + 5 + (3 + 5)  # a step with moves, a step without
 
 
 @pytest.mark.slow

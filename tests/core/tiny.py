@@ -195,3 +195,8 @@ def sample(
         prompts = pipeline.encode_prompt(resolved.prompt, resolved.negative_prompt)
     start = draw_noise(pipeline, params) if noise is None else noise
     return pipeline.sample(start, resolved, prompts, images, window_batch=window_batch)
+
+
+def edit(file: Path, **changes: Any) -> None:
+    """Change fields of a JSON file of a checkpoint."""
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))

@@ -37,22 +37,18 @@ from tests.deploy.chart.render import (
     Document,
     containers,
     notes,
+    of_kind,
     pod_spec,
     render,
     rendered,
     title,
     values,
 )
-from tests.deploy.test_containers import COMPOSE, DOCKERFILE, SERVICES
-from tests.deploy.test_monitoring import DASHBOARD, RULES
+from tests.deploy.files import COMPOSE, DASHBOARD, DOCKERFILE, RULES, SERVICES
 from tests.service.server import serving
 
 ROOT = HELM.parents[1]
 PROCESSES = {"api", "worker", "janitor"}
-
-
-def of_kind(name: str, kind: str) -> list[Document]:
-    return [each for each in rendered(name) if each["kind"] == kind]
 
 
 def our_containers() -> Iterator[tuple[str, Document, Document]]:

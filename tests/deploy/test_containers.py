@@ -12,10 +12,8 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 from redis import Redis
 from typer.main import get_command
 
@@ -24,12 +22,10 @@ from panoweave.deploy.cli import app
 from panoweave.deploy.local.child import Child
 from panoweave.deploy.local.ports import free_port
 from panoweave.deploy.local.servers import S3Server, find_redis_server
+from tests.deploy.files import COMPOSE, DOCKERFILE, SERVICES
 from tests.processes import wait_until
 
 ROOT = Path(__file__).parents[2]
-COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-DOCKERFILE = (ROOT / "Dockerfile").read_text()
 OURS = {
     name: service
     for name, service in SERVICES.items()

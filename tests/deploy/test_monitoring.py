@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,16 +17,11 @@ from panoweave.core.infra.redis import connect
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs.record import Status
 from panoweave.worker.telemetry import metrics
+from tests.deploy.files import DASHBOARD, RULES
 from tests.jobs.samples import new_record
 from tests.service.server import serving
 
 ROOT = Path(__file__).parents[2]
-RULES: list[dict[str, Any]] = [
-    rule
-    for group in yaml.safe_load((ROOT / "deploy/prometheus/alerts.yml").read_text())["groups"]
-    for rule in group["rules"]
-]
-DASHBOARD = json.loads((ROOT / "deploy/grafana/panoweave.json").read_text())
 PANELS: list[dict[str, Any]] = [p for p in DASHBOARD["panels"] if p["type"] != "row"]
 ALERTS_PAGE = (ROOT / "docs/how-to/operate.md").read_text()
 METRICS_PAGE = (ROOT / "docs/metrics.md").read_text()

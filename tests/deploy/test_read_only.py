@@ -18,8 +18,7 @@ from redis import Redis
 
 from panoweave.core.infra.settings import Settings
 from panoweave.deploy.local.ports import free_port
-from tests.deploy.chart.render import Document, containers
-from tests.deploy.test_chart import of_kind
+from tests.deploy.chart.render import Document, containers, of_kind
 from tests.processes import environment_of, wait_until
 
 HOME = "/home/panoweave"

@@ -6,86 +6,24 @@ import hashlib
 import io
 import statistics
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from PIL import Image, ImageStat
-from redis import Redis
 
 from panoweave.core.infra.redis import connect
 from panoweave.core.infra.settings import Settings
-from panoweave.core.jobs import models
-from panoweave.deploy.local.ports import free_port
-from tests.processes import Process, process, wait_until
-
-
-@dataclass
-class Service:
-    """An API, a janitor and a worker with the model that ships, for all tests of this module."""
-
-    settings: Settings
-    http: httpx.Client
-    processes: ExitStack
-    log: Path
-    worker: Process | None = None
-
-    def start_worker(self) -> None:
-        self.worker = self.processes.enter_context(process("worker", self.settings, self.log))
-
-    def post(self, **body: object) -> Any:
-        answer = self.http.post("/panoramas", json=body)
-        assert answer.status_code == 202, answer.text
-        return answer.json()
-
-    def read(self, job_id: str) -> Any:
-        return self.http.get(f"/panoramas/{job_id}").json()
-
-    def wait(self, job_id: str, status: str, timeout_s: float = 120) -> Any:
-        wait_until(lambda: self.read(job_id)["status"] == status, timeout_s, self.log)
-        return self.read(job_id)
+from tests.e2e.service import Service, is_ready, serving, steps_done
+from tests.processes import wait_until
 
 
 @pytest.fixture(scope="module")
 def service(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    here = settings.model_copy(
-        update={
-            "device": "cpu",
-            "port": free_port(),
-            "lease_s": 3.0,
-            "heartbeat_s": 0.5,
-            "janitor_interval_s": 0.5,
-        }
-    )
     log = tmp_path_factory.mktemp("end-to-end") / "log"
-    with (
-        ExitStack() as processes,
-        connect(here) as redis,
-        httpx.Client(base_url=f"http://127.0.0.1:{here.port}", timeout=10) as http,
-    ):
-        redis.flushall()
-        running = Service(here, http, processes, log)
-        for command in ("api", "janitor"):
-            processes.enter_context(process(command, here, log))
+    with serving(settings, log) as running, connect(settings) as redis:
         running.start_worker()
-        wait_until(lambda: is_up(http), 60, log)
-        wait_until(lambda: model_is_ready(redis), 90, log)
+        wait_until(lambda: is_ready(redis, "embedded"), 90, log)
         yield running
-
-
-def is_up(http: httpx.Client) -> bool:
-    try:
-        return http.get("/readyz").is_success
-    except httpx.TransportError:
-        return False
-
-
-def model_is_ready(redis: Redis) -> bool:
-    state = models.get(redis, "embedded")
-    return state is not None and state.state == "ready"
 
 
 def test_a_prompt_becomes_a_picture(service: Service) -> None:
@@ -146,7 +84,3 @@ def test_cancelled_while_it_runs_and_while_it_waits(service: Service) -> None:
     service.wait(behind["id"], "succeeded", 60)
     listed = service.http.get("/panoramas", params={"status": "cancelled"}).json()["items"]
     assert {item["id"] for item in listed} == {running["id"], waiting["id"]}
-
-
-def steps_done(job: Any) -> int:
-    return job["progress"]["step"] if job["progress"] else 0

@@ -9,7 +9,6 @@ import io
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -17,12 +16,9 @@ import pytest
 from PIL import Image, ImageChops
 from redis import Redis
 
-from panoweave.core.infra.redis import connect
 from panoweave.core.infra.settings import Settings
-from panoweave.core.jobs import models
-from panoweave.deploy.local.ports import free_port
 from tests.core.tiny_flow import CASES
-from tests.e2e.test_end_to_end import Service, is_up, steps_done
+from tests.e2e.service import Service, is_ready, serving, steps_done
 from tests.processes import environment_of, process, wait_until
 
 NAMES = [case.name for case in CASES]
@@ -38,29 +34,10 @@ def service(
     settings: Settings, checkpoints: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
     """An API of all of them; each test starts its workers."""
-    here = settings.model_copy(
-        update={
-            "device": "cpu",
-            "port": free_port(),
-            "model": checkpoints[NAMES[0]],
-            "models": ",".join(checkpoints.values()),
-            "lease_s": 3.0,
-            "heartbeat_s": 0.5,
-            "janitor_interval_s": 0.5,
-            "savepoint_every_s": 0.1,
-        }
-    )
     log = tmp_path_factory.mktemp("families") / "log"
-    with (
-        ExitStack() as processes,
-        connect(here) as redis,
-        httpx.Client(base_url=f"http://127.0.0.1:{here.port}", timeout=10) as http,
-    ):
-        redis.flushall()
-        for command in ("api", "janitor"):
-            processes.enter_context(process(command, here, log))
-        wait_until(lambda: is_up(http), 60, log)
-        yield Service(here, http, processes, log)
+    models = {"model": checkpoints[NAMES[0]], "models": ",".join(checkpoints.values())}
+    with serving(settings, log, savepoint_every_s=0.1, **models) as running:
+        yield running
 
 
 def render(settings: Settings, output: Path, *options: str) -> Image.Image:
@@ -104,8 +81,3 @@ def test_rendered_and_over_http_killed_and_resumed(
     assert picture.size == (128, 64)
     difference = ImageChops.difference(picture, rendered)
     assert max(difference.tobytes()) <= 1
-
-
-def is_ready(redis: Redis, model: str) -> bool:
-    state = models.get(redis, model)
-    return state is not None and state.state == "ready"

@@ -15,7 +15,7 @@ from panoweave.core.jobs.demand import Demand
 from panoweave.core.jobs.queue import Queue
 from panoweave.core.jobs.store import JobStore
 from tests.jobs.samples import new_record, progress
-from tests.jobs.test_queue import claim, post, publish_worker, succeed
+from tests.jobs.steps import claim, post, publish_worker, succeed
 
 NOTHING = Demand(queued=0, running=0, gpu_s=0, unestimated=0, workers=0, is_wanted=False)
 

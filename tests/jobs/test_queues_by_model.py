@@ -13,7 +13,7 @@ from panoweave.core.jobs.record import JobRecord, Status
 from panoweave.core.jobs.store import JobStore, LostJob
 from tests.jobs.old_data import load_old_data
 from tests.jobs.samples import FAILURE, new_record
-from tests.jobs.test_queue import claim, place, post, publish_worker, succeed
+from tests.jobs.steps import claim, place, post, publish_worker, succeed
 
 _BY_MODEL = (
     redis_keys.QUEUED_OF,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import httpx
-from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 from redis import Redis
 
@@ -15,20 +14,8 @@ from panoweave.core.jobs.store import JobStore
 from panoweave.deploy.local.servers import RedisServer
 from tests.jobs.samples import FAILURE, new_record, result_of, start_job
 from tests.service.checks import problem
+from tests.service.scrape import scrape
 from tests.service.server import publish_model, serving
-
-
-def scrape(api: httpx.Client, **headers: str) -> dict[str, float]:
-    """`name{label="value"}`, labels in order, to its value."""
-    answer = api.get("/metrics", headers=headers)
-    assert answer.status_code == 200, answer.text
-    assert answer.headers["content-type"].startswith("text/plain; version=")
-    found = {}
-    for family in text_string_to_metric_families(answer.text):
-        for sample in family.samples:
-            labels = ",".join(f'{name}="{value}"' for name, value in sorted(sample.labels.items()))
-            found[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
-    return found
 
 
 def test_the_jobs_are_shown_as_redis_has_them(

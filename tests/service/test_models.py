@@ -16,8 +16,8 @@ from panoweave.core.jobs.models import ModelState
 from panoweave.core.jobs.store import JobStore
 from tests.jobs.samples import TRAITS
 from tests.service.checks import problem
+from tests.service.scrape import scrape
 from tests.service.server import serving
-from tests.service.test_metrics import scrape
 
 
 @pytest.fixture

@@ -30,6 +30,10 @@ def rendered(name: str) -> tuple[Document, ...]:
     return render(values(name))
 
 
+def of_kind(name: str, kind: str) -> list[Document]:
+    return [each for each in rendered(name) if each["kind"] == kind]
+
+
 def render(given: Document) -> tuple[Document, ...]:
     """Raises helm_python.HelmError: the values are not legal, or a template fails."""
     with helm_python.Chart.load(CHART) as chart:

@@ -13,7 +13,7 @@ from panoweave.core.embedded.training.packing import pack, unpack
 from panoweave.core.embedded.training.runs import Stop
 from panoweave.core.embedded.training.stages import Training
 from tests.embedded.training.pictures import write_data
-from tests.embedded.training.test_training import TINY
+from tests.embedded.training.recipe import TINY
 
 
 def test_a_run_goes_on_from_a_parcel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
