@@ -1,4 +1,4 @@
-"""What the commands are told, and the model and networks that they load."""
+"""The options of the commands, and the model and networks that they load."""
 
 from __future__ import annotations
 

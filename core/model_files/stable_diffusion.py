@@ -13,7 +13,7 @@ from panoweave.core.families import STABLE_DIFFUSION, STABLE_DIFFUSION_XL
 from panoweave.core.model_files.errors import CheckpointError
 
 _RGB: Final = 3
-_XL_SIZES: Final = 6  # numbers by which SDXL's UNet is told a window's size
+_XL_SIZES: Final = 6  # numbers that give SDXL's UNet a window's size
 
 
 def check_stable_diffusion(parts: Any) -> None:

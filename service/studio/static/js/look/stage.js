@@ -55,7 +55,7 @@ export function stage(panorama, signal) {
 
   /**
    * @param {any} done
-   * @param {(plain: any) => void} onPlain told of the panorama without synchronising, once there is one
+   * @param {(plain: any) => void} onPlain called with the panorama made without synchronising, once there is one
    */
   async function showPicture(done, onPlain) {
     file = await pictureBlob(done.id, "image", signal);
