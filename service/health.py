@@ -15,7 +15,7 @@ from panoweave.service.http.auth import OperatorOnly
 from panoweave.service.http.errors import JobStoreUnavailable
 from panoweave.service.models import all_model_views
 from panoweave.service.openapi.document import answer, refusals
-from panoweave.service.schemas import Health, StatusView, UnservedView, WorkerView
+from panoweave.service.status_schemas import Health, StatusView, UnservedView, WorkerView
 
 router = APIRouter(tags=["health"])
 

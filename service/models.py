@@ -22,7 +22,7 @@ from panoweave.service.http.auth import CallerDep
 from panoweave.service.http.errors import JobStoreUnavailable
 from panoweave.service.openapi.document import answer, refusals
 from panoweave.service.panoramas.limits import check_limits
-from panoweave.service.schemas import (
+from panoweave.service.status_schemas import (
     ModelFeature,
     ModelList,
     ModelPreset,

@@ -11,7 +11,7 @@ from panoweave.service.dependencies import Context, ContextDep
 from panoweave.service.http.auth import ScalerOnly
 from panoweave.service.http.errors import InvalidRequest, JobStoreUnavailable, ModelNotFound
 from panoweave.service.openapi.document import answer, refusals
-from panoweave.service.schemas import ScalingView
+from panoweave.service.status_schemas import ScalingView
 
 router = APIRouter(tags=["health"])
 

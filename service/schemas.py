@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     GetJsonSchemaHandler,
     ModelWrapValidatorHandler,
@@ -21,9 +19,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError
 
-from panoweave.core.checkpoint import CheckpointTraits, Params
-from panoweave.core.infra.stored import KeepUnknown
-from panoweave.core.jobs.models import StoredPerceptualName, StoredWorkerState, WorkerState
+from panoweave.core.checkpoint import Params
 from panoweave.core.jobs.record import (
     Status,
     StoredFailureCode,
@@ -34,9 +30,9 @@ from panoweave.core.jobs.record import (
 )
 from panoweave.core.jobs.times import Timestamp
 from panoweave.core.params import PanoramaParams
-from panoweave.core.presets import Decoder, PresetName, SchedulerName
 from panoweave.core.webhooks.deliveries import StoredState, StoredTryError
 from panoweave.core.webhooks.targets import MAX_URL_CHARS
+from panoweave.service.view import View
 
 _MAX_MODEL_CHARS = 1_024
 MAX_METADATA_BYTES = 8_192  # as JSON; a webhook carries it and stays below 20 kB
@@ -146,12 +142,7 @@ def _without_params(error: ErrorDetails) -> InitErrorDetails:
     )
 
 
-class _View(BaseModel):
-    # A view that fails to validate is logged. Its values, such as the prompt, must not be.
-    model_config = ConfigDict(hide_input_in_errors=True)
-
-
-class ProgressView(_View):
+class ProgressView(View):
     phase: str = Field(description="`queued`, `starting`, the worker's current phase, or `done`.")
     step: int
     total_steps: int
@@ -160,13 +151,13 @@ class ProgressView(_View):
     has_preview: bool = Field(False, description="Whether `preview` has a picture to show.")
 
 
-class WarningView(_View):
+class WarningView(View):
     code: StoredWarningCode
     field: str = Field(description="The field of the request that it concerns.")
     detail: str
 
 
-class ResultView(_View):
+class ResultView(View):
     image_url: str = Field(
         description="A presigned URL. It expires: read the panorama again for a new one."
     )
@@ -188,13 +179,13 @@ class ResultView(_View):
     )
 
 
-class ErrorView(_View):
+class ErrorView(View):
     code: StoredFailureCode
     detail: str
     retryable: bool = Field(description="Whether the same request is likely to succeed later.")
 
 
-class PanoramaView(_View):
+class PanoramaView(View):
     id: str
     status: Status
     created_at: Timestamp
@@ -227,14 +218,14 @@ class PanoramaSummary(PanoramaView):
     )
 
 
-class PanoramaPage(_View):
+class PanoramaPage(View):
     items: list[PanoramaSummary]
     next_cursor: str | None = Field(
         description="The `cursor` of the next page; null on the last one."
     )
 
 
-class TryView(_View):
+class TryView(View):
     at: Timestamp
     took_s: float
     status: int | None = Field(description="The receiver's status; null if it did not answer.")
@@ -243,7 +234,7 @@ class TryView(_View):
     )
 
 
-class DeliveryView(_View):
+class DeliveryView(View):
     id: str = Field(description="The `webhook-id`, which is the same at every try.")
     type: StoredWebhookEvent
     happened_at: Timestamp
@@ -255,13 +246,13 @@ class DeliveryView(_View):
     tries: list[TryView] = Field(description="Oldest first.")
 
 
-class DeliveryList(_View):
+class DeliveryList(View):
     url: str | None = Field(description="The receiver; null if the request had no webhook.")
     events: list[StoredWebhookEvent]
     items: list[DeliveryView] = Field(description="Oldest first.")
 
 
-class EventView(_View):
+class EventView(View):
     """The data of one event. Its name says what happened, and its id is for `Last-Event-ID`."""
 
     status: Status = Field(description="The panorama's status after the event.")
@@ -271,7 +262,7 @@ class EventView(_View):
     code: str | None = Field(None, description="In `failed` events: as `error.code`.")
 
 
-class UploadView(_View):
+class UploadView(View):
     key: str = Field(description="Refers to the picture in a request, once it is uploaded.")
     url: str = Field(description="POST a form (multipart/form-data) here.")
     method: Literal["POST"]
@@ -283,7 +274,7 @@ class UploadView(_View):
     expires_in_s: int
 
 
-class UsageItem(_View):
+class UsageItem(View):
     period: str = Field(description="A day such as `2026-11-27`, or a month such as `2026-11`.")
     panoramas: int = Field(description="Panoramas that succeeded.")
     gpu_s: float = Field(
@@ -293,129 +284,12 @@ class UsageItem(_View):
     bytes: int = Field(description="Bytes of finished pictures.")
 
 
-class UsageView(_View):
+class UsageView(View):
     items: list[UsageItem] = Field(description="Periods in which something was used, oldest first.")
     kept_bytes: int = Field(description="Bytes that the records of the tenant's panoramas take.")
     max_kept_bytes: int = Field(description="Above this, new panoramas are refused.")
 
 
-class TokenView(_View):
+class TokenView(View):
     token: str = Field(description="For `?token=` of `events`, `image` and `preview`.")
     expires_in_s: int
-
-
-class ModelSizes(_View):
-    """Pixels. A side is `window_px` plus a whole number of strides."""
-
-    window_px: int = Field(description="The side of a window, and the least side of a panorama.")
-    stride_multiple_px: int = Field(description="A stride is a multiple of it.")
-    default_width: int | None = Field(description="Null: the default panorama is above a limit.")
-    default_height: int | None
-    default_stride: int | None
-    max_pixels: int = Field(description="width x height, at most.")
-
-
-class ModelSteps(_View):
-    default: int | None = Field(
-        description="With the default preset. Null: its panorama is above a limit."
-    )
-    max: int
-
-
-class ModelPreset(_View):
-    """What a preset fills in for this model."""
-
-    name: PresetName
-    default: bool
-    steps: int
-    scheduler: SchedulerName
-    guidance_scale: float
-    decoder: Decoder = Field(description="As `sync.decoder`.")
-
-
-ModelFeature = Literal["control", "tiny_decoder", "negative_prompt", "guidance_scale"]
-
-
-class ModelView(_View):
-    model: str
-    default: bool = Field(description="Whether it makes panoramas whose request names no model.")
-    state: Annotated[Literal[WorkerState, "offline"], KeepUnknown()] = Field(
-        description="The best state among its workers; `offline`: it has none now, and panoramas "
-        "wait for one."
-    )
-    detail: str = Field(description="Why its worker failed, or why its files cannot be read.")
-    traits: CheckpointTraits | None = Field(
-        description="From a worker that has loaded it once, else from the model's own files. Null: "
-        "from neither, and requests that name it get 503 `model_not_ready`."
-    )
-    sizes: ModelSizes | None
-    steps: ModelSteps | None
-    presets: list[ModelPreset] = Field(
-        description="Without those whose default size or steps are above a limit."
-    )
-    schedulers: list[SchedulerName]
-    features: list[ModelFeature] = Field(
-        description="What not every model can: `control`, `negative_prompt`, `guidance_scale` "
-        "other than 1, and `tiny_decoder`, which is `sync.decoder` `tiny`."
-    )
-    perceptual: StoredPerceptualName | None = Field(
-        description="The network that compares windows; null until a worker has loaded the model."
-    )
-    workers: int = Field(description="How many workers hold the model now.")
-    updated_at: Timestamp | None = Field(
-        description="When a worker last reported it; null if none ever did."
-    )
-
-
-class ModelList(_View):
-    items: list[ModelView]
-
-
-class WorkerView(_View):
-    name: str
-    model: str
-    state: StoredWorkerState
-    detail: str
-
-
-class UnservedView(_View):
-    model: str
-    queued: int = Field(description="Queued panoramas of all tenants.")
-
-
-class StatusView(_View):
-    queued: int = Field(description="Queued panoramas of all tenants.")
-    running: int = Field(description="Running panoramas of all tenants.")
-    workers: list[WorkerView] = Field(description="Live workers.")
-    models: list[ModelView]
-    unserved: list[UnservedView] = Field(
-        description="Models that panoramas wait for and no live worker holds."
-    )
-    s3: Literal["ok", "away"] = Field(
-        description="Whether the bucket can be used. `away` is also a server that refuses."
-    )
-    s3_detail: str = Field(description="Of a server that refuses: what to correct, where known.")
-
-
-class ScalingView(_View):
-    model: str
-    queued: int = Field(description="Queued panoramas of the model, of all tenants.")
-    running: int = Field(description="Running panoramas of the model, of all tenants.")
-    gpu_s: float = Field(
-        description="Estimated seconds of one worker that the queued panoramas, and the rest of "
-        "the running ones, take."
-    )
-    unestimated: int = Field(
-        description="Panoramas that `gpu_s` leaves out: nothing was measured yet to estimate from."
-    )
-    workers: int = Field(description="Live workers that hold the model or are loading it.")
-    workers_wanted: int = Field(
-        description="As many as `gpu_s` needs at `seconds_per_worker`, and one for each of "
-        "`unestimated`. At most as many as there are panoramas, at least as many as run. 1 without "
-        "panoramas for some minutes after a request was refused with `model_not_ready`, since "
-        "nothing is queued then."
-    )
-
-
-class Health(_View):
-    status: Literal["alive", "ready"]
