@@ -120,7 +120,7 @@ def show_watch(page: Page, url: str, http: httpx.Client) -> None:
     slow = {"prompt": "a mountain lake at dawn", "seed": 11, "steps": 30}
     job: Any = http.post("/panoramas", json=slow).json()
     page.goto(f"{url}/#/panoramas/{job['id']}")
-    expect(page.get_by_role("img", name="as the model foresees it")).to_be_visible(timeout=MADE_MS)
+    expect(page.get_by_role("img", name="as the model predicts it")).to_be_visible(timeout=MADE_MS)
 
 
 def show_look(page: Page, url: str, job_id: str) -> None:

@@ -90,9 +90,9 @@ def test_watch(embedded_stack: RunningStack, page: Page, seen: Seen) -> None:
     expect(page.get_by_text("Waiting: one panorama is before it")).to_be_visible()
     expect(page.get_by_text("Painting")).to_be_visible(timeout=MADE_MS)
     expect(page.locator(".detail")).to_contain_text("left")
-    foreseen = page.get_by_role("img", name="as the model foresees it")
-    expect(foreseen).to_be_visible(timeout=MADE_MS)
-    first = foreseen.get_attribute("src")
+    predicted = page.get_by_role("img", name="as the model predicts it")
+    expect(predicted).to_be_visible(timeout=MADE_MS)
+    first = predicted.get_attribute("src")
     accessible(page)
 
     os.kill(embedded_stack.state().children["api"], signal.SIGKILL)  # its supervisor restarts it
@@ -100,7 +100,7 @@ def test_watch(embedded_stack: RunningStack, page: Page, seen: Seen) -> None:
     expect(page.get_by_text("The connection is lost.")).to_be_hidden(timeout=MADE_MS)
     last = [request for request in seen.requests if "/events" in request.url][-1]
     assert "last-event-id" in last.all_headers()
-    wait_until(lambda: foreseen.get_attribute("src") != first, 60)
+    wait_until(lambda: predicted.get_attribute("src") != first, 60)
     page.get_by_role("button", name="Cancel").click()
     expect(page.get_by_text("It was cancelled")).to_be_visible()
     assert embedded_stack.http.get(f"/panoramas/{job_id}").json()["status"] == "cancelled"

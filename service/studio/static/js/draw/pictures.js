@@ -9,7 +9,7 @@ import { clamp, cover, makeMovable, snap } from "./strip_place.js";
 const ROLES = {
   extend: ["Extend it", "It keeps its pixels; the panorama is painted around it.", "To extend"],
   anchor_image: ["Follow its look", "All parts of the panorama take its light and colours.", "To follow"],
-  control: ["Trace its edges", "The panorama puts things where the picture has them.", "To trace"],
+  control: ["Trace its edges", "The panorama puts things where the picture has them. The worker finds the edges again, so these are a preview.", "To trace"],
 };
 
 /** @typedef {{bitmap: ImageBitmap|null, thumbnail: HTMLCanvasElement|null, x: number, file: Blob|null}} Placed */

@@ -63,7 +63,7 @@ function statusBlocks(status) {
       { class: "block", "aria-label": "Queue" },
       h("h2", {}, "Queue, of all tenants"),
       figures([["waiting", status.queued], ["being made", status.running], ["workers", status.workers.length]]),
-      h("p", {}, "Object store: ", stateTag(status.s3)),
+      h("p", {}, "Object store: ", stateTag(status.s3), " ", status.s3_detail),
       ...status.unserved.map((each) => h("p", { class: "warning" }, `${each.queued} wait for ${each.model}, which no worker holds.`)),
     ),
     modelsBlock(status.models),
@@ -88,7 +88,7 @@ function modelsBlock(models) {
     "section",
     { class: "block", "aria-label": "Models" },
     h("h2", {}, "Models"),
-    rows.length ? table(["model", "state", "window", "workers"], rows, "Models") : h("p", {}, "No worker has loaded a model yet."),
+    rows.length ? table(["model", "state", "window", "workers"], rows, "Models") : h("p", {}, "No model can be used here yet."),
   );
 }
 

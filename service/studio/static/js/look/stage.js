@@ -9,7 +9,7 @@ import { h, icon, iconButton, toast } from "../dom.js";
  */
 export function stage(panorama, signal) {
   const { width, height, loop, prompt } = panorama.params;
-  const picture = h("img", { class: "sharpening", alt: `“${prompt}”, as the model foresees it`, hidden: true });
+  const picture = h("img", { class: "sharpening", alt: `“${prompt}”, as the model predicts it`, hidden: true });
   const waiting = h("div", { class: "sheet waiting", "aria-hidden": "true" });
   const view = h("div", { class: "view" }, waiting, picture);
   const tools = h("div", { class: "tools", role: "toolbar", "aria-label": "View", hidden: true });

@@ -103,10 +103,12 @@ export async function show(main, signal) {
     await drawn.begin();
     const known = model();
     state.textContent = !known
-      ? "No worker has loaded a model yet. The first panorama can be made as soon as one has."
+      ? "No model can be used here yet."
       : known.state === "ready"
         ? ""
-        : `The model ${known.model} is ${known.state}. ${known.detail}`;
+        : known.state === "offline" && known.traits
+          ? `No worker runs ${known.model} now. Panoramas wait until one does.`
+          : `The model ${known.model} is ${known.state}. ${known.detail}`;
   }
 
   draft.addEventListener("change", (event) => {
