@@ -48,7 +48,8 @@ def list_models(context: ContextDep, _: CallerDep) -> ModelList:
     """Each model that requests may name, the default one first: the sizes, steps, presets and
     features that it has, and how many workers hold it. Known also before any worker has loaded
     it."""
-    return ModelList(items=_model_views(context, context.settings.model_names))
+    published = _published(context)
+    return ModelList(items=_model_views(context, context.settings.model_names, published))
 
 
 def choose_model(settings: Settings, asked: str | None) -> str:
@@ -74,12 +75,17 @@ def model_traits(context: Context, model: str) -> CheckpointTraits:
 
 def all_model_views(context: Context) -> list[ModelView]:
     """The models that requests may name, and those that workers have ever loaded."""
-    known = [state.model for state in models.all(context.redis)]
-    return _model_views(context, (*context.settings.model_names, *known))
+    published = _published(context)
+    return _model_views(context, (*context.settings.model_names, *published), published)
 
 
-def _model_views(context: Context, names: Iterable[str]) -> list[ModelView]:
-    published = {state.model: state for state in models.all(context.redis)}
+def _published(context: Context) -> dict[str, ModelState]:
+    return {state.model: state for state in models.all(context.redis)}
+
+
+def _model_views(
+    context: Context, names: Iterable[str], published: Mapping[str, ModelState]
+) -> list[ModelView]:
     live = models.live_workers(context.redis)
     unread = [
         name
