@@ -42,8 +42,7 @@ def describe(asked: argparse.Namespace, results: Results) -> list[str]:
     """What was measured and how, a sentence each."""
     prompts = {prompt for prompt, _ in results.pictures}
     made = [
-        f"Model: {'the embedded one' if asked.model.endswith('weights') else asked.model}, on "
-        f"{machine()}.",
+        f"Model: {asked.model}, on {machine()}.",
         f"{len(prompts)} prompts ({asked.prompts}), seeds 1 to {asked.seeds}: "
         f"{len(results.pictures)} panoramas a row.",
         f"The reference is {results.reference} panoramas of {asked.reference}.",

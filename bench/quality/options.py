@@ -16,7 +16,7 @@ from bench.quality.runs import Meter, Runs
 from bench.sections import parser
 from panoweave.core.diffusion.checkpoints import load_pipeline
 from panoweave.core.diffusion.perceptual_weights import load_perceptual, load_stlpips_style
-from panoweave.core.embedded import WEIGHTS
+from panoweave.core.embedded import checkpoint_of
 from panoweave.core.machine import PerceptualName
 
 JUDGES: Final = ("stlpips", "published")
@@ -27,7 +27,9 @@ def build_parser(doc: str | None) -> argparse.ArgumentParser:
     """The options that every command of bench.quality has."""
     made = parser(doc)
     made.add_argument(
-        "--model", default=str(WEIGHTS), help="a folder or hub/id[@revision] (default: embedded)"
+        "--model",
+        default="embedded",
+        help="embedded, a folder or hub/id[@revision] (default: embedded)",
     )
     made.add_argument(
         "--prompts",
@@ -71,7 +73,7 @@ def run(asked: argparse.Namespace, rows: dict[str, Changes]) -> Results:
         raise SystemExit(f"--renders: must be at least {_LEAST_RENDERS}, not {asked.renders}")
     if asked.judge == "published" and asked.perceptual == "lpips-vgg":
         print("Intra-LPIPS is by the network that pulls windows together, as in the paper.")
-    pipeline = load_pipeline(asked.model, perceptual=asked.perceptual)
+    pipeline = load_pipeline(checkpoint_of(asked.model), perceptual=asked.perceptual)
     pipeline.meter = None  # panoramas are measured once, here
     device: torch.device = pipeline.device
     published = asked.judge == "published"
