@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any, Final
 
 from panoweave.core.checkpoint import CheckpointTraits
@@ -40,21 +41,6 @@ class _Part:
     config: Any
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """None: the checkpoint has no such part."""
-
-    unet: _Part | None = None
-    transformer: _Part | None = None
-    vae: _Part | None = None
-    text_encoder: _Part | None = None
-    text_encoder_2: _Part | None = None
-    text_encoder_3: _Part | None = None
-    tokenizer: _Part | None = None
-    tokenizer_2: _Part | None = None
-    tokenizer_3: _Part | None = None
-
-
 def read_traits(
     checkpoint: str, *, tiny_decoder: str | None = None, controlnet: str | None = None
 ) -> CheckpointTraits:
@@ -87,17 +73,19 @@ def read_traits(
     return traits
 
 
-def _read_parts(family: Family, folder: Path, index: Mapping[str, Any]) -> _Parts:
-    parts = {}
+def _read_parts(family: Family, folder: Path, index: Mapping[str, Any]) -> Any:
+    """By the names that a pipeline has for them; None: the checkpoint has no such part."""
+    parts = SimpleNamespace(**dict.fromkeys(PARTS))
     for name in family.networks:
         if names_part(index, name):
             with part_errors(name):
-                parts[name] = _Part(read_config(folder / name, [part_class(family, index, name)]))
+                config = read_config(folder / name, [part_class(family, index, name)])
+                setattr(parts, name, _Part(config))
     for name in family.tokenizers:
         if names_part(index, name):
             with part_errors(name):
-                parts[name] = _Part(part_class(family, index, name))
-    return _Parts(**parts)
+                setattr(parts, name, _Part(part_class(family, index, name)))
+    return parts
 
 
 def _find(checkpoint: str, files: Sequence[str], scratch: Path) -> Path:
