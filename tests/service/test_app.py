@@ -121,6 +121,8 @@ def test_the_contract_is_published_whole(bare_api: httpx.Client) -> None:
         "/tokens",
         "/uploads",
         "/usage",
+        "/v1/images/generations",
+        "/v1/models",
         "/models",
         "/scaling/{model}",
         "/livez",

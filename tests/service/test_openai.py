@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,10 +18,10 @@ from panoweave.core.infra.api_keys import ApiKeys
 from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs.failures import FailureCode
-from panoweave.core.jobs.record import Failure, JobRecord, Progress, Result
+from panoweave.core.jobs.record import Failure, JobRecord
 from panoweave.core.jobs.store import JobStore
-from tests.jobs.samples import FAILURE, progress, result_of
-from tests.service.painter import painting
+from tests.jobs.samples import FAILURE
+from tests.service.painter import paint_in_steps, painting
 from tests.service.server import serving
 from tests.service.steps import PICTURE, finish, start
 
@@ -120,31 +118,6 @@ def test_a_large_picture_arrives_whole(
         answer = client.images.generate(prompt="a hill")
     assert answer.data is not None
     assert base64.b64decode(answer.data[0].b64_json or "") == large
-
-
-def paint_in_steps(store: JobStore, objects: ObjectStore, job: JobRecord) -> None:
-    """A worker's previews, with the time for a reader to see each."""
-    record, token = start(store, job.id)
-    for step in (10, 20, 30, 40):
-        shown = b"preview %d" % step
-        objects.put(record.keys.foreseen, shown, "image/jpeg", hashed(shown))
-        store.report(job.id, token, seen(step))
-        time.sleep(0.1)
-    objects.put(record.keys.image, PICTURE, "image/png", hashed(PICTURE))
-    store.succeed(job.id, token, result(record))
-
-
-def hashed(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def result(record: JobRecord) -> Result:
-    update = {"sha256": hashed(PICTURE), "bytes": len(PICTURE)}
-    return result_of(record).model_copy(update=update)
-
-
-def seen(step: int) -> Progress:
-    return progress(step).model_copy(update={"has_preview": True})
 
 
 @pytest.mark.parametrize(("most", "shown"), [(0, []), (1, [30]), (3, [20, 30, 40])])
