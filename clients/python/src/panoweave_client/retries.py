@@ -24,17 +24,19 @@ class Retries:
         """`repeatable`: whether the service may carry out the request twice."""
         self._for_s = for_s
         self._repeatable = repeatable
-        self.reset()
+        self._failures = 0
+        self._until = 0.0
 
     def reset(self) -> None:
         """The service has answered."""
-        self._until = time.monotonic() + self._for_s
         self._failures = 0
 
     def pause_s(self, error: httpx.TransportError | ApiError) -> float:
         """Seconds until the next try. Raises the error if there is none."""
+        if self._failures == 0:
+            self._until = time.monotonic() + self._for_s
         self._failures += 1
-        backoff_s = min(0.25 * 2**self._failures, _LONGEST_PAUSE_S) * random.uniform(0.5, 1)
+        backoff_s = min(0.1 * 2**self._failures, _LONGEST_PAUSE_S) * random.uniform(0.5, 1)
         asked_s = error.retry_after_s if isinstance(error, ApiError) else None
         pause_s = backoff_s if asked_s is None else asked_s
         if not self._is_temporary(error) or time.monotonic() + pause_s > self._until:

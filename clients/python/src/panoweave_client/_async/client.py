@@ -23,6 +23,7 @@ from panoweave_client.retries import Retries
 
 _LONGEST_WAIT_S: Final = 60  # that the service offers
 _LONGEST_SILENCE_S: Final = 45.0  # the service sends something every 15 s
+_PAUSE_S: Final = 0.5  # after a stream that ended without an event, as of an API that is stopped
 
 
 class AsyncPanoweave(AsyncHttp):
@@ -90,7 +91,11 @@ class AsyncPanoweave(AsyncHttp):
                 raise TimeoutError(f"panorama {panorama_id} had not ended after {timeout_s:g} s")
 
     async def watch(
-        self, panorama_id: str, *, last_event_id: str | None = None
+        self,
+        panorama_id: str,
+        *,
+        last_event_id: str | None = None,
+        **query: Unpack[requests.FollowEventsQuery],
     ) -> AsyncIterator[Event]:
         """The events, from the first one or from the one after `last_event_id`, to the end.
 
@@ -99,21 +104,25 @@ class AsyncPanoweave(AsyncHttp):
         retries = Retries(self._retry_for_s)
         while True:
             headers = self._headers | ({"Last-Event-ID": last_event_id} if last_event_id else {})
+            seen = last_event_id
             try:
                 async with aconnect_sse(
                     self._http,
                     "GET",
                     _path(panorama_id, "events"),
+                    params=query,
                     headers=headers,
                     timeout=_LONGEST_SILENCE_S,
                 ) as source:
                     await raise_if_refused(source.response)
                     if source.response.status_code == 204:  # the last event was the end
                         return
+                    retries.reset()
                     async for sent in source.aiter_sse():
-                        retries.reset()
                         last_event_id = sent.id
                         yield _event(sent)
+                if last_event_id == seen:
+                    await anyio.sleep(_PAUSE_S)
             except (httpx.TransportError, ApiError) as error:
                 await anyio.sleep(retries.pause_s(error))
 
