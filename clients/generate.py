@@ -1,9 +1,9 @@
 """Generates what the clients do not keep by hand, from the service's OpenAPI document.
 
-    python -m clients.generate
+    python -m clients.generate [--check]
 
 datamodel-code-generator writes the Python types, and unasync writes the client without async from
-the one with it. The files are committed, and a test says when they are stale.
+the one with it. The files are committed; `make lint` says with `--check` when they are stale.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def _without_async(file: Path, target: Path) -> Path:
 def _format(files: list[Path]) -> None:
     """As the project formats. It runs in the project's folder, where ruff finds its settings."""
     named, settings = [str(file) for file in files], ["--config", "pyproject.toml", "--quiet"]
-    for task in (["check", "--fix"], ["format"]):
+    for task in (["check", "--fix", "--select", "I"], ["format"]):
         subprocess.run([_beside("ruff"), *task, *settings, *named], check=True)
 
 
@@ -105,5 +105,29 @@ def _beside(command: str) -> str:
     return str(Path(sys.executable).parent / command)
 
 
-if __name__ == "__main__":
+def stale() -> list[str]:
+    """The committed files that differ from what would be generated now."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = python(PYTHON, Path(folder))
+        return [
+            str(committed)
+            for file in made
+            if (committed := PYTHON / file.relative_to(folder)).read_text() != file.read_text()
+        ]
+
+
+def main(arguments: list[str]) -> str | int:
+    if arguments == ["--check"]:
+        return (
+            f"stale: {', '.join(found)}; run: python -m clients.generate"
+            if (found := stale())
+            else 0
+        )
+    if arguments:
+        return __doc__ or ""
     python(PYTHON, PYTHON)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
