@@ -57,7 +57,7 @@ def connect(settings: RedisSettings, *, timeout_s: float = 2.0) -> Redis:
     options = {**_options(settings, timeout_s), "retry": Retry(_BACKOFF, _RETRIES)}
     if not settings.redis_sentinels:
         return Redis.from_url(settings.redis_url.get_secret_value(), **options)
-    sentinel = Sentinel(
+    sentinel = Sentinel(  # type: ignore[no-untyped-call]
         settings.sentinel_addresses,
         sentinel_kwargs={**_sentinel_options(settings), "retry": Retry(NoBackoff(), 0)},
     )

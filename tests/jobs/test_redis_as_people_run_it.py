@@ -118,7 +118,7 @@ def test_a_cluster_is_refused(tmp_path: Path) -> None:
                 refuse_cluster(redis)
             with pytest.raises(RedisIsCluster):  # if INFO is not allowed
                 JobStore(redis, settings).create(new_record())
-            redis.execute_command("CLUSTER", "ADDSLOTS", *range(8192))  # type: ignore[no-untyped-call]
+            redis.execute_command("CLUSTER", "ADDSLOTS", *range(8192))
             with pytest.raises(StoreUnavailable):
                 JobStore(redis, settings).get("pano_1")
         (check,) = check_redis(settings)
