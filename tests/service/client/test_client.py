@@ -154,6 +154,19 @@ def test_two_calls_with_one_key_are_one_panorama(client: Panoweave) -> None:
     assert client.submit(prompt="a hill").id != client.submit(prompt="a hill").id
 
 
+def test_a_batch_is_several_panoramas(client: Panoweave) -> None:
+    batch = client.submit_batch(prompt="a hill", seed=7, n=3)
+    assert [panorama.params.seed for panorama in batch] == [7, 8, 9]
+    (batch_id,) = {panorama.batch_id for panorama in batch}
+    assert batch_id is not None
+    listed = {panorama.id for panorama in client.list(batch_id=batch_id)}
+    assert listed == {panorama.id for panorama in batch}
+    (single,) = client.submit_batch(prompt="a hill")
+    assert single.batch_id is None
+    with pytest.raises(ValueError, match="submit_batch"):
+        client.submit(prompt="a hill", n=2)
+
+
 def with_events(client: Panoweave, store: JobStore) -> str:
     """A panorama with several events, which has ended."""
     panorama = client.submit(prompt="a hill")

@@ -18,6 +18,7 @@ from panoweave_client import Panoweave, __version__, answers, requests
 from tests.jobs.samples import FAILURE
 from tests.service.steps import finish, start
 
+BATCH = "batch_01m8ez2cxbqcnh8w1er8y7m726"
 # `watch` and `wait_s` are what polling with an ETag is for.
 _NOT_SENT = {("get_panorama", "if-none-match")}
 
@@ -51,7 +52,7 @@ def test_every_operation_and_parameter_can_be_sent(
     client.image(done.id, redirect=False, token=token)
     client.preview(done.id, redirect=False, token=token)
     list(client.watch(done.id, last_event_id="1-0", token=token))
-    client.list_page(status="succeeded", limit=1, cursor=done.id)
+    client.list_page(status="succeeded", limit=1, cursor=done.id, batch_id=BATCH)
     client.deliveries(done.id)
     client.delete(done.id)
 

@@ -576,6 +576,8 @@ class PanoramaSummary(Answer):
     result: ResultView | None
     error: ErrorView | None
     metadata: dict[str, Any]
+    batch_id: str | None = None
+    """Of the panoramas of one request, if it asked for several. Absent otherwise."""
     shortened: bool
     """Whether this item lacks something: prompts are cut to 200 characters, and `params.regions` and metadata of more than 1,000 characters are left out. Read the panorama itself for all of it."""
 
@@ -600,6 +602,17 @@ class PanoramaView(Answer):
     result: ResultView | None
     error: ErrorView | None
     metadata: dict[str, Any]
+    batch_id: str | None = None
+    """Of the panoramas of one request, if it asked for several. Absent otherwise."""
+
+
+class PanoramaBatch(Answer):
+    """The panoramas of one request that asked for several."""
+
+    batch_id: str
+    """For `batch_id` of `GET /panoramas`."""
+    items: list[PanoramaView]
+    """In the order of their seeds, if they count up."""
 
 
 class PanoramaPage(Answer):

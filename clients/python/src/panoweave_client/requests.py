@@ -97,6 +97,8 @@ class ListPanoramasQuery(TypedDict):
     """The most items a page has."""
     cursor: NotRequired[str]
     """`next_cursor` of the page before."""
+    batch_id: NotRequired[str]
+    """Only panoramas of this batch."""
 
 
 class GetImageQuery(TypedDict):
@@ -194,6 +196,8 @@ class PanoramaRequest(TypedDict):
     sync: NotRequired[SyncParams | None]
     model: NotRequired[str | None]
     """The model that makes it, one of this server's. Default: the server's default."""
+    n: NotRequired[int | None]
+    """How many panoramas to make. They are accepted together or not at all. With a `seed` their seeds count up from it; otherwise each has a random one. Above 1, the answer is a `PanoramaBatch`."""
     webhook: NotRequired[WebhookRequest | None]
     """Notifies the caller, who then need not poll."""
     metadata: NotRequired[dict[str, Any] | None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Final, Unpack
 from urllib.parse import quote
@@ -64,14 +64,24 @@ class AsyncPanoweave(AsyncHttp):
         The service carries out a request only once for each `idempotency_key`, so it is sent again
         if an answer gets lost. Without one, each call has its own.
         """
-        headers = {
-            "Idempotency-Key": idempotency_key or str(uuid4()),
-            "traceparent": traceparent,
-        }
-        answer = await self._send(
-            "POST", "/panoramas", json=request, headers=headers, wait_s=wait_s
-        )
+        if (request.get("n") or 1) > 1:
+            raise ValueError("n: submit makes one panorama; call submit_batch for more")
+        answer = await self._create(request, idempotency_key, wait_s, traceparent)
         return PanoramaView.model_validate_json(answer.content)
+
+    async def submit_batch(
+        self,
+        *,
+        idempotency_key: str | None = None,
+        wait_s: int | None = None,
+        traceparent: str | None = None,
+        **request: Unpack[requests.PanoramaRequest],
+    ) -> Sequence[PanoramaView]:
+        """As `submit`, for the `n` panoramas of one request. Their `batch_id` is the same."""
+        answer = await self._create(request, idempotency_key, wait_s, traceparent)
+        if (request.get("n") or 1) == 1:
+            return [PanoramaView.model_validate_json(answer.content)]
+        return answers.PanoramaBatch.model_validate_json(answer.content).items
 
     async def get(self, panorama_id: str, *, wait_s: int | None = None) -> PanoramaView:
         """The panorama as it is now, or up to `wait_s` (at most 60) later if it ends."""
@@ -251,6 +261,19 @@ class AsyncPanoweave(AsyncHttp):
     async def metrics(self) -> str:
         """For operators: what Prometheus reads. Needs a key of scope `admin`."""
         return (await self._send("GET", "/metrics")).text
+
+    async def _create(
+        self,
+        request: requests.PanoramaRequest,
+        idempotency_key: str | None,
+        wait_s: int | None,
+        traceparent: str | None,
+    ) -> httpx.Response:
+        headers = {
+            "Idempotency-Key": idempotency_key or str(uuid4()),
+            "traceparent": traceparent,
+        }
+        return await self._send("POST", "/panoramas", json=request, headers=headers, wait_s=wait_s)
 
     async def _file(self, path: str, query: requests.GetImageQuery) -> bytes:
         retries = Retries(self._retry_for_s)
