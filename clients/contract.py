@@ -127,5 +127,5 @@ def _opened(schema: Any) -> Any:
     opened = {key: _opened(value) for key, value in schema.items()}
     if "enum" in opened and opened.get("type") == "string":
         known = {"type": opened.pop("type"), "enum": opened.pop("enum")}
-        opened["anyOf"] = [known, {"type": "string"}]
+        opened["anyOf"] = [known, {"type": "string", "x-other-text": True}]
     return opened
