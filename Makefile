@@ -34,9 +34,9 @@ test-all: $(VENV)/.installed-dev
 test-studio: $(VENV)/.installed-dev
 	$(BIN)/pytest tests/deploy/studio
 
-# Both clients with all that is slow: needs Node and npm.
+# What `make test` leaves out of the clients: needs Node and npm.
 test-clients: $(VENV)/.installed-dev
-	$(BIN)/pytest tests/service/client tests/deploy/examples/test_clients_page.py
+	$(BIN)/pytest -m slow tests/service/client tests/deploy/examples/test_clients_page.py
 
 chaos: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.faults.chaos --report docs/reliability.md
