@@ -102,7 +102,7 @@ def conditional_gradient(_: SyncDiffusionPipeline) -> Any:
     return patch.object(ClassifierFreeGuidance, "__call__", call)
 
 
-def half_perceptual(pipeline: SyncDiffusionPipeline) -> Any:
+def half_perceptual(_: SyncDiffusionPipeline) -> Any:
     """The perceptual network's convolutions in bfloat16; means and norms stay in float32."""
 
     def embed(self: Any, images: Tensor) -> Embedding:
@@ -147,7 +147,7 @@ class LinearDecoder(nn.Module):
     def dtype(self) -> torch.dtype:
         return torch.float32
 
-    def decode(self, latents: Tensor, return_dict: bool = False) -> tuple[Tensor]:
+    def decode(self, latents: Tensor, **_: Any) -> tuple[Tensor]:
         factors: Any = self.factors
         colours = nn.functional.conv2d(latents, factors[:, :-1, None, None], factors[:, -1])
         return (interpolate(colours, (self.size, self.size), mode="bilinear"),)
