@@ -44,8 +44,10 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/deptry core service worker deploy
-	$(BIN)/deptry tests bench --exclude .venv --ignore DEP002,DEP004
+	$(BIN)/deptry core service worker deploy panoweave_client
+	$(BIN)/deptry tests bench clients --exclude .venv --ignore DEP002,DEP004
+	cd clients/python && $(abspath $(BIN))/deptry src
+	$(BIN)/python -m clients.generate --check
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	$(BIN)/python -m tests.deploy.chart

@@ -252,7 +252,8 @@ class Bench:
         """Medians of interleaved pairs, after a first: short panoramas of `balanced`."""
 
         def measure() -> Pair:
-            params = request(preset="balanced", steps=max(5, self.steps // 5))
+            steps = max(5, self.steps // 5)
+            params = request(preset="balanced", steps=steps)
             kept, took = self.pipeline.graphs, []
             # What was recorded with a change is not what is replayed without it.
             own = [CudaGraphs() if kept else None for _ in range(2)]
@@ -262,7 +263,7 @@ class Bench:
                         self.pipeline.graphs = graphs
                         with within(self.pipeline):
                             timings = self.pipeline(params).timings_s
-                        took.append(timings["denoise"] / params.steps * 1e3)
+                        took.append(timings["denoise"] / steps * 1e3)
             finally:
                 self.pipeline.graphs = kept
                 del own

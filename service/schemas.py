@@ -35,6 +35,7 @@ from panoweave.core.webhooks.targets import MAX_URL_CHARS
 from panoweave.service.view import View
 
 _MAX_MODEL_CHARS = 1_024
+MAX_PANORAMAS = 10  # of one request
 MAX_METADATA_BYTES = 8_192  # as JSON; a webhook carries it and stays below 20 kB
 
 _TERMINAL_EVENTS: tuple[WebhookEvent, ...] = (
@@ -79,6 +80,14 @@ class PanoramaRequest(Params):
         min_length=1,
         max_length=_MAX_MODEL_CHARS,
         description="The model that makes it, one of this server's. Default: the server's default.",
+    )
+    n: int = Field(
+        1,
+        ge=1,
+        le=MAX_PANORAMAS,
+        description="How many panoramas to make. They are accepted together or not at all. With a "
+        "`seed` their seeds count up from it; otherwise each has a random one. Above 1, the answer "
+        "is a `PanoramaBatch`.",
     )
     webhook: WebhookRequest | None = Field(
         None, description="Notifies the caller, who then need not poll."
@@ -206,6 +215,18 @@ class PanoramaView(View):
     result: ResultView | None
     error: ErrorView | None
     metadata: dict[str, Any]
+    batch_id: str | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="Of the panoramas of one request, if it asked for several. Absent otherwise.",
+    )
+
+
+class PanoramaBatch(View):
+    """The panoramas of one request that asked for several."""
+
+    batch_id: str = Field(description="For `batch_id` of `GET /panoramas`.")
+    items: list[PanoramaView] = Field(description="In the order of their seeds, if they count up.")
 
 
 class PanoramaSummary(PanoramaView):
@@ -257,7 +278,7 @@ class EventView(View):
 
     status: Status = Field(description="The panorama's status after the event.")
     attempt: int
-    progress: dict[str, Any] | None = Field(None, description="In `progress` events.")
+    progress: ProgressView | None = Field(None, description="In `progress` events.")
     reason: str | None = Field(None, description="In `requeued` events.")
     code: str | None = Field(None, description="In `failed` events: as `error.code`.")
 

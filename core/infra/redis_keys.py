@@ -37,6 +37,7 @@ JOB = PREFIX + "job:"  # hash: the record
 EVENTS = PREFIX + "events:"  # stream: what has happened to the job
 SAVEPOINT = PREFIX + "savepoint:"  # string: the job's sampler state, as its worker wrote it
 INDEX = PREFIX + "index:"  # zset: job ids by status and tenant, all scores 0
+BATCH = PREFIX + "batch:"  # zset: ids of the batch's jobs, all scores 0
 CLAIM = PREFIX + "claim:"  # string: the job that a claim with this token got
 WORKER = PREFIX + "worker:"  # string: the worker's last published state
 QUEUED_OF = PREFIX + "queued_of:"  # zset: job that waits for the model -> since when (ms)
@@ -80,6 +81,10 @@ def events(job_id: str) -> str:
 def index(tenant: str, status: str | None = None) -> str:
     """Its scores are all 0, so it is ordered by id, which is by time."""
     return f"{INDEX}{status or 'all'}:{tenant}"
+
+
+def batch(batch_id: str) -> str:
+    return f"{BATCH}{batch_id}"
 
 
 def worker(name: str) -> str:

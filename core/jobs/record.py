@@ -18,6 +18,7 @@ DEFAULT_TENANT = "default"
 
 JOB_ID_PATTERN = r"^pano_[0123456789abcdefghjkmnpqrstvwxyz]{26}$"
 JobId = Annotated[str, StringConstraints(pattern=JOB_ID_PATTERN)]
+BATCH_ID_PATTERN = JOB_ID_PATTERN.replace("pano_", "batch_")
 
 
 class Status(StrEnum):
@@ -176,6 +177,11 @@ class JobRecord(_Part):
     metadata: dict[str, Any] = {}
     webhook: Webhook | None = None
     trace: Trace | None = None  # absent in records of an earlier version
+    batch_id: str | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="Of the request, if it asked for several panoramas.",
+    )
 
     @classmethod
     def new(
@@ -189,6 +195,7 @@ class JobRecord(_Part):
         webhook: Webhook | None = None,
         trace: Trace | None = None,
         estimate_s: float | None = None,
+        batch_id: str | None = None,
     ) -> Self:
         return cls(
             id=job_id or new_job_id(),
@@ -201,6 +208,7 @@ class JobRecord(_Part):
             webhook=webhook,
             trace=trace,
             estimate_s=estimate_s,
+            batch_id=batch_id,
         )
 
     @property
@@ -216,6 +224,18 @@ def file_name(job_id: str, image_format: str) -> str:
 
 def new_job_id() -> str:
     return new_id("pano")
+
+
+def job_ids(first: str, count: int) -> list[str]:
+    """The ids of a request's jobs, in order. They follow from the first one, so that a request that
+    is carried out again makes the same jobs."""
+    number = int(ULID.from_str(first.removeprefix("pano_").upper()))
+    return [f"pano_{str(ULID.from_int(number + each)).lower()}" for each in range(count)]
+
+
+def batch_id_of(first: str) -> str:
+    """The id of the batch whose first job this is."""
+    return first.replace("pano_", "batch_")
 
 
 def new_id(kind: str) -> str:

@@ -7,13 +7,14 @@
 -- Redis Cluster is not supported (neither is it by RQ).
 --
 -- ARGV: move, job id, token, payload (stored as it comes), lease in ms, ttl of a terminal job in s,
---       how many attempts may lose their worker; for 'create' the record's fields and values
---       follow.
+--       how many attempts may lose their worker. For 'create' the records follow, of one tenant and
+--       model: of each the id, how many texts its fields and values are, and these. All are
+--       created, or none.
 --       For 'create' and 'retry' the payload is 'most jobs queued, most of this tenant, most bytes
 --       of its records, tenant'.
 --       'claim' has no job id: it starts the next job that waits for a model. ARGV[8] is then how
 --       many jobs of a tenant may run at once, 0 for any number; ARGV[9] is the model.
--- Answers {outcome, flat fields}; outcome: moved | unchanged | missing | illegal | stale | full |
+-- Answers {outcome, flat fields}, or those of each record for 'create'; outcome: moved | unchanged | missing | illegal | stale | full |
 -- tenant_full | tenant_bytes | none.
 
 local EVENTS_KEPT = 1000
@@ -21,7 +22,7 @@ local PROGRESS_DELIVERED_EVERY_MS = 5000
 local RUN_TIMES_KEPT = 20
 local DAY_MS = 86400000
 local CLAIM_REMEMBERED_S = 60 -- longer than a client repeats a command whose reply was lost
-local TERMINAL = {succeeded = true, failed = true, cancelled = true}
+local TERMINAL = ENDED
 
 local move, id, token, payload = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local lease_ms, ttl_s, max_lost_attempts = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -70,7 +71,7 @@ local function set(field, value)
   redis.call('HSET', job_key, field, job[field])
 end
 
--- Puts an event into the outbox, if the job's webhook wants it: deliveries.lua has the rest.
+-- Puts an event into the outbox, if the job's webhook wants it.
 local function deliver_to_webhook(kind, event_id)
   if not job.webhook or job.webhook_gone then return end
   local webhook, type, wanted = cjson.decode(job.webhook), 'panorama.' .. kind, false
@@ -86,15 +87,7 @@ local function deliver_to_webhook(kind, event_id)
   if kind == 'started' then which = job.attempts end
   if kind == 'progress' then which = event_id end
   local delivery = 'whk_' .. string.sub(id, 6) .. '_' .. kind .. '_' .. which
-  local key, list = KEY.DELIVERY .. delivery, KEY.DELIVERIES .. id
-  redis.call('HSET', key, 'id', delivery, 'job_id', id, 'tenant', job.tenant, 'type', type,
-    'url', webhook.url, 'attempt', job.attempts, 'happened_at', now, 'state', 'pending', 'tries', 0)
-  redis.call('RPUSH', list, delivery)
-  redis.call('EXPIRE', key, ttl_s)
-  redis.call('EXPIRE', list, ttl_s)
-  redis.call('ZADD', KEY.OUTBOX, now, delivery)
-  redis.call('ZADD', KEY.OUTBOX_OF .. job.tenant, now, delivery)
-  redis.call('ZADD', KEY.OUTBOX_TENANTS, 'NX', 0, job.tenant)
+  put_into_outbox(delivery, id, job.tenant, type, webhook.url, job.attempts, now, ttl_s)
 end
 
 local function append_event(kind, data)
@@ -110,21 +103,13 @@ local function clean_up(which, at)
   redis.call('ZADD', KEY.ORPHANS, at, entry)
 end
 
+-- The job whose id the request's idempotency key remembers.
+local function first_of_request()
+  return job.batch_id and 'pano_' .. string.sub(job.batch_id, 7) or id
+end
+
 local function index(status)
   return KEY.INDEX .. status .. ':' .. job.tenant
-end
-
--- The bytes of a tenant's records are counted, so that no tenant fills Redis.
-local function count_kept(tenant, job_id, bytes)
-  redis.call('HSET', KEY.KEPT_BYTES_OF .. tenant, job_id, bytes)
-  redis.call('HINCRBY', KEY.KEPT_BYTES, tenant, bytes)
-end
-
-local function forget_kept(tenant, job_id)
-  local bytes = redis.call('HGET', KEY.KEPT_BYTES_OF .. tenant, job_id)
-  if not bytes then return end -- of an earlier version
-  redis.call('HDEL', KEY.KEPT_BYTES_OF .. tenant, job_id)
-  redis.call('HINCRBY', KEY.KEPT_BYTES, tenant, -bytes)
 end
 
 -- A terminal job's hash expires by itself, its index entries do not: each job that ends clears
@@ -209,6 +194,7 @@ local function finish(status, data)
   -- The savepoint is kept if a retry may resume from it, and expires by itself.
   local may_resume = status == 'failed' and cjson.decode(data).retryable
   if not may_resume then redis.call('DEL', KEY.SAVEPOINT .. id) end
+  if job.batch_id and has_batch_ended(job.batch_id) then end_batch(job.batch_id, ttl_s) end
   append_event(status, data)
   redis.call('EXPIRE', job_key, ttl_s)
   redis.call('EXPIRE', events_key, ttl_s)
@@ -237,12 +223,13 @@ local function lose()
   return finish('failed', payload)
 end
 
-local function full_queue(model, bytes)
+local function full_queue(model, count, bytes)
   local most_queued, most_of_tenant, most_bytes, tenant =
     string.match(payload, '^(%d+) (%d+) (%d+) (.+)$')
-  if redis.call('ZCARD', KEY.QUEUED_OF .. model) >= tonumber(most_queued) then return 'full' end
+  local queued = redis.call('ZCARD', KEY.QUEUED_OF .. model)
+  if queued + count > tonumber(most_queued) then return 'full' end
   local of_tenant = redis.call('ZCARD', waiting_key(model, tenant))
-  if of_tenant >= tonumber(most_of_tenant) then return 'tenant_full' end
+  if of_tenant + count > tonumber(most_of_tenant) then return 'tenant_full' end
   local function has_room()
     local kept = tonumber(redis.call('HGET', KEY.KEPT_BYTES, tenant) or 0)
     return bytes == 0 or kept + bytes <= tonumber(most_bytes)
@@ -252,25 +239,41 @@ local function full_queue(model, bytes)
   if not has_room() then return 'tenant_bytes' end
 end
 
-if move == 'create' then
-  if redis.call('EXISTS', job_key) == 1 then return answer('unchanged') end
-  local bytes, model = 0, ''
-  for i = 8, #ARGV, 2 do
-    bytes = bytes + #ARGV[i] + #ARGV[i + 1]
-    if ARGV[i] == 'model' then model = ARGV[i + 1] end
-  end
-  local full = full_queue(model, bytes)
-  if full then return {full, {}} end
+local function create(new)
+  id, job_key, events_key, job = new.id, KEY.JOB .. new.id, KEY.EVENTS .. new.id, {}
   -- The first write of the step: a full Redis refuses only a script's first write.
-  redis.call('HSET', job_key, unpack(ARGV, 8))
+  redis.call('HSET', job_key, unpack(ARGV, new.first, new.last))
   load_job()
   redis.call('ZREM', KEY.ORPHANS, KEY.ORPHANS_BEGUN .. ':' .. id .. ':0:' .. job.tenant)
   set('created_at', now)
-  count_kept(job.tenant, id, bytes)
+  count_kept(job.tenant, id, new.bytes)
   redis.call('ZADD', index('all'), 0, id)
+  if job.batch_id then add_to_batch(job.batch_id, id) end
   enter('queued')
   append_event('created', '{}')
-  return answer('moved')
+end
+
+if move == 'create' then
+  local all, known, bytes, model, i = {}, {}, 0, '', 8
+  while i <= #ARGV do
+    local new = {id = ARGV[i], first = i + 2, last = i + 1 + ARGV[i + 1], bytes = 0}
+    for n = new.first, new.last, 2 do
+      new.bytes = new.bytes + #ARGV[n] + #ARGV[n + 1]
+      if ARGV[n] == 'model' then model = ARGV[n + 1] end
+    end
+    local fields = redis.call('HGETALL', KEY.JOB .. new.id)
+    if #fields > 0 then known[#known + 1] = fields end
+    all[#all + 1], bytes, i = new, bytes + new.bytes, new.last + 1
+  end
+  if #known > 0 then return {'unchanged', known} end
+  local full = full_queue(model, #all, bytes)
+  if full then return {full, {}} end
+  local created = {}
+  for n, new in ipairs(all) do
+    create(new)
+    created[n] = redis.call('HGETALL', job_key)
+  end
+  return {'moved', created}
 end
 
 load_job()
@@ -301,12 +304,13 @@ end
 if move == 'retry' then
   if job.status == 'queued' or job.status == 'running' then return answer('unchanged') end
   if job.status ~= 'failed' then return answer('illegal') end
-  local full = full_queue(job.model, 0)
+  local full = full_queue(job.model, 1, 0)
   if full then return {full, {}} end
   set('run_ms_at_retry', job.run_ms or 0)
   redis.call('ZREM', KEY.EXPIRY, job.status .. ':' .. id .. ':' .. job.tenant)
   redis.call('PERSIST', job_key)
   redis.call('PERSIST', events_key)
+  if job.batch_id then reopen_batch(job.batch_id) end
   redis.call('HDEL', job_key, 'error', 'finished_at', 'progress')
   set('losses', 0)
   set('retries', (job.retries or 0) + 1)
@@ -327,9 +331,10 @@ if move == 'delete' then
     redis.call('ZREM', KEY.OUTBOX_OF .. job.tenant, delivery)
     redis.call('DEL', KEY.DELIVERY .. delivery, KEY.DELIVERY_ATTEMPTS .. delivery)
   end
-  local request_key = redis.call('GET', KEY.IDEMPOTENCY_OF .. id)
+  if job.batch_id then remove_from_batch(job.batch_id, id) end
+  local request_key = redis.call('GET', KEY.IDEMPOTENCY_OF .. first_of_request())
   if request_key and redis.call('EXISTS', request_key) == 1 then
-    redis.call('HSET', request_key, 'answer', '') -- it holds the prompt
+    redis.call('HSET', request_key, 'answer', '', 'deleted', id) -- it held the prompt
   end
   redis.call('DEL', job_key, events_key, KEY.DELIVERIES .. id, KEY.SAVEPOINT .. id)
   clean_up(KEY.ORPHANS_ALL, now + 2 * lease_ms)

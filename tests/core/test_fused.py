@@ -58,7 +58,7 @@ def test_a_block_of_another_kind_stays_as_it_is() -> None:
     from diffusers.models.resnet import ResnetBlock2D
 
     block = nn.Sequential(
-        ResnetBlock2D(in_channels=32, temb_channels=None, output_scale_factor=2.0),
+        ResnetBlock2D(in_channels=32, temb_channels=32, output_scale_factor=2.0),
         ResnetBlock2D(in_channels=32, temb_channels=32, time_embedding_norm="scale_shift"),
     )
     fuse(block, CPU)

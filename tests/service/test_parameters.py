@@ -22,7 +22,7 @@ HERE = f"/panoramas/{JOB_ID}"
 @pytest.mark.parametrize(
     ("method", "path", "legal"),
     [
-        ("GET", "/panoramas", "the parameters status, limit, cursor"),
+        ("GET", "/panoramas", "the parameters status, limit, cursor, batch_id"),
         ("GET", HERE, "no parameters"),
         ("POST", "/panoramas", "no parameters"),
         ("GET", f"{HERE}/image", "the parameters redirect, token"),

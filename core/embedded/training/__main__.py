@@ -24,7 +24,6 @@ STAGES = ("data", "latents", "decoder", "tiny", "denoiser", "controlnet", "expor
 
 def main(arguments: Sequence[str] | None = None, recipe: Recipe | None = None) -> None:
     """Runs the stages asked for, all of them by default."""
-    recipe = recipe or Recipe()
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--work", type=Path, required=True, help="data and states")
     parser.add_argument("--stage", choices=STAGES, nargs="+", default=STAGES)
@@ -32,11 +31,15 @@ def main(arguments: Sequence[str] | None = None, recipe: Recipe | None = None) -
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--minutes", type=float, help="save and end after so many minutes")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--shards", type=int, default=recipe.shards, help="how many to render")
+    parser.add_argument("--processes", type=int, default=0, help="that draw batches ahead")
+    parser.add_argument("--shards", type=int, help="how many to render")
     parser.add_argument("--first-shard", type=int, default=0, help="the denoiser's first shard")
-    parser.add_argument("--batch", type=int, default=recipe.denoiser.batch, help="of the denoiser")
-    parser.add_argument("--steps", type=int, default=recipe.denoiser.steps, help="of the denoiser")
+    parser.add_argument("--batch", type=int, help="of the denoiser")
+    parser.add_argument("--steps", type=int, help="of the denoiser")
     asked = parser.parse_args(arguments)
+    device = torch.device(asked.device)
+    if recipe is None:
+        recipe = Recipe() if device.type == "cpu" else Recipe().for_gpu()
     target = asked.out or asked.work / "export"
     if "export" in asked.stage:
         try:
@@ -44,13 +47,19 @@ def main(arguments: Sequence[str] | None = None, recipe: Recipe | None = None) -
         except ValueError as reason:
             parser.error(f"--out: {reason}")
     torch.set_num_threads(asked.threads)
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.benchmark = True
     stop = Stop(asked.minutes)
     stop.catch_signals()
     denoiser = replace(
-        recipe.denoiser, batch=asked.batch, steps=asked.steps, first_shard=asked.first_shard
+        recipe.denoiser,
+        batch=asked.batch or recipe.denoiser.batch,
+        steps=asked.steps or recipe.denoiser.steps,
+        first_shard=asked.first_shard,
     )
-    recipe = replace(recipe, shards=asked.shards, denoiser=denoiser)
-    training = Training(recipe, asked.work, torch.device(asked.device), stop)
+    recipe = replace(recipe, shards=asked.shards or recipe.shards, denoiser=denoiser)
+    training = Training(recipe, asked.work, device, stop, asked.processes)
     for stage in STAGES:
         if stage not in asked.stage:
             continue

@@ -11,6 +11,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
 
 from panoweave.core.diffusion.controlnet import canny_edges
+from panoweave.core.embedded.training.batches import batches
 from panoweave.core.embedded.training.dataset import DataSet
 from panoweave.core.embedded.training.denoiser import (
     Networks,
@@ -23,6 +24,7 @@ from panoweave.core.embedded.training.latents import WINDOW_PX, PatchPca, to_uni
 from panoweave.core.embedded.training.networks import build_controlnet
 from panoweave.core.embedded.training.runs import (
     Ema,
+    Phase,
     Phases,
     Run,
     Schedule,
@@ -59,8 +61,12 @@ def train_controlnet(
     recipe: ControlRecipe,
     file: Path,
     stop: Stop,
+    processes: int = 0,
 ) -> ControlNetModel:
-    """As the UNet was trained, through it; its own networks stay as they are."""
+    """As the UNet was trained, through it; its own networks stay as they are.
+
+    `processes` draw batches ahead.
+    """
     device = data.device
     unet = networks.unet.to(device, memory_format=torch.channels_last).requires_grad_(False)
     text_encoder = networks.text_encoder.to(device).requires_grad_(False)
@@ -79,22 +85,30 @@ def train_controlnet(
     parts: dict[str, Stateful] = {"controlnet": controlnet, "optimiser": optimiser, "ema": ema}
     run = Run(file, parts, recipe.save_every_s, device)
     phases = Phases(file.with_suffix(".phases.json"))
+    facts = data.on_cpu()
 
-    def train_step(step: int) -> dict[str, Tensor]:
-        phase = phases.look(step, lambda: (recipe.first_shard, data.available(), recipe.batch))
-        data.read(phase.shards)
-        optimiser.param_groups[0]["lr"] = schedule.rate(step) * run.warmth(step)
-        cuts, prompts = draw_windows(data, phase, step, seed=_SEED)
-        pictures = to_unit(data.pictures(cuts, WINDOW_PX))
-        hints = torch.cat([canny_edges(picture[None].cpu()) for picture in pictures]).to(device)
-        latents = pca.encode(pictures)
-        generator = step_generator(_SEED, step, device)
+    def phase_of(step: int) -> Phase:
+        return phases.look(step, lambda: (recipe.first_shard, data.available(), recipe.batch))
+
+    def draw(step: int, phase: Phase) -> tuple[Tensor, Tensor, Tensor]:
+        cuts, prompts = draw_windows(facts, phase, step, seed=_SEED)
+        pictures = facts.pictures(cuts, WINDOW_PX)
+        edges = torch.cat([canny_edges(picture[None])[:, :1] for picture in to_unit(pictures)])
         silent = torch.rand(len(prompts), generator=step_generator(_SEED + 2, step))
         prompts = [
             "" if draw < recipe.uncaptioned else prompt
             for draw, prompt in zip(silent.tolist(), prompts, strict=True)
         ]
-        tokens = tokenise(networks.tokenizer, prompts).to(device)
+        return pictures, edges.byte(), tokenise(networks.tokenizer, prompts)
+
+    ahead = batches(draw, phase_of, range(run.step, recipe.steps), processes)
+
+    def train_step(step: int) -> dict[str, Tensor]:
+        pictures, edges, tokens = (part.to(device) for part in next(ahead))
+        optimiser.param_groups[0]["lr"] = schedule.rate(step) * run.warmth(step)
+        hints = edges.float().expand(-1, 3, -1, -1)
+        latents = pca.encode(to_unit(pictures))
+        generator = step_generator(_SEED, step, device)
         noisy, times, target = noised_batch(scheduler, latents, generator)
         with torch.autocast(device.type, torch.bfloat16):
             words = text_encoder(tokens).last_hidden_state

@@ -44,6 +44,10 @@ class DataSet:
             self._tensors.append(torch.from_numpy(shard.pictures).to(self.device))
             self._starts.append(self._starts[-1] + len(shard.subjects))
 
+    def on_cpu(self) -> DataSet:
+        """The same shards in the host's memory."""
+        return self if self.device.type == "cpu" else DataSet(self.folder, torch.device("cpu"))
+
     def available(self) -> int:
         """How many shards lie in the folder, read or not."""
         return count_shards(self.folder)
@@ -64,17 +68,22 @@ class DataSet:
 
     def pictures(self, cuts: Sequence[Cut], width: int) -> Tensor:
         """Windows (N, 3, H, width), bytes."""
-        return torch.stack([self._window(cut, width) for cut in cuts])
+        windows = torch.stack([self._columns(cut.panorama, cut.left, width) for cut in cuts])
+        for style in STYLES:
+            places = [i for i, cut in enumerate(cuts) if cut.style == style]
+            if places:
+                windows[places] = self._styled([cuts[i] for i in places], style, width)
+        mirrored = torch.tensor([cut.mirrored for cut in cuts], device=self.device)
+        return torch.where(mirrored.view(-1, 1, 1, 1), windows.flip(-1), windows)
 
-    def _window(self, cut: Cut, width: int) -> Tensor:
-        if cut.style is None:
-            window = self._columns(cut.panorama, cut.left, width)
-        else:
-            # A style looks at neighbours, and a wider window has them.
-            left = (cut.left - _STYLE_MARGIN) % self.columns
-            wide = self._columns(cut.panorama, left, width + 2 * _STYLE_MARGIN)
-            window = apply_style(wide[None], cut.style)[0, ..., _STYLE_MARGIN:-_STYLE_MARGIN]
-        return window.flip(-1) if cut.mirrored else window
+    def _styled(self, cuts: Sequence[Cut], style: str, width: int) -> Tensor:
+        """A style looks at neighbours, and wider windows have them."""
+        lefts = [(cut.left - _STYLE_MARGIN) % self.columns for cut in cuts]
+        wide = [
+            self._columns(cut.panorama, left, width + 2 * _STYLE_MARGIN)
+            for cut, left in zip(cuts, lefts, strict=True)
+        ]
+        return apply_style(torch.stack(wide), style)[..., _STYLE_MARGIN:-_STYLE_MARGIN]
 
     def _columns(self, panorama: int, left: int, width: int) -> Tensor:
         """So many columns (3, H, width), around the seam where they reach it."""

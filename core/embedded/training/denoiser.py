@@ -14,6 +14,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from panoweave.core.embedded.training.batches import batches
 from panoweave.core.embedded.training.captions import caption
 from panoweave.core.embedded.training.claims import claims_of
 from panoweave.core.embedded.training.dataset import Cut, DataSet, draw_cuts
@@ -73,8 +74,12 @@ def train_denoiser(
     recipe: DenoiserRecipe,
     file: Path,
     stop: Stop,
+    processes: int = 0,
 ) -> None:
-    """v-prediction with a weight that levels off at high SNR."""
+    """v-prediction with a weight that levels off at high SNR.
+
+    `processes` draw batches ahead.
+    """
     device = data.device
     unet = networks.unet.to(device, memory_format=torch.channels_last)
     if device.type == "cpu":
@@ -95,14 +100,23 @@ def train_denoiser(
     }
     run = Run(file, parts, recipe.save_every_s, device)
     phases = Phases(file.with_suffix(".phases.json"))
+    facts = data.on_cpu()
+
+    def phase_of(step: int) -> Phase:
+        return phases.look(step, lambda: (recipe.first_shard, data.available(), recipe.batch))
+
+    def draw(step: int, phase: Phase) -> tuple[int, list[Cut], Tensor]:
+        cuts, prompts = draw_windows(facts, phase, step)
+        return phase.shards, cuts, tokenise(networks.tokenizer, prompts)
+
+    ahead = batches(draw, phase_of, range(run.step, recipe.steps), processes)
 
     def train_step(step: int) -> dict[str, Tensor]:
-        phase = phases.look(step, lambda: (recipe.first_shard, data.available(), recipe.batch))
-        data.read(phase.shards)
+        shards, cuts, tokens = next(ahead)
+        data.read(shards)
         optimiser.param_groups[0]["lr"] = schedule.rate(step) * run.warmth(step)
-        cuts, prompts = draw_windows(data, phase, step)
         latents = pca.encode(to_unit(data.pictures(cuts, WINDOW_PX)))
-        tokens = tokenise(networks.tokenizer, prompts).to(device)
+        tokens = tokens.to(device)
         noisy, times, target = noised_batch(scheduler, latents, step_generator(_SEED, step, device))
         with torch.autocast(device.type, torch.bfloat16):
             words = text_encoder(tokens).last_hidden_state
@@ -119,6 +133,7 @@ def draw_windows(
     data: DataSet, phase: Phase, step: int, seed: int = _SEED
 ) -> tuple[list[Cut], list[str]]:
     """The windows of a step and a caption for each, the same whenever the step is taken."""
+    data.read(phase.shards)
     generator = step_generator(seed + 1, step)
     cuts = draw_cuts(
         data.panoramas(phase.first, phase.shards), data.columns, phase.batch, generator

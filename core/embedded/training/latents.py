@@ -28,8 +28,7 @@ class PatchPca:
 
     def encode(self, pictures: Tensor) -> Tensor:
         """(N, 3, H, W) in [-1, 1] to latents (N, C, H / patch, W / patch)."""
-        kernel, bias = self.kernel.to(pictures.device), self.bias.to(pictures.device)
-        return nn.functional.conv2d(pictures, kernel, bias, stride=kernel.shape[-1])
+        return nn.functional.conv2d(pictures, self.kernel, self.bias, stride=self.kernel.shape[-1])
 
     @property
     def bias(self) -> Tensor:

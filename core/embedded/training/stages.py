@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -57,15 +57,30 @@ class Recipe:
     denoiser: DenoiserRecipe = field(default_factory=DenoiserRecipe)
     controlnet: ControlRecipe = field(default_factory=ControlRecipe)
 
+    def for_gpu(self) -> Recipe:
+        """More pictures and larger batches: a GPU would wait for the host between small ones."""
+        return replace(
+            self,
+            shards=600,
+            decoder=replace(self.decoder, batch=32),
+            tiny=replace(self.tiny, batch=32),
+            denoiser=replace(self.denoiser, steps=30_000, batch=512, peak_rate=8e-4),
+            controlnet=replace(self.controlnet, steps=4_000, batch=64),
+        )
+
 
 class Training:
     """Stages that go on from what lies in the work directory."""
 
-    def __init__(self, recipe: Recipe, work: Path, device: torch.device, stop: Stop) -> None:
+    def __init__(
+        self, recipe: Recipe, work: Path, device: torch.device, stop: Stop, processes: int = 0
+    ) -> None:
+        """`processes` draw batches ahead of the UNet and the ControlNet."""
         self.recipe = recipe
         self.work = work
         self.device = device
         self.stop = stop
+        self.processes = processes
         self.set = DataSet(work / "shards", device)
 
     def data(self) -> None:
@@ -101,6 +116,7 @@ class Training:
             self.recipe.denoiser,
             self._state("denoiser"),
             self.stop,
+            self.processes,
         )
 
     def controlnet(self) -> None:
@@ -112,6 +128,7 @@ class Training:
             self.recipe.controlnet,
             self._state("controlnet"),
             self.stop,
+            self.processes,
         )
 
     def export(self, target: Path) -> None:
@@ -172,7 +189,7 @@ class Training:
             pca = fit_pca(self._patches(), _COMPONENTS)
             state = {"kernel": pca.kernel, "inverse": pca.inverse, "mean": pca.mean}
             replace_file(file, lambda beside: torch.save(state, beside))
-        pca = PatchPca(**torch.load(file, weights_only=True))
+        pca = PatchPca(**torch.load(file, weights_only=True, map_location=self.device))
         return pca.nested(self.recipe.latent_channels)
 
     def _patches(self) -> torch.Tensor:

@@ -10,6 +10,7 @@ import torch
 
 from panoweave.core.embedded.training.dataset import STYLED, Cut, DataSet, draw_cuts
 from panoweave.core.embedded.training.renderer import STYLES, apply_style
+from panoweave.core.embedded.training.rendering import _claim
 from panoweave.core.embedded.training.runs import step_generator
 from panoweave.core.embedded.training.shards import count_shards, read_shard
 from tests.embedded.training.pictures import COLUMNS, write_data
@@ -49,6 +50,19 @@ def test_a_styled_window_is_part_of_a_styled_panorama(data: DataSet, style: str)
     whole = apply_style(torch.from_numpy(np.array(read_shard(data.folder, 0).pictures[:1])), style)
     difference = (window.int() - whole[0, ..., 64:320].int()).abs().float()
     assert difference.mean() < 6  # grain lies elsewhere
+
+
+def test_windows_drawn_together_are_those_drawn_alone(data: DataSet) -> None:
+    cuts = draw_cuts(data.panoramas(0, 3), COLUMNS, 40, step_generator(1, 3))
+    alone = torch.cat([data.pictures([cut], 128) for cut in cuts])
+    torch.testing.assert_close(data.pictures(cuts, 128), alone, rtol=0, atol=0)
+
+
+def test_processes_share_the_shards(tmp_path: Path) -> None:
+    with _claim(tmp_path, 0) as first, _claim(tmp_path, 0) as second, _claim(tmp_path, 1) as other:
+        assert (first, second, other) == (True, False, True)
+    with _claim(tmp_path, 0) as again:
+        assert again
 
 
 def test_cuts_follow_from_the_step(data: DataSet) -> None:

@@ -39,6 +39,19 @@ def test_stop_and_resume_equals_one_run(stage: str, tmp_path: Path) -> None:
     _assert_equal(_load(whole / f"{stage}.pt"), _load(parts / f"{stage}.pt"))
 
 
+@pytest.mark.parametrize("stage", ["denoiser", "controlnet"])
+def test_batches_drawn_ahead_are_the_same(stage: str, tmp_path: Path) -> None:
+    states = []
+    for processes in (0, 2):
+        work = tmp_path / str(processes)
+        write_data(work / "shards", 2)
+        if stage == "controlnet":
+            _train(work, "denoiser", after_steps=1)
+        getattr(Training(TINY, work, torch.device("cpu"), Stop(), processes), stage)()
+        states.append(_load(work / f"{stage}.pt"))
+    _assert_equal(*states)
+
+
 def test_a_data_set_that_grew_changes_no_step_that_was_taken(tmp_path: Path) -> None:
     write_data(tmp_path / "shards", 2)
     _train(tmp_path, "denoiser", after_steps=2)
