@@ -97,7 +97,8 @@ def conditional_gradient(_: SyncDiffusionPipeline) -> Any:
             texts = self._prompts.unconditional.repeated(count)
             other = self._network(latents.detach(), step, views, texts)
             guided = other + self._scale * (output.detach() - other)
-        return guided + (output - output.detach())
+        guided_output: Tensor = guided + (output - output.detach())
+        return guided_output
 
     return patch.object(ClassifierFreeGuidance, "__call__", call)
 

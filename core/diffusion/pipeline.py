@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -15,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from panoweave.core.diffusion.appearance import Appearance
+from panoweave.core.diffusion.clock import clock
 from panoweave.core.diffusion.coherence import Coherence, CoherenceMeter
 from panoweave.core.diffusion.conditioning import (
     prepare_known_region,
@@ -253,9 +252,9 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         inputs = read_images(resolved, images, self.traits, self.device)
         timings: dict[str, float] = {}
         with torch.no_grad(), deterministic(self.device):
-            with _clock(timings, "encode"):
+            with clock(timings, "encode"):
                 prompts = self.encode_prompt(resolved.prompt, resolved.negative_prompt)
-            with _clock(timings, "denoise"):
+            with clock(timings, "denoise"):
                 latents = self.sample(
                     self.draw_noise(resolved),
                     resolved,
@@ -266,9 +265,9 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
                     on_batch=on_batch,
                     resume=resume,
                 )
-            with _clock(timings, "decode"):
+            with clock(timings, "decode"):
                 image = self.decode(latents, resolved.loop, on_batch)
-            with _clock(timings, "measure"):
+            with clock(timings, "measure"):
                 coherence = self.measure(image, on_batch)
         truncated = find_truncated_prompts(self.family.prompt_reader(self), resolved)
         unknown = find_unknown_words(self.vocabulary, resolved)
@@ -397,12 +396,3 @@ def _match(network: Any, other: Any) -> None:
     network.to(other.device)
     if network.dtype != other.dtype:  # diffusers warns of every conversion
         network.to(other.dtype)
-
-
-@contextmanager
-def _clock(timings: dict[str, float], part: str) -> Iterator[None]:
-    begin = time.perf_counter()
-    yield
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()  # kernels run on after the call returns
-    timings[part] = time.perf_counter() - begin
