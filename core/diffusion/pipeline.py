@@ -30,6 +30,7 @@ from panoweave.core.diffusion.decode import (
     to_pil,
 )
 from panoweave.core.diffusion.deterministic import deterministic
+from panoweave.core.diffusion.equirectangular import to_equirectangular
 from panoweave.core.diffusion.errors import PerceptualWeightsError
 from panoweave.core.diffusion.families import family_of
 from panoweave.core.diffusion.families.loading import load_components
@@ -274,6 +275,8 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         extended = inputs.get("extend.image")
         size = None if extended is None else (extended.shape[-1], extended.shape[-2])
         quality = find_quality_warnings(image, resolved, self.trained_height, size)
+        if resolved.projection == "equirectangular":
+            image = to_equirectangular(image, resolved, self.traits.window_px)
         return Panorama(image, resolved, coherence, timings, truncated, unknown, quality)
 
     def encode_prompt(self, prompt: str, negative_prompt: str) -> PromptEmbeddings:
