@@ -240,9 +240,8 @@ def test_the_types_are_those_of_the_contract(project: Project) -> None:
     options = ["--noEmit", "--strict", "--target", "es2022", "--module", "nodenext"]
     options += ["--lib", "es2023,dom,dom.iterable", "--typeRoots", "none"]
     compiler = "node_modules/panoweave-client/node_modules/typescript/bin/tsc"
-    done = subprocess.run(
-        ["node", compiler, *options, "types.mts"], cwd=project.folder, capture_output=True, text=True
-    )
+    command = ["node", compiler, *options, "types.mts"]
+    done = subprocess.run(command, cwd=project.folder, capture_output=True, text=True)
     assert done.stdout == ""
 
 
