@@ -278,7 +278,7 @@ class EventView(View):
 
     status: Status = Field(description="The panorama's status after the event.")
     attempt: int
-    progress: dict[str, Any] | None = Field(None, description="In `progress` events.")
+    progress: ProgressView | None = Field(None, description="In `progress` events.")
     reason: str | None = Field(None, description="In `requeued` events.")
     code: str | None = Field(None, description="In `failed` events: as `error.code`.")
 

@@ -13,6 +13,8 @@ from functools import cache
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from panoweave.core.infra.settings import Settings
 from panoweave.deploy.cli import main
 
@@ -21,15 +23,11 @@ _LAST_LINES = 40
 
 def environment_of(settings: Settings) -> dict[str, str]:
     """The environment in which a process reads these settings."""
-    assert settings.s3_access_key_id is not None
-    assert settings.s3_secret_access_key is not None
     kept = {k: v for k, v in os.environ.items() if not k.startswith("PANOWEAVE_")}
-    secrets = {
-        "redis_url": settings.redis_url.get_secret_value(),
-        "s3_access_key_id": settings.s3_access_key_id.get_secret_value(),
-        "s3_secret_access_key": settings.s3_secret_access_key.get_secret_value(),
+    values = {
+        name: value.get_secret_value() if isinstance(value, SecretStr) else value
+        for name, value in settings.model_dump(exclude_none=True).items()
     }
-    values = {**settings.model_dump(exclude_none=True), **secrets}
     return kept | {f"PANOWEAVE_{name.upper()}": str(value) for name, value in values.items()}
 
 

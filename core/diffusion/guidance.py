@@ -69,7 +69,7 @@ class BatchedModel:
     """A model that takes any number of windows and sees `size` of them at once."""
 
     def __init__(self, model: Model, size: int, on_batch: Callable[[], None] | None = None) -> None:
-        """`on_batch` is called before each batch; an exception that it raises stops the work."""
+        """`on_batch` is called before each batch of `split`; its exceptions stop the work."""
         if size < 1:
             raise ValueError(f"window_batch is {size}; legal: 1 or more")
         self._model = model
@@ -91,13 +91,13 @@ class BatchedModel:
         start = 0
         for left in range(batches, 0, -1):
             end = start - (start - len(indices)) // left
+            if self._on_batch:
+                self._on_batch()
             yield indices[start:end]
             start = end
 
     def predict_batch(self, latents: Tensor, step: Step, views: Sequence[View]) -> Tensor:
         """The model's output for the windows (N, C, S, S) of one batch; differentiable."""
-        if self._on_batch:
-            self._on_batch()
         return self._model(latents, step, views)
 
     def __call__(

@@ -62,6 +62,8 @@ class OomRetry:
                     resume=state,
                 )
             except torch.OutOfMemoryError:
+                if self.pipeline.graphs is not None:
+                    self.pipeline.graphs.forget()
                 if self.window_batch > 1:
                     self.window_batch //= 2
                     log.warning("out of memory: the window batch is now %d", self.window_batch)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from panoweave.deploy.environment import read_settings
 from panoweave.deploy.errors import BadOption, DeployError
 from panoweave.deploy.serve.logs import log_to_stderr
 from panoweave.deploy.serve.threads import limit_spinning
 from panoweave.deploy.serve.tracing import start_tracing
+
+if TYPE_CHECKING:
+    from redis import Redis
 
 _STARTUP_FAILURE: Final = 3  # uvicorn's
 
@@ -28,6 +31,7 @@ def run_api() -> int:
     settings = read_settings()
     try:
         with connect(settings) as redis:
+            _refuse_cluster(redis)
             check_bind(settings, ApiKeys(redis))
     except UnsafeBind as error:
         raise BadOption(str(error)) from error
@@ -46,9 +50,12 @@ def run_api() -> int:
 
 def run_worker() -> int:
     limit_spinning()
+    from panoweave.core.infra.redis import connect
     from panoweave.worker import main
 
     settings = read_settings()
+    with connect(settings) as redis:
+        _refuse_cluster(redis)
     start_tracing("panoweave-worker")
     log_to_stderr(settings.log_level)
     with _metrics_port_named():
@@ -56,12 +63,25 @@ def run_worker() -> int:
 
 
 def run_janitor() -> int:
+    from panoweave.core.infra.redis import connect
     from panoweave.worker import janitor
 
     settings = read_settings()
+    with connect(settings) as redis:
+        _refuse_cluster(redis)
     log_to_stderr(settings.log_level)
     with _metrics_port_named():
         return janitor.run_janitor(settings)
+
+
+def _refuse_cluster(redis: Redis) -> None:
+    from panoweave.core.infra.errors import RedisIsCluster
+    from panoweave.core.infra.redis import refuse_cluster
+
+    try:
+        refuse_cluster(redis)
+    except RedisIsCluster as error:
+        raise BadOption(str(error), error.remedy) from error
 
 
 @contextmanager

@@ -6,7 +6,7 @@ Nothing here names a route. New routes are described by the same rules.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -14,6 +14,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from panoweave.core.jobs.record import WebhookEvent
 from panoweave.service.http.errors import (
     MEDIA_TYPE,
     BodyTooLarge,
@@ -41,10 +42,11 @@ from panoweave.service.openai.schemas import OpenAIProblem, StreamedImage
 from panoweave.service.openapi import examples, links, response_headers
 from panoweave.service.openapi.response_headers import ResponseHeader
 from panoweave.service.schemas import EventView
+from panoweave.service.webhooks.schemas import WebhookMessage
 
 _PROBLEM_SCHEMA = {"$ref": "#/components/schemas/Problem"}
 _UNROUTED_MODELS: Final[tuple[type[BaseModel], ...]] = (
-    *(Problem, EventView),
+    *(Problem, EventView, WebhookMessage),
     *(OpenAIProblem, StreamedImage),
 )
 _BODY_REFUSALS: Final = (
@@ -186,6 +188,7 @@ def _finish(document: dict[str, Any]) -> None:
                 if "security" in operation:
                     headers |= {name: _header(name) for name in response_headers.rate_limits()}
                 response["headers"] = response.get("headers", {}) | headers
+    document["webhooks"] = {event: {"post": _webhook()} for event in get_args(WebhookEvent)}
     links.add(document)
     components["headers"] = response_headers.on_every_answer() | response_headers.rate_limits()
     # Referred to from here, because FastAPI drops nulls from the examples of a route.
@@ -194,6 +197,19 @@ def _finish(document: dict[str, Any]) -> None:
     # FastAPI's own refusals; and PanoramaParams, whose fields PanoramaRequest's schema includes.
     for name in ("HTTPValidationError", "ValidationError", "PanoramaParams"):
         components["schemas"].pop(name, None)
+
+
+def _webhook() -> dict[str, Any]:
+    """What a receiver is sent, and what it should answer."""
+    message = {"$ref": "#/components/schemas/WebhookMessage"}
+    return {
+        "summary": "Signed as Standard Webhooks specifies",
+        "requestBody": {"required": True, "content": {"application/json": {"schema": message}}},
+        "responses": {
+            "2XX": {"description": "Received."},
+            "410": {"description": "No more webhooks of this panorama."},
+        },
+    }
 
 
 def _drop_default_422(operation: dict[str, Any]) -> None:

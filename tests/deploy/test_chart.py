@@ -10,6 +10,7 @@ import json
 import re
 import urllib.request
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -113,14 +114,30 @@ def test_the_images_are_those_of_the_dockerfile() -> None:
     assert "--uid 10001" in DOCKERFILE
 
 
-def test_every_setting_exists_and_is_legal() -> None:
+def test_every_setting_exists_and_is_legal(tmp_path: Path) -> None:
+    certificate = tmp_path / "certificate.pem"
+    certificate.touch()
     for name, container, _ in our_containers():
         given = variables(container)
         ours = {k.removeprefix("PANOWEAVE_"): v for k, v in given.items() if k.startswith("PANO")}
-        fields = {each.lower(): value for each, value in ours.items() if value}
+        fields: dict[str, object] = {each.lower(): value for each, value in ours.items() if value}
         assert fields.keys() <= Settings.model_fields.keys(), name
+        if "redis_ca" in fields:
+            fields["redis_url"] = "rediss://main/0"
+            fields |= dict.fromkeys(
+                ("redis_ca", "redis_certificate", "redis_private_key"), certificate
+            )
         Settings.model_validate(fields)
         assert len(given) == len(container["env"])  # none is there twice
+
+
+def test_the_redis_certificates_are_where_the_settings_say() -> None:
+    for container in [each for name, each, _ in our_containers() if name == "locked-down"]:
+        [mount] = [m for m in container["volumeMounts"] if m["name"] == "redis-certificates"]
+        files = variables(container)
+        for name in ("CA", "CERTIFICATE", "PRIVATE_KEY"):
+            assert files[f"PANOWEAVE_REDIS_{name}"].startswith(f"{mount['mountPath']}/")
+        assert len(files["PANOWEAVE_REDIS_SENTINELS"].split(",")) == 3
 
 
 def test_ports_are_those_that_the_processes_listen_on() -> None:

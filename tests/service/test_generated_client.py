@@ -22,7 +22,7 @@ from tests.processes import wait_until
 from tests.service.documentation import documented
 from tests.service.steps import finish
 
-PACKAGE = "panoweave_client"
+PACKAGE = "panoweave_generated"
 TENANT = "ada"
 
 
