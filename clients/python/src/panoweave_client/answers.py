@@ -89,24 +89,6 @@ class ImageInput(Answer):
     """The key of an uploaded object, from `POST /uploads`."""
 
 
-class ImageItem(Answer):
-    b64_json: str | None = None
-    """The file in base64."""
-    url: str | None = None
-    """A presigned URL of the file, which expires."""
-    id: str
-    """Not in OpenAI's API: the panorama, for `/panoramas/{job_id}`."""
-
-
-class ImagesAnswer(Answer):
-    created: int
-    """When the last one was finished, in seconds since 1970."""
-    data: list[ImageItem]
-    output_format: str
-    size: str
-    """WIDTHxHEIGHT in pixels."""
-
-
 class ModelPreset(Answer):
     """What a preset fills in for this model."""
 
@@ -169,37 +151,6 @@ class ModelView(Answer):
     """How many workers hold the model now."""
     updated_at: AwareDatetime | None
     """When a worker last reported it; null if none ever did."""
-
-
-class OpenAIError(Answer):
-    message: str
-    type: str
-    """`invalid_request_error`, `authentication_error`, `permission_error`, `rate_limit_error` or `server_error`."""
-    param: str | None
-    """The first field at fault, if any."""
-    code: str
-    """Stable: as in the errors of the other routes."""
-
-
-class OpenAIModel(Answer):
-    id: str
-    """For `model` of a request."""
-    object: Literal["model"] = "model"
-    created: int = 0
-    """Always 0: it is not known."""
-    owned_by: Literal["panoweave"] = "panoweave"
-
-
-class OpenAIModelList(Answer):
-    object: Literal["list"] = "list"
-    data: list[OpenAIModel]
-    """The default one first."""
-
-
-class OpenAIProblem(Answer):
-    """An error in OpenAI's shape."""
-
-    error: OpenAIError
 
 
 class Output(Answer):
@@ -313,22 +264,6 @@ class ScalingView(Answer):
 Status = TypeAliasType(
     "Status", Literal["queued", "running", "succeeded", "failed", "cancelled"] | str
 )
-
-
-class TokenDetails(Answer):
-    image_tokens: int = 0
-    text_tokens: int = 0
-
-
-class TokenUsage(Answer):
-    """Clients expect it. Panoramas are not counted in tokens, so all are 0."""
-
-    input_tokens: int = 0
-    input_tokens_details: TokenDetails = Field(
-        {"image_tokens": 0, "text_tokens": 0}, validate_default=True
-    )
-    output_tokens: int = 0
-    total_tokens: int = 0
 
 
 class TokenView(Answer):
@@ -570,23 +505,6 @@ class StatusView(Answer):
     """Whether the bucket can be used. `away` is also a server that refuses."""
     s3_detail: str
     """Of a server that refuses: what to correct, where known."""
-
-
-class StreamedImage(Answer):
-    """The data of one event."""
-
-    type: Literal["image_generation.partial_image", "image_generation.completed"] | str
-    b64_json: str
-    """The picture in base64."""
-    created_at: int
-    size: str
-    quality: Literal["auto"] = "auto"
-    background: Literal["opaque"] = "opaque"
-    output_format: str
-    """Of this event's picture. Partial ones are JPEGs."""
-    id: str
-    partial_image_index: int | None = None
-    usage: TokenUsage | None = None
 
 
 class WebhookData(Answer):

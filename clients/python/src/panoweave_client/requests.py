@@ -14,30 +14,6 @@ class ImageInput(TypedDict):
     """The key of an uploaded object, from `POST /uploads`."""
 
 
-class ImagesRequest(TypedDict):
-    """As OpenAI's clients send it. Other parameters of theirs are refused."""
-
-    prompt: str
-    model: NotRequired[str | None]
-    """One of `GET /v1/models`. Default: the server's default."""
-    n: NotRequired[int | None]
-    """How many panoramas to make: 1 with `stream`."""
-    size: NotRequired[str | None]
-    """WIDTHxHEIGHT in pixels, such as `1536x128`. Default, and `auto`: six windows of the model wide, one high."""
-    seed: NotRequired[int | None]
-    """Not in OpenAI's API. The same seed gives the same panorama; the seeds of several panoramas count up from it."""
-    response_format: NotRequired[Literal["b64_json", "url"] | None]
-    """The picture itself in base64, or a presigned URL."""
-    output_format: NotRequired[Literal["png", "jpeg", "webp"] | None]
-    """The file's format."""
-    stream: NotRequired[bool | None]
-    """Answer with server-sent events, of which the last has the picture."""
-    partial_images: NotRequired[int | None]
-    """With `stream`: how many predictions of the picture to send, as small JPEGs, while it is made. There may be fewer, if it is made soon."""
-    user: NotRequired[str | None]
-    """Kept as `user` in the panorama's metadata."""
-
-
 class Output(TypedDict):
     """The file's format."""
 
