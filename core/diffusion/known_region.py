@@ -63,6 +63,7 @@ class KnownRegion:
                 (gradient,) = torch.autograd.grad(error, x)
             check_finite(gradient, batch, step.index)
             guided[batch] -= step.alpha_cumprod * gradient
+        model.share(touched, guided)
         return guided
 
     def _put(self, canvas: Tensor, latents: Tensor) -> Tensor:
