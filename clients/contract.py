@@ -52,13 +52,13 @@ def query_name(operation: Schema) -> str:
 def request_schemas(contract: Schema) -> Schema:
     """The schemas of all requests' bodies and query parameters. None of their defaults: the
     service fills them in."""
+    dropped = _NOT_IN_TYPES | {"default"}
     bodies, queries = [], {}
     for _, _, operation in operations(contract):
         bodies.append(operation.get("requestBody"))
         if query := [each for each in operation.get("parameters", ()) if each["in"] == "query"]:
-            queries[query_name(operation)] = _query(query)
-    dropped = _NOT_IN_TYPES | {"default"}
-    return _reachable(contract, [bodies, queries], dropped) | _plain(queries, dropped)
+            queries[query_name(operation)] = _plain(_query(query), dropped)
+    return _reachable(contract, [bodies, queries], dropped) | queries
 
 
 def _query(parameters: list[Schema]) -> Schema:
@@ -127,5 +127,5 @@ def _opened(schema: Any) -> Any:
     opened = {key: _opened(value) for key, value in schema.items()}
     if "enum" in opened and opened.get("type") == "string":
         known = {"type": opened.pop("type"), "enum": opened.pop("enum")}
-        opened["anyOf"] = [known, {"type": "string"}]
+        opened["anyOf"] = [known, {"type": "string", "x-other-text": True}]
     return opened

@@ -21,6 +21,7 @@ from panoweave.core.diffusion.identity import identify
 from panoweave.core.diffusion.oom_retry import OomRetry
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.diffusion.rank_work import FirstRank
+from panoweave.core.diffusion.warm_up import warm_up_request
 from panoweave.core.infra.errors import StoreUnavailable
 from panoweave.core.infra.redis import connect
 from panoweave.core.infra.s3 import ObjectStore
@@ -31,7 +32,6 @@ from panoweave.core.jobs.models import LIVENESS_S, ModelState, WorkerState
 from panoweave.core.jobs.queue import Queue
 from panoweave.core.jobs.savepoints import Savepoints
 from panoweave.core.jobs.store import JobStore
-from panoweave.core.params import PanoramaParams
 from panoweave.worker.health import Health, serve_health
 from panoweave.worker.job import WorkerContext, run_next_job
 from panoweave.worker.model import load_credentials, load_model
@@ -106,17 +106,6 @@ def warm_up(generator: OomRetry, speed: SpeedReporter) -> None:
     clock = StepClock(speed, params.resolve(traits), traits)
     made = generator.generate(params, on_step=lambda report: clock.step_ended(report.step))
     clock.finished(made.timings_s)
-
-
-def warm_up_request(pipeline: SyncDiffusionPipeline) -> PanoramaParams:
-    """On a CPU two windows in two steps.
-
-    On a GPU the kernels are chosen by the size of a batch: as many windows as a job has that names
-    no width, and enough steps for all kinds of them, with a gradient and without.
-    """
-    if pipeline.device.type == "cuda":
-        return PanoramaParams(prompt="warm up", steps=12, seed=0)
-    return PanoramaParams(prompt="warm up", width=2 * pipeline.traits.window_px, steps=2, seed=0)
 
 
 def run_jobs(

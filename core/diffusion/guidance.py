@@ -79,7 +79,7 @@ class BatchedModel:
         on_batch: Callable[[], None] | None = None,
         ranks: Ranks = ONE_RANK,
     ) -> None:
-        """`on_batch` is called before each batch; an exception that it raises stops the work."""
+        """`on_batch` is called before each batch of `split`; its exceptions stop the work."""
         if size < 1:
             raise ValueError(f"window_batch is {size}; legal: 1 or more")
         self._model = model
@@ -94,7 +94,10 @@ class BatchedModel:
 
     def split(self, indices: Sequence[int]) -> Iterator[Sequence[int]]:
         """Numbers of windows, batch by batch: those that this rank computes. `share` follows."""
-        yield from self._ranks.mine(self._batches(indices))
+        for batch in self._ranks.mine(self._batches(indices)):
+            if self._on_batch:
+                self._on_batch()
+            yield batch
 
     def share(self, indices: Sequence[int], windows: Tensor) -> None:
         """After the batches of `split`: get the windows (N, C, S, S) of other ranks' batches."""
@@ -133,8 +136,6 @@ class BatchedModel:
 
     def predict_batch(self, latents: Tensor, step: Step, views: Sequence[View]) -> Tensor:
         """The model's output for the windows (N, C, S, S) of one batch; differentiable."""
-        if self._on_batch:
-            self._on_batch()
         return self._model(latents, step, views)
 
     def __call__(

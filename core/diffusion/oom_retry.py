@@ -65,6 +65,8 @@ class OomRetry:
                 return made
             except torch.OutOfMemoryError:
                 self.pipeline.ranks.retry_together(state.step if state else 0)
+                if self.pipeline.graphs is not None:
+                    self.pipeline.graphs.forget()
                 if self.window_batch > 1:
                     self.window_batch //= 2
                     log.warning("out of memory: the window batch is now %d", self.window_batch)

@@ -41,7 +41,7 @@ class FirstRank(OomRetry):
         super().__init__(pipeline, window_batch)
         self.is_lost = False  # the group cannot go on
         self._group = group
-        pipeline.ranks = group
+        _use(group, pipeline)
 
     def generate(
         self,
@@ -71,7 +71,7 @@ class FirstRank(OomRetry):
 
 def follow(pipeline: SyncDiffusionPipeline, window_batch: int, group: RankGroup) -> None:
     """Compute this rank's share of every request, until the first rank dismisses it."""
-    pipeline.ranks = group
+    _use(group, pipeline)
     pipeline.meter = None  # the first rank measures
     generator = OomRetry(pipeline, window_batch)
     while request := group.broadcast(None):
@@ -81,3 +81,8 @@ def follow(pipeline: SyncDiffusionPipeline, window_batch: int, group: RankGroup)
         except _ENDS as error:
             log.info("this panorama has ended here: %s", type(error).__name__)
     group.close()
+
+
+def _use(group: RankGroup, pipeline: SyncDiffusionPipeline) -> None:
+    pipeline.ranks = group
+    pipeline.graphs = None  # NCCL's own thread calls CUDA, which may spoil a recording

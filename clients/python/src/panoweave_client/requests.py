@@ -180,6 +180,12 @@ class PanoramaRequest(TypedDict):
     """Pixels between neighbouring windows. Default: a quarter window."""
     loop: NotRequired[bool | None]
     """The right edge continues at the left one, for views all around. The width is then a whole number of strides."""
+    projection: NotRequired[Literal["cylinder", "equirectangular"] | None]
+    """Of the picture of a `loop`. 'cylinder': as the windows show it; 'equirectangular': on a sphere, as 360-degree viewers expect it, and as wide."""
+    window_fov: NotRequired[float | None]
+    """With 'equirectangular': the horizontal field of view of one window, in degrees. A larger angle makes the loop higher on the sphere. Default: the angle at which things at the horizon keep their proportions, 2 atan(pi window / width)."""
+    poles: NotRequired[Literal["filled", "cropped"] | None]
+    """With 'equirectangular': what lies above and below the loop. 'filled': its edges' colours, so that the picture is a whole sphere, twice as wide as high; 'cropped': nothing, and the file's metadata say which part of the sphere it is. Default: 'filled'."""
     preset: NotRequired[Literal["paper", "balanced", "fast"] | None]
     """Defaults for the fields that a request leaves open: 'paper' follows the paper exactly, 'balanced' is as coherent in a fraction of the time, 'fast' is faster still."""
     windows: NotRequired[Literal["overlapping", "shifted"] | None]
