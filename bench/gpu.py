@@ -12,14 +12,17 @@ from __future__ import annotations
 
 import gc
 import statistics
+import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -34,7 +37,7 @@ from bench.peers import (
     run_transcription,
 )
 from bench.sections import finish_kernels, machine, of, parser, publish, table
-from panoweave.core.diffusion.checkpoints import load_pipeline
+from panoweave.core.diffusion import checkpoints
 from panoweave.core.diffusion.cuda_graphs import CudaGraphs
 from panoweave.core.diffusion.decode import decode
 from panoweave.core.diffusion.deterministic import deterministic
@@ -106,6 +109,11 @@ class Bench:
             Row(full, "<= 0.8", partial(self.balanced, "full")),
             Row("balanced within 8 GiB / with all memory", "runs", self.small_card),
         ]
+
+    def forget(self) -> None:
+        if self.pipeline.graphs:
+            self.pipeline.graphs.forget()
+        _forget()
 
     def took(self, params: PanoramaParams, window_batch: int = DEFAULT_WINDOW_BATCH) -> float:
         timings = self.pipeline(params, window_batch=window_batch).timings_s
@@ -217,7 +225,7 @@ class Bench:
         short = max(5, self.steps // 10)
         peaks: list[float] = []
         for params in (request(preset="balanced", steps=short), multidiffusion(steps=2)):
-            _forget()
+            self.forget()
             self.took(params)
             peaks.append(_peak_gib())
         return Pair(
@@ -225,8 +233,7 @@ class Bench:
         )
 
     def embedded(self) -> Pair:
-        small = load_pipeline(str(WEIGHTS), perceptual="stlpips-alex")
-        small.meter = None
+        small = load(WEIGHTS)
         took = []
         for params in (self.preset("balanced"), multidiffusion(steps=self.steps)):
             small(params.model_copy(update={"steps": 5}))
@@ -277,7 +284,7 @@ class Bench:
         params = request(preset="balanced", steps=max(5, self.steps // 5))
         other = self.took(params)
         self.plain.to("cpu")  # the limit is this process's
-        _forget()
+        self.forget()
         with _limited_to(8 * _GIB):
             retry = OomRetry(self.pipeline, DEFAULT_WINDOW_BATCH)
             retry.generate(params)  # finds what fits
@@ -300,6 +307,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         bench = prepare(Path(folder), asked.tiny)
         print(f"{time.perf_counter() - begun:5.0f} s: the models are loaded", flush=True)
+        try:
+            bench.pipeline(request(preset="balanced", steps=2))
+        except RuntimeError:
+            traceback.print_exc(limit=-6, file=sys.stdout)
+            print("CUDA graphs fail: all that follows is without them", flush=True)
+            bench.pipeline.graphs = None
         lines: list[list[str]] = []
         rows = bench.rows()
         for row in rows:
@@ -317,10 +330,15 @@ def prepare(folder: Path, tiny_size: bool) -> Bench:
         sd2_random.write_tiny(folder)
     else:
         sd2_random.write(folder)
-    pipeline = load_pipeline(str(folder), perceptual="stlpips-alex")
-    pipeline.meter = None
+    pipeline = load(folder)
     steps = 6 if tiny_size else 50
     return Bench(str(folder), steps, pipeline, load_plain(str(folder), pipeline))
+
+
+def load(folder: Path) -> SyncDiffusionPipeline:
+    """Without what measures finished panoramas, whose weights need not be there."""
+    with patch.object(checkpoints, "load_meter", lambda: None):
+        return checkpoints.load_pipeline(str(folder), perceptual="stlpips-alex")
 
 
 def line_of(row: Row, late: bool) -> list[str]:
@@ -329,6 +347,7 @@ def line_of(row: Row, late: bool) -> list[str]:
     try:
         pair = row.measure()
     except Exception as error:  # the other rows are still worth having
+        traceback.print_exc(limit=-6, file=sys.stdout)
         _forget()
         return [row.name, f"failed: {type(error).__name__}", row.goal, "", "", str(error)[:120]]
     ratio = f"{pair.ours / pair.other:.2f}" if pair.other else "-"

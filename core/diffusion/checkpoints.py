@@ -100,7 +100,7 @@ def load_pipeline(
     if source := controlnet or bundled(checkpoint, CONTROLNET_FOLDER):
         pipeline.use_controlnet(load_controlnet(source, torch_dtype))
     pipeline.perceptual = load_perceptual(perceptual, perceptual_trunk)
-    pipeline.meter = CoherenceMeter(load_perceptual("stlpips-vgg"), load_stlpips_style())
+    pipeline.meter = load_meter()
     for network in (
         pipeline.denoiser,
         pipeline.vae,
@@ -115,6 +115,11 @@ def load_pipeline(
     if target.type == "cuda":
         pipeline.graphs = CudaGraphs()
     return pipeline.to(target)
+
+
+def load_meter() -> CoherenceMeter:
+    """What measures finished panoramas: other networks than those that windows are compared by."""
+    return CoherenceMeter(load_perceptual("stlpips-vgg"), load_stlpips_style())
 
 
 def load_checkpoint(

@@ -104,8 +104,19 @@ class CudaGraphs:
             function(kept)
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
-            outputs = list(function(kept))
+        outputs: list[Tensor] = []
+        ran_out = False
+        try:
+            with torch.cuda.graph(graph, pool=self._pool):
+                try:
+                    outputs += function(kept)
+                except torch.OutOfMemoryError:
+                    ran_out = True
+        except RuntimeError:  # a recording that was broken off cannot be ended
+            if not ran_out:
+                raise
+        if ran_out:
+            raise torch.OutOfMemoryError("while a CUDA graph was recorded")
         # Recordings may share memory: none is replayed while another runs, and outputs are copied.
         self._pool = graph.pool()
         return _Recording(graph, kept, outputs, function)
