@@ -56,9 +56,10 @@ class WebhookRequest(Params):
     events: Sequence[WebhookEvent] = Field(
         _TERMINAL_EVENTS,
         min_length=1,
-        max_length=5,
+        max_length=6,
         description="a list of the events to send, each named once: "
-        + ", ".join(get_args(WebhookEvent)),
+        + ", ".join(get_args(WebhookEvent))
+        + ". Default: the three ends of a panorama; with `n` above 1, that of the batch too",
     )
 
     @field_validator("events")

@@ -75,7 +75,7 @@ def submit(
         params = each_params[0]  # the others cost the same
         measured = speeds.read(context.redis, model)
         estimate_s = check_limits(context.settings, request.params, params, traits, measured)
-        webhook = validate_webhook(context, tenant, request.webhook)
+        webhook = validate_webhook(context, tenant, request.webhook, is_batch=request.n > 1)
         ids = job_ids(begun.job_id, request.n)
         jobs: Sequence[JobRecord] = [
             JobRecord.new(

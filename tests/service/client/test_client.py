@@ -27,9 +27,10 @@ from panoweave_client import (
     WebhookRefused,
     verify_webhook,
 )
+from panoweave_client.answers import BatchMessage
 from tests.jobs.samples import FAILURE
 from tests.service.client.cutting import cutting
-from tests.service.client.webhooks import SECRET, message, signed
+from tests.service.client.webhooks import SECRET, batch_message, message, signed
 from tests.service.client.worker import in_background, when_submitted, with_events
 from tests.service.pictures import png
 from tests.service.steps import PICTURE, finish, start
@@ -245,6 +246,13 @@ def test_a_webhook_is_used_only_with_its_signature() -> None:
     ):
         with pytest.raises(WebhookRefused):
             verify_webhook(sent.encode(), headers, SECRET)
+
+
+def test_a_batchs_webhook_is_read_too() -> None:
+    body = json.dumps(batch_message())
+    verified = verify_webhook(body.encode(), signed(body, datetime.now(UTC)), SECRET)
+    assert isinstance(verified, BatchMessage)
+    assert (verified.data.id, verified.data.items[0].status) == ("batch_1", "cancelled")
 
 
 def test_the_key_goes_to_the_service_only(
