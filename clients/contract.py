@@ -10,6 +10,7 @@ from panoweave.service.app import create_app
 
 Schema = dict[str, Any]
 
+OPENAI_PREFIX: Final = "/v1/"
 _REFERENCE: Final = "#/components/schemas/"
 # Of requests and answers, what a type cannot say. The service checks it.
 _NOT_IN_TYPES: Final = frozenset(
@@ -27,8 +28,10 @@ def document() -> Schema:
 
 
 def operations(contract: Schema) -> Iterator[tuple[str, str, Schema]]:
-    """Method, path and description of each operation."""
+    """Method, path and description of each operation that is not there for OpenAI's clients."""
     for path, by_method in contract["paths"].items():
+        if path.startswith(OPENAI_PREFIX):
+            continue
         for method, operation in by_method.items():
             yield method.upper(), path, operation
 
@@ -52,13 +55,13 @@ def query_name(operation: Schema) -> str:
 def request_schemas(contract: Schema) -> Schema:
     """The schemas of all requests' bodies and query parameters. None of their defaults: the
     service fills them in."""
+    dropped = _NOT_IN_TYPES | {"default"}
     bodies, queries = [], {}
     for _, _, operation in operations(contract):
         bodies.append(operation.get("requestBody"))
         if query := [each for each in operation.get("parameters", ()) if each["in"] == "query"]:
-            queries[query_name(operation)] = _query(query)
-    dropped = _NOT_IN_TYPES | {"default"}
-    return _reachable(contract, [bodies, queries], dropped) | _plain(queries, dropped)
+            queries[query_name(operation)] = _plain(_query(query), dropped)
+    return _reachable(contract, [bodies, queries], dropped) | queries
 
 
 def _query(parameters: list[Schema]) -> Schema:
@@ -127,5 +130,5 @@ def _opened(schema: Any) -> Any:
     opened = {key: _opened(value) for key, value in schema.items()}
     if "enum" in opened and opened.get("type") == "string":
         known = {"type": opened.pop("type"), "enum": opened.pop("enum")}
-        opened["anyOf"] = [known, {"type": "string"}]
+        opened["anyOf"] = [known, {"type": "string", "x-other-text": True}]
     return opened

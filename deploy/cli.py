@@ -107,14 +107,19 @@ def api() -> None:
 
 
 @app.command()
-def worker() -> None:
+def worker(
+    gpus: Annotated[
+        int, typer.Option(min=1, max=64, help="How many GPUs make each panorama together.")
+    ] = 1,
+) -> None:
     """Run one worker in this process.
 
-    It loads the model once, then makes panoramas until it is stopped.
+    It loads the model once, then makes panoramas until it is stopped. With several GPUs it starts a
+    process for each.
     """
     from panoweave.deploy.serve.processes import run_worker
 
-    raise typer.Exit(run_worker())
+    raise typer.Exit(run_worker(gpus))
 
 
 @app.command()

@@ -24,6 +24,15 @@ local function end_batch(batch_id, ttl_s)
   redis.call('EXPIRE', KEY.BATCH .. batch_id, ttl_s)
 end
 
+-- How often jobs of the batch were retried: it ends once more after each.
+local function batch_retries(batch_id)
+  local retries = 0
+  for _, id in ipairs(redis.call('ZRANGE', KEY.BATCH .. batch_id, 0, -1)) do
+    retries = retries + (redis.call('HGET', KEY.JOB .. id, 'retries') or 0)
+  end
+  return retries
+end
+
 local function reopen_batch(batch_id)
   redis.call('PERSIST', KEY.BATCH .. batch_id)
 end

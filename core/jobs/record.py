@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from ulid import ULID
@@ -117,13 +117,16 @@ class Failure(_Part):
         return cls(code=code, detail=meaning.detail.format(**facts), retryable=meaning.retryable)
 
 
-WebhookEvent = Literal[
+PanoramaEvent = Literal[
     "panorama.started",
     "panorama.progress",
     "panorama.succeeded",
     "panorama.failed",
     "panorama.cancelled",
 ]
+BatchEvent = Literal["batch.ended"]
+WebhookEvent = Literal[PanoramaEvent, BatchEvent]
+BATCH_ENDED: Final = "batch.ended"
 StoredWebhookEvent = Annotated[WebhookEvent, KeepUnknown()]
 
 

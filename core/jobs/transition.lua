@@ -71,12 +71,20 @@ local function set(field, value)
   redis.call('HSET', job_key, field, job[field])
 end
 
+-- The job's webhook, if it wants events of this type.
+local function webhook_for(type)
+  if not job.webhook or job.webhook_gone then return end
+  local webhook = cjson.decode(job.webhook)
+  for _, event in ipairs(webhook.events) do
+    if event == type then return webhook end
+  end
+end
+
 -- Puts an event into the outbox, if the job's webhook wants it.
 local function deliver_to_webhook(kind, event_id)
-  if not job.webhook or job.webhook_gone then return end
-  local webhook, type, wanted = cjson.decode(job.webhook), 'panorama.' .. kind, false
-  for _, event in ipairs(webhook.events) do wanted = wanted or event == type end
-  if not wanted then return end
+  local type = 'panorama.' .. kind
+  local webhook = webhook_for(type)
+  if not webhook then return end
   if kind == 'progress' then
     local last_at = job.progress_told_at
     if last_at and now - last_at < PROGRESS_DELIVERED_EVERY_MS then return end
@@ -95,6 +103,17 @@ local function append_event(kind, data)
     'type', kind, 'status', job.status, 'attempt', job.attempts, 'data', data)
   deliver_to_webhook(kind, event_id)
   redis.call('PUBLISH', KEY.WAKES, id) -- wakes those who wait; they read the stream
+end
+
+-- After the job's own event: its end may be that of its batch.
+local function check_batch()
+  local batch_id, type = job.batch_id, 'batch.ended'
+  if not has_batch_ended(batch_id) then return end
+  end_batch(batch_id, ttl_s)
+  local webhook = webhook_for(type)
+  if not webhook then return end
+  local delivery = 'whk_' .. string.sub(batch_id, 7) .. '_batch_ended_' .. batch_retries(batch_id)
+  put_into_outbox(delivery, batch_id, job.tenant, type, webhook.url, 0, now, ttl_s)
 end
 
 -- Has objects deleted from a time on: core/jobs/orphan_cleanup.py says which.
@@ -194,8 +213,8 @@ local function finish(status, data)
   -- The savepoint is kept if a retry may resume from it, and expires by itself.
   local may_resume = status == 'failed' and cjson.decode(data).retryable
   if not may_resume then redis.call('DEL', KEY.SAVEPOINT .. id) end
-  if job.batch_id and has_batch_ended(job.batch_id) then end_batch(job.batch_id, ttl_s) end
   append_event(status, data)
+  if job.batch_id then check_batch() end
   redis.call('EXPIRE', job_key, ttl_s)
   redis.call('EXPIRE', events_key, ttl_s)
   forget_expired(2)

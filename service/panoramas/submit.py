@@ -44,6 +44,12 @@ class Accepted(NamedTuple):
     is_replayed: bool
 
 
+def place_of(accepted: Accepted) -> str:
+    """The path that shows it: a batch is a list."""
+    batch_id = json.loads(accepted.answer).get("batch_id")
+    return f"/panoramas?batch_id={batch_id}" if batch_id else f"/panoramas/{accepted.job_ids[0]}"
+
+
 def submit(
     context: Context,
     caller: Caller,
@@ -69,7 +75,7 @@ def submit(
         params = each_params[0]  # the others cost the same
         measured = speeds.read(context.redis, model)
         estimate_s = check_limits(context.settings, request.params, params, traits, measured)
-        webhook = validate_webhook(context, tenant, request.webhook)
+        webhook = validate_webhook(context, tenant, request.webhook, is_batch=request.n > 1)
         ids = job_ids(begun.job_id, request.n)
         jobs: Sequence[JobRecord] = [
             JobRecord.new(

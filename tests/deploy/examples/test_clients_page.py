@@ -17,8 +17,11 @@ from tests.deploy.examples.service import Service
 from tests.deploy.pages import API, ROOT, Page
 from tests.processes import wait_until
 from tests.receivers import Receiver, receiving
+from tests.typescript import Project, built
 
-PYTHON: Final = Page(ROOT / "docs/clients.md").texts("python")
+PAGE: Final = Page(ROOT / "docs/clients.md")
+PYTHON: Final = PAGE.texts("python")
+NODE: Final = PAGE.texts("js")
 
 
 def run_python(program: str, service: Service, folder: Path, steps: int = 2) -> str:
@@ -36,6 +39,18 @@ def run_python(program: str, service: Service, folder: Path, steps: int = 2) -> 
     )
     assert done.returncode == 0, program + done.stderr
     return done.stdout
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return built(tmp_path_factory.mktemp("node"))
+
+
+def run_node(program: str, service: Service, node: Project, folder: Path) -> str:
+    program = program.replace(API, service.url).replace(", width: 1536", "")
+    # The first panorama; another one that the page shows is refused.
+    program = program.replace("{ prompt:", "{ steps: 2, width: 128, prompt:", 1)
+    return node.run(program, service.environment(), folder)
 
 
 def program(containing: str) -> str:
@@ -79,6 +94,26 @@ def test_two_are_made_side_by_side(service: Service, tmp_path: Path) -> None:
     assert {file.name for file in tmp_path.iterdir()} == {"a lake.png", "a hill.png"}
 
 
+@pytest.mark.slow
+def test_the_first_lines_make_a_picture_in_node(
+    service: Service, node: Project, tmp_path: Path
+) -> None:
+    assert len(NODE[0].replace("\n\n", "\n").splitlines()) <= 5
+    assert run_node(NODE[0], service, node, tmp_path) == "lake.png\n"
+    with Image.open(tmp_path / "lake.png") as picture:
+        assert picture.size == (128, 64)
+
+
+@pytest.mark.slow
+def test_a_panorama_is_followed_in_node(service: Service, node: Project, tmp_path: Path) -> None:
+    (program,) = NODE[1:]
+    *seen, status, refused = run_node(program, service, node, tmp_path).splitlines()
+    assert seen[0].startswith("created")
+    assert any(line.startswith("progress ") for line in seen)
+    assert status == "succeeded"
+    assert refused.startswith("invalid_params steps a whole number from 1 to 250")
+
+
 def test_real_webhooks_are_verified(service: Service) -> None:
     webhook: WebhookRequest = {
         "url": "",
@@ -101,4 +136,5 @@ def test_real_webhooks_are_verified(service: Service) -> None:
 
 def verified(receiver: Receiver, service: Service) -> list[WebhookMessage]:
     secret = service.webhook_secret
-    return [verify_webhook(each.body, each.headers, secret) for each in receiver.received]
+    messages = [verify_webhook(each.body, each.headers, secret) for each in receiver.received]
+    return [each for each in messages if isinstance(each, WebhookMessage)]

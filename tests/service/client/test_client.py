@@ -6,16 +6,13 @@ import asyncio
 import hashlib
 import json
 import re
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from redis import Redis
-from standardwebhooks import Webhook
 
 from panoweave.core.infra.api_keys import ApiKeys
 from panoweave.core.infra.s3 import ObjectStore
@@ -30,9 +27,11 @@ from panoweave_client import (
     WebhookRefused,
     verify_webhook,
 )
-from tests.jobs.samples import FAILURE, progress
-from tests.processes import wait_until
+from panoweave_client.answers import BatchMessage
+from tests.jobs.samples import FAILURE
 from tests.service.client.cutting import cutting
+from tests.service.client.webhooks import SECRET, batch_message, message, signed
+from tests.service.client.worker import in_background, when_submitted, with_events
 from tests.service.pictures import png
 from tests.service.steps import PICTURE, finish, start
 
@@ -41,22 +40,6 @@ from tests.service.steps import PICTURE, finish, start
 def client(api: httpx.Client) -> Iterator[Panoweave]:
     with Panoweave(str(api.base_url), retry_for_s=5) as opened:
         yield opened
-
-
-def in_background(work: Callable[[], object]) -> threading.Thread:
-    thread = threading.Thread(target=work)
-    thread.start()
-    return thread
-
-
-def when_submitted(store: JobStore, then: Callable[[str], object]) -> threading.Thread:
-    """What a worker does with the first panorama that is submitted."""
-
-    def work() -> None:
-        wait_until(lambda: bool(store.list("default").records), 10)
-        then(store.list("default").records[0].id)
-
-    return in_background(work)
 
 
 def test_a_panorama_is_made_and_downloaded(
@@ -140,6 +123,11 @@ def test_a_refusal_names_the_field_and_what_is_legal(client: Panoweave) -> None:
     assert refused.value.request_id
 
 
+def test_a_misspelt_field_is_refused_by_mypy_and_by_the_service(client: Panoweave) -> None:
+    with pytest.raises(ApiError, match="widht"):
+        client.submit(prompt="a hill", widht=256)  # type: ignore[call-arg]
+
+
 def test_an_answer_that_gets_lost_makes_no_second_panorama(
     api: httpx.Client, store: JobStore
 ) -> None:
@@ -167,16 +155,6 @@ def test_a_batch_is_several_panoramas(client: Panoweave) -> None:
         client.submit(prompt="a hill", n=2)
 
 
-def with_events(client: Panoweave, store: JobStore) -> str:
-    """A panorama with several events, which has ended."""
-    panorama = client.submit(prompt="a hill")
-    _, token = start(store, panorama.id)
-    for step in (1, 2, 3):
-        store.report(panorama.id, token, progress(step))
-    store.fail(panorama.id, token, FAILURE)
-    return panorama.id
-
-
 def followed(url: str, job_id: str) -> list[Event]:
     with Panoweave(url) as client:
         return list(client.watch(job_id))
@@ -190,7 +168,7 @@ async def followed_async(url: str, job_id: str) -> list[Event]:
 def test_events_go_on_after_lost_connections(
     client: Panoweave, api: httpx.Client, store: JobStore
 ) -> None:
-    job_id = with_events(client, store)
+    job_id = with_events(store, client.submit(prompt="a hill").id)
     whole = followed(str(api.base_url), job_id)
     names = [event.event for event in whole]
     assert names[:3] == ["created", "started", "progress"]
@@ -252,28 +230,6 @@ def test_what_a_newer_service_answers_is_kept() -> None:
     assert event.model_dump(include={"weather"}) == {"weather": "fine"}
 
 
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-
-
-def signed(body: str, at: datetime) -> dict[str, str]:
-    return {
-        "Webhook-Id": "whk_1",
-        "Webhook-Timestamp": str(int(at.timestamp())),
-        "Webhook-Signature": Webhook(SECRET).sign("whk_1", at, body),
-    }
-
-
-def message() -> dict[str, Any]:
-    now = "2026-11-27T16:57:56.398Z"
-    times = {"created_at": now, "started_at": now, "finished_at": now}
-    data = {"id": "pano_1", "attempt": 1, "model": "embedded", "status": "cancelled"}
-    return {
-        "type": "panorama.cancelled",
-        "timestamp": now,
-        "data": {**data, **times, "result": None, "error": None, "metadata": {"order": 7}},
-    }
-
-
 def test_a_webhook_is_used_only_with_its_signature() -> None:
     body = json.dumps(message())
     now = datetime.now(UTC)
@@ -290,6 +246,13 @@ def test_a_webhook_is_used_only_with_its_signature() -> None:
     ):
         with pytest.raises(WebhookRefused):
             verify_webhook(sent.encode(), headers, SECRET)
+
+
+def test_a_batchs_webhook_is_read_too() -> None:
+    body = json.dumps(batch_message())
+    verified = verify_webhook(body.encode(), signed(body, datetime.now(UTC)), SECRET)
+    assert isinstance(verified, BatchMessage)
+    assert (verified.data.id, verified.data.items[0].status) == ("batch_1", "cancelled")
 
 
 def test_the_key_goes_to_the_service_only(

@@ -367,6 +367,13 @@ class WorkerView(Answer):
     detail: str
 
 
+class BatchItem(Answer):
+    id: str
+    status: Status
+    error: ErrorView | None = None
+    """Of one that failed."""
+
+
 class Control(Answer):
     """A picture as large as the panorama that says where things are; a ControlNet follows it."""
 
@@ -387,6 +394,7 @@ class DeliveryView(Answer):
             "panorama.succeeded",
             "panorama.failed",
             "panorama.cancelled",
+            "batch.ended",
         ]
         | str
     )
@@ -543,6 +551,23 @@ class WebhookMessage(Answer):
     data: WebhookData
 
 
+class BatchData(Answer):
+    """The panoramas of a request that asked for several, once all have ended."""
+
+    id: str
+    """The `batch_id`."""
+    items: list[BatchItem]
+    """In the order of their seeds, without deleted ones."""
+    metadata: dict[str, Any]
+
+
+class BatchMessage(Answer):
+    type: Literal["batch.ended"]
+    timestamp: AwareDatetime
+    """When the last one ended."""
+    data: BatchData
+
+
 class DeliveryList(Answer):
     url: str | None
     """The receiver; null if the request had no webhook."""
@@ -553,6 +578,7 @@ class DeliveryList(Answer):
             "panorama.succeeded",
             "panorama.failed",
             "panorama.cancelled",
+            "batch.ended",
         ]
         | str
     ]

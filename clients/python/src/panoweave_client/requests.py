@@ -83,11 +83,12 @@ class WebhookRequest(TypedDict):
                 "panorama.succeeded",
                 "panorama.failed",
                 "panorama.cancelled",
+                "batch.ended",
             ]
         ]
         | None
     ]
-    """a list of the events to send, each named once: panorama.started, panorama.progress, panorama.succeeded, panorama.failed, panorama.cancelled"""
+    """a list of the events to send, each named once: panorama.started, panorama.progress, panorama.succeeded, panorama.failed, panorama.cancelled, batch.ended. Default: the three ends of a panorama; with `n` above 1, that of the batch too"""
 
 
 class ListPanoramasQuery(TypedDict):
