@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Final
 
 from fastapi import Depends, Query
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, BeforeValidator
 
 from panoweave.core.checkpoint import InvalidParams
 from panoweave.core.jobs.listing import Filter
@@ -15,6 +16,17 @@ _MAX_VALUES: Final = 5
 _MAX_VALUE_CHARS: Final = 300
 
 _TIMES: Final = ["2026-11-26T11:02:26.903Z"]
+_RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+
+
+def _refuse_numbers(text: str) -> str:
+    """pydantic takes seconds since 1970 too, and a date alone."""
+    if not _RFC_3339.fullmatch(text):
+        raise ValueError("is no time of RFC 3339")
+    return text
+
+
+Time = Annotated[AwareDatetime, BeforeValidator(_refuse_numbers)]
 
 
 def _filter(
@@ -25,11 +37,11 @@ def _filter(
         ),
     ] = None,
     created_after: Annotated[
-        AwareDatetime | None,
+        Time | None,
         Query(description="Only panoramas that were accepted after this time.", examples=_TIMES),
     ] = None,
     created_before: Annotated[
-        AwareDatetime | None,
+        Time | None,
         Query(description="Only panoramas that were accepted before this time.", examples=_TIMES),
     ] = None,
     metadata: Annotated[

@@ -122,6 +122,7 @@ def test_what_is_read_for_a_page_is_bounded(
     [
         ({"status": ["queued", "lost"]}, "status", "'queued' or 'running'"),
         ({"created_after": "yesterday"}, "created_after", "a time with its zone"),
+        ({"created_after": "1795597252"}, "created_after", "a time with its zone"),
         ({"created_before": "2026-11-25T00:00:00"}, "created_before", "a time with its zone"),
         ({"metadata": "order"}, "metadata", "name:value"),
         ({"metadata": ":7"}, "metadata", "name:value"),
