@@ -237,7 +237,7 @@ class ResolvedSync(Answer):
     max_move: float | None = None
     """The farthest that a window is moved in one step, as the root mean square over its latents, whose standard deviation is about 1. A longer move is shortened. Default: the preset's; null for 'paper', which sets no limit."""
     tuned_steps: int | None = None
-    """The number of steps that `weight` and `max_move` are meant for. A panorama of fewer steps makes several moves in a step, one of more steps makes none in some, so that windows are moved as often over the same noise levels. Default: the panorama's own steps, one move in each; but for 'balanced' and 'fast' with 10 steps or more, and fewer than the preset's, the preset's."""
+    """The number of steps that `weight` and `max_move` are meant for. A panorama of fewer steps makes several moves in a step, one of more steps makes none in some, so that windows are moved as often over the same noise levels. Default: the panorama's own steps, one move in each; but for 'balanced' and 'fast' with 10 steps or more, and fewer than the preset's, the preset's; and for checkpoints that were distilled to a few steps, 32 with 'balanced' and 24 with 'fast'."""
     steps: int
     every: int
     anchor: int
@@ -262,7 +262,7 @@ class ScalingView(Answer):
 
 
 Status = TypeAliasType(
-    "Status", Literal["queued", "running", "succeeded", "failed", "cancelled"] | str
+    "Status", Literal["queued", "running", "succeeded", "failed", "cancelled", "expired"] | str
 )
 
 
@@ -394,6 +394,7 @@ class DeliveryView(Answer):
             "panorama.succeeded",
             "panorama.failed",
             "panorama.cancelled",
+            "panorama.expired",
             "batch.ended",
         ]
         | str
@@ -543,6 +544,7 @@ class WebhookMessage(Answer):
             "panorama.succeeded",
             "panorama.failed",
             "panorama.cancelled",
+            "panorama.expired",
         ]
         | str
     )
@@ -578,6 +580,7 @@ class DeliveryList(Answer):
             "panorama.succeeded",
             "panorama.failed",
             "panorama.cancelled",
+            "panorama.expired",
             "batch.ended",
         ]
         | str
@@ -610,6 +613,12 @@ class PanoramaSummary(Answer):
     metadata: dict[str, Any]
     batch_id: str | None = None
     """Of the panoramas of one request, if it asked for several. Absent otherwise."""
+    priority: int | None = None
+    """The request's. Absent if it is 0."""
+    start_by: AwareDatetime | None = None
+    """If it has not begun by then, it becomes `expired`. Absent without a deadline."""
+    expires_at: AwareDatetime | None = None
+    """When it is deleted with its picture, once it has ended. Absent if it is kept."""
     shortened: bool
     """Whether this item lacks something: prompts are cut to 200 characters, and `params.regions` and metadata of more than 1,000 characters are left out. Read the panorama itself for all of it."""
 
@@ -636,6 +645,12 @@ class PanoramaView(Answer):
     metadata: dict[str, Any]
     batch_id: str | None = None
     """Of the panoramas of one request, if it asked for several. Absent otherwise."""
+    priority: int | None = None
+    """The request's. Absent if it is 0."""
+    start_by: AwareDatetime | None = None
+    """If it has not begun by then, it becomes `expired`. Absent without a deadline."""
+    expires_at: AwareDatetime | None = None
+    """When it is deleted with its picture, once it has ended. Absent if it is kept."""
 
 
 class PanoramaBatch(Answer):
