@@ -40,6 +40,7 @@ COPY core/embedded/weights/vae/*.json core/embedded/weights/vae/
 COPY service service
 COPY worker worker
 COPY deploy deploy
+COPY clients/python/src/panoweave_client panoweave_client
 RUN pip install --no-deps --force-reinstall .
 WORKDIR /home/panoweave
 # By number: Kubernetes can then see that it is not root.
@@ -56,6 +57,7 @@ COPY panoweave panoweave
 COPY core core
 COPY worker worker
 COPY deploy deploy
+COPY clients/python/src/panoweave_client panoweave_client
 RUN pip install --no-deps --force-reinstall .
 WORKDIR /home/panoweave
 # By number: Kubernetes can then see that it is not root.

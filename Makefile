@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 REQUIREMENTS := pyproject.toml constraints.txt Makefile
 
-.PHONY: demo test test-fast test-all test-studio chaos check lint
+.PHONY: demo test test-fast test-all test-studio test-clients chaos check lint
 
 demo: $(VENV)/.installed-embedded
 	@$(BIN)/panoweave demo
@@ -34,6 +34,10 @@ test-all: $(VENV)/.installed-dev
 test-studio: $(VENV)/.installed-dev
 	$(BIN)/pytest tests/deploy/studio
 
+# What `make test` leaves out of the clients: needs Node and npm.
+test-clients: $(VENV)/.installed-dev
+	$(BIN)/pytest -m slow tests/service/client tests/service/test_openai_programs.py tests/deploy/examples/test_clients_page.py
+
 chaos: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.faults.chaos --report docs/reliability.md
 
@@ -44,8 +48,10 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/deptry core service worker deploy
-	$(BIN)/deptry tests bench --exclude .venv --ignore DEP002,DEP004
+	$(BIN)/deptry core service worker deploy panoweave_client
+	$(BIN)/deptry tests bench clients --exclude .venv --ignore DEP002,DEP004
+	cd clients/python && $(abspath $(BIN))/deptry src
+	$(BIN)/python -m clients.generate --check
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	$(BIN)/python -m tests.deploy.chart

@@ -1,6 +1,6 @@
 """The examples of docs/how-to/applications.md: each with synchronising and without.
 
-    python -m bench.applications [--report docs/how-to/applications.md]
+    python -m bench.applications [--report docs/how-to/applications.md] [--only NAME]
 
 Made by the embedded model. A ring is shown turned by half, so that where it was cut is in the
 middle.
@@ -39,6 +39,12 @@ _SCENE_SEED: Final = 1_002
 
 EXAMPLES: Mapping[str, dict[str, Any]] = {
     "loop": {"prompt": "a lake", "seed": 13, "loop": True},
+    "equirectangular": {
+        "prompt": "a lake",
+        "seed": 13,
+        "loop": True,
+        "projection": "equirectangular",
+    },
     "regions": {
         "prompt": "a green meadow",
         "seed": 9,
@@ -62,14 +68,17 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    asked = parser(__doc__).parse_args()
+    options = parser(__doc__)
+    options.add_argument("--only", choices=EXAMPLES, help="this example alone")
+    asked = options.parse_args()
     pipeline = load_pipeline(str(WEIGHTS), perceptual="stlpips-alex")
     pictures = {
         PICTURE: pipeline(PanoramaParams.model_validate(_PICTURE_REQUEST)).image,
         SCENE: render(768),
     }
     for name, request in EXAMPLES.items():
-        publish(name, example(pipeline, name, request, pictures, asked.report), asked.report)
+        if asked.only in (None, name):
+            publish(name, example(pipeline, name, request, pictures, asked.report), asked.report)
 
 
 def render(width_px: int) -> Image.Image:

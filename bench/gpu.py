@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import gc
 import statistics
+import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,8 +25,9 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from torch import Tensor
 
-from bench import sd2_random
+from bench import gpu_ideas, sd2_random
 from bench.peers import (
     best_view_batch_size,
     load_plain,
@@ -34,18 +37,19 @@ from bench.peers import (
     run_transcription,
 )
 from bench.sections import finish_kernels, machine, of, parser, publish, table
-from panoweave.core.diffusion import pipeline as pipeline_module
-from panoweave.core.diffusion.checkpoints import load_pipeline
+from panoweave.core.diffusion import checkpoints
+from panoweave.core.diffusion.cuda_graphs import CudaGraphs
+from panoweave.core.diffusion.decode import decode
+from panoweave.core.diffusion.deterministic import deterministic
 from panoweave.core.diffusion.oom_retry import OomRetry
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
-from panoweave.core.diffusion.sampling import sample_syncdiffusion
+from panoweave.core.diffusion.warm_up import warm_up_request
 from panoweave.core.embedded import WEIGHTS
 from panoweave.core.machine import DEFAULT_WINDOW_BATCH
 from panoweave.core.params import PanoramaParams, SyncParams
-from panoweave.worker.main import warm_up_request
 
 _WINDOW_BATCHES = (DEFAULT_WINDOW_BATCH, 11, 21)
-_PEER_BATCHES = (1, 4, 7, 8, 11, 21)
+_PEER_BATCHES = (4, 7, 8, 11, 21)
 _GIB = 2**30
 
 
@@ -77,26 +81,39 @@ class Bench:
     found: dict[str, Any] = field(default_factory=dict)
 
     def rows(self) -> list[Row]:
+        """The most telling first: a run may be cut off."""
+        ideas = gpu_ideas
+        tiny, full = "balanced / MultiDiffusion", "balanced, full decoder / MultiDiffusion"
         return [
+            self.part("UNet forward, 21 windows: ours / diffusers'", "< 1", self.unet_forward, 21),
+            self.part("UNet and gradient, 8 windows: ours / diffusers'", "< 1", self.unet_both, 8),
+            self.part("decoder and gradient, 7 windows: ours / diffusers'", "< 1", self.decoder, 7),
             Row("first panorama after the warm-up / the next", "<= 1.1", self.first_panorama),
             Row("MultiDiffusion / diffusers' panorama pipeline", "<= 0.7", self.multidiffusion),
-            Row("paper / Algorithm 1, literally", "<= 0.15", self.paper),
-            Row("balanced / MultiDiffusion", "<= 0.8", partial(self.balanced, "tiny")),
+            Row(tiny, "<= 0.8", partial(self.balanced, "tiny")),
             Row("fast / diffusers' panorama pipeline", "<= 0.4", self.fast),
-            Row("peak memory: balanced / MultiDiffusion", "<= 10 GiB", self.memory),
+            Row("same bits: with graphs / without", "", self.same_bits),
+            self.idea("CUDA graphs / without", without=ideas.without_graphs),
+            self.idea("our GroupNorm and GEGLU / torch's", without=ideas.without_kernels),
+            self.idea("gradient through one half / both", ideas.conditional_gradient),
+            self.idea("perceptual network in bfloat16 / float32", ideas.half_perceptual),
+            self.idea("linear decoder / tiny", ideas.linear_decoder),
+            self.idea("all three / none", ideas.all_three),
+            Row("paper / Algorithm 1, literally", "<= 0.15", self.paper),
             Row("embedded model: balanced / MultiDiffusion", "<= 0.8 s", self.embedded),
-            Row(
-                "idea: anchor in one batch with windows / alone",
-                "< 1",
-                partial(self.idea, _anchor_alone),
-            ),
-            Row("idea: channels last / NCHW", "< 1", partial(self.idea, _nchw)),
-            Row("idea: equal bits / fastest algorithms", "", partial(self.idea, _any_bits)),
-            Row(
-                "balanced, full decoder / MultiDiffusion", "<= 0.8", partial(self.balanced, "full")
-            ),
+            Row("peak memory: balanced / MultiDiffusion", "<= 10 GiB", self.memory),
+            self.idea("anchor in one batch with windows / alone", without=ideas.anchor_alone),
+            self.idea("channels last / NCHW", without=ideas.nchw),
+            self.idea("equal bits / fastest algorithms", without=ideas.any_bits),
+            self.idea("cuDNN's attention / torch's choice", ideas.cudnn_attention),
+            Row(full, "<= 0.8", partial(self.balanced, "full")),
             Row("balanced within 8 GiB / with all memory", "runs", self.small_card),
         ]
+
+    def forget(self) -> None:
+        if self.pipeline.graphs:
+            self.pipeline.graphs.forget()
+        _forget()
 
     def took(self, params: PanoramaParams, window_batch: int = DEFAULT_WINDOW_BATCH) -> float:
         timings = self.pipeline(params, window_batch=window_batch).timings_s
@@ -126,12 +143,58 @@ class Bench:
         found: tuple[int, float] = self.found["multidiffusion"]
         return found
 
+    def part(
+        self, name: str, goal: str, run: Callable[[SyncDiffusionPipeline, int], Any], windows: int
+    ) -> Row:
+        """Medians of interleaved calls, as a step makes them; diffusers' with channels last too."""
+
+        def measure() -> Pair:
+            took: dict[bool, list[float]] = {True: [], False: []}
+            for turn in range(8):
+                for is_ours in (True, False):
+                    with deterministic(self.pipeline.device):
+                        finish_kernels()
+                        begun = time.perf_counter()
+                        run(self.pipeline if is_ours else self.plain, windows)
+                        finish_kernels()
+                    if turn > 2:
+                        took[is_ours].append(1e3 * (time.perf_counter() - begun))
+            return Pair(statistics.median(took[True]), statistics.median(took[False]), "ms")
+
+        return Row(f"part: {name}", goal, measure)
+
+    def unet_forward(self, pipeline: SyncDiffusionPipeline, windows: int) -> None:
+        with torch.no_grad():
+            self.call_unet(pipeline, self.latents(windows))
+
+    def unet_both(self, pipeline: SyncDiffusionPipeline, windows: int) -> None:
+        x = self.latents(windows).requires_grad_()
+        torch.autograd.grad(self.call_unet(pipeline, x).float().square().mean(), x)
+
+    def decoder(self, pipeline: SyncDiffusionPipeline, windows: int) -> None:
+        x = self.latents(windows).requires_grad_()
+        torch.autograd.grad(decode(pipeline.vae, x).square().mean(), x)
+
+    def latents(self, windows: int) -> Tensor:
+        side = self.pipeline.traits.window_latents
+        shape = windows, self.pipeline.latent_channels, side, side
+        return torch.randn(shape, device=self.pipeline.device)
+
+    def call_unet(self, pipeline: SyncDiffusionPipeline, windows: Tensor) -> Tensor:
+        """Under guidance: two samples a window."""
+        unet = pipeline.unet
+        seen = torch.cat([windows, windows]).to(unet.dtype)
+        text = seen.new_ones(len(seen), 77, unet.config.cross_attention_dim)
+        output: Tensor = unet(seen, 500, text, return_dict=False)[0]
+        return output
+
     def first_panorama(self) -> Pair:
-        """In this process nothing has run yet but the worker's warm-up."""
+        """Only parts have run in this process so far, and the worker's warm-up."""
         begun = time.perf_counter()
         OomRetry(self.pipeline, DEFAULT_WINDOW_BATCH).generate(warm_up_request(self.pipeline))
         warm_up_s = time.perf_counter() - begun
         first, *later = (self.took(self.preset("balanced")) for _ in range(3))
+        self.found["balanced"] = min(later)
         return Pair(first, min(later), "s", f"warm-up {warm_up_s:.1f} s")
 
     def multidiffusion(self) -> Pair:
@@ -147,8 +210,10 @@ class Bench:
 
     def balanced(self, decoder: str) -> Pair:
         batch, other = self.best_multidiffusion()
-        runs = 2 if decoder == "tiny" else 1
-        ours = min(self.took(self.preset("balanced", decoder=decoder)) for _ in range(runs))
+        if decoder == "tiny" and "balanced" in self.found:
+            ours = self.found["balanced"]
+        else:
+            ours = self.took(self.preset("balanced", decoder=decoder))
         return Pair(ours, other, "s", f"MultiDiffusion with {batch} windows at once")
 
     def fast(self) -> Pair:
@@ -160,7 +225,7 @@ class Bench:
         short = max(5, self.steps // 10)
         peaks: list[float] = []
         for params in (request(preset="balanced", steps=short), multidiffusion(steps=2)):
-            _forget()
+            self.forget()
             self.took(params)
             peaks.append(_peak_gib())
         return Pair(
@@ -168,8 +233,7 @@ class Bench:
         )
 
     def embedded(self) -> Pair:
-        small = load_pipeline(str(WEIGHTS), perceptual="stlpips-alex")
-        small.meter = None
+        small = load(WEIGHTS)
         took = []
         for params in (self.preset("balanced"), multidiffusion(steps=self.steps)):
             small(params.model_copy(update={"steps": 5}))
@@ -177,25 +241,50 @@ class Bench:
             took.append(timings["denoise"] + timings["decode"])
         return Pair(took[0], took[1], "s")
 
-    def idea(self, without: Callable[[SyncDiffusionPipeline], Any]) -> Pair:
-        """Medians of three interleaved pairs: short panoramas of `balanced`."""
-        params = request(preset="balanced", steps=max(5, self.steps // 5))
-        ours, other = [], []
-        for turn in range(4):
-            ours.append(self.took(params))
-            with without(self.pipeline):
-                other.append(self.took(params))
-            if turn == 0:  # kernels are chosen
-                ours.clear()
-                other.clear()
-        return Pair(statistics.median(ours), statistics.median(other), "s")
+    def same_bits(self) -> Pair:
+        """Four panoramas of one request: with graphs, again, and without, twice."""
+        params = self.preset("balanced", decoder="tiny").model_copy(update={"steps": 8})
+        pictures = [self.pipeline(params).image.tobytes() for _ in range(2)]
+        with gpu_ideas.without_graphs(self.pipeline):
+            pictures += [self.pipeline(params).image.tobytes() for _ in range(2)]
+        different = len(set(pictures))
+        return Pair(different, 1, "pictures", "same bits" if different == 1 else "bits differ")
+
+    def idea(
+        self,
+        name: str,
+        change: gpu_ideas.Change = gpu_ideas.as_it_is,
+        without: gpu_ideas.Change = gpu_ideas.as_it_is,
+    ) -> Row:
+        """Medians of interleaved pairs, after a first: short panoramas of `balanced`."""
+
+        def measure() -> Pair:
+            steps = max(5, self.steps // 5)
+            params = request(preset="balanced", steps=steps)
+            kept, took = self.pipeline.graphs, []
+            # What was recorded with a change is not what is replayed without it.
+            own = [CudaGraphs() if kept else None for _ in range(2)]
+            try:
+                for _ in range(3):
+                    for graphs, within in zip(own, (change, without), strict=True):
+                        self.pipeline.graphs = graphs
+                        with within(self.pipeline):
+                            timings = self.pipeline(params).timings_s
+                        took.append(timings["denoise"] / steps * 1e3)
+            finally:
+                self.pipeline.graphs = kept
+                del own
+                _forget()
+            return Pair(statistics.median(took[2::2]), statistics.median(took[3::2]), "ms a step")
+
+        return Row(f"idea: {name}", "< 1", measure)
 
     def small_card(self) -> Pair:
         """Last: from here on the pipeline may have gradient checkpointing enabled."""
         params = request(preset="balanced", steps=max(5, self.steps // 5))
         other = self.took(params)
         self.plain.to("cpu")  # the limit is this process's
-        _forget()
+        self.forget()
         with _limited_to(8 * _GIB):
             retry = OomRetry(self.pipeline, DEFAULT_WINDOW_BATCH)
             retry.generate(params)  # finds what fits
@@ -218,6 +307,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         bench = prepare(Path(folder), asked.tiny)
         print(f"{time.perf_counter() - begun:5.0f} s: the models are loaded", flush=True)
+        try:
+            bench.pipeline(request(preset="balanced", steps=2))
+        except RuntimeError:
+            traceback.print_exc(limit=-6, file=sys.stdout)
+            print("CUDA graphs fail: all that follows is without them", flush=True)
+            bench.pipeline.graphs = None
         lines: list[list[str]] = []
         rows = bench.rows()
         for row in rows:
@@ -235,10 +330,15 @@ def prepare(folder: Path, tiny_size: bool) -> Bench:
         sd2_random.write_tiny(folder)
     else:
         sd2_random.write(folder)
-    pipeline = load_pipeline(str(folder), perceptual="stlpips-alex")
-    pipeline.meter = None
+    pipeline = load(folder)
     steps = 6 if tiny_size else 50
     return Bench(str(folder), steps, pipeline, load_plain(str(folder), pipeline))
+
+
+def load(folder: Path) -> SyncDiffusionPipeline:
+    """Without what measures finished panoramas, whose weights need not be there."""
+    with patch.object(checkpoints, "load_meter", lambda: None):
+        return checkpoints.load_pipeline(str(folder), perceptual="stlpips-alex")
 
 
 def line_of(row: Row, late: bool) -> list[str]:
@@ -247,6 +347,7 @@ def line_of(row: Row, late: bool) -> list[str]:
     try:
         pair = row.measure()
     except Exception as error:  # the other rows are still worth having
+        traceback.print_exc(limit=-6, file=sys.stdout)
         _forget()
         return [row.name, f"failed: {type(error).__name__}", row.goal, "", "", str(error)[:120]]
     ratio = f"{pair.ours / pair.other:.2f}" if pair.other else "-"
@@ -260,27 +361,6 @@ def text_of(bench: Bench, lines: list[list[str]]) -> str:
         f"`python -m bench.gpu` on {machine()}, {of(bench.pipeline)}, random weights, "
         f"{bench.steps} steps where the preset has 50.\n\n{table(head, lines)}"
     )
-
-
-def _anchor_alone(_: SyncDiffusionPipeline) -> Any:
-    def sample(*args: Any, **options: Any) -> Any:
-        return sample_syncdiffusion(*args, **{**options, "batch_anchor": False})
-
-    return patch.object(pipeline_module, "sample_syncdiffusion", sample)
-
-
-@contextmanager
-def _nchw(pipeline: SyncDiffusionPipeline) -> Iterator[None]:
-    networks = [pipeline.denoiser, pipeline.vae, pipeline.tiny_decoder]
-    for network in networks:
-        network.to(memory_format=torch.contiguous_format)
-    yield
-    for network in networks:
-        network.to(memory_format=torch.channels_last)
-
-
-def _any_bits(_: SyncDiffusionPipeline) -> Any:
-    return patch.object(pipeline_module, "deterministic", lambda _: nullcontext())
 
 
 @contextmanager

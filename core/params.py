@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field
@@ -41,6 +42,7 @@ from panoweave.core.output import Output, resolve_output
 from panoweave.core.presets import (
     DEFAULT_PRESET,
     DRAFT_STEPS,
+    FEW_STEPS_MOVES,
     MAX_LCM_STEPS,
     PRESETS,
     SYNC_SHARES,
@@ -50,6 +52,14 @@ from panoweave.core.presets import (
     Windows,
 )
 from panoweave.core.sizes import MAX_WINDOWS, PanoramaSize, resolve_size
+from panoweave.core.sphere import (
+    Poles,
+    Projection,
+    ResolvedProjection,
+    WindowFov,
+    picture_size,
+    resolve_projection,
+)
 
 MAX_REGIONS = 16
 MAX_SEED = 2**53 - 1  # the largest integer that every JSON reader keeps exact
@@ -89,7 +99,8 @@ class SyncParams(Params):
         "fewer steps makes several moves in a step, one of more steps makes none in some, so that "
         "windows are moved as often over the same noise levels. Default: the panorama's own steps, "
         "one move in each; but for 'balanced' and 'fast' with 10 steps or more, and fewer than the "
-        "preset's, the preset's.",
+        "preset's, the preset's; and for checkpoints that were distilled to a few steps, 32 with "
+        "'balanced' and 24 with 'fast'.",
     )
     steps: SyncSteps | None = Field(
         None, description="How many of the first steps are synchronised. Default: the preset's."
@@ -149,6 +160,26 @@ class PanoramaParams(Params):
         False,
         description="The right edge continues at the left one, for views all around. The width is "
         "then a whole number of strides.",
+    )
+    projection: Projection = Field(
+        "cylinder",
+        exclude_if=lambda value: value == "cylinder",  # see `tuned_steps`
+        description="Of the picture of a `loop`. 'cylinder': as the windows show it; "
+        "'equirectangular': on a sphere, as 360-degree viewers expect it, and as wide.",
+    )
+    window_fov: WindowFov | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="With 'equirectangular': the horizontal field of view of one window, in "
+        "degrees. A larger angle makes the loop higher on the sphere. Default: the angle at which "
+        "things at the horizon keep their proportions, 2 atan(pi window / width).",
+    )
+    poles: Poles | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="With 'equirectangular': what lies above and below the loop. 'filled': its "
+        "edges' colours, so that the picture is a whole sphere, twice as wide as high; 'cropped': "
+        "nothing, and the file's metadata say which part of the sphere it is. Default: 'filled'.",
     )
     preset: PresetName = Field(
         DEFAULT_PRESET,
@@ -227,6 +258,11 @@ class ResolvedParams(PanoramaParams):
     regions: Sequence[ResolvedRegion] = []
     sync: ResolvedSync
 
+    def picture_size(self, traits: CheckpointTraits) -> tuple[int, int]:
+        """(width, height) of the file, in pixels."""
+        projection = ResolvedProjection(self.projection, self.window_fov, self.poles)
+        return picture_size(projection, self.width, self.height, traits.window_px)
+
     @classmethod
     def of(cls, asked: PanoramaParams, traits: CheckpointTraits) -> Self:
         """Asked, filled from checkpoint and preset; then the fields that depend on one another."""
@@ -235,12 +271,23 @@ class ResolvedParams(PanoramaParams):
         _check_family(asked, values, traits)
         _check_controlnet(asked, traits)
         _check_scheduler(values["scheduler"], values["steps"])
+        projection = resolve_projection(
+            ResolvedProjection(asked.projection, asked.window_fov, asked.poles),
+            asked.loop,
+            size.width,
+            size.height,
+            traits.window_px,
+        )
         values |= {
             "width": size.width,
             "height": size.height,
             "stride": size.stride,
             "regions": resolve_regions(asked.regions, size.width, size.height, traits),
-            "output": resolve_output(asked.output, size.width, size.height),
+            **asdict(projection),
+            "output": resolve_output(
+                asked.output,
+                *picture_size(projection, size.width, size.height, traits.window_px),
+            ),
             "sync": _resolve_sync(asked, values["steps"], values["scheduler"], size, traits),
         }
         if asked.seed is None:
@@ -318,9 +365,11 @@ def _resolve_sync(
     if sync.decoder == "tiny" and not traits.tiny_decoder:
         raise InvalidParams("sync.decoder", "this checkpoint has no tiny decoder", "'full'")
     preset = dict(PRESETS[asked.preset]["sync"])
-    tuned_steps = preset.pop("tuned_steps", steps)
     is_distilled = scheduler == "lcm" or traits.defaults.steps is not None
-    if DRAFT_STEPS < steps < tuned_steps and not is_distilled:
+    tuned_steps = preset.pop("tuned_steps", steps)
+    if is_distilled:
+        tuned_steps = FEW_STEPS_MOVES.get(asked.preset, steps)
+    if steps < tuned_steps and (is_distilled or steps > DRAFT_STEPS):
         preset["tuned_steps"] = tuned_steps
     of_steps = {"steps": math.ceil(SYNC_SHARES[asked.preset] * steps), "tuned_steps": steps}
     values = _fill(SyncParams, sync, preset, of_steps)

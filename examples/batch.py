@@ -3,23 +3,23 @@
     python examples/batch.py panoramas.csv --out pictures
 
 The CSV has a header. `name` and `prompt` are required; `width`, `height`, `seed`, `steps`,
-`preset` and `model` are optional. Each picture is saved as `<out>/<name>.png`. Needs `httpx`. The
-environment variables PANOWEAVE_URL and PANOWEAVE_API_KEY name the service and the API key.
+`preset` and `model` are optional. Each picture is saved as `<out>/<name>.png`. Needs
+`panoweave-client`. The environment variables PANOWEAVE_URL and PANOWEAVE_API_KEY name the service
+and the API key.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import os
+import math
 import re
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import httpx
+from panoweave_client import ApiError, Panoweave
 
 _NUMBERS: Final = ("width", "height", "seed", "steps")
 _TEXTS: Final = ("prompt", "preset", "model")
@@ -55,44 +55,12 @@ def read_rows(file: Path) -> Iterator[Row]:
             yield Row(name, request)
 
 
-def submit(http: httpx.Client, row: Row, batch: str) -> dict[str, Any]:
-    """Post a row until the service accepts it. The same key and row give the same panorama."""
-    headers = {"Idempotency-Key": f"{batch}:{row.name}"}
-    while True:
-        try:
-            answer = http.post("/panoramas", json=row.request, headers=headers)
-        except httpx.TransportError as error:
-            print(f"{row.name}: {error}; trying again", file=sys.stderr)
-            time.sleep(2)
-            continue
-        body: dict[str, Any] = answer.json()
-        if answer.is_success:
-            return body
-        if "Retry-After" not in answer.headers:
-            sys.exit(f"{row.name}: {body['code']}: {body['detail']}")
-        time.sleep(float(answer.headers["Retry-After"]))
-
-
-def wait(http: httpx.Client, panorama_id: str) -> dict[str, Any]:
-    while True:
-        try:
-            answer = http.get(f"/panoramas/{panorama_id}", headers={"Prefer": "wait=60"})
-        except httpx.TransportError:
-            time.sleep(2)
-            continue
-        if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
-            time.sleep(float(answer.headers["Retry-After"]))
-            continue
-        panorama: dict[str, Any] = answer.raise_for_status().json()
-        if panorama["status"] not in ("queued", "running"):
-            return panorama
-
-
-def save(http: httpx.Client, panorama_id: str, target: Path) -> None:
-    picture = http.get(f"/panoramas/{panorama_id}/image", follow_redirects=True)
-    partial = target.with_suffix(".part")
-    partial.write_bytes(picture.raise_for_status().content)
-    partial.replace(target)  # a file under its own name is complete
+def submit(panoweave: Panoweave, row: Row, batch: str) -> str:
+    """The panorama's id. The same key and row give the same panorama."""
+    try:
+        return panoweave.submit(idempotency_key=f"{batch}:{row.name}", **row.request).id
+    except ApiError as refused:
+        sys.exit(f"{row.name}: {refused}")
 
 
 def main() -> None:
@@ -107,18 +75,15 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     rows = [row for row in read_rows(given.csv) if not (given.out / f"{row.name}.png").exists()]
 
-    api_key = os.environ.get("PANOWEAVE_API_KEY")
-    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-    url = os.environ.get("PANOWEAVE_URL", "http://127.0.0.1:8000")
     failed = 0
-    with httpx.Client(base_url=url, headers=headers, timeout=70) as http:
-        ids = {row.name: submit(http, row, batch)["id"] for row in rows}
+    with Panoweave(retry_for_s=math.inf) as panoweave:
+        ids = {row.name: submit(panoweave, row, batch) for row in rows}
         for name, panorama_id in ids.items():
-            panorama = wait(http, panorama_id)
-            if panorama["status"] == "succeeded":
-                save(http, panorama_id, given.out / f"{name}.png")
-            failed += panorama["status"] != "succeeded"
-            print(f"{name}: {panorama_id} {panorama['status']}", flush=True)
+            status = panoweave.wait(panorama_id).status
+            if status == "succeeded":
+                panoweave.download(panorama_id, given.out / f"{name}.png")
+            failed += status != "succeeded"
+            print(f"{name}: {panorama_id} {status}", flush=True)
     sys.exit(1 if failed else 0)
 
 

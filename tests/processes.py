@@ -13,6 +13,8 @@ from functools import cache
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from panoweave.core.infra.settings import Settings
 from panoweave.deploy.cli import main
 
@@ -21,15 +23,11 @@ _LAST_LINES = 40
 
 def environment_of(settings: Settings) -> dict[str, str]:
     """The environment in which a process reads these settings."""
-    assert settings.s3_access_key_id is not None
-    assert settings.s3_secret_access_key is not None
     kept = {k: v for k, v in os.environ.items() if not k.startswith("PANOWEAVE_")}
-    secrets = {
-        "redis_url": settings.redis_url.get_secret_value(),
-        "s3_access_key_id": settings.s3_access_key_id.get_secret_value(),
-        "s3_secret_access_key": settings.s3_secret_access_key.get_secret_value(),
+    values = {
+        name: value.get_secret_value() if isinstance(value, SecretStr) else value
+        for name, value in settings.model_dump(exclude_none=True).items()
     }
-    values = {**settings.model_dump(exclude_none=True), **secrets}
     return kept | {f"PANOWEAVE_{name.upper()}": str(value) for name, value in values.items()}
 
 
@@ -42,7 +40,7 @@ class Process:
     """
 
     def __init__(self, command: str, env: dict[str, str], log: Path) -> None:
-        self._process = _forking().Process(target=_run, args=(command, env, log, Path.cwd()))
+        self._process = forking().Process(target=_run, args=(command, env, log, Path.cwd()))
         self._process.start()
         assert self._process.pid is not None
         self.pid: int = self._process.pid
@@ -67,7 +65,7 @@ class Process:
 
 
 @cache
-def _forking() -> ForkServerContext:
+def forking() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.preloaded"])
     return context
@@ -83,7 +81,7 @@ def _run(command: str, env: dict[str, str], log: Path, folder: Path) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(env)
-    sys.argv = ["panoweave", command]
+    sys.argv = ["panoweave", *command.split()]
     main()
 
 

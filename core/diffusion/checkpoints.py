@@ -16,8 +16,10 @@ from transformers.utils import logging as transformers_logging
 
 from panoweave.core.diffusion.checkpoint_parts import load_network
 from panoweave.core.diffusion.coherence import CoherenceMeter
+from panoweave.core.diffusion.cuda_graphs import CudaGraphs
 from panoweave.core.diffusion.errors import CheckpointError, DeviceUnavailableError
 from panoweave.core.diffusion.float8 import keep_in_float8
+from panoweave.core.diffusion.fused.networks import fuse
 from panoweave.core.diffusion.lora_coverage import check_coverage, read_lora
 from panoweave.core.diffusion.lora_files import LORA_LEGAL, find_lora
 from panoweave.core.diffusion.patch_autoencoder import PatchAutoencoder
@@ -98,7 +100,7 @@ def load_pipeline(
     if source := controlnet or bundled(checkpoint, CONTROLNET_FOLDER):
         pipeline.use_controlnet(load_controlnet(source, torch_dtype))
     pipeline.perceptual = load_perceptual(perceptual, perceptual_trunk)
-    pipeline.meter = CoherenceMeter(load_perceptual("stlpips-vgg"), load_stlpips_style())
+    pipeline.meter = load_meter()
     for network in (
         pipeline.denoiser,
         pipeline.vae,
@@ -109,7 +111,15 @@ def load_pipeline(
         if network is not None:
             # Convolutions run up to a third faster (docs/LOG.md).
             network.to(memory_format=torch.channels_last)
+            fuse(network, target)
+    if target.type == "cuda":
+        pipeline.graphs = CudaGraphs()
     return pipeline.to(target)
+
+
+def load_meter() -> CoherenceMeter:
+    """What measures finished panoramas: other networks than those that windows are compared by."""
+    return CoherenceMeter(load_perceptual("stlpips-vgg"), load_stlpips_style())
 
 
 def load_checkpoint(

@@ -7,6 +7,7 @@ DiffusionError
 |-- PerceptualWeightsError      the weights of the perceptual network are not on this machine
 |-- CredentialsError            the certificate for signing pictures cannot be used
 |-- NonFiniteGradientError      the gradient of a window is NaN or infinite
+|-- RankFailedError             another rank could not compute its share; its log says why
 `-- InvalidSamplerStateError    a saved sampler state is broken, or of another panorama
 
 The first three are in core/model_files, which is torch-free.
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from panoweave.core.model_files.errors import (
@@ -33,6 +35,7 @@ __all__ = [
     "InvalidSamplerStateError",
     "NonFiniteGradientError",
     "PerceptualWeightsError",
+    "RankFailedError",
     "UnsupportedSchedulerError",
     "check_finite",
     "in_one_line",
@@ -55,6 +58,11 @@ class InvalidSamplerStateError(DiffusionError):
     pass
 
 
+class RankFailedError(DiffusionError):
+    def __init__(self) -> None:
+        super().__init__("another rank could not compute its share; its log says why")
+
+
 class NonFiniteGradientError(DiffusionError):
     def __init__(self, windows: Sequence[int], step: int) -> None:
         named = ", ".join(str(window) for window in windows)
@@ -66,9 +74,16 @@ class NonFiniteGradientError(DiffusionError):
         self.step = step
 
 
-def check_finite(gradient: Tensor, windows: Sequence[int], step: int) -> None:
-    """Raise NonFiniteGradientError unless the gradient (N, C, S, S) of these windows is finite."""
-    finite = gradient.isfinite().flatten(1).all(1).tolist()
-    broken = [index for index, fine in zip(windows, finite, strict=True) if not fine]
+def check_finite(gradients: Sequence[tuple[Tensor, Sequence[int]]], step: int) -> None:
+    """Raise NonFiniteGradientError unless the gradients of a step are finite.
+
+    `gradients`: batches (N, C, S, S), each with its windows. They are read together, since reading
+    makes the host wait for a GPU.
+    """
+    if not gradients:
+        return
+    finite = torch.cat([gradient.isfinite().flatten(1).all(1) for gradient, _ in gradients])
+    windows = [window for _, batch in gradients for window in batch]
+    broken = [window for window, fine in zip(windows, finite.tolist(), strict=True) if not fine]
     if broken:
-        raise NonFiniteGradientError(broken, step)
+        raise NonFiniteGradientError(sorted(set(broken)), step)

@@ -12,6 +12,7 @@ import diffusers
 import torch
 from torch import Tensor
 
+from panoweave.core.diffusion.fused.networks import runs_triton
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 
 _SAMPLE_0_1_0: Final = 8
@@ -63,7 +64,8 @@ def _hardware(device: torch.device) -> list[str]:
     """Kernels, and with them the order of sums, differ between kinds of GPUs and of CPUs."""
     if device.type == "cuda":
         cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
-        return [torch.cuda.get_device_name(device), f"cuDNN {cudnn}"]
+        kernels = ["Triton"] if runs_triton(device) else []
+        return [torch.cuda.get_device_name(device), f"cuDNN {cudnn}", *kernels]
     threads = f"{torch.get_num_threads()} threads"
     return [device.type, torch.backends.cpu.get_cpu_capability(), threads]
 

@@ -32,14 +32,13 @@ _XMP: Final = """\
  </rdf:RDF>
 </x:xmpmeta>
 """
-# Photo Sphere XMP, which viewers need to show an image as a sphere. Only a ring that is half as
-# high as it is wide is one.
+# Photo Sphere XMP, which viewers need to show an image as a sphere, or as a part of one.
 _SPHERE: Final = """
    xmlns:GPano="http://ns.google.com/photos/1.0/panorama/"
    GPano:ProjectionType="equirectangular" GPano:UsePanoramaViewer="True"
-   GPano:FullPanoWidthPixels="{0}" GPano:FullPanoHeightPixels="{1}"
-   GPano:CroppedAreaImageWidthPixels="{0}" GPano:CroppedAreaImageHeightPixels="{1}"
-   GPano:CroppedAreaTopPixels="0" GPano:CroppedAreaLeftPixels="0" """
+   GPano:FullPanoWidthPixels="{width}" GPano:FullPanoHeightPixels="{full_height}"
+   GPano:CroppedAreaImageWidthPixels="{width}" GPano:CroppedAreaImageHeightPixels="{height}"
+   GPano:CroppedAreaTopPixels="{top}" GPano:CroppedAreaLeftPixels="0" """
 
 
 def encode(panorama: Panorama) -> bytes:
@@ -94,7 +93,21 @@ def _exif(params: ResolvedParams) -> bytes:
 
 
 def _xmp(panorama: Panorama) -> str:
-    width, height = panorama.image.size
-    is_sphere = panorama.params.loop and width == 2 * height
-    sphere = _SPHERE.format(width, height) if is_sphere else ""
-    return _XMP.format(source_type=DIGITAL_SOURCE_TYPE, sphere=sphere)
+    return _XMP.format(source_type=DIGITAL_SOURCE_TYPE, sphere=_sphere(panorama))
+
+
+def _sphere(panorama: Panorama) -> str:
+    """What the picture is of a sphere; empty if it is nothing of one.
+
+    A loop that is half as high as it is wide has been called a sphere since before there was
+    `projection`.
+    """
+    params, (width, height) = panorama.params, panorama.image.size
+    if params.projection == "equirectangular":
+        full_height = width // 2
+    elif params.loop and width == 2 * height:
+        full_height = height
+    else:
+        return ""
+    top = (full_height - height) // 2
+    return _SPHERE.format(width=width, height=height, full_height=full_height, top=top)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from panoweave.core.diffusion.errors import check_finite
-from panoweave.core.diffusion.guidance import BatchedModel
+from panoweave.core.diffusion.guidance import BatchedModel, take
 from panoweave.core.diffusion.schedulers import SchedulerAdapter, Step
 from panoweave.core.diffusion.views import WindowGrid
 
@@ -54,15 +56,18 @@ class KnownRegion:
         share = masks.mean((1, 2, 3))
         touched = ((share > 0) & (share < 1)).nonzero().flatten().tolist()
         guided = windows.clone()
+        gradients: list[tuple[Tensor, Sequence[int]]] = []
         for batch in model.split(touched):
             with torch.enable_grad():
-                x = windows[batch].detach().requires_grad_()
+                x = take(windows, batch).requires_grad_()
                 output = model.predict_batch(x, step, [views[i] for i in batch])
                 original = self._scheduler.pred_original_sample(x, step, output)
                 error = (masks[batch] * (original - known[batch])).square().sum() / 2
                 (gradient,) = torch.autograd.grad(error, x)
-            check_finite(gradient, batch, step.index)
+            gradients.append((gradient, batch))
             guided[batch] -= step.alpha_cumprod * gradient
+        check_finite(gradients, step.index)
+        model.share(touched, guided)
         return guided
 
     def _put(self, canvas: Tensor, latents: Tensor) -> Tensor:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -15,12 +13,14 @@ from PIL import Image
 from torch import Tensor
 
 from panoweave.core.diffusion.appearance import Appearance
+from panoweave.core.diffusion.clock import clock
 from panoweave.core.diffusion.coherence import Coherence, CoherenceMeter
 from panoweave.core.diffusion.conditioning import (
     prepare_known_region,
     prepare_regions,
     read_images,
 )
+from panoweave.core.diffusion.cuda_graphs import CudaGraphs
 from panoweave.core.diffusion.decode import (
     decode,
     decode_canvas,
@@ -30,10 +30,11 @@ from panoweave.core.diffusion.decode import (
     to_pil,
 )
 from panoweave.core.diffusion.deterministic import deterministic
+from panoweave.core.diffusion.equirectangular import to_equirectangular
 from panoweave.core.diffusion.errors import PerceptualWeightsError
 from panoweave.core.diffusion.families import family_of
 from panoweave.core.diffusion.families.loading import load_components
-from panoweave.core.diffusion.guidance import BatchedModel, ClassifierFreeGuidance
+from panoweave.core.diffusion.guidance import BatchedModel, ClassifierFreeGuidance, Model
 from panoweave.core.diffusion.perceptual import Embedding, PerceptualLoss
 from panoweave.core.diffusion.prompts import (
     PromptEmbeddings,
@@ -43,8 +44,10 @@ from panoweave.core.diffusion.prompts import (
     find_unknown_words,
 )
 from panoweave.core.diffusion.quality import QualityWarning, find_quality_warnings
+from panoweave.core.diffusion.ranks import ONE_RANK, Ranks
 from panoweave.core.diffusion.sampler_state import SamplerState
-from panoweave.core.diffusion.sampling import StepReport, sample_syncdiffusion
+from panoweave.core.diffusion.sampling import StepReport, perceptual_gradient, sample_syncdiffusion
+from panoweave.core.diffusion.unet import UNet
 from panoweave.core.diffusion.views import WindowPlan
 from panoweave.core.machine import DEFAULT_WINDOW_BATCH
 from panoweave.core.model_files.additions import check_controlnet, check_tiny_decoder
@@ -85,7 +88,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
     `perceptual` compares windows; without it only `sync.weight = 0` (plain MultiDiffusion) runs.
     `meter`, if set, measures every finished panorama. `tiny_decoder`, set by `use_tiny_decoder`,
     decodes windows for the comparison at less cost. `controlnet`, set by `use_controlnet`, is for
-    requests with `control`.
+    requests with `control`. `ranks` are the processes that make each panorama together.
     """
 
     # Each family has some of them.
@@ -128,6 +131,8 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         self.vocabulary: Collection[str] | None = None  # None: it may know any word
         self.trained_height: int | None = None  # pixels; None: not known
         self.gradient_checkpointing = False
+        self.ranks: Ranks = ONE_RANK
+        self.graphs: CudaGraphs | None = None  # on a GPU: `load_pipeline`
         self.family = family_of(self.denoiser, text_encoder_2)
         self.family.check_scheduler(scheduler)
         reader = READERS[self.family.about]
@@ -222,6 +227,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             if network is not None and network._supports_gradient_checkpointing:
                 network.enable_gradient_checkpointing()
         self.gradient_checkpointing = True
+        self.graphs = None  # they would have to record the recomputation, and hold memory
 
     def __call__(
         self,
@@ -249,9 +255,9 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         inputs = read_images(resolved, images, self.traits, self.device)
         timings: dict[str, float] = {}
         with torch.no_grad(), deterministic(self.device):
-            with _clock(timings, "encode"):
+            with clock(timings, "encode"):
                 prompts = self.encode_prompt(resolved.prompt, resolved.negative_prompt)
-            with _clock(timings, "denoise"):
+            with clock(timings, "denoise"):
                 latents = self.sample(
                     self.draw_noise(resolved),
                     resolved,
@@ -262,15 +268,17 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
                     on_batch=on_batch,
                     resume=resume,
                 )
-            with _clock(timings, "decode"):
+            with clock(timings, "decode"):
                 image = self.decode(latents, resolved.loop, on_batch)
-            with _clock(timings, "measure"):
+            with clock(timings, "measure"):
                 coherence = self.measure(image, on_batch)
         truncated = find_truncated_prompts(self.family.prompt_reader(self), resolved)
         unknown = find_unknown_words(self.vocabulary, resolved)
         extended = inputs.get("extend.image")
         size = None if extended is None else (extended.shape[-1], extended.shape[-2])
         quality = find_quality_warnings(image, resolved, self.trained_height, size)
+        if resolved.projection == "equirectangular":
+            image = to_equirectangular(image, resolved, self.traits.window_px)
         return Panorama(image, resolved, coherence, timings, truncated, unknown, quality)
 
     def encode_prompt(self, prompt: str, negative_prompt: str) -> PromptEmbeddings:
@@ -307,11 +315,16 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             self, params.guidance_scale, params.control, images.get("control.image"), params.loop
         )
 
-        def model_under(embeddings: PromptEmbeddings) -> BatchedModel:
-            guided = ClassifierFreeGuidance(network, embeddings, params.guidance_scale)
-            return BatchedModel(guided, window_batch, on_batch)
+        def guided_by(embeddings: PromptEmbeddings) -> Model:
+            return ClassifierFreeGuidance(network, embeddings, params.guidance_scale)
 
-        model = model_under(prompts)
+        def batched(model: Model) -> BatchedModel:
+            return BatchedModel(model, window_batch, on_batch, self.ranks)
+
+        guided, gradient_of = guided_by(prompts), perceptual_gradient
+        if self.graphs and isinstance(network, UNet):  # a ControlNet depends on the views
+            guided, gradient_of = self.graphs.record(guided_by, prompts, gradient_of, params)
+        model = batched(guided)
         appearance = self._appearance(params.sync)
         return sample_syncdiffusion(
             model,
@@ -321,7 +334,8 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             params.sync,
             appearance,
             anchor_image=self._anchor_image(images, appearance),
-            batch_anchor=noise.is_cuda,
+            # Ranks would wait for the one that has the anchor.
+            batch_anchor=noise.is_cuda and self.ranks.size == 1,
             regional_prompts=prepare_regions(
                 params,
                 images,
@@ -329,13 +343,14 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
                 self.encode_prompt,
                 self.vae,
                 model,
-                model_under,
+                lambda embeddings: batched(guided_by(embeddings)),
                 noise,
                 scheduler,
             ),
             known_region=prepare_known_region(
                 params.extend, images, self.traits, self.vae, noise, scheduler
             ),
+            gradient_of=gradient_of,
             resume=resume,
             callback=on_step,
         )
@@ -347,7 +362,8 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         """The image of clean latents (1, C, H/f, W/f) of any size."""
         tile = tile_windows(self.traits.window_px, self.gradient_checkpointing)
         decode_whole = decode_ring if loop else decode_canvas
-        return to_pil(decode_whole(self.vae, latents, self.traits.window_latents, tile, on_tile))
+        window = self.traits.window_latents
+        return to_pil(decode_whole(self.vae, latents, window, tile, on_tile, self.ranks))
 
     def measure(self, image: Image.Image, on_window: OnBatch | None = None) -> Coherence | None:
         return self.meter.measure(image, self.traits.window_px, on_window) if self.meter else None
@@ -387,12 +403,3 @@ def _match(network: Any, other: Any) -> None:
     network.to(other.device)
     if network.dtype != other.dtype:  # diffusers warns of every conversion
         network.to(other.dtype)
-
-
-@contextmanager
-def _clock(timings: dict[str, float], part: str) -> Iterator[None]:
-    begin = time.perf_counter()
-    yield
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()  # kernels run on after the call returns
-    timings[part] = time.perf_counter() - begin

@@ -45,7 +45,7 @@ from torch import Tensor
 
 from panoweave.core.diffusion.appearance import Appearance
 from panoweave.core.diffusion.errors import check_finite
-from panoweave.core.diffusion.guidance import BatchedModel, take
+from panoweave.core.diffusion.guidance import BatchedModel, Model, take
 from panoweave.core.diffusion.known_region import KnownRegion
 from panoweave.core.diffusion.perceptual import Embedding, distance
 from panoweave.core.diffusion.regions import RegionalPrompts
@@ -74,6 +74,10 @@ class StepReport:
         return self.state.step
 
 
+# `perceptual_gradient`, or what computes the same: see `cuda_graphs`.
+GradientOf = Callable[..., tuple[Tensor, Tensor, Embedding]]
+
+
 @torch.no_grad()
 def sample_syncdiffusion(
     model: BatchedModel,
@@ -87,6 +91,7 @@ def sample_syncdiffusion(
     batch_anchor: bool = False,
     regional_prompts: RegionalPrompts | None = None,
     known_region: KnownRegion | None = None,
+    gradient_of: GradientOf | None = None,
     resume: SamplerState | None = None,
     callback: Callable[[StepReport], None] | None = None,
 ) -> Tensor:
@@ -100,8 +105,10 @@ def sample_syncdiffusion(
         useless backward pass.
     `regional_prompts`: a wrapper of `model` that denoises regions under prompts of their own.
     `known_region`: latents that stay as they are.
+    `gradient_of`: what computes line 6, if not `perceptual_gradient`.
     `resume`: an earlier state of the same panorama; only the remaining steps are done.
     """
+    gradient_of = gradient_of or perceptual_gradient
     latents = scheduler.restore(resume, latents) if resume else scheduler.prepare_latents(latents)
     for step in scheduler.steps[resume.step if resume else 0 :]:  # line 2
         if known_region:
@@ -116,6 +123,7 @@ def sample_syncdiffusion(
         others = [i for i, view in enumerate(views) if follow_image or view != plan.anchor]
         weight = sync_weight(sync, step.index)
         moves = moves_at(step.index, len(scheduler.steps), sync) if weight and others else 0
+        gradients: list[tuple[Tensor, Sequence[int]]] = []
         if moves:
             if appearance is None:
                 raise ValueError("a weight above 0 needs a perceptual network")
@@ -127,7 +135,7 @@ def sample_syncdiffusion(
                     windows, views = torch.cat([windows, anchor]), [*views, plan.anchor]
                     others.insert(0, len(grid))
                 else:
-                    output = model.predict_batch(anchor, step, [plan.anchor])
+                    output = model(anchor, step, [plan.anchor])
                     target = appearance.of(scheduler.pred_original_sample(anchor, step, output))
                     cached_predictions[plan.anchor] = output[0]
             for move in range(moves):
@@ -135,21 +143,26 @@ def sample_syncdiffusion(
                     windows = known_region.guide(windows, grid, step, model)
                 for batch in model.split(others):  # line 5
                     seen = [views[i] for i in batch]
-                    gradient, outputs, target = perceptual_gradient(  # line 6
-                        model, take(windows, batch), step, seen, scheduler, appearance, target
+                    gradient, outputs, target = gradient_of(  # line 6
+                        *(model.predict_batch, take(windows, batch), step, seen),
+                        *(scheduler, appearance, target),
                     )
-                    check_finite(gradient, batch, step.index)
+                    gradients.append((gradient, batch))
                     limited = limit_length(weight * gradient, sync.max_move)
                     for i, change, output in zip(batch, limited, outputs, strict=True):
                         windows[i] -= change  # line 7
                         if sync.reuse_prediction or i == len(grid):  # the anchor stays as it is
                             cached_predictions[views[i]] = output
+                model.share(others, windows)
+                if sync.reuse_prediction:
+                    model.share_predictions(others, views, windows, cached_predictions)
             windows, views = windows[: len(grid)], grid.views
 
         denoiser = regional_prompts or model
         outputs = denoiser(windows, step, views, cached_predictions)  # line 8
-        canvas, output = grid.merge(windows), grid.merge(outputs)
+        canvas, output = grid.merge(torch.cat([windows, outputs], dim=1)).chunk(2, dim=1)
         latents = scheduler.step(canvas, step, output)  # line 9
+        check_finite(gradients, step.index)
         if callback:
             original = scheduler.pred_original_sample(canvas, step, output)
             state = scheduler.state(step, latents)
@@ -163,7 +176,7 @@ def sync_weight(sync: ResolvedSync, step: int) -> float:
 
 
 def perceptual_gradient(
-    model: BatchedModel,
+    model: Model,
     windows: Tensor,
     step: Step,
     views: Sequence[View],
@@ -179,7 +192,7 @@ def perceptual_gradient(
     """
     with torch.enable_grad():
         x = windows.detach().requires_grad_()
-        outputs = model.predict_batch(x, step, views)
+        outputs = model(x, step, views)
         embedding = appearance.of(scheduler.pred_original_sample(x, step, outputs))
         if target is None:
             target = [layer[:1].detach() for layer in embedding]

@@ -2,6 +2,7 @@
 
 InfraError
 ├── StoreUnavailable   Redis is away, loading, read-only or full
+│   └── RedisIsCluster Redis runs in cluster mode, which is not supported
 ├── ObjectStoreError   S3 is away, or refused the request
 │   └── NoSuchObject   S3 answered that the object does not exist
 └── NoSuchKey          there is no API key with this id
@@ -16,6 +17,15 @@ class InfraError(Exception):
 
 class StoreUnavailable(InfraError):
     """Redis did not accept the command. Assume that nothing happened, and try again later."""
+
+
+class RedisIsCluster(StoreUnavailable):
+    """One script changes a job and its indexes; a cluster would have them on several servers."""
+
+    remedy = "use a Redis without cluster mode; for failover, one with a replica and Sentinels"
+
+    def __init__(self) -> None:
+        super().__init__("PANOWEAVE_REDIS_URL names a Redis Cluster, which is not supported")
 
 
 class ObjectStoreError(InfraError):

@@ -13,6 +13,7 @@ OUTBOX_TENANTS = PREFIX + "outbox_tenants"  # zset: tenant with deliveries -> la
 OUTBOX_SERVED = PREFIX + "outbox_served"  # counter: deliveries claimed so far
 LEASES = PREFIX + "leases"  # zset: running job -> when its lease expires (ms, Redis's clock)
 QUEUED = PREFIX + "queued"  # zset: queued job -> since when (ms)
+START_DEADLINES = PREFIX + "start_deadlines"  # zset: queued job -> when it must have begun (ms)
 WAITING_TENANTS = PREFIX + "turns"  # zset: tenant with queued jobs -> last served (a count)
 LAST_SERVED = PREFIX + "served"  # hash: tenant -> when it was last served (a count)
 SERVED_COUNT = PREFIX + "turn"  # counter: jobs started so far
@@ -37,10 +38,11 @@ JOB = PREFIX + "job:"  # hash: the record
 EVENTS = PREFIX + "events:"  # stream: what has happened to the job
 SAVEPOINT = PREFIX + "savepoint:"  # string: the job's sampler state, as its worker wrote it
 INDEX = PREFIX + "index:"  # zset: job ids by status and tenant, all scores 0
+BATCH = PREFIX + "batch:"  # zset: ids of the batch's jobs, all scores 0
 CLAIM = PREFIX + "claim:"  # string: the job that a claim with this token got
 WORKER = PREFIX + "worker:"  # string: the worker's last published state
 QUEUED_OF = PREFIX + "queued_of:"  # zset: job that waits for the model -> since when (ms)
-WAITING_OF = PREFIX + "waiting_of:"  # zset, by tenant:model: jobs that wait; all scores are 0
+WAITING_OF = PREFIX + "waiting_of:"  # zset, by tenant:model: jobs that wait -> minus their priority
 WAITING_TENANTS_OF = PREFIX + "turns_of:"  # zset: WAITING_TENANTS of the model
 LAST_SERVED_OF = PREFIX + "served_of:"  # hash: LAST_SERVED by workers of the model
 RUN_TIMES_OF = PREFIX + "run_times_of:"  # list: how long the model's last successes ran (ms)
@@ -80,6 +82,10 @@ def events(job_id: str) -> str:
 def index(tenant: str, status: str | None = None) -> str:
     """Its scores are all 0, so it is ordered by id, which is by time."""
     return f"{INDEX}{status or 'all'}:{tenant}"
+
+
+def batch(batch_id: str) -> str:
+    return f"{BATCH}{batch_id}"
 
 
 def worker(name: str) -> str:

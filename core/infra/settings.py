@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from panoweave.core.checkpoint import MAX_STEPS
 from panoweave.core.infra.addresses import check_private
+from panoweave.core.infra.redis_settings import RedisSettings
 from panoweave.core.infra.urls import (
     HTTP_SCHEMES,
-    REDIS_SCHEMES,
     check_names_a_bucket_in_hosts,
     check_names_a_host,
     check_url,
@@ -30,7 +30,7 @@ LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 SigningAlgorithm = Literal["es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519"]
 
 
-class Settings(BaseSettings):
+class Settings(RedisSettings):
     """The settings of one process. Secrets are `SecretStr`, so no log and no error shows them."""
 
     model_config = SettingsConfigDict(
@@ -40,11 +40,6 @@ class Settings(BaseSettings):
         extra="ignore",
         frozen=True,
         hide_input_in_errors=True,  # a URL may carry a password
-    )
-
-    # A secret, since the URL may carry a password.
-    redis_url: SecretStr = Field(
-        SecretStr("redis://127.0.0.1:6379/0"), description="The Redis that keeps the jobs."
     )
 
     s3_endpoint: str | None = Field(
@@ -345,12 +340,6 @@ class Settings(BaseSettings):
         """The deployment's models, the default one first."""
         others = (name.strip() for name in (self.models or "").split(","))
         return tuple(dict.fromkeys((self.model, *filter(None, others))))
-
-    @field_validator("redis_url")
-    @classmethod
-    def _is_redis_url(cls, url: SecretStr) -> SecretStr:
-        check_url(url.get_secret_value(), REDIS_SCHEMES, shows="redis://127.0.0.1:6379/0")
-        return url
 
     @field_validator("s3_endpoint", "s3_public_endpoint")
     @classmethod

@@ -28,7 +28,7 @@ def to_fields(record: JobRecord) -> dict[str, str]:
     fields: dict[str, str] = {}
     for name, field in type(record).model_fields.items():
         key = field.alias or name
-        value = dumped[key]
+        value = dumped.get(key)  # a field may be left out when it is None
         if value is None:
             continue  # no field in the hash
         kind = _type_of(field.annotation)

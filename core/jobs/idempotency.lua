@@ -35,7 +35,9 @@ local fingerprint, id, lease_ms, ttl_s = ARGV[2], ARGV[3], tonumber(ARGV[4]), AR
 local known = redis.call('HGET', key, 'fingerprint')
 if known and known ~= fingerprint then return {'mismatch', ''} end
 local answer = redis.call('HGET', key, 'answer')
-if answer == '' then return {'deleted', redis.call('HGET', key, 'job')} end
+if answer == '' then
+  return {'deleted', redis.call('HGET', key, 'deleted') or redis.call('HGET', key, 'job')}
+end
 if answer then return {'answered', answer} end
 if known and tonumber(redis.call('HGET', key, 'leased_until')) > now then
   return {'in_flight', ''}

@@ -18,13 +18,13 @@ Kind = Literal["read", "write"]
 
 
 class Rate(NamedTuple):
-    """A tenant's limit on requests of one kind, after one of them."""
+    """A tenant's limit on requests of one kind, after some of them."""
 
     kind: Kind
     limit: int  # requests in WINDOW_S
     may_pass: bool
     left: int  # requests that may follow at once
-    retry_after_s: int  # until there is one
+    retry_after_s: int  # until as many may pass
     full_after_s: int  # until as many are left as the limit
 
 
@@ -38,11 +38,13 @@ class Rates:
         }
         self._script = register_script(redis, __package__, "rates.lua")
 
-    def take(self, tenant: str, kind: Kind) -> Rate:
-        """Count one request."""
+    def take(self, tenant: str, kind: Kind, count: int = 1) -> Rate:
+        """Count requests: all of them or, if they may not pass, none."""
         limit = self._limits[kind]
         with translate_redis_errors():
-            answer: Any = self._script(keys=[redis_keys.rate(kind, tenant)], args=[limit, WINDOW_S])
+            answer: Any = self._script(
+                keys=[redis_keys.rate(kind, tenant)], args=[limit, WINDOW_S, count]
+            )
         may_pass, left, wait_ms, full_ms = answer
         return Rate(
             kind=kind,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from ulid import ULID
@@ -18,6 +18,7 @@ DEFAULT_TENANT = "default"
 
 JOB_ID_PATTERN = r"^pano_[0123456789abcdefghjkmnpqrstvwxyz]{26}$"
 JobId = Annotated[str, StringConstraints(pattern=JOB_ID_PATTERN)]
+BATCH_ID_PATTERN = JOB_ID_PATTERN.replace("pano_", "batch_")
 
 
 class Status(StrEnum):
@@ -26,10 +27,11 @@ class Status(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    EXPIRED = "expired"  # not begun by its deadline
 
 
 StoredStatus = Annotated[Status, KeepUnknown()]
-TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
+TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED, Status.EXPIRED})
 
 
 class _Part(BaseModel):
@@ -116,13 +118,18 @@ class Failure(_Part):
         return cls(code=code, detail=meaning.detail.format(**facts), retryable=meaning.retryable)
 
 
-WebhookEvent = Literal[
+PanoramaEvent = Literal[
     "panorama.started",
     "panorama.progress",
     "panorama.succeeded",
     "panorama.failed",
     "panorama.cancelled",
+    "panorama.expired",
 ]
+BatchEvent = Literal["batch.ended"]
+WebhookEvent = Literal[PanoramaEvent, BatchEvent]
+EXPIRED: Final = "panorama.expired"
+BATCH_ENDED: Final = "batch.ended"
 StoredWebhookEvent = Annotated[WebhookEvent, KeepUnknown()]
 
 
@@ -143,7 +150,26 @@ class Trace(_Part):
 StoredParams = Annotated[ResolvedParams, AsStored()]
 
 
-class JobRecord(_Part):
+def is_none(value: object) -> bool:
+    """Fields that few jobs have are left out of the others' JSON."""
+    return value is None
+
+
+class Terms(_Part):
+    """When a job is made, and how long it is kept."""
+
+    priority: int | None = Field(
+        None, exclude_if=is_none, description="Among the tenant's waiting jobs; None is 0."
+    )
+    start_within_s: int | None = Field(
+        None, exclude_if=is_none, description="If it has not begun by then, it is not made."
+    )
+    expires_in: int | None = Field(
+        None, exclude_if=is_none, description="Seconds from its end until it is deleted."
+    )
+
+
+class JobRecord(Terms):
     """One job as Redis holds it. A snapshot: only `JobStore` changes a job's status."""
 
     model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
@@ -176,6 +202,14 @@ class JobRecord(_Part):
     metadata: dict[str, Any] = {}
     webhook: Webhook | None = None
     trace: Trace | None = None  # absent in records of an earlier version
+    batch_id: str | None = Field(
+        None,
+        exclude_if=is_none,
+        description="Of the request, if it asked for several panoramas.",
+    )
+    start_by: datetime | None = Field(
+        None, exclude_if=is_none, description="`start_within_s`, by Redis's clock."
+    )
 
     @classmethod
     def new(
@@ -189,6 +223,8 @@ class JobRecord(_Part):
         webhook: Webhook | None = None,
         trace: Trace | None = None,
         estimate_s: float | None = None,
+        batch_id: str | None = None,
+        terms: Terms | None = None,
     ) -> Self:
         return cls(
             id=job_id or new_job_id(),
@@ -201,7 +237,16 @@ class JobRecord(_Part):
             webhook=webhook,
             trace=trace,
             estimate_s=estimate_s,
+            batch_id=batch_id,
+            **(terms.model_dump() if terms else {}),
         )
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When it is deleted, if its request said so."""
+        if self.expires_in is None or self.finished_at is None:
+            return None
+        return self.finished_at + timedelta(seconds=self.expires_in)
 
     @property
     def keys(self) -> ObjectKeys:
@@ -216,6 +261,18 @@ def file_name(job_id: str, image_format: str) -> str:
 
 def new_job_id() -> str:
     return new_id("pano")
+
+
+def job_ids(first: str, count: int) -> list[str]:
+    """The ids of a request's jobs, in order. They follow from the first one, so that a request that
+    is carried out again makes the same jobs."""
+    number = int(ULID.from_str(first.removeprefix("pano_").upper()))
+    return [f"pano_{str(ULID.from_int(number + each)).lower()}" for each in range(count)]
+
+
+def batch_id_of(first: str) -> str:
+    """The id of the batch whose first job this is."""
+    return first.replace("pano_", "batch_")
 
 
 def new_id(kind: str) -> str:

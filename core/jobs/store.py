@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pydantic import BaseModel
 from redis import Redis
@@ -14,6 +14,7 @@ from panoweave.core.infra import redis_keys
 from panoweave.core.infra.lua import register_script
 from panoweave.core.infra.redis import translate_redis_errors
 from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs import listing
 from panoweave.core.jobs.codec import from_fields, to_fields
 from panoweave.core.jobs.errors import (
     IllegalMove,
@@ -25,9 +26,23 @@ from panoweave.core.jobs.errors import (
     UnreadableRecord,
 )
 from panoweave.core.jobs.failures import FailureCode
+from panoweave.core.jobs.listing import Filter
 from panoweave.core.jobs.record import Failure, JobRecord, Progress, Result, Status
 
 log = logging.getLogger(__name__)
+
+
+_SCRIPTS: Final = (
+    "model_queue.lua",
+    "batches.lua",
+    "kept_bytes.lua",
+    "outbox.lua",
+    "job.lua",
+    "transition.lua",
+)
+
+
+_OVERDUE_A_SWEEP: Final = 100
 
 
 class Signal(NamedTuple):
@@ -67,15 +82,25 @@ class JobStore:
         self._tenant_max_queued = settings.tenant_max_queued
         self._tenant_max_bytes = settings.tenant_max_bytes
         self._tenant_max_running = settings.tenant_max_running
-        self._script = register_script(redis, __package__, "model_queue.lua", "transition.lua")
+        self._script = register_script(redis, __package__, *_SCRIPTS)
 
     def create(self, record: JobRecord) -> JobRecord:
-        """The record as stored: `created_at` is Redis's clock, as all its times are.
+        """As `create_all`, of one job."""
+        return self.create_all([record])[0]
+
+    def create_all(self, records: Sequence[JobRecord]) -> Sequence[JobRecord]:
+        """The jobs of one request, all or none. The records as stored: `created_at` is Redis's
+        clock, as all its times are. If the jobs exist already, their records.
 
         Raises QueueFull, TenantQueueFull or TenantBytesFull.
         """
-        fields = [text for pair in to_fields(record).items() for text in pair]
-        return self._move("create", record.id, payload=self._limits(record), extra=fields)
+        extra: list[str] = []
+        for record in records:
+            texts = [text for pair in to_fields(record).items() for text in pair]
+            extra += [record.id, str(len(texts)), *texts]
+        first = records[0]
+        answer = self._ask("create", first.id, payload=self._limits(first), extra=extra)
+        return [from_fields(_pairs(flat)) for flat in answer]
 
     def get(self, job_id: str, tenant: str | None = None) -> JobRecord:
         """Raises NotFound for another tenant's job too."""
@@ -87,26 +112,34 @@ class JobStore:
         return record
 
     def list(
-        self, tenant: str, status: Status | None = None, limit: int = 20, cursor: str | None = None
+        self,
+        tenant: str,
+        status: Status | None = None,
+        limit: int = 20,
+        cursor: str | None = None,
+        batch_id: str | None = None,
     ) -> Page:
+        """As `select`, of one status or batch."""
+        statuses = frozenset() if status is None else frozenset({status})
+        return self.select(tenant, Filter(statuses=statuses, batch_id=batch_id), limit, cursor)
+
+    def select(self, tenant: str, wanted: Filter, limit: int, cursor: str | None = None) -> Page:
         """Newest first. The cursor is the last id of the page before, so jobs that arrive or
         finish meanwhile neither shift nor repeat what follows."""
-        newest = "+" if cursor is None else f"({cursor}"
+        ids, next_cursor = listing.find(self._redis, tenant, wanted, limit, cursor)
         with translate_redis_errors():
-            found: Any = self._redis.zrevrangebylex(
-                redis_keys.index(tenant, status), newest, "-", start=0, num=limit + 1
-            )
-            ids = [raw.decode() for raw in found]
             pipeline = self._redis.pipeline(transaction=False)
-            for job_id in ids[:limit]:
+            for job_id in ids:
                 pipeline.hgetall(redis_keys.job(job_id))
             hashes = pipeline.execute()
         records = _readable(fields for fields in hashes if fields)  # some may have expired
-        return Page(
-            # A job may have moved on between the two reads.
-            records=[record for record in records if status in (None, record.status)],
-            next_cursor=ids[limit - 1] if len(ids) > limit else None,
-        )
+        # A job may have moved on between the reads.
+        in_status = [each for each in records if each.status in (wanted.statuses or {each.status})]
+        return Page(in_status, next_cursor)
+
+    def count(self, tenant: str, wanted: Filter) -> int | None:
+        """How many there are; None if these are too many to count."""
+        return listing.count(self._redis, tenant, wanted)
 
     def claim(self, worker: str, model: str) -> JobRecord | None:
         """queued -> running, as a new attempt: of the jobs that were accepted for this model, the
@@ -166,9 +199,7 @@ class JobStore:
     def lost(self) -> Sequence[LostJob]:
         """Running jobs whose lease has expired, by Redis's clock."""
         with translate_redis_errors():
-            clock: Any = self._redis.time()
-            now_ms = clock[0] * 1_000 + clock[1] // 1_000
-            found: Any = self._redis.zrangebyscore(redis_keys.LEASES, "-inf", now_ms)
+            found: Any = self._redis.zrangebyscore(redis_keys.LEASES, "-inf", self._now_ms())
             pipeline = self._redis.pipeline(transaction=False)
             for raw in found:
                 pipeline.hget(redis_keys.job(raw.decode()), "token")
@@ -184,6 +215,22 @@ class JobStore:
         worker has sent a heartbeat since `lost()`, or that has moved, stays as it is."""
         failure = Failure.of(FailureCode.WORKER_LOST, attempts=self._max_attempts)
         return self._move("expire", lost.id, lost.token, failure)
+
+    def overdue(self) -> Sequence[str]:
+        """Jobs that were to have begun by now, and may have."""
+        with translate_redis_errors():
+            found: Any = self._redis.zrangebyscore(
+                redis_keys.START_DEADLINES, "-inf", self._now_ms(), start=0, num=_OVERDUE_A_SWEEP
+            )
+        return [raw.decode() for raw in found]
+
+    def miss_start(self, job_id: str) -> JobRecord:
+        """queued -> expired, if it has not begun by its deadline. Else it stays as it is."""
+        return self._move("miss_start", job_id)
+
+    def _now_ms(self) -> int:
+        clock: Any = self._redis.time()
+        return int(clock[0]) * 1_000 + int(clock[1]) // 1_000
 
     def check(self) -> None:
         """Raises StoreUnavailable if Redis accepts no write. A full Redis still answers reads."""
@@ -225,26 +272,39 @@ class JobStore:
         payload: BaseModel | str,
         extra: Sequence[str] = (),
     ) -> dict[bytes, bytes]:
+        return _pairs(self._ask(move, job_id, token, payload, extra))
+
+    def _ask(
+        self,
+        move: str,
+        job_id: str,
+        token: str = "",
+        payload: BaseModel | str = "",
+        extra: Sequence[str] = (),
+    ) -> Sequence[Any]:
         text = payload if isinstance(payload, str) else payload.model_dump_json()
         limits = (self._lease_ms, self._job_ttl_s, self._max_attempts)
         with translate_redis_errors():
             answer: Any = self._script(args=[move, job_id, token, text, *limits, *extra])
-        outcome, flat = answer[0].decode(), answer[1]
-        fields = dict(zip(flat[::2], flat[1::2], strict=True))
+        outcome, found = answer[0].decode(), answer[1]
         match outcome:
             case "missing":
                 raise NotFound(job_id)
             case "illegal":
-                raise IllegalMove(move, from_fields(fields))
+                raise IllegalMove(move, from_fields(_pairs(found)))
             case "stale":
-                raise StaleAttempt(move, from_fields(fields))
+                raise StaleAttempt(move, from_fields(_pairs(found)))
             case "full":
                 raise QueueFull(self._max_queued)
             case "tenant_full":
                 raise TenantQueueFull(self._tenant_max_queued)
             case "tenant_bytes":
                 raise TenantBytesFull(self._tenant_max_bytes)
-        return fields
+        return tuple(found)
+
+
+def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _readable(hashes: Iterable[dict[bytes, bytes]]) -> list[JobRecord]:

@@ -13,6 +13,14 @@ if TYPE_CHECKING:
     from panoweave.core.infra.settings import Settings
 
 _NO_REDIS = "start the stack: panoweave up; or set PANOWEAVE_REDIS_URL to a Redis that runs"
+_NO_PRIMARY = (
+    "PANOWEAVE_REDIS_SENTINELS must name Sentinels that run, and the host of PANOWEAVE_REDIS_URL "
+    "the primary as they know it"
+)
+_NO_TLS = (
+    "PANOWEAVE_REDIS_CA must hold the authority of Redis's certificate; if Redis asks for a client "
+    "certificate, set PANOWEAVE_REDIS_CERTIFICATE and PANOWEAVE_REDIS_PRIVATE_KEY"
+)
 
 
 def run_checks(settings: Settings) -> Iterator[Check]:
@@ -29,16 +37,22 @@ def run_checks(settings: Settings) -> Iterator[Check]:
 def check_redis(settings: Settings) -> Iterator[Check]:
     import redis
 
-    from panoweave.core.infra.redis import connect
+    from panoweave.core.infra.errors import RedisIsCluster
+    from panoweave.core.infra.redis import connect, refuse_cluster
 
     client = connect(settings)
     try:
         client.ping()
+        refuse_cluster(client)
+    except RedisIsCluster as cluster:
+        yield Check("Redis", "fail", str(cluster), cluster.remedy)
+        return
     except redis.AuthenticationError as error:
         yield Check("Redis", "fail", str(error), "correct the password in PANOWEAVE_REDIS_URL")
         return
     except redis.RedisError as error:
-        yield Check("Redis", "fail", str(error), _NO_REDIS)
+        remedy = _NO_PRIMARY if settings.redis_sentinels else _NO_REDIS
+        yield Check("Redis", "fail", str(error), _NO_TLS if settings.redis_uses_tls else remedy)
         return
     try:
         found = f"version {client.info('server')['redis_version']}"
@@ -46,6 +60,7 @@ def check_redis(settings: Settings) -> Iterator[Check]:
         found = "answers; its user may not ask for the version"
     yield Check("Redis", "ok", found)
     yield from _check_redis_settings(client)
+    yield from _check_replication(client)
 
 
 def _check_redis_settings(client: Any) -> Iterator[Check]:
@@ -75,6 +90,26 @@ def _check_redis_settings(client: Any) -> Iterator[Check]:
     else:
         found = f"maxmemory-policy {policy} deletes jobs when memory runs out"
         yield Check("Redis eviction", "fail", found, "maxmemory-policy noeviction in redis.conf")
+
+
+def _check_replication(client: Any) -> Iterator[Check]:
+    """Of a primary with replicas, which may take its place without its last writes."""
+    import redis
+
+    name = "Redis replication"
+    try:
+        state = client.info("replication")
+        needed = int(client.config_get("min-replicas-to-write")["min-replicas-to-write"])
+    except (redis.RedisError, KeyError):
+        return
+    if not state.get("connected_slaves"):
+        return
+    if needed:
+        yield Check(name, "ok", f"writes need {needed} replica(s) that are not far behind")
+    else:
+        found = "a primary that is cut off from its replicas goes on accepting jobs, which are lost"
+        remedy = "min-replicas-to-write 1 and min-replicas-max-lag 10 in redis.conf"
+        yield Check(name, "warn", found, remedy)
 
 
 def check_device(settings: Settings) -> Check:

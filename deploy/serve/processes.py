@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import Final
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Final
 
 from panoweave.deploy.environment import read_settings
 from panoweave.deploy.errors import BadOption, DeployError
 from panoweave.deploy.serve.logs import log_to_stderr
 from panoweave.deploy.serve.threads import limit_spinning
 from panoweave.deploy.serve.tracing import start_tracing
+
+if TYPE_CHECKING:
+    from redis import Redis
 
 _STARTUP_FAILURE: Final = 3  # uvicorn's
 
@@ -28,6 +31,7 @@ def run_api() -> int:
     settings = read_settings()
     try:
         with connect(settings) as redis:
+            _refuse_cluster(redis)
             check_bind(settings, ApiKeys(redis))
     except UnsafeBind as error:
         raise BadOption(str(error)) from error
@@ -44,24 +48,44 @@ def run_api() -> int:
     return 0 if server.started else _STARTUP_FAILURE
 
 
-def run_worker() -> int:
+def run_worker(gpus: int) -> int:
     limit_spinning()
+    from panoweave.core.infra.redis import connect
+    from panoweave.deploy.serve.ranks import other_ranks
     from panoweave.worker import main
 
     settings = read_settings()
+    with connect(settings) as redis:
+        _refuse_cluster(redis)
     start_tracing("panoweave-worker")
     log_to_stderr(settings.log_level)
-    with _metrics_port_named():
-        return main.run_worker(settings)
+    with ExitStack() as resources:
+        resources.enter_context(_metrics_port_named())
+        if gpus == 1:
+            return main.run_worker(settings)
+        return main.run_worker(settings, resources.enter_context(other_ranks(settings, gpus)))
 
 
 def run_janitor() -> int:
+    from panoweave.core.infra.redis import connect
     from panoweave.worker import janitor
 
     settings = read_settings()
+    with connect(settings) as redis:
+        _refuse_cluster(redis)
     log_to_stderr(settings.log_level)
     with _metrics_port_named():
         return janitor.run_janitor(settings)
+
+
+def _refuse_cluster(redis: Redis) -> None:
+    from panoweave.core.infra.errors import RedisIsCluster
+    from panoweave.core.infra.redis import refuse_cluster
+
+    try:
+        refuse_cluster(redis)
+    except RedisIsCluster as error:
+        raise BadOption(str(error), error.remedy) from error
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from panoweave.core.checkpoint import InvalidParams
 from panoweave.core.jobs.rates import WINDOW_S, Kind, Rate
 from panoweave.service.dependencies import Context
 from panoweave.service.http.errors import RateLimited
@@ -24,6 +25,20 @@ async def count_request(request: Request, context: Context, tenant: str) -> None
     kind: Kind = "read" if request.method in SAFE_METHODS else "write"
     rate = await run_in_threadpool(context.rates.take, tenant, kind)
     request.state.rate = rate
+    if not rate.may_pass:
+        raise RateLimited(rate.kind, rate.limit, rate.retry_after_s)
+
+
+async def count_more(request: Request, context: Context, tenant: str, count: int) -> None:
+    """A request for several panoramas counts as that many requests, of which one is counted
+    already. Raises RateLimited, StoreUnavailable, or InvalidParams where it can never pass."""
+    if not count:
+        return
+    rate = await run_in_threadpool(context.rates.take, tenant, "write", count)
+    request.state.rate = rate
+    if count >= rate.limit:
+        legal = f"1 to {rate.limit}" if rate.limit > 1 else "1"
+        raise InvalidParams("n", f"each counts as a request, of {rate.limit} in a minute", legal)
     if not rate.may_pass:
         raise RateLimited(rate.kind, rate.limit, rate.retry_after_s)
 

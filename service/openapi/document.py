@@ -6,7 +6,7 @@ Nothing here names a route. New routes are described by the same rules.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -14,6 +14,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from panoweave.core.jobs.record import BATCH_ENDED, WebhookEvent
 from panoweave.service.http.errors import (
     MEDIA_TYPE,
     BodyTooLarge,
@@ -36,12 +37,18 @@ from panoweave.service.http.errors import (
     UnsupportedMediaType,
     WrongHost,
 )
+from panoweave.service.openai import errors as openai_errors
+from panoweave.service.openai.schemas import OpenAIProblem, StreamedImage
 from panoweave.service.openapi import examples, links, response_headers
 from panoweave.service.openapi.response_headers import ResponseHeader
 from panoweave.service.schemas import EventView
+from panoweave.service.webhooks.schemas import BatchMessage, WebhookMessage
 
 _PROBLEM_SCHEMA = {"$ref": "#/components/schemas/Problem"}
-_UNROUTED_MODELS: Final[tuple[type[BaseModel], ...]] = (Problem, EventView)
+_UNROUTED_MODELS: Final[tuple[type[BaseModel], ...]] = (
+    *(Problem, EventView, WebhookMessage, BatchMessage),
+    *(OpenAIProblem, StreamedImage),
+)
 _BODY_REFUSALS: Final = (
     MalformedJson,
     BodyTooSlow,
@@ -58,6 +65,7 @@ _UNROUTED_REFUSALS: Final = (
     HeaderTooLarge,
     TooManyConnections,
 )
+_BY_CODE: Final = {error.code: error for error in examples.REFUSALS}
 _WITH_BODY: Final = frozenset({"post", "put", "patch"})
 
 # Before OpenAPI 3.2, the schema of a stream describes one event.
@@ -86,6 +94,7 @@ TAGS: Final = [
     {"name": "webhooks", "description": "The deliveries of a panorama's webhook."},
     {"name": "uploads", "description": "Upload pictures that requests refer to."},
     {"name": "usage", "description": "What a tenant has used."},
+    {"name": "openai", "description": "For clients of OpenAI's images API."},
     {"name": "models", "description": "The models, and the sizes that they make."},
     {"name": "health", "description": "For operators, orchestrators and Prometheus."},
 ]
@@ -165,10 +174,12 @@ def install(app: FastAPI) -> None:
 
 def _finish(document: dict[str, Any]) -> None:
     components = document["components"]
-    for path in document["paths"].values():
-        for method, operation in path.items():
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
             _drop_default_422(operation)
             _add_common_refusals(method, operation)
+            if path.startswith(openai_errors.PREFIX):
+                _reshape_refusals(operation)
             for parameter in operation.get("parameters", []):
                 _drop_null(parameter)
             for response in operation["responses"].values():
@@ -177,6 +188,7 @@ def _finish(document: dict[str, Any]) -> None:
                 if "security" in operation:
                     headers |= {name: _header(name) for name in response_headers.rate_limits()}
                 response["headers"] = response.get("headers", {}) | headers
+    document["webhooks"] = {event: {"post": _webhook(event)} for event in get_args(WebhookEvent)}
     links.add(document)
     components["headers"] = response_headers.on_every_answer() | response_headers.rate_limits()
     # Referred to from here, because FastAPI drops nulls from the examples of a route.
@@ -185,6 +197,20 @@ def _finish(document: dict[str, Any]) -> None:
     # FastAPI's own refusals; and PanoramaParams, whose fields PanoramaRequest's schema includes.
     for name in ("HTTPValidationError", "ValidationError", "PanoramaParams"):
         components["schemas"].pop(name, None)
+
+
+def _webhook(event: WebhookEvent) -> dict[str, Any]:
+    """What a receiver is sent, and what it should answer."""
+    kind = BatchMessage if event == BATCH_ENDED else WebhookMessage
+    message = {"$ref": f"#/components/schemas/{kind.__name__}"}
+    return {
+        "summary": "Signed as Standard Webhooks specifies",
+        "requestBody": {"required": True, "content": {"application/json": {"schema": message}}},
+        "responses": {
+            "2XX": {"description": "Received."},
+            "410": {"description": "No more webhooks of this panorama."},
+        },
+    }
 
 
 def _drop_default_422(operation: dict[str, Any]) -> None:
@@ -206,6 +232,22 @@ def _add_common_refusals(method: str, operation: dict[str, Any]) -> None:
             responses[status] = added
         elif kind.code not in known["content"][MEDIA_TYPE]["examples"]:
             responses[status] = _both(known, added)
+    operation["responses"] = dict(sorted(responses.items()))
+
+
+def _reshape_refusals(operation: dict[str, Any]) -> None:
+    """As `OpenAIErrors` does, which answers some with another status."""
+    responses: dict[str, Any] = operation["responses"]
+    for status in [status for status in responses if status >= "400"]:
+        own, described = str(openai_errors.status_of(int(status))), responses.pop(status)
+        responses[own] = _both(responses[own], described) if own in responses else described
+    for status, described in responses.items():
+        if status >= "400":
+            shown = described["content"].pop(MEDIA_TYPE)["examples"]
+            described["content"]["application/json"] = {
+                "schema": {"$ref": "#/components/schemas/OpenAIProblem"},
+                "examples": {code: openai_errors.example(_BY_CODE[code]) for code in shown},
+            }
     operation["responses"] = dict(sorted(responses.items()))
 
 

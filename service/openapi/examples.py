@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from panoweave.core.checkpoint import CheckpointDefaults, CheckpointTraits
 from panoweave.core.jobs.failures import FailureCode
-from panoweave.core.jobs.record import Failure, Status
+from panoweave.core.jobs.record import Failure, Status, batch_id_of, job_ids
 from panoweave.core.params import PanoramaParams
 from panoweave.core.presets import PRESETS
 from panoweave.core.webhooks.deliveries import State
@@ -29,6 +29,7 @@ from panoweave.service.schemas import (
     DeliveryView,
     ErrorView,
     EventView,
+    PanoramaBatch,
     PanoramaPage,
     PanoramaSummary,
     PanoramaView,
@@ -95,6 +96,10 @@ REQUESTS: Final[dict[str, Example]] = {
                 {"prompt": "a harbour town", "x": 1024, "width": 512},
             ],
         },
+    },
+    "batch": {
+        "summary": "Four panoramas, with the seeds 7 to 10",
+        "value": {"prompt": "a mountain lake at dawn", "width": 1536, "n": 4, "seed": 7},
     },
     "webhook": {
         "summary": "A webhook at the end, instead of polling",
@@ -193,6 +198,21 @@ _CANCELLED = _QUEUED.model_copy(
         "cancel_requested": True,
     }
 )
+_BATCH_ID = batch_id_of(JOB_ID)
+_BATCH = PanoramaBatch(
+    batch_id=_BATCH_ID,
+    items=[
+        _QUEUED.model_copy(
+            update={
+                "id": job_id,
+                "queue_position": place,
+                "params": _PARAMS.model_copy(update={"seed": 7 + place}),
+                "batch_id": _BATCH_ID,
+            }
+        )
+        for place, job_id in enumerate(job_ids(JOB_ID, 2))
+    ],
+)
 _MODEL = ModelView(
     model="embedded",
     default=True,
@@ -255,6 +275,7 @@ ANSWERS: Final[Mapping[str, BaseModel]] = {
     "failed": _FAILED,
     "cancelled": _CANCELLED,
     "to_be_cancelled": _RUNNING.model_copy(update={"cancel_requested": True}),
+    "batch": _BATCH,
     "first_page": PanoramaPage(items=[_summary(_RUNNING)], next_cursor=JOB_ID),
     "last_page": PanoramaPage(items=[_summary(_SUCCEEDED)], next_cursor=None),
     "deliveries": _DELIVERIES,
@@ -320,6 +341,7 @@ REFUSALS: Final = (
     errors.NotFailed("This panorama is succeeded."),
     errors.NotSucceeded("This panorama is queued."),
     errors.PreviewUnavailable("This panorama is queued and has no preview yet."),
+    errors.PanoramaCancelled("It was cancelled."),
     errors.IdempotencyKeyInFlight(),
     errors.BodyTooLarge(f"A body may have up to {MAX_BODY_BYTES:,} bytes."),
     errors.UnsupportedMediaType("Send Content-Type: application/json."),
@@ -344,6 +366,7 @@ REFUSALS: Final = (
     errors.RateLimited("write", 1_200, 1),
     errors.HeaderTooLarge("A header may have 32,768 bytes."),
     errors.TooManyUploadsByTenant("200 of your uploads are kept already.", 3_600),
+    errors.PanoramaFailed("worker_lost: The worker was lost in each of 3 attempts."),
     errors.InternalError("An unexpected error happened. It has been logged."),
     errors.TooManyConnections(),
     errors.TooManyBodies(),

@@ -20,10 +20,10 @@ def add(document: dict[str, Any]) -> None:
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             for status, response in operation["responses"].items():
-                schema = _schema(response)
-                if schema == _PANORAMA:
+                schemas = _schemas(response)
+                if _PANORAMA in schemas:
                     links = _links(with_id, _ID, "$response.body#/id", "With the panorama's id.")
-                elif schema == _PAGE:
+                elif _PAGE in schemas:
                     newest = "$response.body#/items/0/id"
                     links = _links(with_id, _ID, newest, "With the newest panorama's id.") | pages
                 elif (method, status) == ("delete", "204") and path.endswith(f"{{{_ID}}}"):
@@ -48,7 +48,7 @@ def _paged(document: dict[str, Any]) -> list[str]:
         operation["operationId"]
         for operations in document["paths"].values()
         for operation in operations.values()
-        if _schema(operation["responses"].get("200", {})) == _PAGE
+        if _PAGE in _schemas(operation["responses"].get("200", {}))
     ]
 
 
@@ -65,7 +65,7 @@ def _links(
     }
 
 
-def _schema(response: dict[str, Any]) -> str | None:
-    content = response.get("content", {}).get("application/json", {})
-    reference: str | None = content.get("schema", {}).get("$ref")
-    return reference
+def _schemas(response: dict[str, Any]) -> list[str]:
+    """The references to what the answer may be."""
+    schema = response.get("content", {}).get("application/json", {}).get("schema", {})
+    return [each["$ref"] for each in schema.get("anyOf", [schema]) if "$ref" in each]

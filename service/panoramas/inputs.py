@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from panoweave.core.checkpoint import CheckpointTraits, InvalidParams
@@ -25,16 +25,20 @@ from panoweave.core.jobs.record import JobRecord
 from panoweave.service.dependencies import Context
 
 
-def ingest_images(context: Context, job: JobRecord, traits: CheckpointTraits) -> JobRecord:
-    """The job with its pictures read, checked and stored, and with keys in their place.
+def ingest_images(
+    context: Context, jobs: Sequence[JobRecord], traits: CheckpointTraits
+) -> Sequence[JobRecord]:
+    """The jobs of one request, with its pictures read, checked and stored, and with keys in their
+    place. Each job has pictures of its own: it may be deleted before the others.
 
     The pictures lie in files meanwhile, one file for each that the request names, however often it
     does. Raises InvalidParams that names the field, ReadersBusy, ObjectStoreError or
     StoreUnavailable.
     """
+    job = jobs[0]  # the others have the same pictures
     inputs = image_inputs(job.params)
     if not inputs:
-        return job
+        return jobs
     fields: dict[ImageInput, list[str]] = {}
     for field, given in inputs.items():
         fields.setdefault(given, []).append(field)
@@ -49,11 +53,20 @@ def ingest_images(context: Context, job: JobRecord, traits: CheckpointTraits) ->
             name = fields[given][0] if given.base64 is not None else f"{fields[given][0]}.key"
             raise InvalidParams(name, error.problem, error.legal) from error
         check_image_sizes(job.params, {field: sizes[inputs[field]] for field in inputs}, traits)
-        # The janitor removes them again, should the job never be created.
-        expect_uploads(context.redis, job.id, job.tenant)
-        stored: dict[str, ImageInput] = {}
-        for given, file in files.items():
-            stored |= dict.fromkeys(fields[given], _store(context, job, fields[given][0], file))
+        return [_with_stored(context, each, fields, files) for each in jobs]
+
+
+def _with_stored(
+    context: Context,
+    job: JobRecord,
+    fields: Mapping[ImageInput, Sequence[str]],
+    files: Mapping[ImageInput, Path],
+) -> JobRecord:
+    # The janitor removes them again, should the job never be created.
+    expect_uploads(context.redis, job.id, job.tenant)
+    stored: dict[str, ImageInput] = {}
+    for given, file in files.items():
+        stored |= dict.fromkeys(fields[given], _store(context, job, fields[given][0], file))
     return job.model_copy(update={"params": with_image_inputs(job.params, stored)})
 
 

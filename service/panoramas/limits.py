@@ -19,14 +19,14 @@ def check_limits(
 
     Raises InvalidParams that names the limit, what was asked for, and what would be legal.
     """
-    pixels = params.width * params.height
-    if pixels > settings.max_pixels:
-        raise InvalidParams(
-            "width",
-            f"{params.width} x {params.height} is {pixels:,} pixels, more than this server makes "
-            "(PANOWEAVE_MAX_PIXELS)",
-            f"width x height up to {settings.max_pixels:,} pixels",
-        )
+    for width, height in ((params.width, params.height), params.picture_size(traits)):
+        if width * height > settings.max_pixels:
+            raise InvalidParams(
+                "width",
+                f"{width} x {height} is {width * height:,} pixels, more than this server makes "
+                "(PANOWEAVE_MAX_PIXELS)",
+                f"width x height up to {settings.max_pixels:,} pixels",
+            )
     if params.steps > settings.max_steps:
         raise InvalidParams(
             "steps",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated, Final, NamedTuple
 
@@ -11,7 +11,12 @@ from fastapi import APIRouter, Body, Query, Request, Response, status
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 
-from panoweave.core.jobs.record import JOB_ID_PATTERN, TERMINAL, Status, file_name
+from panoweave.core.jobs.record import (
+    JOB_ID_PATTERN,
+    TERMINAL,
+    Status,
+    file_name,
+)
 from panoweave.core.output import MEDIA_TYPES
 from panoweave.service.dependencies import Context, ContextDep, SubscriptionsDep
 from panoweave.service.http import conditional
@@ -36,6 +41,7 @@ from panoweave.service.http.errors import (
     Unauthorized,
 )
 from panoweave.service.http.idempotency import IdempotencyKey
+from panoweave.service.http.rate_limits import count_more
 from panoweave.service.http.trace import TraceDep
 from panoweave.service.openapi import examples
 from panoweave.service.openapi.document import answer, refusals
@@ -50,12 +56,13 @@ from panoweave.service.openapi.response_headers import (
     VARY,
 )
 from panoweave.service.panoramas import lifecycle, pictures
+from panoweave.service.panoramas.filters import FilterDep
 from panoweave.service.panoramas.lookup import PanoramaId, lookup_job
 from panoweave.service.panoramas.pictures import Redirect, picture_answer
-from panoweave.service.panoramas.submit import submit
+from panoweave.service.panoramas.submit import as_answer, place_of, submit
 from panoweave.service.panoramas.subscriptions import JobSubscriptions
 from panoweave.service.panoramas.views import panorama_summaries, panorama_view, preview_name
-from panoweave.service.schemas import PanoramaPage, PanoramaRequest, PanoramaView
+from panoweave.service.schemas import PanoramaBatch, PanoramaPage, PanoramaRequest, PanoramaView
 
 router = APIRouter(prefix="/panoramas", tags=["panoramas"])
 
@@ -70,14 +77,15 @@ _STORES_UNAVAILABLE: Final = (JobStoreUnavailable, ObjectStoreUnavailable)
     responses={
         200: answer(
             "With `Prefer: wait`: it has ended.",
-            shows=("succeeded", "failed"),
+            shows=("succeeded", "failed", "batch"),
             always=(LOCATION, PREFERENCE_APPLIED),
             sometimes=(IDEMPOTENCY_REPLAYED,),
         )
-        | {"model": PanoramaView},
+        | {"model": PanoramaView | PanoramaBatch},
         202: answer(
-            "Accepted. Poll its `Location`, or follow its events.",
-            shows=("queued",),
+            "Accepted. Poll its `Location`, or follow its events. The `Location` of a batch lists "
+            "its panoramas.",
+            shows=("queued", "batch"),
             always=(LOCATION, RETRY_AFTER),
             sometimes=(IDEMPOTENCY_REPLAYED, PREFERENCE_APPLIED),
         ),
@@ -94,7 +102,7 @@ _STORES_UNAVAILABLE: Final = (JobStoreUnavailable, ObjectStoreUnavailable)
             *_STORES_UNAVAILABLE,
         ),
     },
-    response_model=PanoramaView,
+    response_model=PanoramaView | PanoramaBatch,
 )
 async def create_panorama(
     request: Annotated[PanoramaRequest, Body(openapi_examples=examples.REQUESTS)],
@@ -106,24 +114,29 @@ async def create_panorama(
     idempotency_key: IdempotencyKey = None,
     prefer: PreferOnCreate = None,
 ) -> Response:
-    """Accept a panorama. A worker makes it later: poll the `Location`, or wait with `Prefer`."""
+    """Accept a panorama, or `n` of them. A worker makes it later: poll the `Location`, or wait
+    with `Prefer`."""
+    await count_more(http_request, context, caller.tenant, request.n - 1)
     accepted = await run_in_threadpool(submit, context, caller, request, trace, idempotency_key)
-    body, job_id = accepted.answer.encode(), str(json.loads(accepted.answer)["id"])
-    headers = {"Location": f"/panoramas/{job_id}"}
+    answer, has_ended = accepted.answer.encode(), False
+    headers = {"Location": place_of(accepted)}
     if accepted.is_replayed:
         headers["Idempotency-Replayed"] = "true"
-    has_ended = False
     if wait_s := conditional.wait_s(prefer):
-        follow = _Follow(context, subscriptions, job_id, caller.tenant, http_request)
+        follow = [
+            _Follow(context, subscriptions, job_id, caller.tenant, http_request)
+            for job_id in accepted.job_ids
+        ]
         with suppress(Unauthorized):  # the key was revoked; the panorama is accepted all the same
-            view, body = await follow.until_news(wait_s, if_none_match=None)
-            has_ended = view.status in TERMINAL
+            views = await _until_all_ended(follow, wait_s)
+            has_ended = all(view.status in TERMINAL for view in views)
+            answer = as_answer(views).model_dump_json().encode()
     if wait_s is not None:
         headers["Preference-Applied"] = f"wait={wait_s}"
     if not has_ended:
         headers["Retry-After"] = _POLL_AFTER_S
     status_code = status.HTTP_200_OK if has_ended else status.HTTP_202_ACCEPTED
-    return Response(body, status_code, headers=headers, media_type="application/json")
+    return Response(answer, status_code, headers=headers, media_type="application/json")
 
 
 @router.get(
@@ -136,17 +149,22 @@ async def create_panorama(
 def list_panoramas(
     context: ContextDep,
     tenant: TenantDep,
-    status: Annotated[Status | None, Query(description="Only panoramas in this status.")] = None,
+    wanted: FilterDep,
     limit: Annotated[int, Query(ge=1, le=_MAX_PAGE, description="The most items a page has.")] = 20,
     cursor: Annotated[
         str | None, Query(pattern=JOB_ID_PATTERN, description="`next_cursor` of the page before.")
     ] = None,
+    total: Annotated[
+        bool, Query(description="Whether to count how many there are on all pages: `total`.")
+    ] = False,
 ) -> PanoramaPage:
     """The tenant's panoramas, newest first. New ones do not shift the pages that follow. Long texts
-    are shortened: `shortened` says so."""
-    page = context.store.list(tenant, status, limit, cursor)
+    are shortened: `shortened` says so. A page may have fewer items than `limit`, if few match."""
+    page = context.store.select(tenant, wanted, limit, cursor)
     return PanoramaPage(
-        items=panorama_summaries(context, page.records), next_cursor=page.next_cursor
+        items=panorama_summaries(context, page.records),
+        next_cursor=page.next_cursor,
+        total=context.store.count(tenant, wanted) if total else None,
     )
 
 
@@ -187,6 +205,15 @@ async def get_panorama(
     return conditional.answer(body, headers, if_none_match)
 
 
+async def _until_all_ended(follow: Sequence[_Follow], wait_s: int) -> list[PanoramaView]:
+    """The panoramas once all have ended; after `wait_s` as they are then."""
+    deadline = time.monotonic() + wait_s
+    return [
+        (await each.until_news(deadline - time.monotonic(), if_none_match=None))[0]
+        for each in follow
+    ]
+
+
 class _Follow(NamedTuple):
     """Waits for a panorama."""
 
@@ -197,7 +224,7 @@ class _Follow(NamedTuple):
     request: Request  # its wait ends when its key is revoked
 
     async def until_news(
-        self, wait_s: int, if_none_match: str | None
+        self, wait_s: float, if_none_match: str | None
     ) -> tuple[PanoramaView, bytes]:
         """The panorama once it has ended or, with `if_none_match`, has changed; after `wait_s` as
         it is then."""

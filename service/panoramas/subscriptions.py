@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Final
 
 from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from panoweave.core.infra import redis_keys
@@ -21,6 +24,9 @@ log = logging.getLogger(__name__)
 # Redis may lose a message when it restarts. A waiter then looks again after this long.
 _MAX_WAIT_S: Final = 5.0
 _READ_TIMEOUT_S: Final = 1.0
+# A Redis that vanished with its machine closes no connection: silence for so long is its end.
+_PING_EVERY_S: Final = 4.0
+_LOST_AFTER_S: Final = 10.0
 _RECONNECT_AFTER_S: Final = 0.5
 _CANCEL_AGAIN_AFTER_S: Final = 0.1
 
@@ -67,13 +73,26 @@ class JobSubscriptions:
                 async with self.redis.pubsub(ignore_subscribe_messages=True) as channel:
                     await channel.subscribe(redis_keys.WAKES)
                     self._notify_all()  # of what changed while this process was not listening
-                    while True:
-                        message = await channel.get_message(timeout=_READ_TIMEOUT_S)
-                        if message:
-                            self._notify(message["data"].decode())
+                    await self._read(channel)
             except (RedisError, OSError):
                 log.debug("Redis is away; waiters poll until it is back")
                 await asyncio.sleep(_RECONNECT_AFTER_S)
+
+    async def _read(self, channel: PubSub) -> None:
+        """Until the connection is lost: raises what redis-py raises then."""
+        heard_at = pinged_at = time.monotonic()
+        while True:
+            message = await channel.get_message(timeout=_READ_TIMEOUT_S)
+            now = time.monotonic()
+            if message:
+                heard_at = now
+                if message["type"] == "message":
+                    self._notify(message["data"].decode())
+            elif now - heard_at > _LOST_AFTER_S:
+                raise RedisConnectionError("the subscription has gone silent")
+            elif now - max(heard_at, pinged_at) > _PING_EVERY_S:
+                pinged_at = now
+                await channel.ping()
 
     def _notify(self, job_id: str) -> None:
         if job_id == redis_keys.WAKES_ALL:

@@ -130,6 +130,17 @@ def test_a_model_of_full_size(tmp_path: Path) -> None:
         check_resumes(lambda: pipeline, params, at=(1,))
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+def test_replayed_steps_are_those_computed_one_by_one(preset: PresetName) -> None:
+    """At another width, too: some batches have other sizes, some are replayed."""
+    replayed, computed = load(), load()
+    assert replayed.graphs is not None
+    computed.graphs = None
+    for width in (768, 512):
+        params = asked(preset=preset, width=width)
+        assert replayed(params).image.tobytes() == computed(params).image.tobytes()
+
+
 def test_settings_are_left_as_they_were() -> None:
     pipeline = load()
     during: list[bool] = []

@@ -34,7 +34,7 @@ _ANSWERS = ("json", "http", "text")
 
 # What differs from run to run, and what replaces it in a comparison.
 _VOLATILE = (
-    (r"\b(pano|whk|upl)_[a-z0-9]{26}(_\d+-\d+)?", r"\1"),
+    (r"\b(pano|batch|whk|upl)_[a-z0-9]{26}(_\d+-\d+)?", r"\1"),
     (r"http://127\.0\.0\.1:\d+", "http://127.0.0.1"),
     (r"\b[0-9a-f]{64}\b", "sha256"),
     (r"\b[0-9a-f]{16}\b", "key"),

@@ -57,7 +57,7 @@ _KEPT_KEYS: Final = (
         "delivery_attempts",
     ),
     *("outbox_tenants", "outbox_served"),
-    *("idempotency", "idempotency_of", "webhook_secrets", "claim"),
+    *("idempotency", "idempotency_of", "webhook_secrets", "claim", "batch"),
     *("speeds", "kept_bytes", "kept_bytes_of", "usage", "rate"),
 )
 

@@ -27,6 +27,12 @@ def post(api: httpx.Client, **asked: Any) -> httpx.Response:
     ("limits", "asked", "field", "name"),
     [
         ({"max_pixels": 99_000}, {"width": 1024}, "width", "PANOWEAVE_MAX_PIXELS"),
+        (
+            {"max_pixels": 99_000},
+            {"width": 512, "loop": True, "projection": "equirectangular"},
+            "width",
+            "PANOWEAVE_MAX_PIXELS",
+        ),
         ({"max_steps": 60}, {"steps": 61}, "steps", "PANOWEAVE_MAX_STEPS"),
         ({"max_windows": 30}, {"width": 3200, "stride": 32}, "stride", "PANOWEAVE_MAX_WINDOWS"),
     ],

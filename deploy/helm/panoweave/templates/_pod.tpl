@@ -49,6 +49,9 @@ tolerations: {{ toYaml . | nindent 2 }}
 - name: PANOWEAVE_REDIS_URL
   valueFrom:
     secretKeyRef: {name: {{ $secret }}, key: PANOWEAVE_REDIS_URL}
+- name: PANOWEAVE_REDIS_SENTINEL_PASSWORD
+  valueFrom:
+    secretKeyRef: {name: {{ $secret }}, key: PANOWEAVE_REDIS_SENTINEL_PASSWORD, optional: true}
 - name: PANOWEAVE_S3_ACCESS_KEY_ID
   valueFrom:
     secretKeyRef: {name: {{ $secret }}, key: PANOWEAVE_S3_ACCESS_KEY_ID, optional: true}
@@ -58,7 +61,14 @@ tolerations: {{ toYaml . | nindent 2 }}
 - name: POD_IP
   valueFrom:
     fieldRef: {fieldPath: status.podIP}
-{{- $plain := dict "PANOWEAVE_S3_BUCKET" $values.s3.bucket "PANOWEAVE_S3_REGION" $values.s3.region -}}
+{{- $plain := dict -}}
+{{- if $values.redis.certificates -}}
+{{- $plain = dict "PANOWEAVE_REDIS_CA" "/etc/panoweave/redis/ca.crt" "PANOWEAVE_REDIS_CERTIFICATE" "/etc/panoweave/redis/tls.crt" "PANOWEAVE_REDIS_PRIVATE_KEY" "/etc/panoweave/redis/tls.key" -}}
+{{- end -}}
+{{- with $values.redis.sentinels -}}
+{{- $_ := set $plain "PANOWEAVE_REDIS_SENTINELS" (join "," .) -}}
+{{- end -}}
+{{- $plain = merge $plain (dict "PANOWEAVE_S3_BUCKET" $values.s3.bucket "PANOWEAVE_S3_REGION" $values.s3.region) -}}
 {{- if $values.s3.endpoint -}}
 {{- $_ := set $plain "PANOWEAVE_S3_ENDPOINT" $values.s3.endpoint -}}
 {{- else if $values.bundledServers.enabled -}}
@@ -94,4 +104,18 @@ topologySpreadConstraints:
     whenUnsatisfiable: ScheduleAnyway
     labelSelector:
       matchLabels: {{ include "panoweave.selector" . | nindent 8 }}
+{{- end -}}
+
+{{/* The client certificate for Redis, where there is one. */}}
+{{- define "panoweave.redisMount" -}}
+{{- if .Values.redis.certificates }}
+- {name: redis-certificates, mountPath: /etc/panoweave/redis, readOnly: true}
+{{- end }}
+{{- end -}}
+
+{{- define "panoweave.redisVolume" -}}
+{{- with .Values.redis.certificates }}
+- name: redis-certificates
+  secret: {secretName: {{ . }}, defaultMode: 0440}
+{{- end }}
 {{- end -}}

@@ -25,7 +25,7 @@ export async function openCompare(place, url, panorama, keep, onPlain, pageSigna
   const handle = h("div", { class: "handle", "aria-hidden": "true", hidden: true });
   const labels = [h("span", { class: "tag left", hidden: true }, "without"), h("span", { class: "tag right", hidden: true }, "SyncDiffusion")];
   const sheet = h("div", { class: "compare-sheet" }, after, before, handle, ...labels, slider);
-  sheet.style.setProperty("--ratio", String(panorama.params.width / panorama.params.height));
+  sheet.style.setProperty("--ratio", String(panorama.result.width / panorama.result.height));
   place.append(sheet, note);
   const move = () => sheet.style.setProperty("--at", `${slider.value}%`);
   slider.addEventListener("input", move);

@@ -8,18 +8,18 @@ const FOV_MAX = 90;
 /**
  * @param {HTMLElement} place
  * @param {string} url
- * @param {number} width
- * @param {number} height
+ * @param {{width: number, height: number, projection?: string}} params
  */
-export async function openSphere(place, url, width, height) {
+export async function openSphere(place, url, { width, height, projection }) {
   addStyles();
+  const isEquirectangular = projection === "equirectangular";
   const { Viewer } = await import("../../vendor/photo-sphere-viewer/index.module.js");
-  const highDeg = Math.min(180, (360 * height) / width);
+  const highDeg = isEquirectangular ? FOV_MAX : Math.min(180, (360 * height) / width);
   const viewer = new Viewer({
     container: place,
     panorama: url,
-    // The strip is the part of a sphere around its horizon.
-    panoData: {
+    // The file says where it is on the sphere; a cylinder is shown as the part around the horizon.
+    panoData: isEquirectangular ? undefined : {
       fullWidth: width,
       fullHeight: Math.max(height, width / 2),
       croppedWidth: width,

@@ -8,7 +8,8 @@ import { h, icon, iconButton, toast } from "../dom.js";
  * @param {AbortSignal} signal
  */
 export function stage(panorama, signal) {
-  const { width, height, loop, prompt } = panorama.params;
+  const { params } = panorama;
+  const { width, height, loop, prompt } = params;
   const picture = h("img", { class: "sharpening", alt: `“${prompt}”, as the model predicts it`, hidden: true });
   const waiting = h("div", { class: "sheet waiting", "aria-hidden": "true" });
   const view = h("div", { class: "view" }, waiting, picture);
@@ -65,9 +66,10 @@ export function stage(panorama, signal) {
       return;
     }
     const url = keep("image", file);
+    element.style.setProperty("--ratio", String(done.result.width / done.result.height));
     const modes = {
       strip: async (place) => (await import("./strip.js")).openStrip(place, url, prompt, loop),
-      sphere: async (place) => (await import("./sphere.js")).openSphere(place, url, width, height),
+      sphere: async (place) => (await import("./sphere.js")).openSphere(place, url, params),
       compare: async (place) => (await import("./compare.js")).openCompare(place, url, done, keep, onPlain, signal),
     };
     let mode = "";

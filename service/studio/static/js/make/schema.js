@@ -15,7 +15,8 @@ export async function requestFields() {
   });
   const document = await published;
   const body = document.paths["/panoramas"].post.requestBody.content["application/json"].schema;
-  return fieldsOf(document, resolve(document, body), "");
+  // The page follows one panorama, and makes variations one by one.
+  return fieldsOf(document, resolve(document, body), "").filter((field) => field.name !== "n");
 }
 
 /** @param {any} document @param {any} schema @param {string} parent @returns {Field[]} */

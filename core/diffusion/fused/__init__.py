@@ -1,0 +1,1 @@
+"""Faster forms of diffusers' layers, with the same weights and the same results."""

@@ -1,0 +1,80 @@
+"""Faster forms of diffusers' layers give the results of diffusers' own."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from panoweave.core.diffusion.fused import networks
+from panoweave.core.diffusion.fused.networks import FusedGEGLU, FusedGroupNorm, fuse
+from tests.core import tiny
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("part", ["unet", "vae"])
+def test_networks_have_the_same_bits_on_a_cpu(part: str, tmp_path: Path) -> None:
+    plain: Any = tiny.components(tmp_path)[part].eval().requires_grad_(False)
+    plain.to(memory_format=torch.channels_last)
+    fused = copy.deepcopy(plain)
+    fuse(fused, CPU)
+    assert any(isinstance(module, FusedGroupNorm) for module in fused.modules())
+    assert list(fused.state_dict()) == list(plain.state_dict())
+    run = decoded if part == "vae" else denoised
+    for ours, theirs in zip(run(fused), run(plain), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def decoded(vae: Any) -> list[Tensor]:
+    return with_gradient(lambda x: vae.decode(x, return_dict=False)[0])
+
+
+def denoised(unet: Any) -> list[Tensor]:
+    text = tiny_noise(2, 5, unet.config.cross_attention_dim)
+    return with_gradient(lambda x: unet(x, torch.tensor(500), text, return_dict=False)[0])
+
+
+def with_gradient(run: Callable[[Tensor], Tensor]) -> list[Tensor]:
+    """The output without a gradient, with one, and the gradient."""
+    x = tiny_noise(2, 4, 16, 16).requires_grad_()
+    with torch.no_grad():
+        alone = run(x)
+    output = run(x)
+    (gradient,) = torch.autograd.grad(output.square().sum(), x)
+    return [alone, output.detach(), gradient]
+
+
+def tiny_noise(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
+
+
+def test_a_block_of_another_kind_stays_as_it_is() -> None:
+    from diffusers.models.resnet import ResnetBlock2D
+
+    block = nn.Sequential(
+        ResnetBlock2D(in_channels=32, temb_channels=32, output_scale_factor=2.0),
+        ResnetBlock2D(in_channels=32, temb_channels=32, time_embedding_norm="scale_shift"),
+    )
+    fuse(block, CPU)
+    assert {type(module) for module in block} == {ResnetBlock2D}
+
+
+def test_where_triton_does_not_run_torch_does(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    networks.runs_triton.cache_clear()
+    unet: Any = tiny.components(tmp_path)["unet"]
+    fuse(unet, torch.device("cuda"))  # there is no CUDA device, or no compiler
+    if torch.cuda.is_available():
+        pytest.skip("Triton runs here")
+    assert "Triton does not run here" in caplog.text
+    kernels = [m.kernels for m in unet.modules() if isinstance(m, (FusedGroupNorm, FusedGEGLU))]
+    assert kernels
+    assert not any(kernels)
+    networks.runs_triton.cache_clear()
