@@ -29,6 +29,7 @@ API_KEYS = PREFIX + "api_keys"  # hash: key id -> tenant, scopes, digest of the 
 API_KEY_WAS_MADE = PREFIX + "api_key_was_made"  # string: present once there has been a key
 WAKES = PREFIX + "wakes"  # channel: ids of jobs whose record has just changed, or WAKES_ALL
 CHECK = PREFIX + "check"  # string: empty, written to see whether Redis accepts writes
+WORKERS_BY_MODEL = PREFIX + "workers_by_model"  # string: how many of each, for a second
 WORKERS = PREFIX + "workers"  # set: names of workers that may live
 
 WAKES_ALL = "*"  # a message: everyone who waits looks again, as after a key was revoked
@@ -45,6 +46,7 @@ QUEUED_OF = PREFIX + "queued_of:"  # zset: job that waits for the model -> since
 WAITING_OF = PREFIX + "waiting_of:"  # zset, by tenant:model: jobs that wait -> minus their priority
 WAITING_TENANTS_OF = PREFIX + "turns_of:"  # zset: WAITING_TENANTS of the model
 LAST_SERVED_OF = PREFIX + "served_of:"  # hash: LAST_SERVED by workers of the model
+QUEUE_STATE_OF = PREFIX + "queue_state_of:"  # string: the model's workers and jobs, for a second
 RUN_TIMES_OF = PREFIX + "run_times_of:"  # list: how long the model's last successes ran (ms)
 OUTBOX_OF = PREFIX + "outbox_of:"  # zset: the tenant's part of OUTBOX
 DELIVERIES = PREFIX + "deliveries:"  # list: ids of the job's webhook deliveries, oldest first
