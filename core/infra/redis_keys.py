@@ -26,6 +26,7 @@ SPEEDS = PREFIX + "speeds"  # hash: model -> what its steps take, as its workers
 KEPT_BYTES = PREFIX + "kept_bytes"  # hash: tenant -> bytes of its records
 MODELS = PREFIX + "models"  # hash: model -> its last published state
 API_KEYS = PREFIX + "api_keys"  # hash: key id -> tenant, scopes, digest of the secret
+API_KEYS_USED = PREFIX + "api_keys_used"  # hash: key id -> when it was last used (s)
 API_KEY_WAS_MADE = PREFIX + "api_key_was_made"  # string: present once there has been a key
 WAKES = PREFIX + "wakes"  # channel: ids of jobs whose record has just changed, or WAKES_ALL
 CHECK = PREFIX + "check"  # string: empty, written to see whether Redis accepts writes
