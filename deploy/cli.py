@@ -6,6 +6,8 @@ servers, and a process loads only its own part.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -256,6 +258,8 @@ def revoke_secret(
 
 
 def main() -> None:
+    # At its end the interpreter would look through all that torch and diffusers made: a second.
+    atexit.register(gc.freeze)
     leave_loopback_to_no_proxy()
     try:
         app()

@@ -20,6 +20,7 @@ from panoweave.core.params import PanoramaParams
 from panoweave.deploy.environment import read_settings
 from panoweave.deploy.errors import BadOption, DeployError
 from panoweave.deploy.render_options import option_name
+from panoweave.deploy.serve.collector import uncollected
 from panoweave.deploy.serve.threads import limit_spinning
 from panoweave.deploy.terminal import out, panorama_progress
 
@@ -122,7 +123,7 @@ def _check_writable(output: Path) -> None:
 
 def _load(settings: Settings) -> tuple[SyncDiffusionPipeline, ContentCredentials | None]:
     limit_spinning()
-    with out.status(f"loading the model ({escape(settings.model)})"):
+    with out.status(f"loading the model ({escape(settings.model)})"), uncollected():
         from panoweave.core.diffusion.errors import DiffusionError
         from panoweave.worker.model import load_credentials, load_model
 

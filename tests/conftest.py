@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 from collections.abc import Iterator
@@ -36,6 +37,20 @@ if importlib.util.find_spec("torch") is None:
 
 # Before torch is imported; the processes that tests start inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# Importing torch and diffusers makes a million objects and no garbage. Looking through them takes
+# seconds: while they are imported, at each full collection, and at the interpreter's end.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_unconfigure() -> None:
+    gc.freeze()
+
 
 # A busy machine is no bug: an example may take as long as it takes.
 hypothesis.settings.register_profile("panoweave", deadline=None)

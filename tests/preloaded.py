@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import importlib.util
 
@@ -11,3 +12,6 @@ if importlib.util.find_spec("torch") is not None:
 
 for name in NEEDED:
     importlib.import_module(name)
+
+# What is imported is no garbage: processes need not look through it, nor copy its pages.
+gc.freeze()

@@ -11,6 +11,7 @@ from panoweave.deploy.doctor.check import Check
 from panoweave.deploy.doctor.checks import run_checks
 from panoweave.deploy.environment import read_settings
 from panoweave.deploy.local.data_dir import DataDir
+from panoweave.deploy.serve.collector import uncollected
 from panoweave.deploy.terminal import out
 
 _STYLE = {"ok": "green", "warn": "yellow", "fail": "bold red"}
@@ -22,7 +23,7 @@ def run_doctor(data: Path) -> int:
     if local is not None:
         out.print(f"checking the stack that runs on {escape(str(home.root))} ({local.api_url})")
     settings = read_settings(home.read_env() if local is not None else None)
-    with out.status("checking"):
+    with out.status("checking"), uncollected():
         checks = list(run_checks(settings))
     out.print(_table(checks))
     failures = [check for check in checks if check.level == "fail"]

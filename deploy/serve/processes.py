@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from panoweave.deploy.environment import read_settings
 from panoweave.deploy.errors import BadOption, DeployError
+from panoweave.deploy.serve.collector import uncollected
 from panoweave.deploy.serve.logs import log_to_stderr
 from panoweave.deploy.serve.threads import limit_spinning
 from panoweave.deploy.serve.tracing import start_tracing
@@ -50,9 +51,10 @@ def run_api() -> int:
 
 def run_worker(gpus: int) -> int:
     limit_spinning()
-    from panoweave.core.infra.redis import connect
-    from panoweave.deploy.serve.ranks import other_ranks
-    from panoweave.worker import main
+    with uncollected():
+        from panoweave.core.infra.redis import connect
+        from panoweave.deploy.serve.ranks import other_ranks
+        from panoweave.worker import main
 
     settings = read_settings()
     with connect(settings) as redis:

@@ -121,6 +121,7 @@ def test_the_api_takes_documents_and_reports_it(
     assert seen["example"]["brightness"] == 1
 
 
+@pytest.mark.slow
 def test_its_consumer_uses_it(copy: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
     output = tmp_path / "dark.png"
     options = ("--steps", "1", "--width", "64", "--brightness", "0")

@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 
 import httpx
+import pytest
 
 from panoweave.deploy.local.ports import LOOPBACK, free_port
 from tests.deploy.stack import Cli, RunningStack, is_alive
@@ -53,6 +54,7 @@ def test_a_taken_port_is_named_before_anything_starts(cli: Cli, tmp_path: Path) 
     assert not (tmp_path / "var" / "logs").exists()
 
 
+@pytest.mark.slow
 def test_stopped_or_killed_it_leaves_no_process_and_keeps_the_jobs(
     tmp_path: Path, tiny_checkpoint: Path
 ) -> None:

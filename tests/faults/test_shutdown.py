@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 
 from panoweave.core.infra.redis import connect
 from panoweave.core.jobs import models
@@ -64,6 +65,7 @@ def meanwhile(*tasks: Callable[[], object]) -> Iterator[threading.Event]:
             thread.join(20)
 
 
+@pytest.mark.slow
 def test_no_202_is_lost(tmp_path: Path) -> None:
     """Eight clients post as fast as they can while the API is stopped, twice."""
     with arena(tmp_path, tmp_path, ("api-1",)) as here:
