@@ -36,7 +36,7 @@ test-studio: $(VENV)/.installed-dev
 
 # What `make test` leaves out of the clients: needs Node and npm.
 test-clients: $(VENV)/.installed-dev
-	$(BIN)/pytest -m slow tests/service/client tests/deploy/examples/test_clients_page.py
+	$(BIN)/pytest -m slow tests/service/client tests/service/test_openai_programs.py tests/deploy/examples/test_clients_page.py
 
 chaos: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.faults.chaos --report docs/reliability.md

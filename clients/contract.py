@@ -10,6 +10,7 @@ from panoweave.service.app import create_app
 
 Schema = dict[str, Any]
 
+OPENAI_PREFIX: Final = "/v1/"
 _REFERENCE: Final = "#/components/schemas/"
 # Of requests and answers, what a type cannot say. The service checks it.
 _NOT_IN_TYPES: Final = frozenset(
@@ -27,8 +28,10 @@ def document() -> Schema:
 
 
 def operations(contract: Schema) -> Iterator[tuple[str, str, Schema]]:
-    """Method, path and description of each operation."""
+    """Method, path and description of each operation that is not there for OpenAI's clients."""
     for path, by_method in contract["paths"].items():
+        if path.startswith(OPENAI_PREFIX):
+            continue
         for method, operation in by_method.items():
             yield method.upper(), path, operation
 

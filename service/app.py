@@ -23,6 +23,8 @@ from panoweave.service.http.methods import HeadAsGet
 from panoweave.service.http.rate_limits import RateLimitHeaders
 from panoweave.service.metrics import routes as metrics
 from panoweave.service.metrics.collector import job_metrics_registered
+from panoweave.service.openai import routes as openai
+from panoweave.service.openai.errors import OpenAIErrors
 from panoweave.service.openapi import document
 from panoweave.service.panoramas import events
 from panoweave.service.panoramas import routes as panoramas
@@ -68,12 +70,14 @@ def create_app(settings: Settings) -> FastAPI:
     if origins:
         app.add_middleware(Cors, origins=origins)
     app.add_middleware(AllowedHosts, allowed=allowed_hosts(settings))
+    app.add_middleware(OpenAIErrors)
     app.add_middleware(SecurityHeaders, pages=frozenset({_DOCS}), cross_origin=bool(origins))
     access_log.install(app, registry)
     error_handlers.install(app)
     document.install(app)
     for routes in (
         *(panoramas, events, deliveries, uploads, tokens, usage, models, health, scaling, metrics),
+        openai,
     ):
         app.include_router(routes.router)
     studio.install(app)

@@ -34,7 +34,7 @@ from panoweave.core.webhooks.deliveries import StoredState, StoredTryError
 from panoweave.core.webhooks.targets import MAX_URL_CHARS
 from panoweave.service.view import View
 
-_MAX_MODEL_CHARS = 1_024
+MAX_MODEL_CHARS = 1_024
 MAX_PANORAMAS = 10  # of one request
 MAX_METADATA_BYTES = 8_192  # as JSON; a webhook carries it and stays below 20 kB
 
@@ -78,7 +78,7 @@ class PanoramaRequest(Params):
     model: str | None = Field(
         None,
         min_length=1,
-        max_length=_MAX_MODEL_CHARS,
+        max_length=MAX_MODEL_CHARS,
         description="The model that makes it, one of this server's. Default: the server's default.",
     )
     n: int = Field(

@@ -32,6 +32,7 @@ if importlib.util.find_spec("torch") is None:
         f"service/test_{name}.py"
         for name in ("contract", "generated_client", "panoramas", "reading_again")
     ]
+    collect_ignore += ["service/client/test_typescript_in_a_browser.py"]  # Playwright
 
 # Before torch is imported; the processes that tests start inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"

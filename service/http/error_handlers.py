@@ -48,6 +48,7 @@ from panoweave.service.http.errors import (
 )
 from panoweave.service.http.headers import ON_EVERY_ANSWER
 from panoweave.service.http.validation_messages import field_problem
+from panoweave.service.openai import errors as openai_errors
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ class StreamEnded(Exception):
     """The client has seen the last event. A 204 stops browsers, which would reconnect otherwise."""
 
 
-def _translate(request: Request, error: Exception) -> ServiceError:
+def translate(request: Request, error: Exception) -> ServiceError:
     """The refusal that a client reads. An error that is not expected here is a 500."""
     match error:
         case ServiceError():
@@ -147,7 +148,7 @@ async def _no_content(_request: Request, _error: Exception) -> Response:
 
 
 async def respond(request: Request, error: Exception) -> Response:
-    translated = _translate(request, error)
+    translated = translate(request, error)
     if request.method == "OPTIONS" and isinstance(translated, MethodNotAllowed):
         return Response(status_code=204, headers=translated.headers)
     if isinstance(translated, Unavailable | InternalError):
@@ -158,6 +159,8 @@ async def respond(request: Request, error: Exception) -> Response:
 async def _respond_to_unexpected(request: Request, error: Exception) -> Response:
     """Runs outside all middleware, so it adds the headers that they would have added."""
     response = await respond(request, error)
+    if request.url.path.startswith(openai_errors.PREFIX):
+        response = openai_errors.response(translate(request, error))
     response.headers.update({**ON_EVERY_ANSWER, REQUEST_ID: correlation_id.get() or ""})
     return response
 

@@ -15,6 +15,7 @@
     ├── NotFailed                  409  not_failed
     ├── NotSucceeded               409  not_succeeded
     ├── PreviewUnavailable         409  no_preview
+    ├── PanoramaCancelled          409  panorama_cancelled
     ├── IdempotencyKeyInFlight     409  idempotency_key_in_flight
     ├── BodyTooLarge               413  body_too_large
     ├── UnsupportedMediaType       415  unsupported_media_type
@@ -27,6 +28,7 @@
     ├── RateLimited                429  rate_limited
     ├── HeaderTooLarge             431  header_too_large
     ├── TooManyUploadsByTenant     429  tenant_uploads_full
+    ├── PanoramaFailed             500  panorama_failed
     ├── InternalError              500  internal_error
     └── Unavailable
         ├── ModelNotLoaded         503  model_not_ready
@@ -174,6 +176,10 @@ class PreviewUnavailable(ServiceError):
         super().__init__(detail, headers={"Retry-After": "2"})
 
 
+class PanoramaCancelled(ServiceError):
+    status, code, title = 409, "panorama_cancelled", "The panorama was cancelled"
+
+
 class IdempotencyKeyInFlight(ServiceError):
     status, code = 409, "idempotency_key_in_flight"
     title = "The first request with this key is still being carried out"
@@ -256,6 +262,10 @@ class TooManyUploadsByTenant(ServiceError):
 
     def __init__(self, detail: str, retry_after_s: int) -> None:
         super().__init__(detail, headers={"Retry-After": str(retry_after_s)})
+
+
+class PanoramaFailed(ServiceError):
+    status, code, title = 500, "panorama_failed", "The panorama failed"
 
 
 class InternalError(ServiceError):

@@ -8,7 +8,6 @@ from fastapi import Request
 
 from panoweave.core.accepted_values import explain
 from panoweave.service.http.parameters import legal_values
-from panoweave.service.schemas import PanoramaRequest
 
 
 def field_problem(request: Request, error: dict[str, Any]) -> tuple[str, str, str | None]:
@@ -18,7 +17,8 @@ def field_problem(request: Request, error: dict[str, Any]) -> tuple[str, str, st
         name = str(location[0])
         detail = str(error["msg"]).removeprefix("Value error, ")
         return name, detail, legal_values(request, name)
-    field, detail, legal = explain(PanoramaRequest, {**error, "loc": location})
+    body = request.scope["route"].body_field.field_info.annotation
+    field, detail, legal = explain(body, {**error, "loc": location})
     if not field:
         return "body", "The body must be a JSON object", legal.removeprefix("an object with ")
     return field, detail, legal

@@ -37,13 +37,18 @@ from panoweave.service.http.errors import (
     UnsupportedMediaType,
     WrongHost,
 )
+from panoweave.service.openai import errors as openai_errors
+from panoweave.service.openai.schemas import OpenAIProblem, StreamedImage
 from panoweave.service.openapi import examples, links, response_headers
 from panoweave.service.openapi.response_headers import ResponseHeader
 from panoweave.service.schemas import EventView
 from panoweave.service.webhooks.schemas import WebhookMessage
 
 _PROBLEM_SCHEMA = {"$ref": "#/components/schemas/Problem"}
-_UNROUTED_MODELS: Final[tuple[type[BaseModel], ...]] = (Problem, EventView, WebhookMessage)
+_UNROUTED_MODELS: Final[tuple[type[BaseModel], ...]] = (
+    *(Problem, EventView, WebhookMessage),
+    *(OpenAIProblem, StreamedImage),
+)
 _BODY_REFUSALS: Final = (
     MalformedJson,
     BodyTooSlow,
@@ -60,6 +65,7 @@ _UNROUTED_REFUSALS: Final = (
     HeaderTooLarge,
     TooManyConnections,
 )
+_BY_CODE: Final = {error.code: error for error in examples.REFUSALS}
 _WITH_BODY: Final = frozenset({"post", "put", "patch"})
 
 # Before OpenAPI 3.2, the schema of a stream describes one event.
@@ -88,6 +94,7 @@ TAGS: Final = [
     {"name": "webhooks", "description": "The deliveries of a panorama's webhook."},
     {"name": "uploads", "description": "Upload pictures that requests refer to."},
     {"name": "usage", "description": "What a tenant has used."},
+    {"name": "openai", "description": "For clients of OpenAI's images API."},
     {"name": "models", "description": "The models, and the sizes that they make."},
     {"name": "health", "description": "For operators, orchestrators and Prometheus."},
 ]
@@ -167,10 +174,12 @@ def install(app: FastAPI) -> None:
 
 def _finish(document: dict[str, Any]) -> None:
     components = document["components"]
-    for path in document["paths"].values():
-        for method, operation in path.items():
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
             _drop_default_422(operation)
             _add_common_refusals(method, operation)
+            if path.startswith(openai_errors.PREFIX):
+                _reshape_refusals(operation)
             for parameter in operation.get("parameters", []):
                 _drop_null(parameter)
             for response in operation["responses"].values():
@@ -222,6 +231,22 @@ def _add_common_refusals(method: str, operation: dict[str, Any]) -> None:
             responses[status] = added
         elif kind.code not in known["content"][MEDIA_TYPE]["examples"]:
             responses[status] = _both(known, added)
+    operation["responses"] = dict(sorted(responses.items()))
+
+
+def _reshape_refusals(operation: dict[str, Any]) -> None:
+    """As `OpenAIErrors` does, which answers some with another status."""
+    responses: dict[str, Any] = operation["responses"]
+    for status in [status for status in responses if status >= "400"]:
+        own, described = str(openai_errors.status_of(int(status))), responses.pop(status)
+        responses[own] = _both(responses[own], described) if own in responses else described
+    for status, described in responses.items():
+        if status >= "400":
+            shown = described["content"].pop(MEDIA_TYPE)["examples"]
+            described["content"]["application/json"] = {
+                "schema": {"$ref": "#/components/schemas/OpenAIProblem"},
+                "examples": {code: openai_errors.example(_BY_CODE[code]) for code in shown},
+            }
     operation["responses"] = dict(sorted(responses.items()))
 
 

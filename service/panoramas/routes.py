@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -60,7 +59,7 @@ from panoweave.service.openapi.response_headers import (
 from panoweave.service.panoramas import lifecycle, pictures
 from panoweave.service.panoramas.lookup import PanoramaId, lookup_job
 from panoweave.service.panoramas.pictures import Redirect, picture_answer
-from panoweave.service.panoramas.submit import as_answer, submit
+from panoweave.service.panoramas.submit import as_answer, place_of, submit
 from panoweave.service.panoramas.subscriptions import JobSubscriptions
 from panoweave.service.panoramas.views import panorama_summaries, panorama_view, preview_name
 from panoweave.service.schemas import PanoramaBatch, PanoramaPage, PanoramaRequest, PanoramaView
@@ -120,9 +119,7 @@ async def create_panorama(
     await count_more(http_request, context, caller.tenant, request.n - 1)
     accepted = await run_in_threadpool(submit, context, caller, request, trace, idempotency_key)
     answer, has_ended = accepted.answer.encode(), False
-    batch_id = json.loads(answer).get("batch_id")
-    place = f"?batch_id={batch_id}" if batch_id else f"/{accepted.job_ids[0]}"
-    headers = {"Location": f"/panoramas{place}"}
+    headers = {"Location": place_of(accepted)}
     if accepted.is_replayed:
         headers["Idempotency-Replayed"] = "true"
     if wait_s := conditional.wait_s(prefer):

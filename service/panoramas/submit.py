@@ -44,6 +44,12 @@ class Accepted(NamedTuple):
     is_replayed: bool
 
 
+def place_of(accepted: Accepted) -> str:
+    """The path that shows it: a batch is a list."""
+    batch_id = json.loads(accepted.answer).get("batch_id")
+    return f"/panoramas?batch_id={batch_id}" if batch_id else f"/panoramas/{accepted.job_ids[0]}"
+
+
 def submit(
     context: Context,
     caller: Caller,

@@ -121,6 +121,8 @@ def test_the_contract_is_published_whole(bare_api: httpx.Client) -> None:
         "/tokens",
         "/uploads",
         "/usage",
+        "/v1/images/generations",
+        "/v1/models",
         "/models",
         "/scaling/{model}",
         "/livez",
@@ -139,11 +141,12 @@ def test_the_contract_is_published_whole(bare_api: httpx.Client) -> None:
     for reference in _references(document):
         kind, name = reference.removeprefix("#/components/").split("/")
         assert name in document["components"][kind]
-    for path in document["paths"].values():
-        for operation in path.values():
+    for path, operations in document["paths"].items():
+        refusal = "application/json" if path.startswith("/v1/") else "application/problem+json"
+        for operation in operations.values():
             for status, response in operation["responses"].items():
                 if status >= "400":
-                    assert list(response["content"]) == ["application/problem+json"]
+                    assert list(response["content"]) == [refusal]
                     assert response["description"]
 
 

@@ -7,18 +7,22 @@ import json
 import re
 import time
 from datetime import UTC, datetime
+from typing import get_args
 
 import pytest
 from redis import Redis
 from standardwebhooks.webhooks import WebhookVerificationError
 
 from panoweave.core.infra import redis_keys
+from panoweave.core.jobs.record import WebhookEvent
 from panoweave.core.jobs.store import JobStore
 from panoweave.core.webhooks.deliveries import Deliveries, State
 from panoweave.core.webhooks.secrets import WebhookSecrets
+from panoweave.service.webhooks.schemas import WebhookMessage
 from panoweave.worker import webhook_sender
 from panoweave.worker.webhook_http import Response
 from panoweave.worker.webhook_sender import PAUSES_S, WebhookDispatcher, outcome
+from tests.jobs.samples import FAILURE, start_job
 from tests.receivers import (
     Behaviour,
     answer,
@@ -104,6 +108,23 @@ def test_every_event_says_what_had_happened(
     assert messages["panorama.succeeded"]["status"] == "succeeded"
     assert messages["panorama.progress"]["progress"]["step"] == 3
     assert {each["model"] for each in messages.values()} == {"embedded"}
+
+
+def test_the_openapi_document_describes_all_that_is_sent(
+    dispatcher: WebhookDispatcher, store: JobStore, deliveries: Deliveries, secret: str
+) -> None:
+    with receiving() as receiver:
+        wanted = get_args(WebhookEvent)
+        succeed(store, post(store, receiver.url, *wanted))
+        store.request_cancel(post(store, receiver.url, *wanted).id)
+        failed = start_job(store, post(store, receiver.url, *wanted).id)
+        assert failed.token is not None
+        store.fail(failed.id, failed.token, FAILURE)
+        deliver_all(dispatcher, deliveries)
+    said = [each.verified(secret) for each in receiver.received]
+    assert {each["type"] for each in said} == set(wanted)
+    for each in said:
+        WebhookMessage.model_validate(each, extra="forbid")
 
 
 def test_the_largest_that_a_caller_may_add_fits(

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import httpx
 
+from clients.contract import operations
+
 # `watch` and waiting are what polling with an ETag is for.
 NOT_SENT: Final = {("get_panorama", "if-none-match")}
 
@@ -14,12 +16,11 @@ NOT_SENT: Final = {("get_panorama", "if-none-match")}
 def described(document: dict[str, Any]) -> set[tuple[str, str]]:
     """Each operation with each of its parameters, and with none."""
     found = set()
-    for by_method in document["paths"].values():
-        for operation in by_method.values():
-            found.add((operation["operationId"], ""))
-            for each in operation.get("parameters", ()):
-                if each["in"] != "path":
-                    found.add((operation["operationId"], each["name"]))
+    for _, _, operation in operations(document):
+        found.add((operation["operationId"], ""))
+        for each in operation.get("parameters", ()):
+            if each["in"] != "path":
+                found.add((operation["operationId"], each["name"]))
     return found
 
 

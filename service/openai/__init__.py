@@ -1,0 +1,1 @@
+"""OpenAI's images API, as far as panoramas have it, over the same jobs as /panoramas."""
