@@ -42,6 +42,7 @@ from panoweave.core.output import Output, resolve_output
 from panoweave.core.presets import (
     DEFAULT_PRESET,
     DRAFT_STEPS,
+    FEW_STEPS_MOVES,
     MAX_LCM_STEPS,
     PRESETS,
     SYNC_SHARES,
@@ -99,7 +100,8 @@ class SyncParams(Params):
         "fewer steps makes several moves in a step, one of more steps makes none in some, so that "
         "windows are moved as often over the same noise levels. Default: the panorama's own steps, "
         "one move in each; but for 'balanced' and 'fast' with 10 steps or more, and fewer than the "
-        "preset's, the preset's.",
+        "preset's, the preset's; and for checkpoints that were distilled to a few steps, 32 with "
+        "'balanced' and 24 with 'fast'.",
     )
     steps: SyncSteps | None = Field(
         None, description="How many of the first steps are synchronised. Default: the preset's."
@@ -372,9 +374,11 @@ def _resolve_sync(
     if sync.decoder == "tiny" and not traits.tiny_decoder:
         raise InvalidParams("sync.decoder", "this checkpoint has no tiny decoder", "'full'")
     preset = dict(PRESETS[asked.preset]["sync"])
-    tuned_steps = preset.pop("tuned_steps", steps)
     is_distilled = scheduler == "lcm" or traits.defaults.steps is not None
-    if DRAFT_STEPS < steps < tuned_steps and not is_distilled:
+    tuned_steps = preset.pop("tuned_steps", steps)
+    if is_distilled:
+        tuned_steps = FEW_STEPS_MOVES.get(asked.preset, steps)
+    if steps < tuned_steps and (is_distilled or steps > DRAFT_STEPS):
         preset["tuned_steps"] = tuned_steps
     of_steps = {"steps": math.ceil(SYNC_SHARES[asked.preset] * steps), "tuned_steps": steps}
     values = _fill(SyncParams, sync, preset, of_steps)

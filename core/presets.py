@@ -65,6 +65,10 @@ PRESETS: Final[Mapping[PresetName, Mapping[str, Any]]] = MappingProxyType(
     }
 )
 
+# `sync.tuned_steps` for checkpoints that were distilled to a few steps: each of these makes several
+# moves. Fewer moves than the preset's are enough, since such steps are further apart.
+FEW_STEPS_MOVES: Final[Mapping[PresetName, int]] = MappingProxyType({"balanced": 32, "fast": 24})
+
 # The default of `sync.steps`, as a share of the steps that the request has.
 SYNC_SHARES: Final[Mapping[PresetName, float]] = MappingProxyType(
     {"paper": 1.0, "balanced": 0.9, "fast": 0.9}

@@ -107,14 +107,19 @@ def api() -> None:
 
 
 @app.command()
-def worker() -> None:
+def worker(
+    gpus: Annotated[
+        int, typer.Option(min=1, max=64, help="How many GPUs make each panorama together.")
+    ] = 1,
+) -> None:
     """Run one worker in this process.
 
-    It loads the model once, then makes panoramas until it is stopped.
+    It loads the model once, then makes panoramas until it is stopped. With several GPUs it starts a
+    process for each.
     """
     from panoweave.deploy.serve.processes import run_worker
 
-    raise typer.Exit(run_worker())
+    raise typer.Exit(run_worker(gpus))
 
 
 @app.command()
@@ -138,6 +143,22 @@ def doctor(data: DataDir = Path("var")) -> None:
     from panoweave.deploy.doctor.report import run_doctor
 
     raise typer.Exit(run_doctor(data))
+
+
+@app.command()
+def recover(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be restored.")
+    ] = False,
+    data: DataDir = Path("var"),
+) -> None:
+    """Rebuild the records of finished panoramas from S3, after Redis was lost.
+
+    Run it where `panoweave keys create` would run. What Redis knows stays as it is.
+    """
+    from panoweave.deploy.admin.recover import run_recover
+
+    raise typer.Exit(run_recover(data, dry_run=dry_run))
 
 
 @app.command()

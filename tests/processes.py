@@ -40,7 +40,7 @@ class Process:
     """
 
     def __init__(self, command: str, env: dict[str, str], log: Path) -> None:
-        self._process = _forking().Process(target=_run, args=(command, env, log, Path.cwd()))
+        self._process = forking().Process(target=_run, args=(command, env, log, Path.cwd()))
         self._process.start()
         assert self._process.pid is not None
         self.pid: int = self._process.pid
@@ -65,7 +65,7 @@ class Process:
 
 
 @cache
-def _forking() -> ForkServerContext:
+def forking() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.preloaded"])
     return context
@@ -81,7 +81,7 @@ def _run(command: str, env: dict[str, str], log: Path, folder: Path) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(env)
-    sys.argv = ["panoweave", command]
+    sys.argv = ["panoweave", *command.split()]
     main()
 
 

@@ -20,6 +20,8 @@ from panoweave.core.diffusion.content_credentials import ContentCredentials
 from panoweave.core.diffusion.errors import DiffusionError
 from panoweave.core.diffusion.identity import PipelineIdentity
 from panoweave.core.diffusion.oom_retry import OomRetry
+from panoweave.core.diffusion.rank_group import RankLost, RankStopped
+from panoweave.core.diffusion.rank_work import FirstRank
 from panoweave.core.diffusion.sampling import StepReport
 from panoweave.core.image_reader import read_image
 from panoweave.core.images import image_inputs
@@ -43,6 +45,7 @@ from panoweave.worker.attempt import (
     TimedOut,
 )
 from panoweave.worker.preview import Previews
+from panoweave.worker.ranks import EXIT_RANK_LOST
 from panoweave.worker.savepoint import Savepoint
 from panoweave.worker.speed import SpeedReporter, StepClock
 from panoweave.worker.telemetry import metrics, tracing
@@ -115,6 +118,8 @@ def run_attempt(context: WorkerContext, record: JobRecord) -> JobRecord | None:
             )
         except (Stop, Exception) as reason:
             ended = _settle(context, attempt, reason)
+        if isinstance(context.generator, FirstRank) and context.generator.is_lost:
+            _exit_without_other_ranks(context)
     if ended is None and not _folder_is_shared(context.store, record):
         _delete_objects(context.objects, record)
     if ended and ended.status is Status.CANCELLED:
@@ -165,6 +170,11 @@ def _settle(context: WorkerContext, attempt: Attempt, reason: Stop | Exception) 
         case ObjectStoreError() if context.stopping.is_set():
             # One call waits for a silent S3 as long as all tries may take: the next worker tries.
             move = partial(store.requeue, job_id, token, PREEMPTED)
+        case RankLost() | RankStopped():
+            # As if this worker were lost: a panorama that ends its ranks again and again must stop.
+            log.critical("%s: %s", job_id, reason)
+            failure = Failure.of(FailureCode.WORKER_LOST, attempts=context.settings.max_attempts)
+            move = partial(store.hung, job_id, token, failure)
         case _:
             move = partial(store.fail, job_id, token, _failure(context, job_id, reason))
     return commit(attempt, move)
@@ -283,6 +293,13 @@ def exit_if_device_is_broken(device: torch.device) -> None:
     if not device_answers(device):
         log.critical("%s no longer works; this process ends", device)
         os._exit(_EXIT_BROKEN_DEVICE)
+
+
+def _exit_without_other_ranks(context: WorkerContext) -> None:
+    """End this process: its group cannot go on. A supervisor starts a fresh one."""
+    with suppress(StoreUnavailable):
+        context.queue.top_up()
+    os._exit(EXIT_RANK_LOST)
 
 
 def device_answers(device: torch.device) -> bool:

@@ -20,6 +20,7 @@ from panoweave.core.diffusion.errors import DiffusionError, in_one_line
 from panoweave.core.diffusion.identity import identify
 from panoweave.core.diffusion.oom_retry import OomRetry
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.diffusion.rank_work import FirstRank
 from panoweave.core.diffusion.warm_up import warm_up_request
 from panoweave.core.infra.errors import StoreUnavailable
 from panoweave.core.infra.redis import connect
@@ -35,6 +36,7 @@ from panoweave.worker.health import Health, serve_health
 from panoweave.worker.job import WorkerContext, run_next_job
 from panoweave.worker.model import load_credentials, load_model
 from panoweave.worker.periodic_thread import PeriodicThread
+from panoweave.worker.ranks import RankPlan, first_rank, load_rank
 from panoweave.worker.rq_worker import PanoramaWorker
 from panoweave.worker.speed import SpeedReporter, StepClock
 from panoweave.worker.telemetry import metrics
@@ -45,8 +47,11 @@ log = logging.getLogger(__name__)
 _REDIS_WAIT_S = 1.0
 
 
-def run_worker(settings: Settings) -> int:
-    """Work until SIGTERM or SIGINT. 0: asked to stop; 1: the model could not be loaded."""
+def run_worker(settings: Settings, plan: RankPlan | None = None) -> int:
+    """Work until SIGTERM or SIGINT. 0: asked to stop; 1: the model could not be loaded.
+
+    `plan`: this is the first of several ranks, and the others are being started.
+    """
     # RQ refuses a name that it believes alive, so a restarted worker needs a new one.
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     with connect(settings) as redis:
@@ -58,8 +63,8 @@ def run_worker(settings: Settings) -> int:
             presence.set_state("loading")
             try:
                 credentials = load_credentials(settings)
-                pipeline = load_model(settings)
-                generator = OomRetry(pipeline, settings.window_batch)
+                generator = load_generator(settings, plan)
+                pipeline = generator.pipeline
                 speed = SpeedReporter(redis, settings.model)
                 warm_up(generator, speed)
             except DiffusionError as error:
@@ -80,8 +85,17 @@ def run_worker(settings: Settings) -> int:
             presence.set_state("ready", pipeline=pipeline)
             log.info("ready: model %s on %s", settings.model, pipeline.device)
             run_jobs(settings, name, generator, credentials, stopping, speed)
+            if isinstance(generator, FirstRank):
+                generator.dismiss()
         presence.withdraw()
     return 0
+
+
+def load_generator(settings: Settings, plan: RankPlan | None) -> OomRetry:
+    """Load the model, on one device or on all ranks. Raises DiffusionError."""
+    if plan is None:
+        return OomRetry(load_model(settings), settings.window_batch)
+    return first_rank(load_rank(settings, 0), settings, plan)
 
 
 def warm_up(generator: OomRetry, speed: SpeedReporter) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -12,6 +13,15 @@ from panoweave.core.jobs.times import format_time
 from panoweave.core.webhooks.deliveries import Delivery
 
 MAX_BYTES: Final = 20_000
+
+
+def batch_payload(delivery: Delivery, records: Sequence[JobRecord]) -> bytes:
+    """As `payload`, of a batch: what became of each panorama that is still there."""
+    items = [
+        record.model_dump(mode="json", include={"id", "status", "error"}) for record in records
+    ]
+    data = {"id": delivery.job_id, "items": items, "metadata": records[0].metadata}
+    return _message(delivery, data)
 
 
 def payload(delivery: Delivery, record: JobRecord, objects: ObjectStore) -> bytes:
@@ -29,6 +39,10 @@ def payload(delivery: Delivery, record: JobRecord, objects: ObjectStore) -> byte
         data |= {"progress": record.progress.model_dump(mode="json")}
     data |= {"created_at": _time(record.created_at), "started_at": _time(record.started_at)}
     data |= record.model_dump(mode="json", include={"metadata"})
+    return _message(delivery, data)
+
+
+def _message(delivery: Delivery, data: dict[str, Any]) -> bytes:
     timestamp = format_time(delivery.happened_at)
     message = {"type": delivery.type, "timestamp": timestamp, "data": data}
     body = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()

@@ -21,13 +21,14 @@ from panoweave.core.infra.errors import StoreUnavailable
 from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs.errors import NotFound
+from panoweave.core.jobs.record import BATCH_ENDED
 from panoweave.core.jobs.store import JobStore
 from panoweave.core.webhooks.deliveries import Deliveries, Delivery, State, Try, TryError
 from panoweave.core.webhooks.secrets import WebhookSecrets
 from panoweave.core.webhooks.targets import TargetRules
 from panoweave.worker.telemetry import metrics
 from panoweave.worker.webhook_http import DEADLINE_S, NotSent, Response, post, tls_context
-from panoweave.worker.webhook_payload import payload
+from panoweave.worker.webhook_payload import batch_payload, payload
 
 log = logging.getLogger(__name__)
 
@@ -162,11 +163,9 @@ class WebhookDispatcher:
         return response is not None
 
     def _try(self, delivery: Delivery, at: datetime) -> tuple[Response | None, TryError | None]:
-        try:
-            record = self._store.get(delivery.job_id)
-        except NotFound:
+        body = self._body(delivery)
+        if body is None:
             return None, "job_forgotten"
-        body = payload(delivery, record, self._objects)
         if not (signatures := self._sign(delivery, at, body)):
             return None, "no_secret"
         headers = {
@@ -180,6 +179,16 @@ class WebhookDispatcher:
             return post(delivery.url, body, headers, self._rules, DEADLINE_S, self._tls), None
         except NotSent as reason:
             return None, reason.error
+
+    def _body(self, delivery: Delivery) -> bytes | None:
+        """None if there is nothing left to tell of."""
+        if delivery.type == BATCH_ENDED:
+            records = self._store.list(delivery.tenant, batch_id=delivery.job_id).records
+            return batch_payload(delivery, records[::-1]) if records else None
+        try:
+            return payload(delivery, self._store.get(delivery.job_id), self._objects)
+        except NotFound:
+            return None
 
     def _sign(self, delivery: Delivery, at: datetime, body: bytes) -> str:
         held = self._secrets.of(delivery.tenant)

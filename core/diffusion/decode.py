@@ -12,6 +12,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
+from panoweave.core.diffusion.ranks import ONE_RANK, Ranks
+
 # A canvas of up to this many windows is decoded at once, a larger one in tiles of this area, so
 # that memory does not grow with the image.
 TILE_WINDOWS: Final = 6
@@ -71,11 +73,13 @@ def decode_canvas(
     window: int,
     tile: int = TILE_WINDOWS,
     on_tile: Callable[[], None] | None = None,
+    ranks: Ranks = ONE_RANK,
 ) -> Tensor:
     """Decode a canvas (1, C, h, w) of any size to one image (3, H, W) in [-1, 1], on the CPU.
 
     `window`: the side of a window, in latents; `tile`: how many windows are decoded at once.
-    `on_tile` is called before each tile; an exception that it raises stops the work.
+    `on_tile` is called before each tile; an exception that it raises stops the work. `ranks` decode
+    tiles side by side.
 
     Tiles overlap by one window, and fade into one another in the middle of the overlap. Nearer to
     the border of a tile the decoder does not see the neighbouring latents, so that part has almost
@@ -89,11 +93,16 @@ def decode_canvas(
     picture = weight = torch.empty(0)
     tops = _tiles(height, tile_height, window)
     lefts = _tiles(width, tile_width, window)
-    for top, left in product(tops, lefts):
+    places = list(product(tops, lefts))
+
+    def decode_tile(place: tuple[int, int]) -> Tensor:
         if on_tile:
             on_tile()
+        top, left = place
         part = latents[..., top : top + tile_height, left : left + tile_width]
-        decoded = decode(vae, part)[0].float().cpu()
+        return decode(vae, part)[0].float().cpu()
+
+    for (top, left), decoded in zip(places, ranks.in_turn(places, decode_tile), strict=True):
         scale = decoded.shape[-1] // tile_width
         if not len(picture):
             picture = torch.zeros(3, height * scale, width * scale)
@@ -114,12 +123,13 @@ def decode_ring(
     window: int,
     tile: int = TILE_WINDOWS,
     on_tile: Callable[[], None] | None = None,
+    ranks: Ranks = ONE_RANK,
 ) -> Tensor:
     """As `decode_canvas`, for a ring: the decoder sees what continues beyond the edges."""
     width = latents.shape[-1]
     margin = min(window, width)
     unrolled = torch.cat([latents[..., -margin:], latents, latents[..., :margin]], dim=-1)
-    picture = decode_canvas(vae, unrolled, window, tile, on_tile)
+    picture = decode_canvas(vae, unrolled, window, tile, on_tile, ranks)
     scale = picture.shape[-1] // unrolled.shape[-1]
     return picture[..., margin * scale : (margin + width) * scale]
 

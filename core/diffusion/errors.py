@@ -7,6 +7,7 @@ DiffusionError
 |-- PerceptualWeightsError      the weights of the perceptual network are not on this machine
 |-- CredentialsError            the certificate for signing pictures cannot be used
 |-- NonFiniteGradientError      the gradient of a window is NaN or infinite
+|-- RankFailedError             another rank could not compute its share; its log says why
 `-- InvalidSamplerStateError    a saved sampler state is broken, or of another panorama
 
 The first three are in core/model_files, which is torch-free.
@@ -34,6 +35,7 @@ __all__ = [
     "InvalidSamplerStateError",
     "NonFiniteGradientError",
     "PerceptualWeightsError",
+    "RankFailedError",
     "UnsupportedSchedulerError",
     "check_finite",
     "in_one_line",
@@ -54,6 +56,11 @@ class CredentialsError(DiffusionError):
 
 class InvalidSamplerStateError(DiffusionError):
     pass
+
+
+class RankFailedError(DiffusionError):
+    def __init__(self) -> None:
+        super().__init__("another rank could not compute its share; its log says why")
 
 
 class NonFiniteGradientError(DiffusionError):

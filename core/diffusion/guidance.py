@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from panoweave.core.diffusion.prompts import PromptEmbeddings, TextEmbedding
+from panoweave.core.diffusion.ranks import ONE_RANK, Ranks
 from panoweave.core.diffusion.schedulers import Step
 from panoweave.core.diffusion.views import View
 
@@ -89,15 +90,25 @@ class ClassifierFreeGuidance:
 
 
 class BatchedModel:
-    """A model that takes any number of windows and sees `size` of them at once."""
+    """A model that takes any number of windows and sees `size` of them at once.
 
-    def __init__(self, model: Model, size: int, on_batch: Callable[[], None] | None = None) -> None:
+    Ranks, if there are several, compute the batches side by side.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        size: int,
+        on_batch: Callable[[], None] | None = None,
+        ranks: Ranks = ONE_RANK,
+    ) -> None:
         """`on_batch` is called before each batch of `split`; its exceptions stop the work."""
         if size < 1:
             raise ValueError(f"window_batch is {size}; legal: 1 or more")
         self._model = model
         self._size = size
         self._on_batch = on_batch
+        self._ranks = ranks
 
     @property
     def size(self) -> int:
@@ -105,19 +116,46 @@ class BatchedModel:
         return self._size
 
     def split(self, indices: Sequence[int]) -> Iterator[Sequence[int]]:
-        """Numbers of windows, batch by batch: as few batches as possible, of equal size.
+        """Numbers of windows, batch by batch: those that this rank computes. `share` follows."""
+        for batch in self._ranks.mine(self._batches(indices)):
+            if self._on_batch:
+                self._on_batch()
+            yield batch
+
+    def share(self, indices: Sequence[int], windows: Tensor) -> None:
+        """After the batches of `split`: get the windows (N, C, S, S) of other ranks' batches."""
+        self._ranks.share(self._batches(indices), windows)
+
+    def share_predictions(
+        self,
+        indices: Sequence[int],
+        views: Sequence[View],
+        windows: Tensor,
+        predictions: dict[View, Tensor],
+    ) -> None:
+        """As `share`, for the model's outputs for these windows, by view."""
+        if self._ranks.size == 1:
+            return
+        rows = torch.empty_like(windows)
+        for index in indices:
+            if views[index] in predictions:
+                rows[index] = predictions[views[index]]
+        self.share(indices, rows)
+        predictions.update({views[index]: rows[index] for index in indices})
+
+    def _batches(self, indices: Sequence[int]) -> list[Sequence[int]]:
+        """Of all ranks: as few batches as possible, of equal size, equally many for each rank.
 
         Where that cannot be, the first ones are larger by one. 21 windows, eight at once, are
         three batches of 7: on a GPU a rest of 5 takes nearly as long as 8.
         """
-        batches = -(-len(indices) // self._size)
-        start = 0
+        batches = self._ranks.rounded_up(-(-len(indices) // self._size), len(indices))
+        found, start = [], 0
         for left in range(batches, 0, -1):
             end = start - (start - len(indices)) // left
-            if self._on_batch:
-                self._on_batch()
-            yield indices[start:end]
+            found.append(indices[start:end])
             start = end
+        return found
 
     def predict_batch(self, latents: Tensor, step: Step, views: Sequence[View]) -> Tensor:
         """The model's output for the windows (N, C, S, S) of one batch; differentiable."""
@@ -142,6 +180,7 @@ class BatchedModel:
             predicted = self.predict_batch(take(latents, batch), step, [views[i] for i in batch])
             for index, output in zip(batch, predicted, strict=True):
                 outputs[index] = output
+        self.share(missing, outputs)
         return outputs
 
 

@@ -67,6 +67,7 @@ class KnownRegion:
             gradients.append((gradient, batch))
             guided[batch] -= step.alpha_cumprod * gradient
         check_finite(gradients, step.index)
+        model.share(touched, guided)
         return guided
 
     def _put(self, canvas: Tensor, latents: Tensor) -> Tensor:

@@ -53,7 +53,7 @@ class OomRetry:
 
         while True:
             try:
-                return self.pipeline(
+                made = self.pipeline(
                     params,
                     images=images,
                     on_step=keep_state,
@@ -61,7 +61,10 @@ class OomRetry:
                     window_batch=self.window_batch,
                     resume=state,
                 )
+                self.pipeline.ranks.finish()
+                return made
             except torch.OutOfMemoryError:
+                self.pipeline.ranks.retry_together(state.step if state else 0)
                 if self.pipeline.graphs is not None:
                     self.pipeline.graphs.forget()
                 if self.window_batch > 1:

@@ -45,6 +45,7 @@ from panoweave.core.diffusion.prompts import (
     find_unknown_words,
 )
 from panoweave.core.diffusion.quality import QualityWarning, find_quality_warnings
+from panoweave.core.diffusion.ranks import ONE_RANK, Ranks
 from panoweave.core.diffusion.sampler_state import SamplerState
 from panoweave.core.diffusion.sampling import StepReport, perceptual_gradient, sample_syncdiffusion
 from panoweave.core.diffusion.unet import UNet
@@ -88,7 +89,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
     `perceptual` compares windows; without it only `sync.weight = 0` (plain MultiDiffusion) runs.
     `meter`, if set, measures every finished panorama. `tiny_decoder`, set by `use_tiny_decoder`,
     decodes windows for the comparison at less cost. `controlnet`, set by `use_controlnet`, is for
-    requests with `control`.
+    requests with `control`. `ranks` are the processes that make each panorama together.
     """
 
     # Each family has some of them.
@@ -131,6 +132,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         self.vocabulary: Collection[str] | None = None  # None: it may know any word
         self.trained_height: int | None = None  # pixels; None: not known
         self.gradient_checkpointing = False
+        self.ranks: Ranks = ONE_RANK
         self.graphs: CudaGraphs | None = None  # on a GPU: `load_pipeline`
         self.family = family_of(self.denoiser, text_encoder_2)
         self.family.check_scheduler(scheduler)
@@ -318,7 +320,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             return ClassifierFreeGuidance(network, embeddings, params.guidance_scale)
 
         def batched(model: Model) -> BatchedModel:
-            return BatchedModel(model, window_batch, on_batch)
+            return BatchedModel(model, window_batch, on_batch, self.ranks)
 
         # A ControlNet depends on the views, which recordings do not.
         graphs = self.graphs if isinstance(network, UNet) else None
@@ -335,7 +337,8 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             params.sync,
             appearance,
             anchor_image=self._anchor_image(images, appearance),
-            batch_anchor=noise.is_cuda,
+            # Ranks would wait for the one that has the anchor.
+            batch_anchor=noise.is_cuda and self.ranks.size == 1,
             regional_prompts=prepare_regions(
                 params,
                 images,
@@ -362,7 +365,8 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         """The image of clean latents (1, C, H/f, W/f) of any size."""
         tile = tile_windows(self.traits.window_px, self.gradient_checkpointing)
         decode_whole = decode_ring if loop else decode_canvas
-        return to_pil(decode_whole(self.vae, latents, self.traits.window_latents, tile, on_tile))
+        window = self.traits.window_latents
+        return to_pil(decode_whole(self.vae, latents, window, tile, on_tile, self.ranks))
 
     def measure(self, image: Image.Image, on_window: OnBatch | None = None) -> Coherence | None:
         return self.meter.measure(image, self.traits.window_px, on_window) if self.meter else None

@@ -156,6 +156,9 @@ def sample_syncdiffusion(
                         windows[i] -= change  # line 7
                         if sync.reuse_prediction or i == len(grid):  # the anchor stays as it is
                             cached_predictions[views[i]] = output
+                model.share(others, windows)
+                if sync.reuse_prediction:
+                    model.share_predictions(others, views, windows, cached_predictions)
             windows, views = windows[: len(grid)], grid.views
 
         denoiser = regional_prompts or model

@@ -35,8 +35,12 @@ _SCRIPTS: Final = (
     "batches.lua",
     "kept_bytes.lua",
     "outbox.lua",
+    "job.lua",
     "transition.lua",
 )
+
+
+_OVERDUE_A_SWEEP: Final = 100
 
 
 class Signal(NamedTuple):
@@ -193,9 +197,7 @@ class JobStore:
     def lost(self) -> Sequence[LostJob]:
         """Running jobs whose lease has expired, by Redis's clock."""
         with translate_redis_errors():
-            clock: Any = self._redis.time()
-            now_ms = clock[0] * 1_000 + clock[1] // 1_000
-            found: Any = self._redis.zrangebyscore(redis_keys.LEASES, "-inf", now_ms)
+            found: Any = self._redis.zrangebyscore(redis_keys.LEASES, "-inf", self._now_ms())
             pipeline = self._redis.pipeline(transaction=False)
             for raw in found:
                 pipeline.hget(redis_keys.job(raw.decode()), "token")
@@ -211,6 +213,22 @@ class JobStore:
         worker has sent a heartbeat since `lost()`, or that has moved, stays as it is."""
         failure = Failure.of(FailureCode.WORKER_LOST, attempts=self._max_attempts)
         return self._move("expire", lost.id, lost.token, failure)
+
+    def overdue(self) -> Sequence[str]:
+        """Jobs that were to have begun by now, and may have."""
+        with translate_redis_errors():
+            found: Any = self._redis.zrangebyscore(
+                redis_keys.START_DEADLINES, "-inf", self._now_ms(), start=0, num=_OVERDUE_A_SWEEP
+            )
+        return [raw.decode() for raw in found]
+
+    def miss_start(self, job_id: str) -> JobRecord:
+        """queued -> expired, if it has not begun by its deadline. Else it stays as it is."""
+        return self._move("miss_start", job_id)
+
+    def _now_ms(self) -> int:
+        clock: Any = self._redis.time()
+        return int(clock[0]) * 1_000 + int(clock[1]) // 1_000
 
     def check(self) -> None:
         """Raises StoreUnavailable if Redis accepts no write. A full Redis still answers reads."""

@@ -17,7 +17,7 @@ from panoweave.core.infra.lua import register_script
 from panoweave.core.infra.redis import translate_redis_errors
 from panoweave.core.infra.settings import Settings
 from panoweave.core.infra.stored import KeepUnknown, read_all
-from panoweave.core.jobs.record import StoredWebhookEvent
+from panoweave.core.jobs.record import JobRecord, StoredWebhookEvent
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Try(_Part):
 
 class Delivery(_Part):
     id: str  # the webhook-id: the same over all tries
-    job_id: str
+    job_id: str  # or the batch's
     tenant: str
     type: StoredWebhookEvent
     url: str
@@ -115,8 +115,14 @@ class Deliveries:
     def redeliver(self, delivery_ids: Iterable[str]) -> None:
         self._call("redeliver", self._ttl_s, *delivery_ids)
 
+    def of_job(self, record: JobRecord) -> list[DeliveryHistory]:
+        """The deliveries of a job and of its batch, oldest first."""
+        of_batch = self.of(record.batch_id) if record.batch_id else []
+        found = [*self.of(record.id), *of_batch]
+        return sorted(found, key=lambda history: history.delivery.happened_at)
+
     def of(self, job_id: str) -> list[DeliveryHistory]:
-        """The deliveries of a job, oldest first."""
+        """The deliveries of a job, or of a batch alone, oldest first."""
         with translate_redis_errors():
             raw_ids: Any = self._redis.lrange(redis_keys.deliveries(job_id), 0, -1)
             ids = [raw.decode() for raw in raw_ids]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from panoweave.deploy.environment import read_settings
@@ -48,9 +48,10 @@ def run_api() -> int:
     return 0 if server.started else _STARTUP_FAILURE
 
 
-def run_worker() -> int:
+def run_worker(gpus: int) -> int:
     limit_spinning()
     from panoweave.core.infra.redis import connect
+    from panoweave.deploy.serve.ranks import other_ranks
     from panoweave.worker import main
 
     settings = read_settings()
@@ -58,8 +59,11 @@ def run_worker() -> int:
         _refuse_cluster(redis)
     start_tracing("panoweave-worker")
     log_to_stderr(settings.log_level)
-    with _metrics_port_named():
-        return main.run_worker(settings)
+    with ExitStack() as resources:
+        resources.enter_context(_metrics_port_named())
+        if gpus == 1:
+            return main.run_worker(settings)
+        return main.run_worker(settings, resources.enter_context(other_ranks(settings, gpus)))
 
 
 def run_janitor() -> int:

@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from panoweave.core.jobs.record import WebhookEvent
+from panoweave.core.jobs.record import BATCH_ENDED, WebhookEvent
 from panoweave.service.http.errors import (
     MEDIA_TYPE,
     BodyTooLarge,
@@ -42,11 +42,11 @@ from panoweave.service.openai.schemas import OpenAIProblem, StreamedImage
 from panoweave.service.openapi import examples, links, response_headers
 from panoweave.service.openapi.response_headers import ResponseHeader
 from panoweave.service.schemas import EventView
-from panoweave.service.webhooks.schemas import WebhookMessage
+from panoweave.service.webhooks.schemas import BatchMessage, WebhookMessage
 
 _PROBLEM_SCHEMA = {"$ref": "#/components/schemas/Problem"}
 _UNROUTED_MODELS: Final[tuple[type[BaseModel], ...]] = (
-    *(Problem, EventView, WebhookMessage),
+    *(Problem, EventView, WebhookMessage, BatchMessage),
     *(OpenAIProblem, StreamedImage),
 )
 _BODY_REFUSALS: Final = (
@@ -188,7 +188,7 @@ def _finish(document: dict[str, Any]) -> None:
                 if "security" in operation:
                     headers |= {name: _header(name) for name in response_headers.rate_limits()}
                 response["headers"] = response.get("headers", {}) | headers
-    document["webhooks"] = {event: {"post": _webhook()} for event in get_args(WebhookEvent)}
+    document["webhooks"] = {event: {"post": _webhook(event)} for event in get_args(WebhookEvent)}
     links.add(document)
     components["headers"] = response_headers.on_every_answer() | response_headers.rate_limits()
     # Referred to from here, because FastAPI drops nulls from the examples of a route.
@@ -199,9 +199,10 @@ def _finish(document: dict[str, Any]) -> None:
         components["schemas"].pop(name, None)
 
 
-def _webhook() -> dict[str, Any]:
+def _webhook(event: WebhookEvent) -> dict[str, Any]:
     """What a receiver is sent, and what it should answer."""
-    message = {"$ref": "#/components/schemas/WebhookMessage"}
+    kind = BatchMessage if event == BATCH_ENDED else WebhookMessage
+    message = {"$ref": f"#/components/schemas/{kind.__name__}"}
     return {
         "summary": "Signed as Standard Webhooks specifies",
         "requestBody": {"required": True, "content": {"application/json": {"schema": message}}},

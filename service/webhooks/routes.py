@@ -34,10 +34,10 @@ _MAX_IDS: Final = 100
     },
 )
 def list_deliveries(job_id: PanoramaId, context: ContextDep, tenant: TenantDep) -> DeliveryList:
-    """Every event that the webhook is sent, with each attempt: when it was made, what the receiver
-    answered, and when the next one is due."""
+    """Every event that the webhook is sent, that of the panorama's batch too, with each attempt:
+    when it was made, what the receiver answered, and when the next one is due."""
     record = lookup_job(context, job_id, tenant)
-    return delivery_list(record, context.deliveries.of(record.id))
+    return delivery_list(record, context.deliveries.of_job(record))
 
 
 @router.post(
@@ -65,10 +65,10 @@ def redeliver_deliveries(
     """Deliver again, at once and with the same retries as before. The `webhook-id` stays the
     same."""
     record = lookup_job(context, job_id, tenant)
-    states = {each.delivery.id: each.delivery.state for each in context.deliveries.of(record.id)}
+    states = {each.delivery.id: each.delivery.state for each in context.deliveries.of_job(record)}
     if ids is None:
         ids = [id_ for id_, state in states.items() if state is State.DEAD]
     elif not states.keys() >= set(ids):
         raise InvalidParams("id", "is no delivery of this panorama", "ids as GET lists them")
     context.deliveries.redeliver(ids)
-    return delivery_list(record, context.deliveries.of(record.id))
+    return delivery_list(record, context.deliveries.of_job(record))

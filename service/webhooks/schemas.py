@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from panoweave.core.jobs.record import Status, WebhookEvent
+from panoweave.core.jobs.record import BatchEvent, PanoramaEvent, Status
 from panoweave.core.jobs.times import Timestamp
 from panoweave.service.schemas import ErrorView, ProgressView
 from panoweave.service.view import View
@@ -38,7 +38,27 @@ class WebhookData(View):
     metadata: dict[str, Any]
 
 
+class BatchItem(View):
+    id: str
+    status: Status
+    error: ErrorView | None = Field(None, description="Of one that failed.")
+
+
+class BatchData(View):
+    """The panoramas of a request that asked for several, once all have ended."""
+
+    id: str = Field(description="The `batch_id`.")
+    items: list[BatchItem] = Field(description="In the order of their seeds, without deleted ones.")
+    metadata: dict[str, Any]
+
+
+class BatchMessage(View):
+    type: BatchEvent
+    timestamp: Timestamp = Field(description="When the last one ended.")
+    data: BatchData
+
+
 class WebhookMessage(View):
-    type: WebhookEvent
+    type: PanoramaEvent
     timestamp: Timestamp = Field(description="When the event happened.")
     data: WebhookData

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,12 +69,32 @@ def test_a_draft_of_fewer_than_ten_steps_has_one_move_in_each() -> None:
     assert moves(2, preset="fast", sync={"tuned_steps": 6}) == [3, 3]
 
 
-def test_the_paper_and_distilled_checkpoints_have_one_move_in_each_step() -> None:
+def test_the_paper_has_one_move_in_each_step() -> None:
     assert moves(20, preset="paper") == [1] * 20
-    assert moves(8, scheduler="lcm") == [1] * 8
-    distilled = TRAITS.model_copy(update={"defaults": CheckpointDefaults(steps=4)})
-    resolved = sync(distilled)
-    assert [moves_at(step, 4, resolved) for step in range(4)] == [1] * 4
+    assert moves(8, preset="paper", scheduler="lcm") == [1] * 8
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4, 6, 8, 24, 40])
+@pytest.mark.parametrize("preset", TUNED)
+@pytest.mark.parametrize("way", ["its own steps", "lcm"])
+def test_checkpoints_made_for_a_few_steps_move_in_each(
+    steps: int, preset: PresetName, way: str
+) -> None:
+    """As often in all with 4 steps as with 8; and once in each where there are more steps."""
+    defaults = CheckpointDefaults(steps=4) if way == "its own steps" else CheckpointDefaults()
+    distilled = TRAITS.model_copy(update={"defaults": defaults})
+    asked: dict[str, Any] = {"preset": preset, "steps": steps}
+    if way == "lcm":
+        asked["scheduler"] = "lcm"
+    resolved = sync(distilled, **asked)
+    made = [moves_at(step, steps, resolved) for step in range(resolved.steps)]
+    assert min(made) >= 1
+    assert resolved.steps == math.ceil(0.9 * steps)
+    if steps < 10:
+        assert sum(made) == {"balanced": 32, "fast": 24}[preset]
+        assert max(made) - min(made) <= 1
+    as_before = sync(distilled, **asked, sync={"tuned_steps": steps})
+    assert {moves_at(step, steps, as_before) for step in range(as_before.steps)} == {1}
 
 
 def test_a_job_that_was_accepted_before_has_one_move_in_each_step() -> None:

@@ -92,8 +92,10 @@ def test_without_values_it_is_a_whole_deployment() -> None:
 def test_every_command_exists() -> None:
     commands = get_command(app).commands  # type: ignore[attr-defined]
     for _, container, _ in our_containers():
-        program, command = container["command"]
+        program, command, *options = container["command"]
         assert program == "panoweave"
+        for name in options[::2]:
+            assert name in {option for each in commands[command].params for option in each.opts}
         assert command == container["name"]
         assert command in commands
     for words in re.findall(r"panoweave ((?:\w+ )+)--tenant", notes("mixed-models")):
@@ -129,6 +131,15 @@ def test_every_setting_exists_and_is_legal(tmp_path: Path) -> None:
             )
         Settings.model_validate(fields)
         assert len(given) == len(container["env"])  # none is there twice
+
+
+def test_a_worker_of_several_gpus_has_as_many_as_it_asks_for() -> None:
+    [(container, document)] = [(c, d) for _, c, d in our_containers() if "--gpus" in c["command"]]
+    gpus = container["command"][-1]
+    for amounts in ("requests", "limits"):
+        assert str(container["resources"][amounts]["nvidia.com/gpu"]) == gpus
+    [volume] = [v for v in pod(document)["volumes"] if v["name"] == "shared-memory"]
+    assert volume["emptyDir"]["medium"] == "Memory"
 
 
 def test_the_redis_certificates_are_where_the_settings_say() -> None:
@@ -254,9 +265,10 @@ def test_keda_gets_a_number_for_each_model(fleet: Callable[[str], httpx.Response
 def test_alerts_and_dashboard_are_those_of_the_documentation() -> None:
     [dashboard, alerts] = of_kind("mixed-models", "ConfigMap")
     assert json.loads(dashboard["data"]["panoweave.json"]) == DASHBOARD
-    [group] = yaml.safe_load(alerts["data"]["alerts.yml"])["groups"]
+    groups = yaml.safe_load(alerts["data"]["alerts.yml"])["groups"]
     [rule] = of_kind("mixed-models", "PrometheusRule")
-    assert group["rules"] == rule["spec"]["groups"][0]["rules"] == RULES
+    assert groups == rule["spec"]["groups"]
+    assert [each for group in groups for each in group["rules"]] == RULES
     config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
     jobs = {each["job_name"] for each in config["scrape_configs"]}
     monitors = of_kind("mixed-models", "ServiceMonitor") + of_kind("mixed-models", "PodMonitor")

@@ -137,3 +137,34 @@ def test_nothing_is_promised_that_could_not_be_signed(api: httpx.Client) -> None
     wrong = at_fault(post(api, url=URL))
     assert wrong["field"] == "webhook"
     assert "panoweave webhook-secrets create --tenant default" in wrong["legal"]
+
+
+def test_a_batch_has_a_webhook_of_its_own(api_with_secret: httpx.Client) -> None:
+    body = {"prompt": "a hill", "n": 2, "webhook": {"url": URL}}
+    first, second = api_with_secret.post("/panoramas", json=body).json()["items"]
+    for item in (first, second):
+        api_with_secret.post(f"/panoramas/{item['id']}/cancel")
+    shown = deliveries_of(api_with_secret, first["id"])
+    assert shown["events"][-1] == "batch.ended"
+    cancelled, of_batch = shown["items"]
+    assert (cancelled["type"], of_batch["type"]) == ("panorama.cancelled", "batch.ended")
+    assert deliveries_of(api_with_secret, second["id"])["items"][-1] == of_batch
+    again = api_with_secret.post(
+        f"/panoramas/{second['id']}/deliveries/redeliver", params={"id": of_batch["id"]}
+    )
+    assert again.status_code == 202
+
+
+def test_a_batch_has_the_events_that_were_asked_for(api_with_secret: httpx.Client) -> None:
+    webhook = {"url": URL, "events": ["batch.ended"]}
+    body = {"prompt": "a hill", "n": 2, "webhook": webhook}
+    (first, second) = api_with_secret.post("/panoramas", json=body).json()["items"]
+    for item in (first, second):
+        api_with_secret.post(f"/panoramas/{item['id']}/cancel")
+    (only,) = deliveries_of(api_with_secret, first["id"])["items"]
+    assert only["type"] == "batch.ended"
+
+
+def test_one_panorama_is_no_batch(api_with_secret: httpx.Client) -> None:
+    error = at_fault(post(api_with_secret, url=URL, events=["batch.ended"]))
+    assert (error["field"], error["legal"]) == ("webhook.events", "batch.ended with n above 1")

@@ -7,6 +7,7 @@ import dataclasses
 import torch
 
 from panoweave.core.diffusion.oom_retry import OomRetry
+from panoweave.core.diffusion.ranks import ONE_RANK
 from panoweave.core.jobs.failures import FailureCode
 from panoweave.core.jobs.record import JobRecord, Status
 from panoweave.core.params import PanoramaParams
@@ -26,6 +27,8 @@ def test_where_memory_runs_out_less_is_used_for_the_same_picture(
         room: int
         traits = pipeline.traits
         gradient_checkpointing = False
+        ranks = ONE_RANK
+        graphs = None
 
         def enable_gradient_checkpointing(self) -> None:
             self.gradient_checkpointing = True

@@ -136,4 +136,5 @@ def test_real_webhooks_are_verified(service: Service) -> None:
 
 def verified(receiver: Receiver, service: Service) -> list[WebhookMessage]:
     secret = service.webhook_secret
-    return [verify_webhook(each.body, each.headers, secret) for each in receiver.received]
+    messages = [verify_webhook(each.body, each.headers, secret) for each in receiver.received]
+    return [each for each in messages if isinstance(each, WebhookMessage)]

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -24,12 +25,14 @@ from panoweave_client import (
     Event,
     PanoramaFailed,
     Panoweave,
+    UnexpectedAnswer,
     WebhookRefused,
     verify_webhook,
 )
+from panoweave_client.answers import BatchMessage
 from tests.jobs.samples import FAILURE
 from tests.service.client.cutting import cutting
-from tests.service.client.webhooks import SECRET, message, signed
+from tests.service.client.webhooks import SECRET, batch_message, message, signed
 from tests.service.client.worker import in_background, when_submitted, with_events
 from tests.service.pictures import png
 from tests.service.steps import PICTURE, finish, start
@@ -206,6 +209,39 @@ def test_a_service_that_is_away_is_said_so(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_an_address_without_a_scheme_is_refused_at_once() -> None:
+    with pytest.raises(ValueError, match="must begin with http://"):
+        Panoweave("127.0.0.1:8000")
+
+
+def test_what_is_not_the_service_is_said_so() -> None:
+    """Such as a proxy's page, or a file server's."""
+
+    class Page(SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status = 404 if self.path == "/models" else 200
+            self.send_response(status)
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", "9")
+            self.end_headers()
+            self.wfile.write(b"<h1>Hello")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        in_background(server.serve_forever)
+        with Panoweave(f"http://127.0.0.1:{server.server_port}", retry_for_s=0) as client:
+            with pytest.raises(UnexpectedAnswer, match="it answered text/html"):
+                list(client.watch("pano_0"))
+            with pytest.raises(ApiError, match="404: <h1>Hello") as refused:
+                client.models()
+            with pytest.raises(UnexpectedAnswer, match="not panoweave"):
+                client.get("pano_0")
+        server.shutdown()
+    assert refused.value.code is None
+
+
 def test_an_uploaded_picture_is_used(client: Panoweave, tmp_path: Path) -> None:
     picture = png((128, 128))
     (tmp_path / "anchor.png").write_bytes(picture)
@@ -245,6 +281,13 @@ def test_a_webhook_is_used_only_with_its_signature() -> None:
     ):
         with pytest.raises(WebhookRefused):
             verify_webhook(sent.encode(), headers, SECRET)
+
+
+def test_a_batchs_webhook_is_read_too() -> None:
+    body = json.dumps(batch_message())
+    verified = verify_webhook(body.encode(), signed(body, datetime.now(UTC)), SECRET)
+    assert isinstance(verified, BatchMessage)
+    assert (verified.data.id, verified.data.items[0].status) == ("batch_1", "cancelled")
 
 
 def test_the_key_goes_to_the_service_only(

@@ -18,6 +18,15 @@ def signed(body: str, at: datetime) -> dict[str, str]:
     }
 
 
+def batch_message() -> dict[str, Any]:
+    items = [{"id": "pano_1", "status": "cancelled", "error": None}]
+    return {
+        "type": "batch.ended",
+        "timestamp": "2026-11-27T16:57:56.398Z",
+        "data": {"id": "batch_1", "items": items, "metadata": {"order": 7}},
+    }
+
+
 def message() -> dict[str, Any]:
     now = "2026-11-27T16:57:56.398Z"
     times = {"created_at": now, "started_at": now, "finished_at": now}

@@ -237,7 +237,7 @@ class ResolvedSync(Answer):
     max_move: float | None = None
     """The farthest that a window is moved in one step, as the root mean square over its latents, whose standard deviation is about 1. A longer move is shortened. Default: the preset's; null for 'paper', which sets no limit."""
     tuned_steps: int | None = None
-    """The number of steps that `weight` and `max_move` are meant for. A panorama of fewer steps makes several moves in a step, one of more steps makes none in some, so that windows are moved as often over the same noise levels. Default: the panorama's own steps, one move in each; but for 'balanced' and 'fast' with 10 steps or more, and fewer than the preset's, the preset's."""
+    """The number of steps that `weight` and `max_move` are meant for. A panorama of fewer steps makes several moves in a step, one of more steps makes none in some, so that windows are moved as often over the same noise levels. Default: the panorama's own steps, one move in each; but for 'balanced' and 'fast' with 10 steps or more, and fewer than the preset's, the preset's; and for checkpoints that were distilled to a few steps, 32 with 'balanced' and 24 with 'fast'."""
     steps: int
     every: int
     anchor: int
@@ -264,7 +264,7 @@ class ScalingView(Answer):
 
 
 Status = TypeAliasType(
-    "Status", Literal["queued", "running", "succeeded", "failed", "cancelled"] | str
+    "Status", Literal["queued", "running", "succeeded", "failed", "cancelled", "expired"] | str
 )
 
 
@@ -369,6 +369,13 @@ class WorkerView(Answer):
     detail: str
 
 
+class BatchItem(Answer):
+    id: str
+    status: Status
+    error: ErrorView | None = None
+    """Of one that failed."""
+
+
 class Control(Answer):
     """A picture as large as the panorama that says where things are; a ControlNet follows it."""
 
@@ -389,6 +396,8 @@ class DeliveryView(Answer):
             "panorama.succeeded",
             "panorama.failed",
             "panorama.cancelled",
+            "panorama.expired",
+            "batch.ended",
         ]
         | str
     )
@@ -537,12 +546,30 @@ class WebhookMessage(Answer):
             "panorama.succeeded",
             "panorama.failed",
             "panorama.cancelled",
+            "panorama.expired",
         ]
         | str
     )
     timestamp: AwareDatetime
     """When the event happened."""
     data: WebhookData
+
+
+class BatchData(Answer):
+    """The panoramas of a request that asked for several, once all have ended."""
+
+    id: str
+    """The `batch_id`."""
+    items: list[BatchItem]
+    """In the order of their seeds, without deleted ones."""
+    metadata: dict[str, Any]
+
+
+class BatchMessage(Answer):
+    type: Literal["batch.ended"]
+    timestamp: AwareDatetime
+    """When the last one ended."""
+    data: BatchData
 
 
 class DeliveryList(Answer):
@@ -555,6 +582,8 @@ class DeliveryList(Answer):
             "panorama.succeeded",
             "panorama.failed",
             "panorama.cancelled",
+            "panorama.expired",
+            "batch.ended",
         ]
         | str
     ]
@@ -586,6 +615,12 @@ class PanoramaSummary(Answer):
     metadata: dict[str, Any]
     batch_id: str | None = None
     """Of the panoramas of one request, if it asked for several. Absent otherwise."""
+    priority: int | None = None
+    """The request's. Absent if it is 0."""
+    start_by: AwareDatetime | None = None
+    """If it has not begun by then, it becomes `expired`. Absent without a deadline."""
+    expires_at: AwareDatetime | None = None
+    """When it is deleted with its picture, once it has ended. Absent if it is kept."""
     shortened: bool
     """Whether this item lacks something: prompts are cut to 200 characters, and `params.regions` and metadata of more than 1,000 characters are left out. Read the panorama itself for all of it."""
 
@@ -612,6 +647,12 @@ class PanoramaView(Answer):
     metadata: dict[str, Any]
     batch_id: str | None = None
     """Of the panoramas of one request, if it asked for several. Absent otherwise."""
+    priority: int | None = None
+    """The request's. Absent if it is 0."""
+    start_by: AwareDatetime | None = None
+    """If it has not begun by then, it becomes `expired`. Absent without a deadline."""
+    expires_at: AwareDatetime | None = None
+    """When it is deleted with its picture, once it has ended. Absent if it is kept."""
 
 
 class PanoramaBatch(Answer):

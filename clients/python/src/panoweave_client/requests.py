@@ -44,7 +44,7 @@ class Region(TypedDict):
     """Instead of a box: a picture as large as the panorama, white where the prompt applies, black where it does not, grey in between."""
 
 
-Status: TypeAlias = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+Status: TypeAlias = Literal["queued", "running", "succeeded", "failed", "cancelled", "expired"]
 
 
 class SyncParams(TypedDict):
@@ -57,7 +57,7 @@ class SyncParams(TypedDict):
     max_move: NotRequired[float | None]
     """The farthest that a window is moved in one step, as the root mean square over its latents, whose standard deviation is about 1. A longer move is shortened. Default: the preset's; null for 'paper', which sets no limit."""
     tuned_steps: NotRequired[int | None]
-    """The number of steps that `weight` and `max_move` are meant for. A panorama of fewer steps makes several moves in a step, one of more steps makes none in some, so that windows are moved as often over the same noise levels. Default: the panorama's own steps, one move in each; but for 'balanced' and 'fast' with 10 steps or more, and fewer than the preset's, the preset's."""
+    """The number of steps that `weight` and `max_move` are meant for. A panorama of fewer steps makes several moves in a step, one of more steps makes none in some, so that windows are moved as often over the same noise levels. Default: the panorama's own steps, one move in each; but for 'balanced' and 'fast' with 10 steps or more, and fewer than the preset's, the preset's; and for checkpoints that were distilled to a few steps, 32 with 'balanced' and 24 with 'fast'."""
     steps: NotRequired[int | None]
     """How many of the first steps are synchronised. Default: the preset's."""
     every: NotRequired[int | None]
@@ -85,11 +85,13 @@ class WebhookRequest(TypedDict):
                 "panorama.succeeded",
                 "panorama.failed",
                 "panorama.cancelled",
+                "panorama.expired",
+                "batch.ended",
             ]
         ]
         | None
     ]
-    """a list of the events to send, each named once: panorama.started, panorama.progress, panorama.succeeded, panorama.failed, panorama.cancelled"""
+    """a list of the events to send, each named once: panorama.started, panorama.progress, panorama.succeeded, panorama.failed, panorama.cancelled, panorama.expired, batch.ended. Default: the ends of a panorama, and of its batch if `n` is above 1"""
 
 
 class ListPanoramasQuery(TypedDict):
@@ -206,6 +208,12 @@ class PanoramaRequest(TypedDict):
     """The model that makes it, one of this server's. Default: the server's default."""
     n: NotRequired[int | None]
     """How many panoramas to make. They are accepted together or not at all. With a `seed` their seeds count up from it; otherwise each has a random one. Above 1, the answer is a `PanoramaBatch`."""
+    priority: NotRequired[int | None]
+    """Of the tenant's waiting panoramas, those of a higher priority are made first."""
+    start_within_s: NotRequired[int | None]
+    """If it has not begun after so many seconds, it becomes `expired` and is not made. Default: it waits for as long as it takes."""
+    expires_in: NotRequired[int | None]
+    """Seconds from its end until the panorama is deleted, with its picture. Default: the picture is kept."""
     webhook: NotRequired[WebhookRequest | None]
     """Notifies the caller, who then need not poll."""
     metadata: NotRequired[dict[str, Any] | None]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from panoweave_client.answers import WebhookMessage
+from panoweave_client.answers import BatchMessage, WebhookMessage
 from panoweave_client.errors import WebhookRefused
 
 
-def verify_webhook(body: bytes, headers: Mapping[str, str], secret: str) -> WebhookMessage:
-    """The message of a webhook. Raises WebhookRefused if its signature is wrong or it is old.
+def verify_webhook(
+    body: bytes, headers: Mapping[str, str], secret: str
+) -> WebhookMessage | BatchMessage:
+    """The message of a webhook; a BatchMessage is of type `batch.ended`. Raises WebhookRefused if
+    its signature is wrong or it is old.
 
     `body` is what was received, byte by byte. A message may come more than once: remember the
     header `webhook-id` and ignore those that you have seen.
@@ -20,4 +24,5 @@ def verify_webhook(body: bytes, headers: Mapping[str, str], secret: str) -> Webh
         Webhook(secret).verify(body, dict(headers), json_parse=False)
     except (WebhookVerificationError, ValueError) as error:  # ValueError: not base64, not UTF-8
         raise WebhookRefused(str(error) or "the signature cannot be read") from error
-    return WebhookMessage.model_validate_json(body)
+    kind = BatchMessage if json.loads(body)["type"].startswith("batch.") else WebhookMessage
+    return kind.model_validate_json(body)

@@ -1,0 +1,98 @@
+"""How many moves a panorama of a few steps needs to be coherent, on the embedded model.
+
+    python -m bench.few_steps [--report docs/benchmarks.md] [--seeds N]
+
+The embedded model was not distilled to a few steps; no model that was ships with panoweave. So this
+shows how few steps are synchronised, not how good their pictures are.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+
+from bench.sections import machine, parser, publish, table
+from bench.steps import WIDTH_PX, apart_to_beside
+from panoweave.core.diffusion.checkpoints import load_pipeline
+from panoweave.core.embedded import WEIGHTS
+from panoweave.core.params import PanoramaParams
+
+PROMPTS: Final = ("a lake", "a mountain landscape", "a meadow", "sand dunes at sunset")
+PRESET: Final = "fast"
+MOVES: Final[Mapping[int, Sequence[int]]] = {  # by steps; 0: not synchronised
+    8: (0, 8, 16, 24, 32),
+    6: (6, 12, 18, 24, 30),
+    4: (4, 12, 20, 28),
+}
+TORN: Final = 20  # levels between the mean colours of two windows
+
+
+class Found(NamedTuple):
+    apart: float
+    spread: float
+    lpips: float
+    took_s: float
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--seeds", type=int, default=2)
+    asked = options.parse_args()
+    pipeline = load_pipeline(str(WEIGHTS), perceptual="stlpips-alex")
+    assert pipeline.meter is not None
+    rows = []
+    for steps, moves in (
+        (steps, moves) for steps, all_moves in MOVES.items() for moves in all_moves
+    ):
+        sync: dict[str, Any] = {"tuned_steps": moves, "steps": steps} if moves else {"weight": 0}
+        found = []
+        for seed, prompt in product(range(1, asked.seeds + 1), PROMPTS):
+            request = {"prompt": prompt, "seed": seed, "width": WIDTH_PX, "steps": steps}
+            begun = time.process_time()
+            made = pipeline(
+                PanoramaParams.model_validate({**request, "preset": PRESET, "sync": sync})
+            )
+            took_s = time.process_time() - begun
+            assert made.coherence is not None
+            half_px = pipeline.traits.window_px // 2
+            apart = apart_to_beside(made.image, half_px, pipeline.meter.lpips)
+            spread = spread_of(made.image, pipeline.traits.window_px)
+            found.append(Found(apart, spread, made.coherence.intra_lpips, took_s))
+            print(steps, moves, prompt, seed, *(f"{value:.3f}" for value in found[-1]), flush=True)
+        rows.append(cells(steps, moves, found))
+    head = ["steps", "moves of a window", "apart / beside", "torn", "Intra-LPIPS (held out)"]
+    text = f"`python -m bench.few_steps` on {machine()}, preset `{PRESET}`, {WIDTH_PX} px.\n\n"
+    publish("few steps", text + table([*head, "CPU seconds"], rows), asked.report)
+
+
+def spread_of(image: Image.Image, window_px: int) -> float:
+    """The largest distance between the mean colours of two windows side by side or apart."""
+    pixels = np.asarray(image, float)
+    means = [
+        pixels[:, left : left + window_px].mean((0, 1)) for left in range(0, image.width, window_px)
+    ]
+    return max(float(np.abs(a - b).max()) for a, b in product(means, means))
+
+
+def cells(steps: int, moves: int, found: Sequence[Found]) -> list[str]:
+    torn = sum(each.spread > TORN for each in found)
+    return [
+        str(steps),
+        str(moves),
+        f"{statistics.mean(each.apart for each in found):.2f}",
+        f"{torn} of {len(found)}",
+        f"{statistics.mean(each.lpips for each in found):.3f}",
+        f"{statistics.median(each.took_s for each in found):.1f}",
+    ]
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main()
