@@ -157,6 +157,12 @@ class BatchedModel:
             start = end
         return found
 
+    def predict_everywhere(self, latents: Tensor, step: Step, views: Sequence[View]) -> Tensor:
+        """As `predict_batch`, for a batch that each rank computes for itself."""
+        if self._on_batch:
+            self._on_batch()
+        return self.predict_batch(latents, step, views)
+
     def predict_batch(self, latents: Tensor, step: Step, views: Sequence[View]) -> Tensor:
         """The model's output for the windows (N, C, S, S) of one batch; differentiable."""
         return self._model(latents, step, views)

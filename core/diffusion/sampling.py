@@ -139,7 +139,7 @@ def sample_syncdiffusion(
                     windows, views = torch.cat([windows, anchor]), [*views, plan.anchor]
                     others.insert(0, len(grid))
                 else:
-                    output = model(anchor, step, [plan.anchor])
+                    output = model.predict_everywhere(anchor, step, [plan.anchor])
                     target = appearance.of(scheduler.pred_original_sample(anchor, step, output))
                     cached_predictions[plan.anchor] = output[0]
             for move in range(moves):
