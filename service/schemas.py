@@ -20,6 +20,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from panoweave.core.checkpoint import Params
+from panoweave.core.jobs.listing import MAX_COUNTED
 from panoweave.core.jobs.record import (
     Status,
     StoredFailureCode,
@@ -281,6 +282,12 @@ class PanoramaPage(View):
     items: list[PanoramaSummary]
     next_cursor: str | None = Field(
         description="The `cursor` of the next page; null on the last one."
+    )
+    total: int | None = Field(
+        None,
+        exclude_if=is_none,
+        description="With `total=true`: how many there are on all pages. Absent if more than "
+        f"{MAX_COUNTED:,} panoramas would have to be read to know it.",
     )
 
 

@@ -14,6 +14,7 @@ from panoweave.core.infra import redis_keys
 from panoweave.core.infra.lua import register_script
 from panoweave.core.infra.redis import translate_redis_errors
 from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs import listing
 from panoweave.core.jobs.codec import from_fields, to_fields
 from panoweave.core.jobs.errors import (
     IllegalMove,
@@ -25,6 +26,7 @@ from panoweave.core.jobs.errors import (
     UnreadableRecord,
 )
 from panoweave.core.jobs.failures import FailureCode
+from panoweave.core.jobs.listing import Filter
 from panoweave.core.jobs.record import Failure, JobRecord, Progress, Result, Status
 
 log = logging.getLogger(__name__)
@@ -117,27 +119,27 @@ class JobStore:
         cursor: str | None = None,
         batch_id: str | None = None,
     ) -> Page:
+        """As `select`, of one status or batch."""
+        statuses = frozenset() if status is None else frozenset({status})
+        return self.select(tenant, Filter(statuses=statuses, batch_id=batch_id), limit, cursor)
+
+    def select(self, tenant: str, wanted: Filter, limit: int, cursor: str | None = None) -> Page:
         """Newest first. The cursor is the last id of the page before, so jobs that arrive or
         finish meanwhile neither shift nor repeat what follows."""
-        index = redis_keys.batch(batch_id) if batch_id else redis_keys.index(tenant, status)
-        newest = "+" if cursor is None else f"({cursor}"
+        ids, next_cursor = listing.find(self._redis, tenant, wanted, limit, cursor)
         with translate_redis_errors():
-            found: Any = self._redis.zrevrangebylex(index, newest, "-", start=0, num=limit + 1)
-            ids = [raw.decode() for raw in found]
             pipeline = self._redis.pipeline(transaction=False)
-            for job_id in ids[:limit]:
+            for job_id in ids:
                 pipeline.hgetall(redis_keys.job(job_id))
             hashes = pipeline.execute()
         records = _readable(fields for fields in hashes if fields)  # some may have expired
-        return Page(
-            # A job may have moved on between the two reads; a batch has jobs of each status.
-            records=[
-                record
-                for record in records
-                if record.tenant == tenant and status in (None, record.status)
-            ],
-            next_cursor=ids[limit - 1] if len(ids) > limit else None,
-        )
+        # A job may have moved on between the reads.
+        in_status = [each for each in records if each.status in (wanted.statuses or {each.status})]
+        return Page(in_status, next_cursor)
+
+    def count(self, tenant: str, wanted: Filter) -> int | None:
+        """How many there are; None if these are too many to count."""
+        return listing.count(self._redis, tenant, wanted)
 
     def claim(self, worker: str, model: str) -> JobRecord | None:
         """queued -> running, as a new attempt: of the jobs that were accepted for this model, the

@@ -254,7 +254,7 @@ def test_an_uploaded_picture_is_used(client: Panoweave, tmp_path: Path) -> None:
 def test_lists_go_over_all_pages(client: Panoweave) -> None:
     made = [client.submit(prompt="a hill").id for _ in range(5)]
     assert [each.id for each in client.list(limit=2)] == made[::-1]
-    assert list(client.list(status="failed")) == []
+    assert list(client.list(status=["failed"])) == []
     assert len(client.list_page(limit=2).items) == 2
 
 

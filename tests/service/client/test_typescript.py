@@ -241,7 +241,7 @@ def test_the_types_are_those_of_the_contract(project: Project) -> None:
         );
         const side: number | undefined = panorama.result?.width;
         const code: ProblemCode = "a code of a newer service";
-        for await (const each of panoweave.list({ status: "failed", limit: 5 })) {
+        for await (const each of panoweave.list({ status: ["failed"], limit: 5 })) {
           console.log(each.error?.retryable, each.params.prompt, side, code);
         }
         // @ts-expect-error: there is no such field
@@ -283,7 +283,16 @@ def test_every_operation_and_parameter_can_be_sent(
         await panoweave.image(DONE, { redirect: false, token });
         await panoweave.preview(DONE, { redirect: false, token });
         for await (const _ of panoweave.watch(DONE, { lastEventId: "1-0", token }));
-        const query = { status: "succeeded", limit: 1, cursor: DONE, batch_id: process.env.BATCH };
+        const query = {
+          status: ["succeeded", "failed"],
+          created_after: "2026-11-26T11:02:26Z",
+          created_before: "2026-11-27T11:02:26Z",
+          metadata: ["order:7"],
+          limit: 1,
+          cursor: DONE,
+          total: true,
+          batch_id: process.env.BATCH,
+        };
         await panoweave.listPage(query);
         await panoweave.delete(DONE);
         const { items: [delivery] } = await panoweave.deliveries(FAILED);

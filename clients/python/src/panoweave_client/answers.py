@@ -668,3 +668,5 @@ class PanoramaPage(Answer):
     items: list[PanoramaSummary]
     next_cursor: str | None
     """The `cursor` of the next page; null on the last one."""
+    total: int | None = None
+    """With `total=true`: how many there are on all pages. Absent if more than 10,000 panoramas would have to be read to know it."""

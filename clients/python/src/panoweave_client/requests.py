@@ -95,12 +95,20 @@ class WebhookRequest(TypedDict):
 
 
 class ListPanoramasQuery(TypedDict):
-    status: NotRequired[Status]
-    """Only panoramas in this status."""
     limit: NotRequired[int]
     """The most items a page has."""
     cursor: NotRequired[str]
     """`next_cursor` of the page before."""
+    total: NotRequired[bool]
+    """Whether to count how many there are on all pages: `total`."""
+    status: NotRequired[list[Status]]
+    """Only panoramas in this status. May be repeated."""
+    created_after: NotRequired[str]
+    """Only panoramas that were accepted after this time."""
+    created_before: NotRequired[str]
+    """Only panoramas that were accepted before this time."""
+    metadata: NotRequired[list[str]]
+    """`name:value`, such as `order:7`: only panoramas whose metadata has this value. Text stands as it is, any other value as JSON. May be repeated: all must fit."""
     batch_id: NotRequired[str]
     """Only panoramas of this batch."""
 
