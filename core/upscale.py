@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 UPSCALE_STEPS: Final = 6
 # What a window becomes is decided first; the last steps have several times as many windows.
 _SYNC_STEPS: Final = 3
+_MOVES_A_STEP: Final = 2
 
 UpscaleField = Annotated[
     Literal[2, 4] | None,
@@ -57,7 +58,7 @@ def enlarged(params: ResolvedParams, traits: CheckpointTraits) -> ResolvedParams
                 update={
                     "steps": min(_SYNC_STEPS, params.sync.steps),
                     "every": 1,
-                    "tuned_steps": None,
+                    "tuned_steps": _MOVES_A_STEP * UPSCALE_STEPS,
                 }
             ),
         }

@@ -26,7 +26,7 @@ OnStep = Callable[[StepReport], None]
 
 # The standard deviation of the noise on the enlarged panorama. Less leaves it blurred, more paints
 # other things (docs/LOG.md).
-_NOISE_LEVEL: Final = 0.5
+_NOISE_LEVEL: Final = 0.4
 
 _RING_MARGIN_PX: Final = 8  # beyond what a pixel is interpolated from
 
