@@ -100,9 +100,11 @@ def measure(generator: OomRetry, case: Case, ranks: Ranks) -> Step:
 def shares(pipeline: SyncDiffusionPipeline, case: Case) -> list[list[str]]:
     rows = []
     alone_s = 0.0
+    graphs = pipeline.graphs
     for size in _SIZES:
         ranks = ShareOf(size) if size > 1 else ONE_RANK
         pipeline.ranks = ranks
+        pipeline.graphs = graphs if size == 1 else None  # as `rank_work` has it
         step = measure(OomRetry(pipeline, DEFAULT_WINDOW_BATCH), case, ranks)
         alone_s = alone_s or step.seconds
         wide = case.params.resolve(pipeline.traits).width // pipeline.traits.window_px
@@ -117,7 +119,7 @@ def shares(pipeline: SyncDiffusionPipeline, case: Case) -> list[list[str]]:
             exchange_s = step.exchanges * _EXCHANGE_S + step.received / link
             row.append(f"{alone_s / (step.seconds + exchange_s):.2f}")
         rows.append(row)
-    pipeline.ranks = ONE_RANK
+    pipeline.ranks, pipeline.graphs = ONE_RANK, graphs
     return rows
 
 

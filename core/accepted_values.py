@@ -87,7 +87,9 @@ class _Describer:
                 least = (
                     f"above {schema['exclusiveMinimum']}," if above else f"from {schema['minimum']}"
                 )
-                return f"a number {least} to {schema['maximum']}"
+                below = "exclusiveMaximum" in schema
+                most = f"below {schema['exclusiveMaximum']}" if below else f"to {schema['maximum']}"
+                return f"a number {least} {most}"
             case "object" if "properties" in schema:
                 return "an object with " + self.fields_of(schema)
         return str(schema["description"]).rstrip(".")

@@ -146,6 +146,22 @@ def doctor(data: DataDir = Path("var")) -> None:
 
 
 @app.command()
+def recover(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be restored.")
+    ] = False,
+    data: DataDir = Path("var"),
+) -> None:
+    """Rebuild the records of finished panoramas from S3, after Redis was lost.
+
+    Run it where `panoweave keys create` would run. What Redis knows stays as it is.
+    """
+    from panoweave.deploy.admin.recover import run_recover
+
+    raise typer.Exit(run_recover(data, dry_run=dry_run))
+
+
+@app.command()
 def prefetch() -> None:
     """Download what the worker will need.
 

@@ -20,6 +20,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from panoweave.core.checkpoint import Params
+from panoweave.core.jobs.listing import MAX_COUNTED
 from panoweave.core.jobs.record import (
     Status,
     StoredFailureCode,
@@ -27,6 +28,7 @@ from panoweave.core.jobs.record import (
     StoredWarningCode,
     StoredWebhookEvent,
     WebhookEvent,
+    is_none,
 )
 from panoweave.core.jobs.times import Timestamp
 from panoweave.core.params import PanoramaParams
@@ -36,6 +38,9 @@ from panoweave.service.view import View
 
 MAX_MODEL_CHARS = 1_024
 MAX_PANORAMAS = 10  # of one request
+MAX_PRIORITY = 9
+MAX_START_WITHIN_S = 604_800
+MIN_EXPIRES_IN_S, MAX_EXPIRES_IN_S = 60, 31_536_000
 MAX_METADATA_BYTES = 8_192  # as JSON; a webhook carries it and stays below 20 kB
 
 _TERMINAL_EVENTS: tuple[WebhookEvent, ...] = (
@@ -56,10 +61,10 @@ class WebhookRequest(Params):
     events: Sequence[WebhookEvent] = Field(
         _TERMINAL_EVENTS,
         min_length=1,
-        max_length=6,
+        max_length=7,
         description="a list of the events to send, each named once: "
         + ", ".join(get_args(WebhookEvent))
-        + ". Default: the three ends of a panorama; with `n` above 1, that of the batch too",
+        + ". Default: the ends of a panorama, and of its batch if `n` is above 1",
     )
 
     @field_validator("events")
@@ -89,6 +94,26 @@ class PanoramaRequest(Params):
         description="How many panoramas to make. They are accepted together or not at all. With a "
         "`seed` their seeds count up from it; otherwise each has a random one. Above 1, the answer "
         "is a `PanoramaBatch`.",
+    )
+    priority: int = Field(
+        0,
+        ge=-MAX_PRIORITY,
+        le=MAX_PRIORITY,
+        description="Of the tenant's waiting panoramas, those of a higher priority are made first.",
+    )
+    start_within_s: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_START_WITHIN_S,
+        description="If it has not begun after so many seconds, it becomes `expired` and is not "
+        "made. Default: it waits for as long as it takes.",
+    )
+    expires_in: int | None = Field(
+        None,
+        ge=MIN_EXPIRES_IN_S,
+        le=MAX_EXPIRES_IN_S,
+        description="Seconds from its end until the panorama is deleted, with its picture. "
+        "Default: the picture is kept.",
     )
     webhook: WebhookRequest | None = Field(
         None, description="Notifies the caller, who then need not poll."
@@ -218,8 +243,21 @@ class PanoramaView(View):
     metadata: dict[str, Any]
     batch_id: str | None = Field(
         None,
-        exclude_if=lambda value: value is None,
+        exclude_if=is_none,
         description="Of the panoramas of one request, if it asked for several. Absent otherwise.",
+    )
+    priority: int | None = Field(
+        None, exclude_if=is_none, description="The request's. Absent if it is 0."
+    )
+    start_by: Timestamp | None = Field(
+        None,
+        exclude_if=is_none,
+        description="If it has not begun by then, it becomes `expired`. Absent without a deadline.",
+    )
+    expires_at: Timestamp | None = Field(
+        None,
+        exclude_if=is_none,
+        description="When it is deleted with its picture, once it has ended. Absent if it is kept.",
     )
 
 
@@ -244,6 +282,12 @@ class PanoramaPage(View):
     items: list[PanoramaSummary]
     next_cursor: str | None = Field(
         description="The `cursor` of the next page; null on the last one."
+    )
+    total: int | None = Field(
+        None,
+        exclude_if=is_none,
+        description="With `total=true`: how many there are on all pages. Absent if more than "
+        f"{MAX_COUNTED:,} panoramas would have to be read to know it.",
     )
 
 

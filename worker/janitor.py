@@ -139,7 +139,8 @@ def dispatching_webhooks(
 
 
 def sweep(store: JobStore, queue: Queue, *, is_exact: bool = False) -> None:
-    """Requeue (or fail) jobs whose lease has expired, and add tickets for jobs that wait.
+    """Requeue (or fail) jobs whose lease has expired, expire those that should have begun, and
+    add tickets for jobs that wait.
 
     `is_exact`: see `Queue.waiting`. A job that cannot be handled does not stop the sweep.
     """
@@ -148,6 +149,10 @@ def sweep(store: JobStore, queue: Queue, *, is_exact: bool = False) -> None:
             record = store.expire_lost(lost)
             log.warning("%s: its worker was lost; now %s", record.id, record.status)
             metrics.job_lost(record.status)
+    for job_id in store.overdue():
+        with _logged(job_id):
+            record = store.miss_start(job_id)
+            log.info("%s: had not begun by its deadline; now %s", record.id, record.status)
     queue.top_up(is_exact=is_exact)
     metrics.swept()
 

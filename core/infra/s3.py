@@ -171,11 +171,16 @@ class ObjectStore:
 
     def list(self, prefix: str) -> list[str]:
         """The keys that begin with `prefix`."""
+        return [*self.keys(prefix)]
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """As `list`, page by page, in their order."""
         with self._asking(prefix):
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=prefix
             )
-            return [found["Key"] for page in pages for found in page.get("Contents", [])]
+            for page in pages:
+                yield from (found["Key"] for found in page.get("Contents", []))
 
     def delete(self, key: str) -> None:
         """An object that does not exist counts as deleted."""

@@ -1,6 +1,6 @@
 -- The jobs of one request that asked for several. Stands before the scripts that use it.
 
-local ENDED = {succeeded = true, failed = true, cancelled = true}
+local ENDED = {succeeded = true, failed = true, cancelled = true, expired = true}
 
 local function add_to_batch(batch_id, id)
   redis.call('ZADD', KEY.BATCH .. batch_id, 0, id)

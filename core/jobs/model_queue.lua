@@ -21,9 +21,10 @@ local function update_model_turn(model, tenant)
   redis.call('ZADD', KEY.WAITING_TENANTS_OF .. model, served, tenant)
 end
 
-local function add_to_model_queue(model, tenant, id, since)
+-- A tenant's jobs wait by priority, those of equal priority by id.
+local function add_to_model_queue(model, tenant, id, since, priority)
   redis.call('ZADD', KEY.QUEUED_OF .. model, since, id)
-  redis.call('ZADD', waiting_key(model, tenant), 0, id)
+  redis.call('ZADD', waiting_key(model, tenant), -(tonumber(priority) or 0), id)
   redis.call('SADD', KEY.QUEUED_MODELS, model)
   update_model_turn(model, tenant)
 end
@@ -39,8 +40,8 @@ local function remove_from_model_queue(model, tenant, id)
   end
 end
 
--- Entries of jobs that an earlier version's worker has started are dropped on the way.
-local function oldest_waiting(model, tenant)
+-- The oldest of those with the highest priority. Entries of jobs that an earlier version's worker has started are dropped on the way.
+local function first_waiting(model, tenant)
   for _, id in ipairs(redis.call('ZRANGE', waiting_key(model, tenant), 0, -1)) do
     if redis.call('ZSCORE', KEY.QUEUED, id) then return id end
     remove_from_model_queue(model, tenant, id)
@@ -71,9 +72,9 @@ local function repair_model_queues(is_exact)
   for _, model in ipairs(queued_models()) do drop_stale(model) end
   local queued = redis.call('ZRANGE', KEY.QUEUED, 0, -1, 'WITHSCORES')
   for i = 1, #queued, 2 do
-    local job = redis.call('HMGET', KEY.JOB .. queued[i], 'model', 'tenant')
+    local job = redis.call('HMGET', KEY.JOB .. queued[i], 'model', 'tenant', 'priority')
     if job[1] and job[2] and not redis.call('ZSCORE', KEY.QUEUED_OF .. job[1], queued[i]) then
-      add_to_model_queue(job[1], job[2], queued[i], queued[i + 1])
+      add_to_model_queue(job[1], job[2], queued[i], queued[i + 1], job[3])
     end
   end
 end

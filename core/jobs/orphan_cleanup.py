@@ -26,6 +26,7 @@ _ENTRIES_A_SWEEP: Final = 100
 _OF_ATTEMPT: Final = re.compile(r"(\d+)/")
 # Long after `JobStore.create` should have created the job.
 _NEVER_CREATED_MS: Final = 600_000
+_UPLOAD_KEPT_MS: Final = 86_400_000  # of one whose end is not known any more
 
 # Whether an object is an orphan, by the number of its attempt (None: an input) and the entry's.
 _IS_ORPHAN: Final[dict[str, Callable[[int | None, int], bool]]] = {
@@ -48,6 +49,13 @@ def expect_uploads(redis: Redis, job_id: str, tenant: str) -> None:
         redis.zadd(
             redis_keys.ORPHANS, {orphan_entry(redis_keys.ORPHANS_BEGUN, job_id, 0, tenant): due_ms}
         )
+
+
+def expire_upload(redis: Redis, tenant: str, folder: str) -> None:
+    """Have an upload deleted in due time, if that is not planned yet."""
+    entry = orphan_entry(redis_keys.ORPHANS_ALL, folder, 0, tenant)
+    with translate_redis_errors():
+        redis.zadd(redis_keys.ORPHANS, {entry: _now_ms(redis) + _UPLOAD_KEPT_MS}, nx=True)
 
 
 def remove_orphans(redis: Redis, objects: ObjectStore) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -27,10 +27,11 @@ class Status(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    EXPIRED = "expired"  # not begun by its deadline
 
 
 StoredStatus = Annotated[Status, KeepUnknown()]
-TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
+TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED, Status.EXPIRED})
 
 
 class _Part(BaseModel):
@@ -123,9 +124,11 @@ PanoramaEvent = Literal[
     "panorama.succeeded",
     "panorama.failed",
     "panorama.cancelled",
+    "panorama.expired",
 ]
 BatchEvent = Literal["batch.ended"]
 WebhookEvent = Literal[PanoramaEvent, BatchEvent]
+EXPIRED: Final = "panorama.expired"
 BATCH_ENDED: Final = "batch.ended"
 StoredWebhookEvent = Annotated[WebhookEvent, KeepUnknown()]
 
@@ -147,7 +150,26 @@ class Trace(_Part):
 StoredParams = Annotated[ResolvedParams, AsStored()]
 
 
-class JobRecord(_Part):
+def is_none(value: object) -> bool:
+    """Fields that few jobs have are left out of the others' JSON."""
+    return value is None
+
+
+class Terms(_Part):
+    """When a job is made, and how long it is kept."""
+
+    priority: int | None = Field(
+        None, exclude_if=is_none, description="Among the tenant's waiting jobs; None is 0."
+    )
+    start_within_s: int | None = Field(
+        None, exclude_if=is_none, description="If it has not begun by then, it is not made."
+    )
+    expires_in: int | None = Field(
+        None, exclude_if=is_none, description="Seconds from its end until it is deleted."
+    )
+
+
+class JobRecord(Terms):
     """One job as Redis holds it. A snapshot: only `JobStore` changes a job's status."""
 
     model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
@@ -182,8 +204,11 @@ class JobRecord(_Part):
     trace: Trace | None = None  # absent in records of an earlier version
     batch_id: str | None = Field(
         None,
-        exclude_if=lambda value: value is None,
+        exclude_if=is_none,
         description="Of the request, if it asked for several panoramas.",
+    )
+    start_by: datetime | None = Field(
+        None, exclude_if=is_none, description="`start_within_s`, by Redis's clock."
     )
 
     @classmethod
@@ -199,6 +224,7 @@ class JobRecord(_Part):
         trace: Trace | None = None,
         estimate_s: float | None = None,
         batch_id: str | None = None,
+        terms: Terms | None = None,
     ) -> Self:
         return cls(
             id=job_id or new_job_id(),
@@ -212,7 +238,15 @@ class JobRecord(_Part):
             trace=trace,
             estimate_s=estimate_s,
             batch_id=batch_id,
+            **(terms.model_dump() if terms else {}),
         )
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When it is deleted, if its request said so."""
+        if self.expires_in is None or self.finished_at is None:
+            return None
+        return self.finished_at + timedelta(seconds=self.expires_in)
 
     @property
     def keys(self) -> ObjectKeys:

@@ -14,6 +14,7 @@ from panoweave.core.infra import redis_keys
 from panoweave.core.infra.lua import register_script
 from panoweave.core.infra.redis import translate_redis_errors
 from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs import listing
 from panoweave.core.jobs.codec import from_fields, to_fields
 from panoweave.core.jobs.errors import (
     IllegalMove,
@@ -25,6 +26,7 @@ from panoweave.core.jobs.errors import (
     UnreadableRecord,
 )
 from panoweave.core.jobs.failures import FailureCode
+from panoweave.core.jobs.listing import Filter
 from panoweave.core.jobs.record import Failure, JobRecord, Progress, Result, Status
 
 log = logging.getLogger(__name__)
@@ -35,8 +37,12 @@ _SCRIPTS: Final = (
     "batches.lua",
     "kept_bytes.lua",
     "outbox.lua",
+    "job.lua",
     "transition.lua",
 )
+
+
+_OVERDUE_A_SWEEP: Final = 100
 
 
 class Signal(NamedTuple):
@@ -113,27 +119,27 @@ class JobStore:
         cursor: str | None = None,
         batch_id: str | None = None,
     ) -> Page:
+        """As `select`, of one status or batch."""
+        statuses = frozenset() if status is None else frozenset({status})
+        return self.select(tenant, Filter(statuses=statuses, batch_id=batch_id), limit, cursor)
+
+    def select(self, tenant: str, wanted: Filter, limit: int, cursor: str | None = None) -> Page:
         """Newest first. The cursor is the last id of the page before, so jobs that arrive or
         finish meanwhile neither shift nor repeat what follows."""
-        index = redis_keys.batch(batch_id) if batch_id else redis_keys.index(tenant, status)
-        newest = "+" if cursor is None else f"({cursor}"
+        ids, next_cursor = listing.find(self._redis, tenant, wanted, limit, cursor)
         with translate_redis_errors():
-            found: Any = self._redis.zrevrangebylex(index, newest, "-", start=0, num=limit + 1)
-            ids = [raw.decode() for raw in found]
             pipeline = self._redis.pipeline(transaction=False)
-            for job_id in ids[:limit]:
+            for job_id in ids:
                 pipeline.hgetall(redis_keys.job(job_id))
             hashes = pipeline.execute()
         records = _readable(fields for fields in hashes if fields)  # some may have expired
-        return Page(
-            # A job may have moved on between the two reads; a batch has jobs of each status.
-            records=[
-                record
-                for record in records
-                if record.tenant == tenant and status in (None, record.status)
-            ],
-            next_cursor=ids[limit - 1] if len(ids) > limit else None,
-        )
+        # A job may have moved on between the reads.
+        in_status = [each for each in records if each.status in (wanted.statuses or {each.status})]
+        return Page(in_status, next_cursor)
+
+    def count(self, tenant: str, wanted: Filter) -> int | None:
+        """How many there are; None if these are too many to count."""
+        return listing.count(self._redis, tenant, wanted)
 
     def claim(self, worker: str, model: str) -> JobRecord | None:
         """queued -> running, as a new attempt: of the jobs that were accepted for this model, the
@@ -193,9 +199,7 @@ class JobStore:
     def lost(self) -> Sequence[LostJob]:
         """Running jobs whose lease has expired, by Redis's clock."""
         with translate_redis_errors():
-            clock: Any = self._redis.time()
-            now_ms = clock[0] * 1_000 + clock[1] // 1_000
-            found: Any = self._redis.zrangebyscore(redis_keys.LEASES, "-inf", now_ms)
+            found: Any = self._redis.zrangebyscore(redis_keys.LEASES, "-inf", self._now_ms())
             pipeline = self._redis.pipeline(transaction=False)
             for raw in found:
                 pipeline.hget(redis_keys.job(raw.decode()), "token")
@@ -211,6 +215,22 @@ class JobStore:
         worker has sent a heartbeat since `lost()`, or that has moved, stays as it is."""
         failure = Failure.of(FailureCode.WORKER_LOST, attempts=self._max_attempts)
         return self._move("expire", lost.id, lost.token, failure)
+
+    def overdue(self) -> Sequence[str]:
+        """Jobs that were to have begun by now, and may have."""
+        with translate_redis_errors():
+            found: Any = self._redis.zrangebyscore(
+                redis_keys.START_DEADLINES, "-inf", self._now_ms(), start=0, num=_OVERDUE_A_SWEEP
+            )
+        return [raw.decode() for raw in found]
+
+    def miss_start(self, job_id: str) -> JobRecord:
+        """queued -> expired, if it has not begun by its deadline. Else it stays as it is."""
+        return self._move("miss_start", job_id)
+
+    def _now_ms(self) -> int:
+        clock: Any = self._redis.time()
+        return int(clock[0]) * 1_000 + int(clock[1]) // 1_000
 
     def check(self) -> None:
         """Raises StoreUnavailable if Redis accepts no write. A full Redis still answers reads."""

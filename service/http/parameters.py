@@ -57,12 +57,20 @@ def legal_values(request: Request, name: str) -> str | None:
     """What a parameter accepts, as the OpenAPI document has it."""
     for each in _described(request):
         if each["name"].lower() == name.lower():
-            schema = each["schema"]
-            if reference := schema.get("$ref"):
-                schemas = request.app.openapi()["components"]["schemas"]
-                schema = schemas[reference.rpartition("/")[2]]
+            schema = _resolved(request, each["schema"])
+            if "items" in schema:
+                schema = {**schema, "items": _resolved(request, schema["items"])}
             return _describe(schema)
     return None
+
+
+def _resolved(request: Request, schema: dict[str, Any]) -> dict[str, Any]:
+    reference = schema.get("$ref")
+    if reference is None:
+        return schema
+    schemas = request.app.openapi()["components"]["schemas"]
+    found: dict[str, Any] = schemas[reference.rpartition("/")[2]]
+    return found
 
 
 def _described(request: Request) -> list[dict[str, Any]]:
@@ -86,6 +94,8 @@ def _describe(schema: dict[str, Any]) -> str:
         case "array":
             item = _describe(schema["items"])
             return f"{item}, up to {schema['maxItems']} times" if "maxItems" in schema else item
+    if schema.get("format") == "date-time":
+        return "a time with its zone, such as 2026-11-26T11:02:26.903Z"
     text = "text"
     if "maxLength" in schema:
         text += f" of {schema.get('minLength', 0)} to {schema['maxLength']} characters"

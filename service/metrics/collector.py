@@ -27,6 +27,7 @@ from panoweave.service.dependencies import Context
 _ENDINGS: Final = (
     Ending(Status.SUCCEEDED, ""),
     Ending(Status.CANCELLED, ""),
+    Ending(Status.EXPIRED, ""),
     *(Ending(Status.FAILED, code) for code in FailureCode),
 )
 _REQUEUE_REASONS: Final = ("preempted", "step_timeout", "worker_lost")

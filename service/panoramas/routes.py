@@ -12,7 +12,6 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 
 from panoweave.core.jobs.record import (
-    BATCH_ID_PATTERN,
     JOB_ID_PATTERN,
     TERMINAL,
     Status,
@@ -57,6 +56,7 @@ from panoweave.service.openapi.response_headers import (
     VARY,
 )
 from panoweave.service.panoramas import lifecycle, pictures
+from panoweave.service.panoramas.filters import FilterDep
 from panoweave.service.panoramas.lookup import PanoramaId, lookup_job
 from panoweave.service.panoramas.pictures import Redirect, picture_answer
 from panoweave.service.panoramas.submit import as_answer, place_of, submit
@@ -149,21 +149,22 @@ async def create_panorama(
 def list_panoramas(
     context: ContextDep,
     tenant: TenantDep,
-    status: Annotated[Status | None, Query(description="Only panoramas in this status.")] = None,
+    wanted: FilterDep,
     limit: Annotated[int, Query(ge=1, le=_MAX_PAGE, description="The most items a page has.")] = 20,
     cursor: Annotated[
         str | None, Query(pattern=JOB_ID_PATTERN, description="`next_cursor` of the page before.")
     ] = None,
-    batch_id: Annotated[
-        str | None,
-        Query(pattern=BATCH_ID_PATTERN, description="Only panoramas of this batch."),
-    ] = None,
+    total: Annotated[
+        bool, Query(description="Whether to count how many there are on all pages: `total`.")
+    ] = False,
 ) -> PanoramaPage:
     """The tenant's panoramas, newest first. New ones do not shift the pages that follow. Long texts
-    are shortened: `shortened` says so."""
-    page = context.store.list(tenant, status, limit, cursor, batch_id)
+    are shortened: `shortened` says so. A page may have fewer items than `limit`, if few match."""
+    page = context.store.select(tenant, wanted, limit, cursor)
     return PanoramaPage(
-        items=panorama_summaries(context, page.records), next_cursor=page.next_cursor
+        items=panorama_summaries(context, page.records),
+        next_cursor=page.next_cursor,
+        total=context.store.count(tenant, wanted) if total else None,
     )
 
 

@@ -14,7 +14,7 @@ from panoweave.core.checkpoint import CheckpointTraits, InvalidParams
 from panoweave.core.infra.errors import ObjectStoreError, StoreUnavailable
 from panoweave.core.jobs import demand, speeds
 from panoweave.core.jobs.errors import ModelNotReady, QueueFull
-from panoweave.core.jobs.record import JobRecord, Trace, batch_id_of, job_ids
+from panoweave.core.jobs.record import JobRecord, Terms, Trace, batch_id_of, job_ids
 from panoweave.core.params import MAX_SEED, ResolvedParams
 from panoweave.service.dependencies import Context
 from panoweave.service.http import idempotency
@@ -75,7 +75,12 @@ def submit(
         params = each_params[0]  # the others cost the same
         measured = speeds.read(context.redis, model)
         estimate_s = check_limits(context.settings, request.params, params, traits, measured)
-        webhook = validate_webhook(context, tenant, request.webhook, is_batch=request.n > 1)
+        webhook = validate_webhook(context, tenant, request)
+        terms = Terms(
+            priority=request.priority or None,
+            start_within_s=request.start_within_s,
+            expires_in=request.expires_in,
+        )
         ids = job_ids(begun.job_id, request.n)
         jobs: Sequence[JobRecord] = [
             JobRecord.new(
@@ -88,6 +93,7 @@ def submit(
                 trace=trace,
                 estimate_s=estimate_s,
                 batch_id=batch_id_of(ids[0]) if len(ids) > 1 else None,
+                terms=terms,
             )
             for job_id, params in zip(ids, each_params, strict=True)
         ]

@@ -80,6 +80,9 @@ def _panorama_view(context: Context, record: JobRecord, estimate: QueueEstimate)
         error=ErrorView(**record.error.model_dump()) if record.error else None,
         metadata=record.metadata,
         batch_id=record.batch_id,
+        priority=record.priority,
+        start_by=record.start_by,
+        expires_at=record.expires_at,
     )
 
 

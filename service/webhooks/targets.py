@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from panoweave.core.checkpoint import InvalidParams
-from panoweave.core.jobs.record import BATCH_ENDED, Webhook, WebhookEvent
+from panoweave.core.jobs.record import BATCH_ENDED, EXPIRED, Webhook, WebhookEvent
 from panoweave.core.webhooks.targets import BadTarget, TargetRules
 from panoweave.service.dependencies import Context
-from panoweave.service.schemas import WebhookRequest
+from panoweave.service.schemas import PanoramaRequest, WebhookRequest
 
 
-def validate_webhook(
-    context: Context, tenant: str, request: WebhookRequest | None, *, is_batch: bool
-) -> Webhook | None:
+def validate_webhook(context: Context, tenant: str, request: PanoramaRequest) -> Webhook | None:
     """Raises InvalidParams if the target is never allowed, if there is no secret to sign with, or
     if an event cannot happen.
 
     Names are resolved when a webhook is delivered, and the addresses are checked then.
     """
-    if request is None:
+    webhook = request.webhook
+    if webhook is None:
         return None
     try:
-        TargetRules.of(context.settings).check(request.url)
+        TargetRules.of(context.settings).check(webhook.url)
     except BadTarget as error:
         raise InvalidParams("webhook.url", error.problem, error.legal) from error
     if not context.webhook_secrets.of(tenant):
@@ -29,14 +28,20 @@ def validate_webhook(
             "there is nothing to sign it with",
             f"once there is a secret: panoweave webhook-secrets create --tenant {tenant}",
         )
-    return Webhook(url=request.url, events=_events(request, is_batch=is_batch))
+    return Webhook(url=webhook.url, events=_events(request, webhook))
 
 
-def _events(request: WebhookRequest, *, is_batch: bool) -> tuple[WebhookEvent, ...]:
-    events = tuple(request.events)
-    if is_batch and "events" not in request.model_fields_set:
-        return (*events, BATCH_ENDED)
-    if BATCH_ENDED in events and not is_batch:
-        legal = f"{BATCH_ENDED} with n above 1"
-        raise InvalidParams("webhook.events", "one panorama is no batch", legal)
+def _events(request: PanoramaRequest, webhook: WebhookRequest) -> tuple[WebhookEvent, ...]:
+    """Those asked for; by default also the ends that only some requests can have."""
+    can_happen: dict[WebhookEvent, bool] = {
+        EXPIRED: request.start_within_s is not None,
+        BATCH_ENDED: request.n > 1,
+    }
+    events = tuple(webhook.events)
+    if "events" not in webhook.model_fields_set:
+        return (*events, *(event for event, can in can_happen.items() if can))
+    for event, needs in ((EXPIRED, "start_within_s"), (BATCH_ENDED, "n above 1")):
+        if event in events and not can_happen[event]:
+            problem = f"{event} cannot happen without {needs}"
+            raise InvalidParams("webhook.events", problem, f"{event} with {needs}")
     return events

@@ -40,8 +40,8 @@ def run_follower(folder: Path, rank: int, size: int, fault: str) -> None:
     follow(pipeline, 3, RankGroup(folder, rank, size, CPU))
 
 
-def break_after(pipeline: SyncDiffusionPipeline, fault: str, calls: int = 5) -> None:
-    """From the network's sixth call on, or at it, something is wrong."""
+def break_after(pipeline: SyncDiffusionPipeline, fault: str, calls: int = 3) -> None:
+    """From the network's third call on, or at it, something is wrong."""
     left = calls
 
     def count(_network: Any, _args: Any, output: Any) -> Any:

@@ -15,7 +15,7 @@ from panoweave.core.params import PanoramaParams, SyncParams
 from panoweave.core.presets import DEFAULT_PRESET
 from tests.deploy.stack import Cli, environment
 
-COMMANDS = ("up", "demo", "render", "api", "worker", "janitor", "doctor", "prefetch")
+COMMANDS = ("up", "demo", "render", "api", "worker", "janitor", "doctor", "prefetch", "recover")
 
 
 def test_help_lists_every_command(cli: Cli) -> None:

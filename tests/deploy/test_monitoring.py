@@ -98,6 +98,30 @@ def test_rules_say_what_is_wrong_and_the_documentation_what_to_do() -> None:
     assert re.findall(r"^\| `(Panoweave\w+)`", ALERTS_PAGE, re.M) == names
 
 
+def test_budgets_are_watched_over_a_long_and_a_short_window() -> None:
+    """A rate lasts as long as the summary says, and both windows ask for the same."""
+    speeds = {"Fast": (["1h", "5m"], 14.4, "2 days"), "Slowly": (["6h", "30m"], 6.0, "5 days")}
+    objectives = {"Api": 0.001, "Panorama": 0.01, "Wait": 0.05}
+    found = {rule["alert"]: rule for rule in RULES if "Budget" in rule["alert"]}
+    assert len(found) == len(speeds) * len(objectives)
+    for objective, budget in objectives.items():
+        for speed, (windows, factor, left) in speeds.items():
+            rule = found[f"Panoweave{objective}BudgetBurns{speed}"]
+            bounds = re.findall(r"> ([\d.]+) \* ([\d.]+)", rule["expr"])
+            assert [tuple(map(float, bound)) for bound in bounds] == [(factor, budget)] * 2
+            long, short = rule["expr"].split(") and (")
+            for window, part in zip(windows, (long, short), strict=True):
+                assert set(re.findall(r"\[(\w+)\]", part)) == {window}
+            assert f"lasts {left} " in rule["annotations"]["summary"]
+            assert round(30 / factor) == int(left.split()[0])
+
+
+def test_the_bound_of_the_objective_of_waits_is_one_that_is_counted() -> None:
+    shown = generate_latest(metrics.WORKER).decode()
+    for bound in re.findall(r'le="([^"]+)"', "".join(rule["expr"] for rule in RULES)):
+        assert f'panoweave_wait_seconds_bucket{{le="{bound}"}}' in shown
+
+
 def test_the_scrape_configuration_reads_the_rules_and_all_processes() -> None:
     config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
     for file in config["rule_files"]:

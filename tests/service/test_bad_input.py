@@ -47,6 +47,7 @@ def test_a_wrong_size_names_the_nearest(api: httpx.Client) -> None:
         ({"seed": -1}, "seed", "from 0"),
         ({"seed": 2**53}, "seed", str(2**53 - 1)),
         ({"guidance_scale": 0.5}, "guidance_scale", "a number from 1 to 30"),
+        ({"window_fov": 180}, "window_fov", "below 180"),
         ({"sync": 3}, "sync", "an object with the fields weight"),
         ({"sync": {"weight": -1}}, "sync.weight", "from 0 to 1000"),
         ({"sync": {"decay": 0}}, "sync.decay", "above 0, to 1"),

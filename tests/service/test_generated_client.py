@@ -99,7 +99,7 @@ def test_a_panoramas_life(client: Any) -> None:
 
     again = read(made.id, client=client, prefer="wait=0")
     assert again == made
-    page = operation("list_panoramas").sync(client=client, status=models().Status.QUEUED, limit=5)
+    page = operation("list_panoramas").sync(client=client, status=[models().Status.QUEUED], limit=5)
     assert [item.id for item in page.items] == [made.id]
     assert page.next_cursor is None
 

@@ -22,7 +22,11 @@ HERE = f"/panoramas/{JOB_ID}"
 @pytest.mark.parametrize(
     ("method", "path", "legal"),
     [
-        ("GET", "/panoramas", "the parameters status, limit, cursor, batch_id"),
+        (
+            *("GET", "/panoramas"),
+            "the parameters limit, cursor, total, status, created_after, created_before, metadata, "
+            "batch_id",
+        ),
         ("GET", HERE, "no parameters"),
         ("POST", "/panoramas", "no parameters"),
         ("GET", f"{HERE}/image", "the parameters redirect, token"),

@@ -83,3 +83,14 @@ def test_a_redis_that_takes_nothing_in_is_away(
         store.heartbeat(record.id, record.token)
         time.sleep(1)
         assert store.get(record.id).token == record.token
+
+
+def test_a_sweep_expires_what_should_have_begun(store: JobStore, redis: Redis) -> None:
+    queue = Queue(redis)
+    record = store.create(new_record().model_copy(update={"start_within_s": 60}))
+    janitor.sweep(store, queue)
+    assert store.get(record.id).status is Status.QUEUED
+    redis.hset(redis_keys.job(record.id), "start_by", 1)
+    redis.zadd(redis_keys.START_DEADLINES, {record.id: 1})
+    janitor.sweep(store, queue)
+    assert store.get(record.id).status is Status.EXPIRED

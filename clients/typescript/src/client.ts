@@ -16,7 +16,7 @@ import type {
 } from "./answers.js";
 import { PanoramaFailed } from "./errors.js";
 import { type PanoramaEvent, parseEvents } from "./events.js";
-import { connected, fetched, Http, type Settings } from "./http.js";
+import { connected, fetched, Http, raiseIfNot, type Settings } from "./http.js";
 import { sleep } from "./retries.js";
 import type {
   FollowEventsQuery,
@@ -118,6 +118,7 @@ export class Panoweave {
         if (answer.status === 204 || answer.body === null) {
           return; // the last event was the end
         }
+        raiseIfNot(answer, "text/event-stream");
         retries.reset();
         const events = parseEvents(answer.body, () => silence.heard());
         try {

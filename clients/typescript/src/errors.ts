@@ -3,6 +3,7 @@
 // PanoweaveError
 // ├── ApiError          the service refused the request
 // ├── ConnectionFailed  the service did not answer
+// ├── UnexpectedAnswer  something else than the service answered
 // ├── PanoramaFailed    the panorama ended, and there is no picture
 // └── WebhookRefused    the message is not from the service, or too old
 
@@ -18,6 +19,14 @@ export class PanoweaveError extends Error {
 
 /** The service did not answer, in all tries. `cause` is the error of `fetch`. */
 export class ConnectionFailed extends PanoweaveError {}
+
+/** The answer is not panoweave's, but for example a web server's at a wrong address. */
+export class UnexpectedAnswer extends PanoweaveError {
+  constructor(answer: Response) {
+    const type = answer.headers.get("Content-Type") ?? "no type";
+    super(`${answer.url} is not panoweave's: it answered ${type}`);
+  }
+}
 
 /** The service refused the request. `errors` names the fields at fault and what is legal. */
 export class ApiError extends PanoweaveError {

@@ -1,6 +1,6 @@
 // Requests to the service: the API key, time limits, retries and errors.
 
-import { ApiError, ConnectionFailed } from "./errors.js";
+import { ApiError, ConnectionFailed, PanoweaveError, UnexpectedAnswer } from "./errors.js";
 import { Retries } from "./retries.js";
 
 const TIMEOUT_S = 30;
@@ -31,10 +31,13 @@ export class Http {
   constructor(settings: Settings = {}) {
     // In a browser there are no environment variables.
     const env = typeof process === "undefined" ? {} : process.env;
-    const url = settings.url ?? env["PANOWEAVE_URL"] ?? "http://127.0.0.1:8000";
+    const url = settings.url || env["PANOWEAVE_URL"] || "http://127.0.0.1:8000";
+    if (!/^https?:\/\//.test(url)) {
+      throw new RangeError(`url "${url}": must begin with http:// or https://`);
+    }
     this.url = url.replace(/\/+$/, "");
     this.retryForS = settings.retryForS ?? 60;
-    this.#apiKey = settings.apiKey ?? env["PANOWEAVE_API_KEY"];
+    this.#apiKey = settings.apiKey || env["PANOWEAVE_API_KEY"];
   }
 
   retries(repeatable = true): Retries {
@@ -42,7 +45,10 @@ export class Http {
   }
 
   async json<Answer>(method: string, path: string, options: Options = {}): Promise<Answer> {
-    return (await this.send(method, path, options, (answer) => answer.json())) as Answer;
+    return this.send(method, path, options, async (answer) => {
+      raiseIfNot(answer, "application/json");
+      return (await answer.json()) as Answer;
+    });
   }
 
   /** What `read` makes of the answer. A request whose answer breaks off is sent again too. */
@@ -107,11 +113,20 @@ export async function fetched(url: string, request: RequestInit): Promise<Respon
   return answer;
 }
 
+export function raiseIfNot(answer: Response, type: string): void {
+  if (!answer.headers.get("Content-Type")?.startsWith(type)) {
+    throw new UnexpectedAnswer(answer);
+  }
+}
+
 /** What this network operation resolves to. */
 export async function connected<Value>(operation: Promise<Value>, url = ""): Promise<Value> {
   try {
     return await operation;
   } catch (error) {
+    if (error instanceof PanoweaveError) {
+      throw error;
+    }
     throw new ConnectionFailed(`${url || "the service"} does not answer: ${error}`, {
       cause: error,
     });

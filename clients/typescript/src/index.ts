@@ -13,6 +13,7 @@ export {
   ConnectionFailed,
   PanoramaFailed,
   PanoweaveError,
+  UnexpectedAnswer,
   WebhookRefused,
 } from "./errors.js";
 export type { PanoramaEvent } from "./events.js";

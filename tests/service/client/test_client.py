@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -24,6 +25,7 @@ from panoweave_client import (
     Event,
     PanoramaFailed,
     Panoweave,
+    UnexpectedAnswer,
     WebhookRefused,
     verify_webhook,
 )
@@ -207,6 +209,39 @@ def test_a_service_that_is_away_is_said_so(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_an_address_without_a_scheme_is_refused_at_once() -> None:
+    with pytest.raises(ValueError, match="must begin with http://"):
+        Panoweave("127.0.0.1:8000")
+
+
+def test_what_is_not_the_service_is_said_so() -> None:
+    """Such as a proxy's page, or a file server's."""
+
+    class Page(SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status = 404 if self.path == "/models" else 200
+            self.send_response(status)
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", "9")
+            self.end_headers()
+            self.wfile.write(b"<h1>Hello")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        in_background(server.serve_forever)
+        with Panoweave(f"http://127.0.0.1:{server.server_port}", retry_for_s=0) as client:
+            with pytest.raises(UnexpectedAnswer, match="it answered text/html"):
+                list(client.watch("pano_0"))
+            with pytest.raises(ApiError, match="404: <h1>Hello") as refused:
+                client.models()
+            with pytest.raises(UnexpectedAnswer, match="not panoweave"):
+                client.get("pano_0")
+        server.shutdown()
+    assert refused.value.code is None
+
+
 def test_an_uploaded_picture_is_used(client: Panoweave, tmp_path: Path) -> None:
     picture = png((128, 128))
     (tmp_path / "anchor.png").write_bytes(picture)
@@ -219,7 +254,7 @@ def test_an_uploaded_picture_is_used(client: Panoweave, tmp_path: Path) -> None:
 def test_lists_go_over_all_pages(client: Panoweave) -> None:
     made = [client.submit(prompt="a hill").id for _ in range(5)]
     assert [each.id for each in client.list(limit=2)] == made[::-1]
-    assert list(client.list(status="failed")) == []
+    assert list(client.list(status=["failed"])) == []
     assert len(client.list_page(limit=2).items) == 2
 
 

@@ -54,7 +54,16 @@ def test_every_operation_and_parameter_can_be_sent(
     client.image(done.id, redirect=False, token=token)
     client.preview(done.id, redirect=False, token=token)
     list(client.watch(done.id, last_event_id="1-0", token=token))
-    client.list_page(status="succeeded", limit=1, cursor=done.id, batch_id=BATCH)
+    client.list_page(
+        status=["succeeded", "failed"],
+        created_after="2026-11-26T11:02:26Z",
+        created_before="2026-11-27T11:02:26Z",
+        metadata=["order:7"],
+        limit=1,
+        cursor=done.id,
+        total=True,
+        batch_id=BATCH,
+    )
     client.deliveries(done.id)
     client.delete(done.id)
 

@@ -71,7 +71,12 @@ def test_errors_say_why(project: Project, api: httpx.Client, store: JobStore) ->
 
     worker = when_submitted(store, fail)
     program = """
+        import { createServer } from "node:http";
         const away = new client.Panoweave({ url: "http://127.0.0.1:9", retryForS: 0 });
+        const server = createServer((_, answer) => answer.writeHead(200).end());
+        await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+        const url = `http://127.0.0.1:${server.address().port}`;
+        const elsewhere = new client.Panoweave({ url });
         const found = [];
         for (const call of [
           () => panoweave.make({ prompt: "a hill" }),
@@ -80,12 +85,17 @@ def test_errors_say_why(project: Project, api: httpx.Client, store: JobStore) ->
           () => panoweave.get("pano_0"),
           () => away.models(),
           () => away.watch("pano_0").next(),
+          () => elsewhere.models(),
+          () => elsewhere.watch("pano_0").next(),
+          async () => new client.Panoweave({ url: "127.0.0.1:8000" }),
         ]) {
           const error = await call().catch((error) => error);
           found.push({ name: error.name, text: error.message, ...error });
         }
+        server.closeAllConnections();
+        server.close();
     """
-    failed, refused, several, unknown, *away = found(project, OPEN + program, api.base_url)
+    failed, refused, several, unknown, *others = found(project, OPEN + program, api.base_url)
     worker.join()
     assert (failed["name"], failed["code"]) == ("PanoramaFailed", FAILURE.code)
     assert failed["retryable"] == FAILURE.retryable
@@ -99,7 +109,11 @@ def test_errors_say_why(project: Project, api: httpx.Client, store: JobStore) ->
     assert refused["requestId"]
     assert "submitBatch" in several["text"]
     assert unknown["code"] == "not_found"
-    assert {each["name"] for each in away} == {"ConnectionFailed"}
+    assert [each["name"] for each in others] == [
+        *["ConnectionFailed"] * 2,
+        *["UnexpectedAnswer"] * 2,
+        "RangeError",
+    ]
 
 
 def test_an_answer_that_gets_lost_makes_no_second_panorama(
@@ -227,7 +241,7 @@ def test_the_types_are_those_of_the_contract(project: Project) -> None:
         );
         const side: number | undefined = panorama.result?.width;
         const code: ProblemCode = "a code of a newer service";
-        for await (const each of panoweave.list({ status: "failed", limit: 5 })) {
+        for await (const each of panoweave.list({ status: ["failed"], limit: 5 })) {
           console.log(each.error?.retryable, each.params.prompt, side, code);
         }
         // @ts-expect-error: there is no such field
@@ -269,7 +283,16 @@ def test_every_operation_and_parameter_can_be_sent(
         await panoweave.image(DONE, { redirect: false, token });
         await panoweave.preview(DONE, { redirect: false, token });
         for await (const _ of panoweave.watch(DONE, { lastEventId: "1-0", token }));
-        const query = { status: "succeeded", limit: 1, cursor: DONE, batch_id: process.env.BATCH };
+        const query = {
+          status: ["succeeded", "failed"],
+          created_after: "2026-11-26T11:02:26Z",
+          created_before: "2026-11-27T11:02:26Z",
+          metadata: ["order:7"],
+          limit: 1,
+          cursor: DONE,
+          total: true,
+          batch_id: process.env.BATCH,
+        };
         await panoweave.listPage(query);
         await panoweave.delete(DONE);
         const { items: [delivery] } = await panoweave.deliveries(FAILED);

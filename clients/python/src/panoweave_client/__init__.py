@@ -14,6 +14,7 @@ from panoweave_client.errors import (
     ConnectionFailed,
     PanoramaFailed,
     PanoweaveError,
+    UnexpectedAnswer,
     WebhookRefused,
 )
 from panoweave_client.events import Event
@@ -28,6 +29,7 @@ __all__ = [
     "PanoramaFailed",
     "Panoweave",
     "PanoweaveError",
+    "UnexpectedAnswer",
     "WebhookRefused",
     "__version__",
     "verify_webhook",

@@ -262,7 +262,7 @@ class ScalingView(Answer):
 
 
 Status = TypeAliasType(
-    "Status", Literal["queued", "running", "succeeded", "failed", "cancelled"] | str
+    "Status", Literal["queued", "running", "succeeded", "failed", "cancelled", "expired"] | str
 )
 
 
@@ -394,6 +394,7 @@ class DeliveryView(Answer):
             "panorama.succeeded",
             "panorama.failed",
             "panorama.cancelled",
+            "panorama.expired",
             "batch.ended",
         ]
         | str
@@ -543,6 +544,7 @@ class WebhookMessage(Answer):
             "panorama.succeeded",
             "panorama.failed",
             "panorama.cancelled",
+            "panorama.expired",
         ]
         | str
     )
@@ -578,6 +580,7 @@ class DeliveryList(Answer):
             "panorama.succeeded",
             "panorama.failed",
             "panorama.cancelled",
+            "panorama.expired",
             "batch.ended",
         ]
         | str
@@ -610,6 +613,12 @@ class PanoramaSummary(Answer):
     metadata: dict[str, Any]
     batch_id: str | None = None
     """Of the panoramas of one request, if it asked for several. Absent otherwise."""
+    priority: int | None = None
+    """The request's. Absent if it is 0."""
+    start_by: AwareDatetime | None = None
+    """If it has not begun by then, it becomes `expired`. Absent without a deadline."""
+    expires_at: AwareDatetime | None = None
+    """When it is deleted with its picture, once it has ended. Absent if it is kept."""
     shortened: bool
     """Whether this item lacks something: prompts are cut to 200 characters, and `params.regions` and metadata of more than 1,000 characters are left out. Read the panorama itself for all of it."""
 
@@ -636,6 +645,12 @@ class PanoramaView(Answer):
     metadata: dict[str, Any]
     batch_id: str | None = None
     """Of the panoramas of one request, if it asked for several. Absent otherwise."""
+    priority: int | None = None
+    """The request's. Absent if it is 0."""
+    start_by: AwareDatetime | None = None
+    """If it has not begun by then, it becomes `expired`. Absent without a deadline."""
+    expires_at: AwareDatetime | None = None
+    """When it is deleted with its picture, once it has ended. Absent if it is kept."""
 
 
 class PanoramaBatch(Answer):
@@ -651,3 +666,5 @@ class PanoramaPage(Answer):
     items: list[PanoramaSummary]
     next_cursor: str | None
     """The `cursor` of the next page; null on the last one."""
+    total: int | None = None
+    """With `total=true`: how many there are on all pages. Absent if more than 10,000 panoramas would have to be read to know it."""

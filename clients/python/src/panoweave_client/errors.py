@@ -3,6 +3,7 @@
 PanoweaveError
 ├── ApiError          the service refused the request
 ├── ConnectionFailed  the service did not answer
+├── UnexpectedAnswer  something else than the service answered
 ├── PanoramaFailed    the panorama ended, and there is no picture
 └── WebhookRefused    the message is not from the service, or too old
 """
@@ -21,6 +22,14 @@ class PanoweaveError(Exception):
 
 class ConnectionFailed(PanoweaveError):
     """The service did not answer, in all tries. `__cause__` is httpx's error."""
+
+
+class UnexpectedAnswer(PanoweaveError):
+    """The answer is not panoweave's, but for example a web server's at a wrong address."""
+
+    def __init__(self, answer: httpx.Response) -> None:
+        kind = answer.headers.get("Content-Type", "no type")
+        super().__init__(f"{answer.request.url} is not panoweave's: it answered {kind}")
 
 
 class ApiError(PanoweaveError):

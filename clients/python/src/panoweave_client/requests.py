@@ -44,7 +44,7 @@ class Region(TypedDict):
     """Instead of a box: a picture as large as the panorama, white where the prompt applies, black where it does not, grey in between."""
 
 
-Status: TypeAlias = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+Status: TypeAlias = Literal["queued", "running", "succeeded", "failed", "cancelled", "expired"]
 
 
 class SyncParams(TypedDict):
@@ -83,21 +83,30 @@ class WebhookRequest(TypedDict):
                 "panorama.succeeded",
                 "panorama.failed",
                 "panorama.cancelled",
+                "panorama.expired",
                 "batch.ended",
             ]
         ]
         | None
     ]
-    """a list of the events to send, each named once: panorama.started, panorama.progress, panorama.succeeded, panorama.failed, panorama.cancelled, batch.ended. Default: the three ends of a panorama; with `n` above 1, that of the batch too"""
+    """a list of the events to send, each named once: panorama.started, panorama.progress, panorama.succeeded, panorama.failed, panorama.cancelled, panorama.expired, batch.ended. Default: the ends of a panorama, and of its batch if `n` is above 1"""
 
 
 class ListPanoramasQuery(TypedDict):
-    status: NotRequired[Status]
-    """Only panoramas in this status."""
     limit: NotRequired[int]
     """The most items a page has."""
     cursor: NotRequired[str]
     """`next_cursor` of the page before."""
+    total: NotRequired[bool]
+    """Whether to count how many there are on all pages: `total`."""
+    status: NotRequired[list[Status]]
+    """Only panoramas in this status. May be repeated."""
+    created_after: NotRequired[str]
+    """Only panoramas that were accepted after this time."""
+    created_before: NotRequired[str]
+    """Only panoramas that were accepted before this time."""
+    metadata: NotRequired[list[str]]
+    """`name:value`, such as `order:7`: only panoramas whose metadata has this value. Text stands as it is, any other value as JSON. May be repeated: all must fit."""
     batch_id: NotRequired[str]
     """Only panoramas of this batch."""
 
@@ -205,6 +214,12 @@ class PanoramaRequest(TypedDict):
     """The model that makes it, one of this server's. Default: the server's default."""
     n: NotRequired[int | None]
     """How many panoramas to make. They are accepted together or not at all. With a `seed` their seeds count up from it; otherwise each has a random one. Above 1, the answer is a `PanoramaBatch`."""
+    priority: NotRequired[int | None]
+    """Of the tenant's waiting panoramas, those of a higher priority are made first."""
+    start_within_s: NotRequired[int | None]
+    """If it has not begun after so many seconds, it becomes `expired` and is not made. Default: it waits for as long as it takes."""
+    expires_in: NotRequired[int | None]
+    """Seconds from its end until the panorama is deleted, with its picture. Default: the picture is kept."""
     webhook: NotRequired[WebhookRequest | None]
     """Notifies the caller, who then need not poll."""
     metadata: NotRequired[dict[str, Any] | None]

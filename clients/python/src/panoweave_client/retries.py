@@ -20,8 +20,9 @@ _NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 class Retries:
     """The tries at one request, or at following one panorama's events."""
 
-    def __init__(self, for_s: float, *, repeatable: bool = True) -> None:
+    def __init__(self, url: str, for_s: float, *, repeatable: bool = True) -> None:
         """`repeatable`: whether the service may carry out the request twice."""
+        self._url = url
         self._for_s = for_s
         self._repeatable = repeatable
         self._failures = 0
@@ -31,7 +32,7 @@ class Retries:
         """The service has answered."""
         self._failures = 0
 
-    def pause_s(self, error: httpx.TransportError | ApiError) -> float:
+    def pause_s(self, error: httpx.RequestError | ApiError) -> float:
         """Seconds until the next try. Raises the error if there is none."""
         if self._failures == 0:
             self._until = time.monotonic() + self._for_s
@@ -40,12 +41,12 @@ class Retries:
         asked_s = error.retry_after_s if isinstance(error, ApiError) else None
         pause_s = backoff_s if asked_s is None else asked_s
         if not self._is_temporary(error) or time.monotonic() + pause_s > self._until:
-            if isinstance(error, httpx.TransportError):
-                raise ConnectionFailed(f"{error.request.url} does not answer: {error}") from error
+            if isinstance(error, httpx.RequestError):
+                raise ConnectionFailed(f"{self._url} does not answer: {error!r}") from error
             raise error
         return pause_s
 
-    def _is_temporary(self, error: httpx.TransportError | ApiError) -> bool:
+    def _is_temporary(self, error: httpx.RequestError | ApiError) -> bool:
         if isinstance(error, ApiError):
             # 429, 503, and 409 while the first request with this Idempotency-Key is carried out.
             return error.retry_after_s is not None or (

@@ -2,8 +2,8 @@
 
 import { viewToken } from "./api.js";
 
-const EVENTS = ["created", "started", "progress", "cancel_requested", "requeued", "retried", "succeeded", "failed", "cancelled"];
-const ENDS = new Set(["succeeded", "failed", "cancelled"]);
+const EVENTS = ["created", "started", "progress", "cancel_requested", "requeued", "retried", "succeeded", "failed", "cancelled", "expired"];
+const ENDS = new Set(["succeeded", "failed", "cancelled", "expired"]);
 const RETRY_MS = [500, 1_000, 2_000, 4_000];
 
 /** @typedef {{type: string, id: string, data: any}} PanoramaEvent */

@@ -32,6 +32,7 @@ export const STATUS = {
   succeeded: "done",
   failed: "failed",
   cancelled: "cancelled",
+  expired: "too late",
 };
 
 const PHASES = {

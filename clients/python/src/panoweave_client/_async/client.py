@@ -15,11 +15,10 @@ import httpx
 from httpx_sse import ServerSentEvent, aconnect_sse
 
 from panoweave_client import answers, requests
-from panoweave_client._async.http import AsyncHttp, raise_if_refused
+from panoweave_client._async.http import A, AsyncHttp, raise_if_no_stream, raise_if_refused
 from panoweave_client.answers import PanoramaPage, PanoramaSummary, PanoramaView
 from panoweave_client.errors import ApiError, PanoramaFailed
 from panoweave_client.events import Event
-from panoweave_client.retries import Retries
 
 _LONGEST_WAIT_S: Final = 60  # that the service offers
 _LONGEST_SILENCE_S: Final = 45.0  # the service sends something every 15 s
@@ -66,8 +65,8 @@ class AsyncPanoweave(AsyncHttp):
         """
         if (request.get("n") or 1) > 1:
             raise ValueError("n: submit makes one panorama; call submit_batch for more")
-        answer = await self._create(request, idempotency_key, wait_s, traceparent)
-        return PanoramaView.model_validate_json(answer.content)
+        options = {"idempotency_key": idempotency_key, "traceparent": traceparent}
+        return await self._create(PanoramaView, request, wait_s=wait_s, **options)
 
     async def submit_batch(
         self,
@@ -78,15 +77,15 @@ class AsyncPanoweave(AsyncHttp):
         **request: Unpack[requests.PanoramaRequest],
     ) -> Sequence[PanoramaView]:
         """As `submit`, for the `n` panoramas of one request. Their `batch_id` is the same."""
-        answer = await self._create(request, idempotency_key, wait_s, traceparent)
+        options = {"idempotency_key": idempotency_key, "traceparent": traceparent}
         if (request.get("n") or 1) == 1:
-            return [PanoramaView.model_validate_json(answer.content)]
-        return answers.PanoramaBatch.model_validate_json(answer.content).items
+            return [await self._create(PanoramaView, request, wait_s=wait_s, **options)]
+        batch = await self._create(answers.PanoramaBatch, request, wait_s=wait_s, **options)
+        return batch.items
 
     async def get(self, panorama_id: str, *, wait_s: int | None = None) -> PanoramaView:
         """The panorama as it is now, or up to `wait_s` (at most 60) later if it ends."""
-        answer = await self._send("GET", _path(panorama_id), wait_s=wait_s)
-        return PanoramaView.model_validate_json(answer.content)
+        return await self._answer(PanoramaView, "GET", _path(panorama_id), wait_s=wait_s)
 
     async def wait(self, panorama_id: str, *, timeout_s: float = math.inf) -> PanoramaView:
         """The panorama when it has ended, however it did. Raises TimeoutError if it does not."""
@@ -111,7 +110,7 @@ class AsyncPanoweave(AsyncHttp):
 
         After a lost connection they go on without a gap or a repeat.
         """
-        retries = Retries(self._retry_for_s)
+        retries = self._retries()
         while True:
             headers = self._headers | ({"Last-Event-ID": last_event_id} if last_event_id else {})
             seen = last_event_id
@@ -127,13 +126,14 @@ class AsyncPanoweave(AsyncHttp):
                     await raise_if_refused(source.response)
                     if source.response.status_code == 204:  # the last event was the end
                         return
+                    raise_if_no_stream(source.response)
                     retries.reset()
                     async for sent in source.aiter_sse():
                         last_event_id = sent.id
                         yield _event(sent)
                 if last_event_id == seen:
                     await anyio.sleep(_PAUSE_S)
-            except (httpx.TransportError, ApiError) as error:
+            except (httpx.RequestError, ApiError) as error:
                 await anyio.sleep(retries.pause_s(error))
 
     async def download(
@@ -142,7 +142,7 @@ class AsyncPanoweave(AsyncHttp):
         """Write the picture to `target`. The file is there as a whole or not at all."""
         target = Path(target)
         part = target.with_name(f".{target.name}.{uuid4().hex}")
-        retries = Retries(self._retry_for_s)
+        retries = self._retries()
         try:
             while True:
                 try:
@@ -151,7 +151,7 @@ class AsyncPanoweave(AsyncHttp):
                             async for chunk in answer.aiter_bytes():
                                 file.write(chunk)
                     return part.replace(target)
-                except (httpx.TransportError, ApiError) as error:
+                except (httpx.RequestError, ApiError) as error:
                     await anyio.sleep(retries.pause_s(error))
         finally:
             part.unlink(missing_ok=True)
@@ -166,14 +166,12 @@ class AsyncPanoweave(AsyncHttp):
 
     async def cancel(self, panorama_id: str) -> PanoramaView:
         """Repeating it does no harm. The panorama cannot succeed any more."""
-        answer = await self._send("POST", _path(panorama_id, "cancel"))
-        return PanoramaView.model_validate_json(answer.content)
+        return await self._answer(PanoramaView, "POST", _path(panorama_id, "cancel"))
 
     async def retry(self, panorama_id: str) -> PanoramaView:
         """Queue a failed panorama again."""
         path = _path(panorama_id, "retry")
-        answer = await self._send("POST", path, repeatable=False)
-        return PanoramaView.model_validate_json(answer.content)
+        return await self._answer(PanoramaView, "POST", path, repeatable=False)
 
     async def delete(self, panorama_id: str) -> None:
         """Remove a panorama that has ended, with all its files."""
@@ -193,15 +191,13 @@ class AsyncPanoweave(AsyncHttp):
 
     async def list_page(self, **query: Unpack[requests.ListPanoramasQuery]) -> PanoramaPage:
         """One page. Its `next_cursor` is the `cursor` of the next page."""
-        answer = await self._send("GET", "/panoramas", query=query)
-        return PanoramaPage.model_validate_json(answer.content)
+        return await self._answer(PanoramaPage, "GET", "/panoramas", query=query)
 
     async def upload(self, picture: bytes | str | Path) -> requests.ImageInput:
         """Upload a picture, as bytes or a file, that requests can then refer to."""
         content = picture if isinstance(picture, bytes) else Path(picture).read_bytes()
-        answer = await self._send("POST", "/uploads")
-        form = answers.UploadView.model_validate_json(answer.content)
-        retries = Retries(self._retry_for_s)
+        form = await self._answer(answers.UploadView, "POST", "/uploads")
+        retries = self._retries()
         while True:
             try:
                 stored = await self._http.post(
@@ -209,54 +205,47 @@ class AsyncPanoweave(AsyncHttp):
                 )
                 await raise_if_refused(stored)
                 return {"key": form.key}
-            except (httpx.TransportError, ApiError) as error:
+            except (httpx.RequestError, ApiError) as error:
                 await anyio.sleep(retries.pause_s(error))
 
     async def deliveries(self, panorama_id: str) -> answers.DeliveryList:
         """The deliveries of the panorama's webhook, oldest first."""
-        answer = await self._send("GET", _path(panorama_id, "deliveries"))
-        return answers.DeliveryList.model_validate_json(answer.content)
+        return await self._answer(answers.DeliveryList, "GET", _path(panorama_id, "deliveries"))
 
     async def redeliver(
         self, panorama_id: str, **query: Unpack[requests.RedeliverDeliveriesQuery]
     ) -> answers.DeliveryList:
         """Send deliveries again: the one with this `id`, or all that are dead."""
         path = _path(panorama_id, "deliveries/redeliver")
-        answer = await self._send("POST", path, query=query)
-        return answers.DeliveryList.model_validate_json(answer.content)
+        return await self._answer(answers.DeliveryList, "POST", path, query=query)
 
     async def models(self) -> answers.ModelList:
-        answer = await self._send("GET", "/models")
-        return answers.ModelList.model_validate_json(answer.content)
+        return await self._answer(answers.ModelList, "GET", "/models")
 
     async def usage(self, **query: Unpack[requests.GetUsageQuery]) -> answers.UsageView:
-        answer = await self._send("GET", "/usage", query=query)
-        return answers.UsageView.model_validate_json(answer.content)
+        return await self._answer(answers.UsageView, "GET", "/usage", query=query)
 
     async def create_token(self) -> answers.TokenView:
         """For URLs that a browser opens, where no API key can be sent: `?token=...`."""
-        answer = await self._send("POST", "/tokens")
-        return answers.TokenView.model_validate_json(answer.content)
+        return await self._answer(answers.TokenView, "POST", "/tokens")
 
     async def livez(self) -> answers.Health:
-        answer = await self._send("GET", "/livez")
-        return answers.Health.model_validate_json(answer.content)
+        return await self._answer(answers.Health, "GET", "/livez")
 
     async def readyz(self) -> answers.Health:
-        answer = await self._send("GET", "/readyz")
-        return answers.Health.model_validate_json(answer.content)
+        return await self._answer(answers.Health, "GET", "/readyz")
 
     async def status(self) -> answers.StatusView:
         """For operators: needs a key of scope `admin`."""
-        answer = await self._send("GET", "/status")
-        return answers.StatusView.model_validate_json(answer.content)
+        return await self._answer(answers.StatusView, "GET", "/status")
 
     async def scaling(
         self, model: str, **query: Unpack[requests.GetScalingQuery]
     ) -> answers.ScalingView:
         """For operators: needs a key of scope `scaling`."""
-        answer = await self._send("GET", f"/scaling/{quote(model)}", query=query)
-        return answers.ScalingView.model_validate_json(answer.content)
+        return await self._answer(
+            answers.ScalingView, "GET", f"/scaling/{quote(model)}", query=query
+        )
 
     async def metrics(self) -> str:
         """For operators: what Prometheus reads. Needs a key of scope `admin`."""
@@ -264,24 +253,28 @@ class AsyncPanoweave(AsyncHttp):
 
     async def _create(
         self,
+        kind: type[A],
         request: requests.PanoramaRequest,
+        *,
         idempotency_key: str | None,
         wait_s: int | None,
         traceparent: str | None,
-    ) -> httpx.Response:
+    ) -> A:
         headers = {
             "Idempotency-Key": idempotency_key or str(uuid4()),
             "traceparent": traceparent,
         }
-        return await self._send("POST", "/panoramas", json=request, headers=headers, wait_s=wait_s)
+        return await self._answer(
+            kind, "POST", "/panoramas", json=request, headers=headers, wait_s=wait_s
+        )
 
     async def _file(self, path: str, query: requests.GetImageQuery) -> bytes:
-        retries = Retries(self._retry_for_s)
+        retries = self._retries()
         while True:
             try:
                 async with self._stream(path, query) as answer:
                     return await answer.aread()
-            except (httpx.TransportError, ApiError) as error:
+            except (httpx.RequestError, ApiError) as error:
                 await anyio.sleep(retries.pause_s(error))
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import anyio
 import httpx
+from pydantic import ValidationError
 
-from panoweave_client.errors import ApiError
+from panoweave_client.base import Answer
+from panoweave_client.errors import ApiError, UnexpectedAnswer
 from panoweave_client.retries import Retries
 from panoweave_client.version import __version__
+
+A = TypeVar("A", bound=Answer)
 
 _TIMEOUT_S: Final = 30.0
 
@@ -31,6 +35,9 @@ class AsyncHttp:
         """
         url = url or os.environ.get("PANOWEAVE_URL") or "http://127.0.0.1:8000"
         api_key = api_key or os.environ.get("PANOWEAVE_API_KEY")
+        if not url.startswith(("http://", "https://")):
+            raise ValueError(f"url {url!r}: must begin with http:// or https://")
+        self._url = url
         self._retry_for_s = retry_for_s
         # Not the client's own headers: uploads go to the object store, which must not get the key.
         self._headers = {"User-Agent": f"panoweave-client/{__version__}"}
@@ -59,7 +66,7 @@ class AsyncHttp:
         repeatable: bool = True,
     ) -> httpx.Response:
         """The answer, whose body has been read. None leaves a header or a parameter out."""
-        retries = Retries(self._retry_for_s, repeatable=repeatable)
+        retries = self._retries(repeatable=repeatable)
         options = self._options(query, {**(headers or {}), **prefer(wait_s)})
         if wait_s is not None:
             options["timeout"] = _TIMEOUT_S + wait_s
@@ -68,8 +75,15 @@ class AsyncHttp:
                 answer = await self._http.request(method, path, json=json, **options)
                 await raise_if_refused(answer)
                 return answer
-            except (httpx.TransportError, ApiError) as error:
+            except (httpx.RequestError, ApiError) as error:
                 await anyio.sleep(retries.pause_s(error))
+
+    async def _answer(self, kind: type[A], method: str, path: str, **options: Any) -> A:
+        answer = await self._send(method, path, **options)
+        try:
+            return kind.model_validate_json(answer.content)
+        except ValidationError as error:
+            raise UnexpectedAnswer(answer) from error
 
     @asynccontextmanager
     async def _stream(self, path: str, query: Mapping[str, Any]) -> AsyncIterator[httpx.Response]:
@@ -78,6 +92,9 @@ class AsyncHttp:
         async with self._http.stream("GET", path, follow_redirects=True, **options) as answer:
             await raise_if_refused(answer)
             yield answer
+
+    def _retries(self, *, repeatable: bool = True) -> Retries:
+        return Retries(self._url, self._retry_for_s, repeatable=repeatable)
 
     def _options(
         self, query: Mapping[str, Any] | None, headers: Mapping[str, str | None]
@@ -95,3 +112,8 @@ async def raise_if_refused(answer: httpx.Response) -> None:
     if answer.is_error:
         await answer.aread()
         raise ApiError(answer)
+
+
+def raise_if_no_stream(answer: httpx.Response) -> None:
+    if not answer.headers.get("Content-Type", "").startswith("text/event-stream"):
+        raise UnexpectedAnswer(answer)

@@ -15,11 +15,10 @@ import httpx
 from httpx_sse import ServerSentEvent, connect_sse
 
 from panoweave_client import answers, requests
-from panoweave_client._sync.http import Http, raise_if_refused
+from panoweave_client._sync.http import A, Http, raise_if_no_stream, raise_if_refused
 from panoweave_client.answers import PanoramaPage, PanoramaSummary, PanoramaView
 from panoweave_client.errors import ApiError, PanoramaFailed
 from panoweave_client.events import Event
-from panoweave_client.retries import Retries
 
 _LONGEST_WAIT_S: Final = 60  # that the service offers
 _LONGEST_SILENCE_S: Final = 45.0  # the service sends something every 15 s
@@ -66,8 +65,8 @@ class Panoweave(Http):
         """
         if (request.get("n") or 1) > 1:
             raise ValueError("n: submit makes one panorama; call submit_batch for more")
-        answer = self._create(request, idempotency_key, wait_s, traceparent)
-        return PanoramaView.model_validate_json(answer.content)
+        options = {"idempotency_key": idempotency_key, "traceparent": traceparent}
+        return self._create(PanoramaView, request, wait_s=wait_s, **options)
 
     def submit_batch(
         self,
@@ -78,15 +77,15 @@ class Panoweave(Http):
         **request: Unpack[requests.PanoramaRequest],
     ) -> Sequence[PanoramaView]:
         """As `submit`, for the `n` panoramas of one request. Their `batch_id` is the same."""
-        answer = self._create(request, idempotency_key, wait_s, traceparent)
+        options = {"idempotency_key": idempotency_key, "traceparent": traceparent}
         if (request.get("n") or 1) == 1:
-            return [PanoramaView.model_validate_json(answer.content)]
-        return answers.PanoramaBatch.model_validate_json(answer.content).items
+            return [self._create(PanoramaView, request, wait_s=wait_s, **options)]
+        batch = self._create(answers.PanoramaBatch, request, wait_s=wait_s, **options)
+        return batch.items
 
     def get(self, panorama_id: str, *, wait_s: int | None = None) -> PanoramaView:
         """The panorama as it is now, or up to `wait_s` (at most 60) later if it ends."""
-        answer = self._send("GET", _path(panorama_id), wait_s=wait_s)
-        return PanoramaView.model_validate_json(answer.content)
+        return self._answer(PanoramaView, "GET", _path(panorama_id), wait_s=wait_s)
 
     def wait(self, panorama_id: str, *, timeout_s: float = math.inf) -> PanoramaView:
         """The panorama when it has ended, however it did. Raises TimeoutError if it does not."""
@@ -111,7 +110,7 @@ class Panoweave(Http):
 
         After a lost connection they go on without a gap or a repeat.
         """
-        retries = Retries(self._retry_for_s)
+        retries = self._retries()
         while True:
             headers = self._headers | ({"Last-Event-ID": last_event_id} if last_event_id else {})
             seen = last_event_id
@@ -127,13 +126,14 @@ class Panoweave(Http):
                     raise_if_refused(source.response)
                     if source.response.status_code == 204:  # the last event was the end
                         return
+                    raise_if_no_stream(source.response)
                     retries.reset()
                     for sent in source.iter_sse():
                         last_event_id = sent.id
                         yield _event(sent)
                 if last_event_id == seen:
                     time.sleep(_PAUSE_S)
-            except (httpx.TransportError, ApiError) as error:
+            except (httpx.RequestError, ApiError) as error:
                 time.sleep(retries.pause_s(error))
 
     def download(
@@ -142,7 +142,7 @@ class Panoweave(Http):
         """Write the picture to `target`. The file is there as a whole or not at all."""
         target = Path(target)
         part = target.with_name(f".{target.name}.{uuid4().hex}")
-        retries = Retries(self._retry_for_s)
+        retries = self._retries()
         try:
             while True:
                 try:
@@ -151,7 +151,7 @@ class Panoweave(Http):
                             for chunk in answer.iter_bytes():
                                 file.write(chunk)
                     return part.replace(target)
-                except (httpx.TransportError, ApiError) as error:
+                except (httpx.RequestError, ApiError) as error:
                     time.sleep(retries.pause_s(error))
         finally:
             part.unlink(missing_ok=True)
@@ -166,14 +166,12 @@ class Panoweave(Http):
 
     def cancel(self, panorama_id: str) -> PanoramaView:
         """Repeating it does no harm. The panorama cannot succeed any more."""
-        answer = self._send("POST", _path(panorama_id, "cancel"))
-        return PanoramaView.model_validate_json(answer.content)
+        return self._answer(PanoramaView, "POST", _path(panorama_id, "cancel"))
 
     def retry(self, panorama_id: str) -> PanoramaView:
         """Queue a failed panorama again."""
         path = _path(panorama_id, "retry")
-        answer = self._send("POST", path, repeatable=False)
-        return PanoramaView.model_validate_json(answer.content)
+        return self._answer(PanoramaView, "POST", path, repeatable=False)
 
     def delete(self, panorama_id: str) -> None:
         """Remove a panorama that has ended, with all its files."""
@@ -191,15 +189,13 @@ class Panoweave(Http):
 
     def list_page(self, **query: Unpack[requests.ListPanoramasQuery]) -> PanoramaPage:
         """One page. Its `next_cursor` is the `cursor` of the next page."""
-        answer = self._send("GET", "/panoramas", query=query)
-        return PanoramaPage.model_validate_json(answer.content)
+        return self._answer(PanoramaPage, "GET", "/panoramas", query=query)
 
     def upload(self, picture: bytes | str | Path) -> requests.ImageInput:
         """Upload a picture, as bytes or a file, that requests can then refer to."""
         content = picture if isinstance(picture, bytes) else Path(picture).read_bytes()
-        answer = self._send("POST", "/uploads")
-        form = answers.UploadView.model_validate_json(answer.content)
-        retries = Retries(self._retry_for_s)
+        form = self._answer(answers.UploadView, "POST", "/uploads")
+        retries = self._retries()
         while True:
             try:
                 stored = self._http.post(
@@ -207,52 +203,43 @@ class Panoweave(Http):
                 )
                 raise_if_refused(stored)
                 return {"key": form.key}
-            except (httpx.TransportError, ApiError) as error:
+            except (httpx.RequestError, ApiError) as error:
                 time.sleep(retries.pause_s(error))
 
     def deliveries(self, panorama_id: str) -> answers.DeliveryList:
         """The deliveries of the panorama's webhook, oldest first."""
-        answer = self._send("GET", _path(panorama_id, "deliveries"))
-        return answers.DeliveryList.model_validate_json(answer.content)
+        return self._answer(answers.DeliveryList, "GET", _path(panorama_id, "deliveries"))
 
     def redeliver(
         self, panorama_id: str, **query: Unpack[requests.RedeliverDeliveriesQuery]
     ) -> answers.DeliveryList:
         """Send deliveries again: the one with this `id`, or all that are dead."""
         path = _path(panorama_id, "deliveries/redeliver")
-        answer = self._send("POST", path, query=query)
-        return answers.DeliveryList.model_validate_json(answer.content)
+        return self._answer(answers.DeliveryList, "POST", path, query=query)
 
     def models(self) -> answers.ModelList:
-        answer = self._send("GET", "/models")
-        return answers.ModelList.model_validate_json(answer.content)
+        return self._answer(answers.ModelList, "GET", "/models")
 
     def usage(self, **query: Unpack[requests.GetUsageQuery]) -> answers.UsageView:
-        answer = self._send("GET", "/usage", query=query)
-        return answers.UsageView.model_validate_json(answer.content)
+        return self._answer(answers.UsageView, "GET", "/usage", query=query)
 
     def create_token(self) -> answers.TokenView:
         """For URLs that a browser opens, where no API key can be sent: `?token=...`."""
-        answer = self._send("POST", "/tokens")
-        return answers.TokenView.model_validate_json(answer.content)
+        return self._answer(answers.TokenView, "POST", "/tokens")
 
     def livez(self) -> answers.Health:
-        answer = self._send("GET", "/livez")
-        return answers.Health.model_validate_json(answer.content)
+        return self._answer(answers.Health, "GET", "/livez")
 
     def readyz(self) -> answers.Health:
-        answer = self._send("GET", "/readyz")
-        return answers.Health.model_validate_json(answer.content)
+        return self._answer(answers.Health, "GET", "/readyz")
 
     def status(self) -> answers.StatusView:
         """For operators: needs a key of scope `admin`."""
-        answer = self._send("GET", "/status")
-        return answers.StatusView.model_validate_json(answer.content)
+        return self._answer(answers.StatusView, "GET", "/status")
 
     def scaling(self, model: str, **query: Unpack[requests.GetScalingQuery]) -> answers.ScalingView:
         """For operators: needs a key of scope `scaling`."""
-        answer = self._send("GET", f"/scaling/{quote(model)}", query=query)
-        return answers.ScalingView.model_validate_json(answer.content)
+        return self._answer(answers.ScalingView, "GET", f"/scaling/{quote(model)}", query=query)
 
     def metrics(self) -> str:
         """For operators: what Prometheus reads. Needs a key of scope `admin`."""
@@ -260,24 +247,28 @@ class Panoweave(Http):
 
     def _create(
         self,
+        kind: type[A],
         request: requests.PanoramaRequest,
+        *,
         idempotency_key: str | None,
         wait_s: int | None,
         traceparent: str | None,
-    ) -> httpx.Response:
+    ) -> A:
         headers = {
             "Idempotency-Key": idempotency_key or str(uuid4()),
             "traceparent": traceparent,
         }
-        return self._send("POST", "/panoramas", json=request, headers=headers, wait_s=wait_s)
+        return self._answer(
+            kind, "POST", "/panoramas", json=request, headers=headers, wait_s=wait_s
+        )
 
     def _file(self, path: str, query: requests.GetImageQuery) -> bytes:
-        retries = Retries(self._retry_for_s)
+        retries = self._retries()
         while True:
             try:
                 with self._stream(path, query) as answer:
                     return answer.read()
-            except (httpx.TransportError, ApiError) as error:
+            except (httpx.RequestError, ApiError) as error:
                 time.sleep(retries.pause_s(error))
 
 

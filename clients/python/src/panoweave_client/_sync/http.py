@@ -7,13 +7,17 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import httpx
+from pydantic import ValidationError
 
-from panoweave_client.errors import ApiError
+from panoweave_client.base import Answer
+from panoweave_client.errors import ApiError, UnexpectedAnswer
 from panoweave_client.retries import Retries
 from panoweave_client.version import __version__
+
+A = TypeVar("A", bound=Answer)
 
 _TIMEOUT_S: Final = 30.0
 
@@ -32,6 +36,9 @@ class Http:
         """
         url = url or os.environ.get("PANOWEAVE_URL") or "http://127.0.0.1:8000"
         api_key = api_key or os.environ.get("PANOWEAVE_API_KEY")
+        if not url.startswith(("http://", "https://")):
+            raise ValueError(f"url {url!r}: must begin with http:// or https://")
+        self._url = url
         self._retry_for_s = retry_for_s
         # Not the client's own headers: uploads go to the object store, which must not get the key.
         self._headers = {"User-Agent": f"panoweave-client/{__version__}"}
@@ -60,7 +67,7 @@ class Http:
         repeatable: bool = True,
     ) -> httpx.Response:
         """The answer, whose body has been read. None leaves a header or a parameter out."""
-        retries = Retries(self._retry_for_s, repeatable=repeatable)
+        retries = self._retries(repeatable=repeatable)
         options = self._options(query, {**(headers or {}), **prefer(wait_s)})
         if wait_s is not None:
             options["timeout"] = _TIMEOUT_S + wait_s
@@ -69,8 +76,15 @@ class Http:
                 answer = self._http.request(method, path, json=json, **options)
                 raise_if_refused(answer)
                 return answer
-            except (httpx.TransportError, ApiError) as error:
+            except (httpx.RequestError, ApiError) as error:
                 time.sleep(retries.pause_s(error))
+
+    def _answer(self, kind: type[A], method: str, path: str, **options: Any) -> A:
+        answer = self._send(method, path, **options)
+        try:
+            return kind.model_validate_json(answer.content)
+        except ValidationError as error:
+            raise UnexpectedAnswer(answer) from error
 
     @contextmanager
     def _stream(self, path: str, query: Mapping[str, Any]) -> Iterator[httpx.Response]:
@@ -79,6 +93,9 @@ class Http:
         with self._http.stream("GET", path, follow_redirects=True, **options) as answer:
             raise_if_refused(answer)
             yield answer
+
+    def _retries(self, *, repeatable: bool = True) -> Retries:
+        return Retries(self._url, self._retry_for_s, repeatable=repeatable)
 
     def _options(
         self, query: Mapping[str, Any] | None, headers: Mapping[str, str | None]
@@ -96,3 +113,8 @@ def raise_if_refused(answer: httpx.Response) -> None:
     if answer.is_error:
         answer.read()
         raise ApiError(answer)
+
+
+def raise_if_no_stream(answer: httpx.Response) -> None:
+    if not answer.headers.get("Content-Type", "").startswith("text/event-stream"):
+        raise UnexpectedAnswer(answer)

@@ -10,7 +10,7 @@ import { facts } from "./facts.js";
 import { progressPanel } from "./progress.js";
 import { stage as createStage } from "./stage.js";
 
-const ENDED = ["succeeded", "failed", "cancelled"];
+const ENDED = ["succeeded", "failed", "cancelled", "expired"];
 const POLL_MS = 2_000;
 const PREVIEW_EVERY_MS = 1_500;
 

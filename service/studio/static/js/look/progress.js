@@ -69,5 +69,6 @@ function headlineOf({ status, progress, queue_position: ahead, cancel_requested:
   if (status === "running") return isToEnd ? "Stopping at the next step" : phaseName(progress?.phase ?? "starting");
   if (status === "failed") return error ? `It failed: ${error.detail}` : "It failed";
   if (status === "cancelled") return "It was cancelled";
+  if (status === "expired") return "It had not begun by its deadline";
   return "";
 }
