@@ -49,8 +49,14 @@ class DataSet:
         return self if self.device.type == "cpu" else DataSet(self.folder, torch.device("cpu"))
 
     def available(self) -> int:
-        """How many shards lie in the folder, read or not."""
-        return count_shards(self.folder)
+        """How many shards lie in the folder, read or not.
+
+        Raises ValueError if the first is missing.
+        """
+        count = count_shards(self.folder)
+        if not count:
+            raise ValueError(f"{self.folder} must hold shard 0: let the stage 'data' render it")
+        return count
 
     def panoramas(self, first: int, shards: int) -> range:
         """The numbers of the panoramas in shards `first` up to `shards`."""

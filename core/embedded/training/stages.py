@@ -62,10 +62,10 @@ class Recipe:
         return replace(
             self,
             shards=600,
-            decoder=replace(self.decoder, batch=32),
-            tiny=replace(self.tiny, batch=32),
-            denoiser=replace(self.denoiser, steps=30_000, batch=512, peak_rate=8e-4),
-            controlnet=replace(self.controlnet, steps=4_000, batch=64),
+            decoder=replace(self.decoder, batch=32, steps=7_000, critic_from=3_500),
+            tiny=replace(self.tiny, batch=32, steps=4_000),
+            denoiser=replace(self.denoiser, steps=30_000, batch=256, peak_rate=8e-4),
+            controlnet=replace(self.controlnet, steps=2_500, batch=64),
         )
 
 

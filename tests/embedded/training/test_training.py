@@ -65,6 +65,17 @@ def test_a_data_set_that_grew_changes_no_step_that_was_taken(tmp_path: Path) -> 
     _assert_equal(grown, _load(tmp_path / "denoiser.pt"))
 
 
+def test_a_run_without_the_first_shard_writes_nothing_down(tmp_path: Path) -> None:
+    write_data(tmp_path / "shards", 2)
+    _train(tmp_path, "latents")
+    first = (tmp_path / "shards" / "00000").rename(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match="must hold shard 0"):
+        _train(tmp_path, "denoiser")
+    first.rename(tmp_path / "shards" / "00000")  # as when another process has rendered it
+    _train(tmp_path, "denoiser")
+    assert _load(tmp_path / "denoiser.pt")["step"] == TINY.denoiser.steps
+
+
 def test_phases_keep_what_was_written_down(tmp_path: Path) -> None:
     file = tmp_path / "phases.json"
     phases = Phases(file)
