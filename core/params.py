@@ -47,6 +47,7 @@ from panoweave.core.presets import (
     PRESETS,
     SYNC_SHARES,
     Decoder,
+    Gradient,
     PresetName,
     SchedulerName,
     Windows,
@@ -122,6 +123,13 @@ class SyncParams(Params):
         None,
         description="Denoise with the prediction that the gradient was taken through, instead of "
         "predicting again for the moved windows. Default: the preset's.",
+    )
+    gradient: Gradient | None = Field(
+        None,
+        exclude_if=lambda value: value is None,  # see `tuned_steps`
+        description="What the gradient is taken through: 'guided' is both predictions that "
+        "guidance combines, 'conditional' the one under the prompt alone, which takes half of "
+        "the memory and less time. Default: the preset's.",
     )
 
 
@@ -217,7 +225,8 @@ class ResolvedSync(SyncParams):
 
     weight: Weight
     decay: Decay
-    # tuned_steps is None in jobs that were accepted before there was one: a move in each step.
+    # tuned_steps is None in jobs that were accepted before there was one: a move in each step. So
+    # is gradient, which is 'guided' then.
     steps: SyncSteps
     every: Every
     anchor: WindowIndex

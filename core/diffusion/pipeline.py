@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -338,18 +339,28 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             self, params.guidance_scale, params.control, images.get("control.image"), params.loop
         )
 
-        def guided_by(embeddings: PromptEmbeddings) -> Model:
+        def guided_by(embeddings: PromptEmbeddings) -> ClassifierFreeGuidance:
             return ClassifierFreeGuidance(network, embeddings, params.guidance_scale)
 
         def batched(model: Model) -> BatchedModel:
             return BatchedModel(model, window_batch, on_batch, self.ranks)
 
+<<<<<<< HEAD
         guided, gradient_of = guided_by(prompts), perceptual_gradient
         # A ControlNet depends on the views, and so does what a part of a panorama follows.
         if self.graphs and isinstance(network, UNet) and parts is None:
             guided, gradient_of = self.graphs.record(guided_by, prompts, gradient_of, params)
         model = batched(guided)
         appearance, reference = prepare_reference(self, params.sync, images, parts)
+=======
+        # A ControlNet depends on the views, which recordings do not.
+        graphs = self.graphs if isinstance(network, UNet) else None
+        guided = guided_by(graphs.keep(prompts) if graphs else prompts)
+        halves = guided if params.sync.gradient != "conditional" else guided.through_conditional
+        gradient_of = partial(perceptual_gradient, halves)
+        model = batched(graphs.model(guided, params) if graphs else guided)
+        appearance = self._appearance(params.sync)
+>>>>>>> main
         return sample_syncdiffusion(
             model,
             noise,
@@ -375,7 +386,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             known_region=prepare_known_region(
                 params.extend, images, self.traits, self.vae, noise, scheduler
             ),
-            gradient_of=gradient_of,
+            gradient_of=graphs.gradient(gradient_of, params) if graphs else gradient_of,
             resume=resume,
             callback=on_step,
         )

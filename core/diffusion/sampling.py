@@ -38,6 +38,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import torch
@@ -74,8 +75,11 @@ class StepReport:
         return self.state.step
 
 
-# `perceptual_gradient`, or what computes the same: see `cuda_graphs`.
-GradientOf = Callable[..., tuple[Tensor, Tensor, Embedding]]
+# `perceptual_gradient` of a model.
+GradientOf = Callable[
+    [Tensor, Step, Sequence[View], SchedulerAdapter, Appearance, Embedding | None],
+    tuple[Tensor, Tensor, Embedding],
+]
 
 
 @torch.no_grad()
@@ -106,10 +110,10 @@ def sample_syncdiffusion(
         useless backward pass.
     `regional_prompts`: a wrapper of `model` that denoises regions under prompts of their own.
     `known_region`: latents that stay as they are.
-    `gradient_of`: what computes line 6, if not `perceptual_gradient`.
+    `gradient_of`: line 6, if its model is not simply `model`.
     `resume`: an earlier state of the same panorama; only the remaining steps are done.
     """
-    gradient_of = gradient_of or perceptual_gradient
+    gradient_of = gradient_of or partial(perceptual_gradient, model.predict_batch)
     latents = scheduler.restore(resume, latents) if resume else scheduler.prepare_latents(latents)
     for step in scheduler.steps[resume.step if resume else 0 :]:  # line 2
         if known_region:
@@ -136,7 +140,7 @@ def sample_syncdiffusion(
                     windows, views = torch.cat([windows, anchor]), [*views, plan.anchor]
                     others.insert(0, len(grid))
                 else:
-                    output = model(anchor, step, [plan.anchor])
+                    output = model.predict_everywhere(anchor, step, [plan.anchor])
                     target = appearance.of(scheduler.pred_original_sample(anchor, step, output))
                     cached_predictions[plan.anchor] = output[0]
             for move in range(moves):
@@ -147,8 +151,7 @@ def sample_syncdiffusion(
                     if reference:
                         target = reference(seen)
                     gradient, outputs, target = gradient_of(  # line 6
-                        *(model.predict_batch, take(windows, batch), step, seen),
-                        *(scheduler, appearance, target),
+                        take(windows, batch), step, seen, scheduler, appearance, target
                     )
                     gradients.append((gradient, batch))
                     limited = limit_length(weight * gradient, sync.max_move)
