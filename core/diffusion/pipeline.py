@@ -345,22 +345,14 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         def batched(model: Model) -> BatchedModel:
             return BatchedModel(model, window_batch, on_batch, self.ranks)
 
-<<<<<<< HEAD
-        guided, gradient_of = guided_by(prompts), perceptual_gradient
-        # A ControlNet depends on the views, and so does what a part of a panorama follows.
-        if self.graphs and isinstance(network, UNet) and parts is None:
-            guided, gradient_of = self.graphs.record(guided_by, prompts, gradient_of, params)
-        model = batched(guided)
-        appearance, reference = prepare_reference(self, params.sync, images, parts)
-=======
-        # A ControlNet depends on the views, which recordings do not.
-        graphs = self.graphs if isinstance(network, UNet) else None
+        # A ControlNet depends on the views, which recordings do not; what a part of a panorama
+        # follows does, too.
+        graphs = self.graphs if isinstance(network, UNet) and parts is None else None
         guided = guided_by(graphs.keep(prompts) if graphs else prompts)
         halves = guided if params.sync.gradient != "conditional" else guided.through_conditional
         gradient_of = partial(perceptual_gradient, halves)
         model = batched(graphs.model(guided, params) if graphs else guided)
-        appearance = self._appearance(params.sync)
->>>>>>> main
+        appearance, reference = prepare_reference(self, params.sync, images, parts)
         return sample_syncdiffusion(
             model,
             noise,
