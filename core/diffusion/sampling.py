@@ -91,7 +91,7 @@ def sample_syncdiffusion(
     sync: ResolvedSync,
     appearance: Appearance | None,
     *,
-    anchor_image: Embedding | None = None,
+    reference: Callable[[Sequence[View]], Embedding] | None = None,
     batch_anchor: bool = False,
     regional_prompts: RegionalPrompts | None = None,
     known_region: KnownRegion | None = None,
@@ -103,7 +103,8 @@ def sample_syncdiffusion(
 
     `model`: model(windows, step, views) -> model output, all (N, C, S, S), under the prompt.
     `appearance`: D and what L compares; needed where `sync` has a weight.
-    `anchor_image`: an image that all windows follow, in place of the anchor's.
+    `reference`: what windows follow in place of the anchor's image, embedded: one for all of them,
+        or one for each of the views.
     `batch_anchor`: evaluate the anchor in one batch with windows, not alone. The result is the
         same, but for rounding. It saves a GPU a call that would not fill it, and costs a CPU a
         useless backward pass.
@@ -123,7 +124,7 @@ def sample_syncdiffusion(
             windows = known_region.guide(windows, grid, step, model)
 
         cached_predictions: dict[View, Tensor] = {}
-        follow_image = anchor_image is not None
+        follow_image = reference is not None
         others = [i for i, view in enumerate(views) if follow_image or view != plan.anchor]
         weight = sync_weight(sync, step.index)
         moves = moves_at(step.index, len(scheduler.steps), sync) if weight and others else 0
@@ -131,9 +132,9 @@ def sample_syncdiffusion(
         if moves:
             if appearance is None:
                 raise ValueError("a weight above 0 needs a perceptual network")
-            target = anchor_image
+            target = None
             # The anchor is read before `known_region` guides it: `extend` always has an image.
-            if target is None:  # line 4
+            if reference is None:  # line 4
                 anchor = plan.canvas.crop(latents, plan.anchor, plan.window)
                 if batch_anchor and model.size > 1:  # it goes first, in the batch of the first ones
                     windows, views = torch.cat([windows, anchor]), [*views, plan.anchor]
@@ -147,6 +148,8 @@ def sample_syncdiffusion(
                     windows = known_region.guide(windows, grid, step, model)
                 for batch in model.split(others):  # line 5
                     seen = [views[i] for i in batch]
+                    if reference:
+                        target = reference(seen)
                     gradient, outputs, target = gradient_of(  # line 6
                         take(windows, batch), step, seen, scheduler, appearance, target
                     )
