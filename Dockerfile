@@ -52,6 +52,12 @@ CMD ["panoweave", "api"]
 
 
 FROM base AS worker
+# On a GPU Triton compiles kernels with it, and loads them from the cache: /tmp may be noexec.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends gcc libc6-dev \
+    && rm -rf /var/lib/apt/lists/*
+ENV TRITON_CACHE_DIR=/home/panoweave/.cache/triton
 RUN pip install -c constraints.txt ".[worker,cli]"
 COPY panoweave panoweave
 COPY core core

@@ -45,6 +45,7 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
         "loop": True,
         "projection": "equirectangular",
     },
+    "upscale": {"prompt": "a lake", "seed": 13, "width": 384, "upscale": 2},
     "regions": {
         "prompt": "a green meadow",
         "seed": 9,

@@ -45,10 +45,13 @@ def vae() -> AutoencoderKL:
     )
 
 
-def text_encoder(vocabulary: int) -> CLIPTextModel:
+def text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
     return CLIPTextModel(
         CLIPTextConfig(
-            vocab_size=vocabulary,
+            vocab_size=len(tokenizer),
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
             hidden_size=1024,
             intermediate_size=4096,
             num_hidden_layers=23,
@@ -64,7 +67,7 @@ def write(folder: Path) -> None:
     tokenizer = CLIPTokenizer.from_pretrained(WEIGHTS / "tokenizer", model_max_length=77)
     checkpoint = StableDiffusionPipeline(
         vae=vae(),
-        text_encoder=text_encoder(len(tokenizer)),
+        text_encoder=text_encoder(tokenizer),
         tokenizer=tokenizer,
         unet=unet(),
         scheduler=tiny.stable_diffusions_scheduler(),

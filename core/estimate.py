@@ -19,6 +19,7 @@ from panoweave.core.families import family_named
 from panoweave.core.params import ResolvedParams
 from panoweave.core.presets import Decoder
 from panoweave.core.sync_moves import moves_at
+from panoweave.core.upscale import enlarged
 from panoweave.core.window_places import Places, places_at
 
 # Until a machine has measured it: a gradient through network, decoder and perceptual network, in
@@ -27,6 +28,7 @@ _GRADIENT_COST: Final[dict[Decoder, float]] = {"full": 6.0, "tiny": 3.0}
 _FINISH_COST: Final = 1.0  # decoding and measuring the area of one window
 _CONTROL_COST: Final = 1.5  # network and ControlNet
 _GUIDE_COST: Final = 3.0  # `extend`: a prediction with its gradient, without a decoder
+_UPSCALED_AREA: Final = 1.5  # with `upscale`: the large picture is encoded, and decoded
 _UNGUIDED_COST: Final = 0.5  # the prompt alone, without the negative prompt
 
 _AVERAGED: Final = 50  # measurements that a running average remembers
@@ -91,13 +93,25 @@ class Speeds(BaseModel):
 
 def estimate_work(params: ResolvedParams, traits: CheckpointTraits) -> Work:
     steps = list(_steps(params, traits))
+    if params.upscale:
+        steps += [
+            step_work(step, params, traits) for step in range(params.steps, params.total_steps)
+        ]
     return Work(
         most_windows=max(step.windows for step in steps),
         predictions=sum(step.predictions for step in steps),
         gradients=sum(step.gradients for step in steps),
         decoder=params.sync.decoder,
-        area=params.width * params.height / traits.window_px**2,
+        area=finish_area(params, traits),
     )
+
+
+def finish_area(params: ResolvedParams, traits: CheckpointTraits) -> float:
+    """The area that is decoded and measured, in windows."""
+    area = params.width * params.height / traits.window_px**2
+    if params.upscale is None:
+        return area
+    return area * (1 + _UPSCALED_AREA * params.upscale**2)
 
 
 def _steps(params: ResolvedParams, traits: CheckpointTraits) -> Iterator[StepWork]:
@@ -111,7 +125,9 @@ def _steps(params: ResolvedParams, traits: CheckpointTraits) -> Iterator[StepWor
 
 
 def step_work(step: int, params: ResolvedParams, traits: CheckpointTraits) -> StepWork:
-    """The work of one step (from 0)."""
+    """The work of one step (from 0); those of `upscale` come last."""
+    if step >= params.steps:
+        step, params = step - params.steps, enlarged(params, traits)
     return _work_at(step, params, traits, places_at(step, params, traits))
 
 

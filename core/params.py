@@ -47,19 +47,21 @@ from panoweave.core.presets import (
     PRESETS,
     SYNC_SHARES,
     Decoder,
+    Gradient,
     PresetName,
     SchedulerName,
     Windows,
 )
 from panoweave.core.sizes import MAX_WINDOWS, PanoramaSize, resolve_size
 from panoweave.core.sphere import (
-    Poles,
-    Projection,
+    PolesField,
+    ProjectionField,
     ResolvedProjection,
-    WindowFov,
+    WindowFovField,
     picture_size,
     resolve_projection,
 )
+from panoweave.core.upscale import UPSCALE_STEPS, UpscaleField, check_upscale
 
 MAX_REGIONS = 16
 MAX_SEED = 2**53 - 1  # the largest integer that every JSON reader keeps exact
@@ -122,6 +124,13 @@ class SyncParams(Params):
         description="Denoise with the prediction that the gradient was taken through, instead of "
         "predicting again for the moved windows. Default: the preset's.",
     )
+    gradient: Gradient | None = Field(
+        None,
+        exclude_if=lambda value: value is None,  # see `tuned_steps`
+        description="What the gradient is taken through: 'guided' is both predictions that "
+        "guidance combines, 'conditional' the one under the prompt alone, which takes half of "
+        "the memory and less time. Default: the preset's.",
+    )
 
 
 class PanoramaParams(Params):
@@ -161,26 +170,10 @@ class PanoramaParams(Params):
         description="The right edge continues at the left one, for views all around. The width is "
         "then a whole number of strides.",
     )
-    projection: Projection = Field(
-        "cylinder",
-        exclude_if=lambda value: value == "cylinder",  # see `tuned_steps`
-        description="Of the picture of a `loop`. 'cylinder': as the windows show it; "
-        "'equirectangular': on a sphere, as 360-degree viewers expect it, and as wide.",
-    )
-    window_fov: WindowFov | None = Field(
-        None,
-        exclude_if=lambda value: value is None,
-        description="With 'equirectangular': the horizontal field of view of one window, in "
-        "degrees. A larger angle makes the loop higher on the sphere. Default: the angle at which "
-        "things at the horizon keep their proportions, 2 atan(pi window / width).",
-    )
-    poles: Poles | None = Field(
-        None,
-        exclude_if=lambda value: value is None,
-        description="With 'equirectangular': what lies above and below the loop. 'filled': its "
-        "edges' colours, so that the picture is a whole sphere, twice as wide as high; 'cropped': "
-        "nothing, and the file's metadata say which part of the sphere it is. Default: 'filled'.",
-    )
+    projection: ProjectionField = "cylinder"
+    window_fov: WindowFovField = None
+    poles: PolesField = None
+    upscale: UpscaleField = None
     preset: PresetName = Field(
         DEFAULT_PRESET,
         description="Defaults for the fields that a request leaves open: 'paper' follows the paper "
@@ -232,7 +225,8 @@ class ResolvedSync(SyncParams):
 
     weight: Weight
     decay: Decay
-    # tuned_steps is None in jobs that were accepted before there was one: a move in each step.
+    # tuned_steps is None in jobs that were accepted before there was one: a move in each step. So
+    # is gradient, which is 'guided' then.
     steps: SyncSteps
     every: Every
     anchor: WindowIndex
@@ -258,10 +252,16 @@ class ResolvedParams(PanoramaParams):
     regions: Sequence[ResolvedRegion] = []
     sync: ResolvedSync
 
+    @property
+    def total_steps(self) -> int:
+        """With those of `upscale`."""
+        return self.steps + (UPSCALE_STEPS if self.upscale else 0)
+
     def picture_size(self, traits: CheckpointTraits) -> tuple[int, int]:
         """(width, height) of the file, in pixels."""
         projection = ResolvedProjection(self.projection, self.window_fov, self.poles)
-        return picture_size(projection, self.width, self.height, traits.window_px)
+        lengths = (self.width, self.height, traits.window_px)
+        return picture_size(projection, *(length * (self.upscale or 1) for length in lengths))
 
     @classmethod
     def of(cls, asked: PanoramaParams, traits: CheckpointTraits) -> Self:
@@ -271,12 +271,12 @@ class ResolvedParams(PanoramaParams):
         _check_family(asked, values, traits)
         _check_controlnet(asked, traits)
         _check_scheduler(values["scheduler"], values["steps"])
+        lengths = [side * (asked.upscale or 1) for side in (size.width, size.height)]
+        lengths.append(traits.window_px * (asked.upscale or 1))
         projection = resolve_projection(
             ResolvedProjection(asked.projection, asked.window_fov, asked.poles),
             asked.loop,
-            size.width,
-            size.height,
-            traits.window_px,
+            *lengths,
         )
         values |= {
             "width": size.width,
@@ -284,17 +284,16 @@ class ResolvedParams(PanoramaParams):
             "stride": size.stride,
             "regions": resolve_regions(asked.regions, size.width, size.height, traits),
             **asdict(projection),
-            "output": resolve_output(
-                asked.output,
-                *picture_size(projection, size.width, size.height, traits.window_px),
-            ),
+            "output": resolve_output(asked.output, *picture_size(projection, *lengths)),
             "sync": _resolve_sync(asked, values["steps"], values["scheduler"], size, traits),
         }
         if asked.seed is None:
             values["seed"] = secrets.randbelow(MAX_SEED + 1)
         if asked.windows is None and asked.stride is not None:
             values["windows"] = "overlapping"
-        return cls(**values)
+        resolved = cls(**values)
+        check_upscale(resolved, traits)
+        return resolved
 
 
 def _fill(fields: type[Params], asked: Params, *defaults: Mapping[str, Any]) -> dict[str, Any]:

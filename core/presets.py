@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 PresetName = Literal["paper", "balanced", "fast"]
 Windows = Literal["overlapping", "shifted"]
 Decoder = Literal["full", "tiny"]
+Gradient = Literal["guided", "conditional"]
 SchedulerName = Literal["ddim", "euler", "dpm++", "lcm"]
 MAX_LCM_STEPS: Final = 50  # such checkpoints were distilled from this many steps
 DRAFT_STEPS: Final = 9  # up to this many, a panorama is a draft: `tuned_steps` is its own number
@@ -30,6 +31,7 @@ PRESETS: Final[Mapping[PresetName, Mapping[str, Any]]] = MappingProxyType(
                 "every": 1,
                 "decoder": "full",
                 "reuse_prediction": False,
+                "gradient": "guided",
             },
         },
         "balanced": {
@@ -43,6 +45,7 @@ PRESETS: Final[Mapping[PresetName, Mapping[str, Any]]] = MappingProxyType(
                 "every": 1,
                 "decoder": "tiny",
                 "reuse_prediction": True,
+                "gradient": "conditional",
             },
         },
         "fast": {
@@ -56,6 +59,7 @@ PRESETS: Final[Mapping[PresetName, Mapping[str, Any]]] = MappingProxyType(
                 "every": 1,
                 "decoder": "tiny",
                 "reuse_prediction": True,
+                "gradient": "conditional",
             },
         },
     }

@@ -20,6 +20,35 @@ Projection = Literal["cylinder", "equirectangular"]
 Poles = Literal["filled", "cropped"]
 WindowFov = Annotated[float, Field(gt=0, lt=180)]
 
+# The three fields of a request. Left out of the JSON where they are as before there were any:
+# stored requests, jobs and savepoints are compared by their JSON.
+ProjectionField = Annotated[
+    Projection,
+    Field(
+        exclude_if=lambda value: value == "cylinder",
+        description="Of the picture of a `loop`. 'cylinder': as the windows show it; "
+        "'equirectangular': on a sphere, as 360-degree viewers expect it, and as wide.",
+    ),
+]
+WindowFovField = Annotated[
+    WindowFov | None,
+    Field(
+        exclude_if=lambda value: value is None,
+        description="With 'equirectangular': the horizontal field of view of one window, in "
+        "degrees. A larger angle makes the loop higher on the sphere. Default: the angle at which "
+        "things at the horizon keep their proportions, 2 atan(pi window / width).",
+    ),
+]
+PolesField = Annotated[
+    Poles | None,
+    Field(
+        exclude_if=lambda value: value is None,
+        description="With 'equirectangular': what lies above and below the loop. 'filled': its "
+        "edges' colours, so that the picture is a whole sphere, twice as wide as high; 'cropped': "
+        "nothing, and the file's metadata say which part of the sphere it is. Default: 'filled'.",
+    ),
+]
+
 _DECIMALS: Final = 2  # of the default `window_fov`, in degrees
 
 

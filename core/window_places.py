@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from panoweave.core.checkpoint import CheckpointTraits
-from panoweave.core.params import ResolvedParams
+
+if TYPE_CHECKING:
+    from panoweave.core.params import ResolvedParams  # it asks how many windows there would be
 
 # A Kronecker sequence that fills the unit square evenly: multiples of powers of the inverse of the
 # plastic number. A single row of windows needs the first one only.

@@ -59,7 +59,7 @@ def _flag(path: FieldPath) -> str:
 
 def _option(path: FieldPath, field: Schema) -> inspect.Parameter:
     branches = _branches(field)
-    words = [word for one in branches for word in one.get("enum", [one.get("const")]) if word]
+    words = [str(word) for one in branches for word in one.get("enum", [one.get("const")]) if word]
     kind: Any = _TYPES[branches[0]["type"]]
     option: dict[str, Any] = {"metavar": "|".join(words) or None}
     if len(branches) > 1:

@@ -125,7 +125,7 @@ class Attempt:
     def resume(self, step: int) -> None:
         """Report that an earlier attempt has done these steps."""
         log.info("%s: resumed after step %d", self.record.id, step)
-        self._report(RESUMING, step, self.record.params.steps)
+        self._report(RESUMING, step, self.record.params.total_steps)
 
     def on_step(self, report: StepReport) -> None:
         """After each reverse step; raises the reason to stop, if there is one."""
@@ -143,7 +143,7 @@ class Attempt:
     def enter(self, phase: str) -> None:
         """Begin a phase without steps. Raises as `on_step` does."""
         self.mark_alive()
-        steps = self.record.params.steps
+        steps = self.record.params.total_steps
         self._eta_s = None
         self._is_sampling = False
         self._report(phase, steps, steps)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from redis import Redis
 
 from panoweave.core.checkpoint import CheckpointTraits
-from panoweave.core.estimate import SpeedMeter, step_work
+from panoweave.core.estimate import SpeedMeter, finish_area, step_work
 from panoweave.core.infra.errors import StoreUnavailable
 from panoweave.core.jobs import speeds
 from panoweave.core.params import ResolvedParams
@@ -64,7 +64,8 @@ class StepClock:
     def step_ended(self, step: int) -> None:
         """`step`: from 1."""
         now = time.monotonic()
-        if self._last is not None:
+        is_after_pause = step == self._params.steps + 1  # of `upscale`: a picture was decoded
+        if self._last is not None and not is_after_pause:
             work = step_work(step - 1, self._params, self._traits)
             meter = self._reporter.meter
             meter.note_step(work, self._params.sync.decoder, now - self._last)
@@ -72,6 +73,6 @@ class StepClock:
         self._last = time.monotonic()
 
     def finished(self, timings_s: Mapping[str, float]) -> None:
-        area = self._params.width * self._params.height / self._traits.window_px**2
+        area = finish_area(self._params, self._traits)
         self._reporter.meter.note_finish(area, timings_s["decode"] + timings_s["measure"])
         self._reporter.publish()

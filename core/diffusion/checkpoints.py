@@ -19,7 +19,7 @@ from panoweave.core.diffusion.coherence import CoherenceMeter
 from panoweave.core.diffusion.cuda_graphs import CudaGraphs
 from panoweave.core.diffusion.errors import CheckpointError, DeviceUnavailableError
 from panoweave.core.diffusion.float8 import keep_in_float8
-from panoweave.core.diffusion.fused.networks import fuse
+from panoweave.core.diffusion.fused.networks import fuse, runs_triton
 from panoweave.core.diffusion.lora_coverage import check_coverage, read_lora
 from panoweave.core.diffusion.lora_files import LORA_LEGAL, find_lora
 from panoweave.core.diffusion.patch_autoencoder import PatchAutoencoder
@@ -111,7 +111,9 @@ def load_pipeline(
         if network is not None:
             # Convolutions run up to a third faster (docs/LOG.md).
             network.to(memory_format=torch.channels_last)
-            fuse(network, target)
+            # In autoencoders, whose images are larger, torch's GroupNorm is faster than ours.
+            is_denoiser = network in (pipeline.denoiser, pipeline.controlnet)
+            fuse(network, kernels=is_denoiser and runs_triton(target))
     if target.type == "cuda":
         pipeline.graphs = CudaGraphs()
     return pipeline.to(target)

@@ -16,4 +16,4 @@ def clock(timings: dict[str, float], part: str) -> Iterator[None]:
     yield
     if torch.cuda.is_available():
         torch.cuda.synchronize()  # kernels run on after the call returns
-    timings[part] = time.perf_counter() - begin
+    timings[part] = timings.get(part, 0.0) + time.perf_counter() - begin

@@ -61,8 +61,13 @@ def prepare_regions(
     model_under: Callable[[PromptEmbeddings], BatchedModel],
     noise: Tensor,
     scheduler: SchedulerAdapter,
+    *,
+    bootstrap: bool = True,
 ) -> RegionalPrompts | None:
-    """The regions of a request around `model`. `noise` (1, C, H/f, W/f): the canvas's first."""
+    """The regions of a request around `model`. `noise` (1, C, H/f, W/f): the canvas's first.
+
+    `bootstrap`: the first steps are those where subjects take shape.
+    """
     if not params.regions:
         return None
     height, width = noise.shape[-2:]
@@ -76,7 +81,10 @@ def prepare_regions(
         prompts = encode_prompt(region.prompt, region.negative_prompt)
         regions.append(Region(mask.to(noise), model_under(prompts)))
     backgrounds = encode(vae, plain_images(traits.window_px)).to(noise)
-    return RegionalPrompts(model, regions, canvas, backgrounds, noise, scheduler)
+    whole = RegionalPrompts(model, regions, canvas, backgrounds, noise, scheduler)
+    if not bootstrap:
+        whole.bootstrap_steps = 0
+    return whole
 
 
 def prepare_known_region(

@@ -48,7 +48,7 @@ class CudaGraphs:
         self._pool: Any = None
         self._prompts: dict[Hashable, PromptEmbeddings] = {}
 
-    def _keep(self, prompts: PromptEmbeddings) -> PromptEmbeddings:
+    def keep(self, prompts: PromptEmbeddings) -> PromptEmbeddings:
         """The same embeddings, in the place where recordings read them."""
         tensors = _tensors(prompts)
         shapes = tuple((tensor.shape, tensor.dtype) for tensor in tensors)
@@ -57,20 +57,49 @@ class CudaGraphs:
             ours.copy_(given)
         return kept
 
-    def record(
-        self,
-        guided_by: Callable[[PromptEmbeddings], Model],
-        prompts: PromptEmbeddings,
-        gradient_of: GradientOf,
-        params: ResolvedParams,
-    ) -> tuple[Model, GradientOf]:
-        """The model under these prompts, and the gradient through it, both replayed.
+    def model(self, model: Model, params: ResolvedParams) -> Model:
+        """A model that does not depend on the views, under prompts that are kept; replayed.
 
-        The model must not depend on the views.
+        Where a gradient is asked for, it is not.
         """
-        key = params.guidance_scale, params.sync.decoder
-        model = guided_by(self._keep(prompts))
-        return _RecordedModel(model, self, key), _RecordedGradient(gradient_of, model, self, key)
+
+        def replay(latents: Tensor, step: Step, views: Sequence[View]) -> Tensor:
+            if torch.is_grad_enabled():
+                return model(latents, step, views)
+
+            def predict(inputs: Sequence[Tensor]) -> list[Tensor]:
+                windows, *about = inputs
+                return [model(windows, _step_of(step, about), views)]
+
+            key = "model", params.guidance_scale
+            return self.run(key, predict, [latents, step.t, step.alpha_cumprod])[0]
+
+        return replay
+
+    def gradient(self, gradient_of: GradientOf, params: ResolvedParams) -> GradientOf:
+        """Line 6 of Algorithm 1 through such a model, replayed."""
+
+        def replay(
+            windows: Tensor,
+            step: Step,
+            views: Sequence[View],
+            scheduler: SchedulerAdapter,
+            appearance: Appearance,
+            target: Embedding | None,
+        ) -> tuple[Tensor, Tensor, Embedding]:
+            def differentiate(inputs: Sequence[Tensor]) -> list[Tensor]:
+                x, t, alpha, *layers = inputs
+                gradient, outputs, embedding = gradient_of(
+                    x, _step_of(step, [t, alpha]), views, scheduler, appearance, layers or None
+                )
+                return [gradient, outputs, *([] if layers else embedding)]
+
+            key = "gradient", params.guidance_scale, params.sync.decoder, params.sync.gradient
+            inputs = [windows, step.t, step.alpha_cumprod, *(target or [])]
+            gradient, outputs, *embedding = self.run(key, differentiate, inputs)
+            return gradient, outputs, target or embedding
+
+        return replay
 
     def run(self, key: Hashable, function: Function, inputs: Sequence[Tensor]) -> list[Tensor]:
         """function(inputs), recorded at the first call with a key and these shapes.
@@ -120,61 +149,6 @@ class CudaGraphs:
         # Recordings may share memory: none is replayed while another runs, and outputs are copied.
         self._pool = graph.pool()
         return _Recording(graph, kept, outputs, function)
-
-
-class _RecordedModel:
-    """A model whose predictions without a gradient are replayed."""
-
-    def __init__(self, model: Model, graphs: CudaGraphs, key: Hashable) -> None:
-        self._model = model
-        self._graphs = graphs
-        self._key = key
-
-    def __call__(self, latents: Tensor, step: Step, views: Sequence[View]) -> Tensor:
-        if torch.is_grad_enabled():
-            return self._model(latents, step, views)
-
-        def predict(inputs: Sequence[Tensor]) -> list[Tensor]:
-            windows, *about = inputs
-            return [self._model(windows, _step_of(step, about), views)]
-
-        key = "predict", self._key
-        return self._graphs.run(key, predict, [latents, step.t, step.alpha_cumprod])[0]
-
-
-class _RecordedGradient:
-    """A `GradientOf` through one model, replayed."""
-
-    def __init__(
-        self, gradient_of: GradientOf, model: Model, graphs: CudaGraphs, key: Hashable
-    ) -> None:
-        self._gradient_of = gradient_of
-        self._model = model
-        self._graphs = graphs
-        self._key = key
-
-    def __call__(
-        self,
-        _: Model,
-        windows: Tensor,
-        step: Step,
-        views: Sequence[View],
-        scheduler: SchedulerAdapter,
-        appearance: Appearance,
-        target: Embedding | None,
-    ) -> tuple[Tensor, Tensor, Embedding]:
-        def differentiate(inputs: Sequence[Tensor]) -> list[Tensor]:
-            x, t, alpha, *layers = inputs
-            gradient, outputs, embedding = self._gradient_of(
-                *(self._model, x, _step_of(step, [t, alpha]), views),
-                *(scheduler, appearance, layers or None),
-            )
-            return [gradient, outputs, *([] if layers else embedding)]
-
-        key = "gradient", self._key
-        inputs = [windows, step.t, step.alpha_cumprod, *(target or [])]
-        gradient, outputs, *embedding = self._graphs.run(key, differentiate, inputs)
-        return gradient, outputs, target or embedding
 
 
 def _step_of(step: Step, about: Sequence[Tensor]) -> Step:

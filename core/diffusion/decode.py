@@ -91,8 +91,8 @@ def decode_canvas(
     if (tile_height, tile_width) == (height, width):
         return decode(vae, latents)[0].float().cpu()
     picture = weight = torch.empty(0)
-    tops = _tiles(height, tile_height, window)
-    lefts = _tiles(width, tile_width, window)
+    tops = tile_starts(height, tile_height, window)
+    lefts = tile_starts(width, tile_width, window)
     places = list(product(tops, lefts))
 
     def decode_tile(place: tuple[int, int]) -> Tensor:
@@ -109,7 +109,7 @@ def decode_canvas(
             weight = torch.zeros(height * scale, width * scale)
         rows = slice(top * scale, (top + tile_height) * scale)
         columns = slice(left * scale, (left + tile_width) * scale)
-        share = _fade(tile_height * scale, window * scale)[:, None] * _fade(
+        share = tile_fade(tile_height * scale, window * scale)[:, None] * tile_fade(
             tile_width * scale, window * scale
         )
         picture[:, rows, columns] += decoded * share
@@ -134,13 +134,13 @@ def decode_ring(
     return picture[..., margin * scale : (margin + width) * scale]
 
 
-def _tiles(side: int, tile: int, overlap: int) -> list[int]:
+def tile_starts(side: int, tile: int, overlap: int) -> list[int]:
     """Where tiles begin: neighbours overlap at least this much, and the last ends at the edge."""
     starts = range(0, side - tile, max(1, tile - overlap))
     return [*starts, side - tile]
 
 
-def _fade(length: int, overlap: int) -> Tensor:
+def tile_fade(length: int, overlap: int) -> Tensor:
     """The weights (length,) of a tile along one side.
 
     From an end inwards: nearly 0 for a quarter of the overlap, a ramp over half of it, then 1.

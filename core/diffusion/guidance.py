@@ -57,12 +57,35 @@ class ClassifierFreeGuidance:
 
     def __call__(self, latents: Tensor, step: Step, views: Sequence[View]) -> Tensor:
         conditional = self._prompts.conditional.repeated(len(latents))
-        if self._scale == 1 or self._network.embeds_guidance:
+        unconditional = self._unconditional(len(latents))
+        if unconditional is None:
             return self._network(latents, step, views, conditional)
-        assert self._prompts.unconditional is not None
-        texts = self._prompts.unconditional.repeated(len(latents)).beside(conditional)
+        texts = unconditional.beside(conditional)
         outputs = self._network(torch.cat([latents, latents]), step, [*views, *views], texts)
-        unconditional_output, conditional_output = outputs.chunk(2)
+        return self._guide(*outputs.chunk(2))
+
+    def through_conditional(self, latents: Tensor, step: Step, views: Sequence[View]) -> Tensor:
+        """The same output, but for rounding, with a gradient through the conditional half only.
+
+        The halves' Jacobians, J_u and J_c, are nearly the same, and their factors 1 - g and g add
+        up to 1. So J_c alone stands for both, at half the work and half the memory.
+        """
+        conditional = self._prompts.conditional.repeated(len(latents))
+        output = self._network(latents, step, views, conditional)
+        unconditional = self._unconditional(len(latents))
+        if unconditional is None:
+            return output
+        with torch.no_grad():
+            guided = self._guide(self._network(latents, step, views, unconditional), output)
+        return guided + (output - output.detach())  # plus 0, which has the gradient
+
+    def _unconditional(self, count: int) -> TextEmbedding | None:
+        if self._scale == 1 or self._network.embeds_guidance:
+            return None
+        assert self._prompts.unconditional is not None
+        return self._prompts.unconditional.repeated(count)
+
+    def _guide(self, unconditional_output: Tensor, conditional_output: Tensor) -> Tensor:
         return unconditional_output + self._scale * (conditional_output - unconditional_output)
 
 
@@ -133,6 +156,12 @@ class BatchedModel:
             found.append(indices[start:end])
             start = end
         return found
+
+    def predict_everywhere(self, latents: Tensor, step: Step, views: Sequence[View]) -> Tensor:
+        """As `predict_batch`, for a batch that each rank computes for itself."""
+        if self._on_batch:
+            self._on_batch()
+        return self.predict_batch(latents, step, views)
 
     def predict_batch(self, latents: Tensor, step: Step, views: Sequence[View]) -> Tensor:
         """The model's output for the windows (N, C, S, S) of one batch; differentiable."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -12,7 +13,6 @@ from diffusers import DiffusionPipeline
 from PIL import Image
 from torch import Tensor
 
-from panoweave.core.diffusion.appearance import Appearance
 from panoweave.core.diffusion.clock import clock
 from panoweave.core.diffusion.coherence import Coherence, CoherenceMeter
 from panoweave.core.diffusion.conditioning import (
@@ -31,11 +31,11 @@ from panoweave.core.diffusion.decode import (
 )
 from panoweave.core.diffusion.deterministic import deterministic
 from panoweave.core.diffusion.equirectangular import to_equirectangular
-from panoweave.core.diffusion.errors import PerceptualWeightsError
 from panoweave.core.diffusion.families import family_of
 from panoweave.core.diffusion.families.loading import load_components
 from panoweave.core.diffusion.guidance import BatchedModel, ClassifierFreeGuidance, Model
-from panoweave.core.diffusion.perceptual import Embedding, PerceptualLoss
+from panoweave.core.diffusion.parts import PartsOfPanorama
+from panoweave.core.diffusion.perceptual import PerceptualLoss
 from panoweave.core.diffusion.prompts import (
     PromptEmbeddings,
     TruncatedPrompt,
@@ -45,9 +45,12 @@ from panoweave.core.diffusion.prompts import (
 )
 from panoweave.core.diffusion.quality import QualityWarning, find_quality_warnings
 from panoweave.core.diffusion.ranks import ONE_RANK, Ranks
+from panoweave.core.diffusion.reference import prepare_reference
 from panoweave.core.diffusion.sampler_state import SamplerState
 from panoweave.core.diffusion.sampling import StepReport, perceptual_gradient, sample_syncdiffusion
+from panoweave.core.diffusion.schedulers import SchedulerAdapter
 from panoweave.core.diffusion.unet import UNet
+from panoweave.core.diffusion.upscaling import first_stage, of_whole, sample_enlarged
 from panoweave.core.diffusion.views import WindowPlan
 from panoweave.core.machine import DEFAULT_WINDOW_BATCH
 from panoweave.core.model_files.additions import check_controlnet, check_tiny_decoder
@@ -55,7 +58,7 @@ from panoweave.core.model_files.defaults import fill_defaults, read_notes
 from panoweave.core.model_files.hub import fetch_checkpoint
 from panoweave.core.model_files.index import PARTS
 from panoweave.core.model_files.readers import READERS
-from panoweave.core.params import PanoramaParams, ResolvedParams, ResolvedSync
+from panoweave.core.params import PanoramaParams, ResolvedParams
 
 OnStep = Callable[[StepReport], None]
 OnBatch = Callable[[], None]
@@ -68,7 +71,7 @@ class Panorama:
     image: Image.Image
     params: ResolvedParams
     coherence: Coherence | None  # None: no meter, or fewer than two windows
-    timings_s: dict[str, float]  # encode, denoise, decode, measure
+    timings_s: dict[str, float]  # encode, denoise, upscale, decode, measure
     truncated_prompts: list[TruncatedPrompt]
     unknown_words: list[UnknownWords]
     quality_warnings: list[QualityWarning] = field(default_factory=list)
@@ -258,25 +261,44 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             with clock(timings, "encode"):
                 prompts = self.encode_prompt(resolved.prompt, resolved.negative_prompt)
             with clock(timings, "denoise"):
-                latents = self.sample(
-                    self.draw_noise(resolved),
-                    resolved,
-                    prompts,
-                    inputs,
-                    window_batch=window_batch,
-                    on_step=on_step,
-                    on_batch=on_batch,
-                    resume=resume,
-                )
+                latents = first_stage(resume, resolved, self.device)
+                if latents is None:
+                    latents = self.sample(
+                        self.draw_noise(resolved),
+                        resolved,
+                        prompts,
+                        inputs,
+                        on_step=of_whole(on_step, resolved),
+                        resume=resume,
+                        window_batch=window_batch,
+                        on_batch=on_batch,
+                    )
             with clock(timings, "decode"):
                 image = self.decode(latents, resolved.loop, on_batch)
+            if resolved.upscale:
+                with clock(timings, "upscale"):
+                    latents = sample_enlarged(
+                        self,
+                        image,
+                        latents,
+                        resolved,
+                        prompts,
+                        inputs,
+                        on_step=on_step,
+                        resume=resume,
+                        window_batch=window_batch,
+                        on_batch=on_batch,
+                    )
+                with clock(timings, "decode"):
+                    image = self.decode(latents, resolved.loop, on_batch)
             with clock(timings, "measure"):
-                coherence = self.measure(image, on_batch)
+                measured = image.reduce(resolved.upscale) if resolved.upscale else image
+                coherence = self.measure(measured, on_batch)
         truncated = find_truncated_prompts(self.family.prompt_reader(self), resolved)
         unknown = find_unknown_words(self.vocabulary, resolved)
         extended = inputs.get("extend.image")
         size = None if extended is None else (extended.shape[-1], extended.shape[-2])
-        quality = find_quality_warnings(image, resolved, self.trained_height, size)
+        quality = find_quality_warnings(measured, resolved, self.trained_height, size)
         if resolved.projection == "equirectangular":
             image = to_equirectangular(image, resolved, self.traits.window_px)
         return Panorama(image, resolved, coherence, timings, truncated, unknown, quality)
@@ -304,36 +326,41 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         on_step: OnStep | None = None,
         on_batch: OnBatch | None = None,
         resume: SamplerState | None = None,
+        scheduler: SchedulerAdapter | None = None,
+        parts: PartsOfPanorama | None = None,
     ) -> Tensor:
         """Prepare what the request asks for, and sample: from unit noise to clean latents.
 
-        Both (1, C, H/f, W/f). `images` (1, 3, H, W) in [-1, 1], by field.
+        Both (1, C, H/f, W/f). `images` (1, 3, H, W) in [-1, 1], by field. `scheduler`: in place of
+        the request's. `parts`: the panorama that the windows are parts of, with `upscale`.
         """
-        plan = WindowPlan(params, self.traits)
-        scheduler = self.family.scheduler(self, params, noise.device)
+        scheduler = scheduler or self.family.scheduler(self, params, noise.device)
         network = self.family.network(
             self, params.guidance_scale, params.control, images.get("control.image"), params.loop
         )
 
-        def guided_by(embeddings: PromptEmbeddings) -> Model:
+        def guided_by(embeddings: PromptEmbeddings) -> ClassifierFreeGuidance:
             return ClassifierFreeGuidance(network, embeddings, params.guidance_scale)
 
         def batched(model: Model) -> BatchedModel:
             return BatchedModel(model, window_batch, on_batch, self.ranks)
 
-        guided, gradient_of = guided_by(prompts), perceptual_gradient
-        if self.graphs and isinstance(network, UNet):  # a ControlNet depends on the views
-            guided, gradient_of = self.graphs.record(guided_by, prompts, gradient_of, params)
-        model = batched(guided)
-        appearance = self._appearance(params.sync)
+        # A ControlNet depends on the views, which recordings do not; what a part of a panorama
+        # follows does, too.
+        graphs = self.graphs if isinstance(network, UNet) and parts is None else None
+        guided = guided_by(graphs.keep(prompts) if graphs else prompts)
+        halves = guided if params.sync.gradient != "conditional" else guided.through_conditional
+        gradient_of = partial(perceptual_gradient, halves)
+        model = batched(graphs.model(guided, params) if graphs else guided)
+        appearance, reference = prepare_reference(self, params.sync, images, parts)
         return sample_syncdiffusion(
             model,
             noise,
             scheduler,
-            plan,
+            WindowPlan(params, self.traits),
             params.sync,
             appearance,
-            anchor_image=self._anchor_image(images, appearance),
+            reference=reference,
             # Ranks would wait for the one that has the anchor.
             batch_anchor=noise.is_cuda and self.ranks.size == 1,
             regional_prompts=prepare_regions(
@@ -346,11 +373,12 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
                 lambda embeddings: batched(guided_by(embeddings)),
                 noise,
                 scheduler,
+                bootstrap=parts is None,
             ),
             known_region=prepare_known_region(
                 params.extend, images, self.traits, self.vae, noise, scheduler
             ),
-            gradient_of=gradient_of,
+            gradient_of=graphs.gradient(gradient_of, params) if graphs else gradient_of,
             resume=resume,
             callback=on_step,
         )
@@ -375,28 +403,6 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         if decoder is None:
             decoder, latents = self.vae, shrink(latents, self.traits.window_latents)
         return to_pil(decode(decoder, latents)[0].float())
-
-    def _appearance(self, sync: ResolvedSync) -> Appearance | None:
-        if self.perceptual is not None:
-            decoder = self.tiny_decoder if sync.decoder == "tiny" else self.vae
-            return Appearance(decoder, self.perceptual)
-        if sync.weight and sync.steps:
-            raise PerceptualWeightsError(
-                "sync.weight is above 0 but the pipeline has no perceptual network: "
-                'set pipeline.perceptual = load_perceptual("stlpips-alex")'
-            )
-        return None
-
-    def _anchor_image(
-        self, images: Mapping[str, Tensor], appearance: Appearance | None
-    ) -> Embedding | None:
-        """The image that all windows follow in place of one of them, if a request brings one."""
-        image = images.get("anchor_image", images.get("extend.image"))
-        if image is None or appearance is None:
-            return None
-        side = self.traits.window_latents
-        window = image.new_zeros(1, self.latent_channels, side, side)
-        return appearance.of_image(image, window)
 
 
 def _match(network: Any, other: Any) -> None:

@@ -55,7 +55,7 @@ class RegionalPrompts:
         self._backgrounds = backgrounds
         self._noise = noise
         self._scheduler = scheduler
-        self._bootstrap_steps = round(_BOOTSTRAP_SHARE * len(scheduler.steps))
+        self.bootstrap_steps = round(_BOOTSTRAP_SHARE * len(scheduler.steps))
 
     def __call__(
         self,
@@ -77,7 +77,7 @@ class RegionalPrompts:
         total, weight = outputs * outside, outside + inside
         for number, (region, mask) in enumerate(zip(self._regions, masks, strict=True)):
             seen = windows
-            if step.index < self._bootstrap_steps:
+            if step.index < self.bootstrap_steps:
                 background = self._background(step, views, size, step.index + number)
                 seen = windows * mask + background * (1 - mask)
             touched = mask.flatten(1).any(1).nonzero().flatten().tolist()

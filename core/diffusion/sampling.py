@@ -38,6 +38,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import torch
@@ -74,8 +75,11 @@ class StepReport:
         return self.state.step
 
 
-# `perceptual_gradient`, or what computes the same: see `cuda_graphs`.
-GradientOf = Callable[..., tuple[Tensor, Tensor, Embedding]]
+# `perceptual_gradient` of a model.
+GradientOf = Callable[
+    [Tensor, Step, Sequence[View], SchedulerAdapter, Appearance, Embedding | None],
+    tuple[Tensor, Tensor, Embedding],
+]
 
 
 @torch.no_grad()
@@ -87,7 +91,7 @@ def sample_syncdiffusion(
     sync: ResolvedSync,
     appearance: Appearance | None,
     *,
-    anchor_image: Embedding | None = None,
+    reference: Callable[[Sequence[View]], Embedding] | None = None,
     batch_anchor: bool = False,
     regional_prompts: RegionalPrompts | None = None,
     known_region: KnownRegion | None = None,
@@ -99,16 +103,17 @@ def sample_syncdiffusion(
 
     `model`: model(windows, step, views) -> model output, all (N, C, S, S), under the prompt.
     `appearance`: D and what L compares; needed where `sync` has a weight.
-    `anchor_image`: an image that all windows follow, in place of the anchor's.
+    `reference`: what windows follow in place of the anchor's image, embedded: one for all of them,
+        or one for each of the views.
     `batch_anchor`: evaluate the anchor in one batch with windows, not alone. The result is the
         same, but for rounding. It saves a GPU a call that would not fill it, and costs a CPU a
         useless backward pass.
     `regional_prompts`: a wrapper of `model` that denoises regions under prompts of their own.
     `known_region`: latents that stay as they are.
-    `gradient_of`: what computes line 6, if not `perceptual_gradient`.
+    `gradient_of`: line 6, if its model is not simply `model`.
     `resume`: an earlier state of the same panorama; only the remaining steps are done.
     """
-    gradient_of = gradient_of or perceptual_gradient
+    gradient_of = gradient_of or partial(perceptual_gradient, model.predict_batch)
     latents = scheduler.restore(resume, latents) if resume else scheduler.prepare_latents(latents)
     for step in scheduler.steps[resume.step if resume else 0 :]:  # line 2
         if known_region:
@@ -119,7 +124,7 @@ def sample_syncdiffusion(
             windows = known_region.guide(windows, grid, step, model)
 
         cached_predictions: dict[View, Tensor] = {}
-        follow_image = anchor_image is not None
+        follow_image = reference is not None
         others = [i for i, view in enumerate(views) if follow_image or view != plan.anchor]
         weight = sync_weight(sync, step.index)
         moves = moves_at(step.index, len(scheduler.steps), sync) if weight and others else 0
@@ -127,15 +132,15 @@ def sample_syncdiffusion(
         if moves:
             if appearance is None:
                 raise ValueError("a weight above 0 needs a perceptual network")
-            target = anchor_image
+            target = None
             # The anchor is read before `known_region` guides it: `extend` always has an image.
-            if target is None:  # line 4
+            if reference is None:  # line 4
                 anchor = plan.canvas.crop(latents, plan.anchor, plan.window)
                 if batch_anchor and model.size > 1:  # it goes first, in the batch of the first ones
                     windows, views = torch.cat([windows, anchor]), [*views, plan.anchor]
                     others.insert(0, len(grid))
                 else:
-                    output = model(anchor, step, [plan.anchor])
+                    output = model.predict_everywhere(anchor, step, [plan.anchor])
                     target = appearance.of(scheduler.pred_original_sample(anchor, step, output))
                     cached_predictions[plan.anchor] = output[0]
             for move in range(moves):
@@ -143,9 +148,10 @@ def sample_syncdiffusion(
                     windows = known_region.guide(windows, grid, step, model)
                 for batch in model.split(others):  # line 5
                     seen = [views[i] for i in batch]
+                    if reference:
+                        target = reference(seen)
                     gradient, outputs, target = gradient_of(  # line 6
-                        *(model.predict_batch, take(windows, batch), step, seen),
-                        *(scheduler, appearance, target),
+                        take(windows, batch), step, seen, scheduler, appearance, target
                     )
                     gradients.append((gradient, batch))
                     limited = limit_length(weight * gradient, sync.max_move)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, Self
 
 import torch
@@ -121,9 +122,13 @@ class WindowPlan:
         self.canvas = Canvas(params.height // scale, params.width // scale, params.loop)
         self.window = traits.window_latents
         self._params, self._traits = params, traits
-        stride = params.stride // scale
+
+    @cached_property
+    def anchor(self) -> View:
+        """The same at every step."""
+        stride = self._params.stride // self._traits.px_per_latent
         views = WindowGrid.overlapping(self.canvas, self.window, stride).views
-        self.anchor = views[params.sync.anchor]  # the same at every step
+        return views[self._params.sync.anchor]
 
     def grid(self, step: int) -> WindowGrid:
         """The windows of a step (from 0): see `window_places.places_at`."""

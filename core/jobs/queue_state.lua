@@ -2,6 +2,7 @@
 -- before the scripts that use it. Changes no job.
 
 local EXACT = 100 -- jobs of a tenant that are read one by one; those behind count as their average
+local READ_IN_ALL = 1000 -- of all tenants, so that an estimate does not take longer with more of them
 
 -- A thousand workers take milliseconds to look at, for which Redis answers nobody else.
 local FEW, KEPT_MS = 64, 1000
@@ -75,14 +76,14 @@ local function read_queue(model)
     local sums = sums_of[tenant]
     if not sums then
       sums = {[0] = 0}
-      for n, id in ipairs(redis.call('ZRANGE', waiting_key(model, tenant), 0, EXACT - 1)) do
+      for n, id in ipairs(redis.call('ZRANGE', waiting_key(model, tenant), 0, queue.exact - 1)) do
         local ms = queue.run_ms(id)
         if not ms then break end
         sums[n] = sums[n - 1] + ms
       end
       sums_of[tenant] = sums
     end
-    local known = math.min(count, EXACT)
+    local known = math.min(count, queue.exact)
     return sums[known] and sums[known] * count / known
   end
 
@@ -90,6 +91,9 @@ local function read_queue(model)
     queue.rank_of[tenant], queue.tenants[rank] = rank, tenant
     queue.waiting[rank] = redis.call('ZCARD', waiting_key(model, tenant))
   end
+
+  local of_each = math.floor(READ_IN_ALL / math.max(1, #queue.tenants))
+  queue.exact = math.max(1, math.min(EXACT, of_each))
 
   for name, value in pairs(workers_at_work(model, queue.run_ms)) do queue[name] = value end
   return queue

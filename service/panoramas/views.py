@@ -111,12 +111,12 @@ def _progress_view(record: JobRecord, estimate: QueueEstimate) -> ProgressView |
         return ProgressView(
             phase="queued",
             step=0,
-            total_steps=record.params.steps,
+            total_steps=record.params.total_steps,
             fraction=0,
             eta_s=None if eta_s is None else round(eta_s, 1),
         )
     if record.status is Status.SUCCEEDED:
-        steps = record.params.steps
+        steps = record.params.total_steps
         return ProgressView(
             phase="done", step=steps, total_steps=steps, fraction=1, eta_s=0, has_preview=True
         )
@@ -124,7 +124,7 @@ def _progress_view(record: JobRecord, estimate: QueueEstimate) -> ProgressView |
         return ProgressView(
             phase="starting",
             step=0,
-            total_steps=record.params.steps,
+            total_steps=record.params.total_steps,
             fraction=0,
             eta_s=None if record.estimate_s is None else round(record.estimate_s, 1),
         )

@@ -10,6 +10,7 @@ from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs import models
 from panoweave.core.jobs.models import ModelState
 from panoweave.core.jobs.queue import Queue
+from panoweave.core.jobs.record import JobRecord
 from panoweave.core.jobs.store import JobStore
 from tests.jobs.samples import TRAITS, new_record
 
@@ -62,3 +63,23 @@ def test_few_workers_are_counted_each_time(redis: Redis, settings: Settings) -> 
         start_workers(redis, number, 1)
         assert queue.waiting()[0].workers == queue.demand("embedded").workers == number + 1
     assert not redis.exists("panoweave:workers_by_model", "panoweave:queue_state_of:embedded")
+
+
+def test_an_estimate_reads_no_more_jobs_with_more_that_wait(
+    redis: Redis, settings: Settings
+) -> None:
+    store, queue = JobStore(redis, settings), Queue(redis)
+    few, many = 2, 12  # jobs of each of 200 tenants
+
+    def jobs_read(record: JobRecord) -> int:
+        before: Any = redis.info("commandstats")
+        queue.estimate([record])
+        after: Any = redis.info("commandstats")
+        return int(after["cmdstat_hget"]["calls"] - before["cmdstat_hget"]["calls"])
+
+    reads = []
+    for jobs in (few, many - few):
+        for _ in range(jobs):
+            last = [store.create(new_record(f"tenant-{number}")) for number in range(200)][-1]
+        reads.append(jobs_read(last))
+    assert max(reads) < 1_300

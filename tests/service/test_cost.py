@@ -33,6 +33,7 @@ def post(api: httpx.Client, **asked: Any) -> httpx.Response:
             "width",
             "PANOWEAVE_MAX_PIXELS",
         ),
+        ({"max_pixels": 150_000}, {"width": 512, "upscale": 2}, "width", "PANOWEAVE_MAX_PIXELS"),
         ({"max_steps": 60}, {"steps": 61}, "steps", "PANOWEAVE_MAX_STEPS"),
         ({"max_windows": 30}, {"width": 3200, "stride": 32}, "stride", "PANOWEAVE_MAX_WINDOWS"),
     ],

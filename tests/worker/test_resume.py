@@ -139,6 +139,28 @@ def test_another_worker_goes_on_and_stores_the_same_picture(
     assert sha256(resumed) == uninterrupted()
 
 
+def test_an_interrupted_upscale_goes_on(
+    context: WorkerContext,
+    elsewhere: WorkerContext,
+    post: Post,
+    preempted: Callable[..., JobRecord],
+    redis: Redis,
+    steps: list[int],
+) -> None:
+    """After the first step of the second stage: the first is not sampled again."""
+    asked = {"width": 64, "steps": 2, "upscale": 2, "sync": {"weight": 0}}
+    record = preempted(**asked)
+    resumed = run(elsewhere, record)
+    assert steps == [4, 5, 6, 7, 8]
+    reported = [event.data for event in read(redis, record.id) if event.type == "progress"]
+    assert {progress["total_steps"] for progress in reported} == {8}
+    phases = [(progress["phase"], progress["step"]) for progress in reported]
+    assert phases[3:5] == [("resuming", 3), ("denoising", 4)]
+    assert resumed.result
+    assert (resumed.result.width, resumed.result.height) == (128, 128)
+    assert sha256(resumed) == sha256(run(context, post(**asked)))
+
+
 def test_it_is_saved_while_a_step_takes_its_time(
     context: WorkerContext, post: Post, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,15 +14,15 @@ from redis import Redis
 from standardwebhooks.webhooks import WebhookVerificationError
 
 from panoweave.core.infra import redis_keys
-from panoweave.core.jobs.record import WebhookEvent
+from panoweave.core.jobs.record import BATCH_ENDED, Webhook, WebhookEvent, batch_id_of
 from panoweave.core.jobs.store import JobStore
 from panoweave.core.webhooks.deliveries import Deliveries, State
 from panoweave.core.webhooks.secrets import WebhookSecrets
-from panoweave.service.webhooks.schemas import WebhookMessage
+from panoweave.service.webhooks.schemas import BatchMessage, WebhookMessage
 from panoweave.worker import webhook_sender
 from panoweave.worker.webhook_http import Response
 from panoweave.worker.webhook_sender import PAUSES_S, WebhookDispatcher, outcome
-from tests.jobs.samples import FAILURE, start_job
+from tests.jobs.samples import FAILURE, new_record, start_job
 from tests.receivers import (
     Behaviour,
     answer,
@@ -111,7 +111,11 @@ def test_every_event_says_what_had_happened(
 
 
 def test_the_openapi_document_describes_all_that_is_sent(
-    dispatcher: WebhookDispatcher, store: JobStore, deliveries: Deliveries, secret: str
+    dispatcher: WebhookDispatcher,
+    store: JobStore,
+    deliveries: Deliveries,
+    redis: Redis,
+    secret: str,
 ) -> None:
     with receiving() as receiver:
         wanted = get_args(WebhookEvent)
@@ -120,11 +124,19 @@ def test_the_openapi_document_describes_all_that_is_sent(
         failed = start_job(store, post(store, receiver.url, *wanted).id)
         assert failed.token is not None
         store.fail(failed.id, failed.token, FAILURE)
+        webhook = Webhook(url=receiver.url, events=wanted)
+        late = new_record().model_copy(update={"webhook": webhook, "start_within_s": 1})
+        redis.hset(redis_keys.job(store.create(late).id), "start_by", 1)
+        store.miss_start(late.id)
+        only = new_record().model_copy(update={"webhook": webhook})
+        store.create(only.model_copy(update={"batch_id": batch_id_of(only.id)}))
+        store.request_cancel(only.id)
         deliver_all(dispatcher, deliveries)
     said = [each.verified(secret) for each in receiver.received]
     assert {each["type"] for each in said} == set(wanted)
     for each in said:
-        WebhookMessage.model_validate(each, extra="forbid")
+        kind = BatchMessage if each["type"] == BATCH_ENDED else WebhookMessage
+        kind.model_validate(each, extra="forbid")
 
 
 def test_the_largest_that_a_caller_may_add_fits(

@@ -22,9 +22,11 @@ from torch.nn import functional
 log = logging.getLogger(__name__)
 
 
-def fuse(network: nn.Module, device: torch.device) -> None:
-    """Make the modules of a network that is to run on `device` faster; others stay as they are."""
-    kernels = device.type == "cuda" and runs_triton(device)
+def fuse(network: nn.Module, *, kernels: bool = False) -> None:
+    """Make the modules of a network faster; those of other kinds stay as they are.
+
+    `kernels`: with kernels of our own, when it is on a GPU where `runs_triton`.
+    """
     modules: list[Any] = list(network.modules())
     for module in modules:
         if type(module) is ResnetBlock2D and _is_plain_resnet(module):
@@ -49,7 +51,9 @@ def fuse(network: nn.Module, device: torch.device) -> None:
 
 @cache
 def runs_triton(device: torch.device) -> bool:
-    """Whether Triton's kernels run there. It needs a C compiler, once a kernel."""
+    """Whether it is a GPU where Triton's kernels run. It needs a C compiler, once a kernel."""
+    if device.type != "cuda":
+        return False
     try:
         from panoweave.core.diffusion.fused.group_norm import group_norm
 

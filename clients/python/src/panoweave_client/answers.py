@@ -270,6 +270,8 @@ class ResolvedSync(Answer):
     anchor: int
     decoder: Literal["full", "tiny"] | str
     reuse_prediction: bool
+    gradient: Literal["guided", "conditional"] | str | None = None
+    """What the gradient is taken through: 'guided' is both predictions that guidance combines, 'conditional' the one under the prompt alone, which takes half of the memory and less time. Default: the preset's."""
 
 
 class ScalingView(Answer):
@@ -488,6 +490,8 @@ class Params(Answer):
     """With 'equirectangular': the horizontal field of view of one window, in degrees. A larger angle makes the loop higher on the sphere. Default: the angle at which things at the horizon keep their proportions, 2 atan(pi window / width)."""
     poles: Literal["filled", "cropped"] | str | None = None
     """With 'equirectangular': what lies above and below the loop. 'filled': its edges' colours, so that the picture is a whole sphere, twice as wide as high; 'cropped': nothing, and the file's metadata say which part of the sphere it is. Default: 'filled'."""
+    upscale: Literal[2, 4] | None = None
+    """How many times as wide and as high the finished panorama is painted again, with finer details, in 6 more steps. `width` and `height` stay the sizes before that. Default: not at all."""
     preset: Literal["paper", "balanced", "fast"] | str = "balanced"
     """Defaults for the fields that a request leaves open: 'paper' follows the paper exactly, 'balanced' is as coherent in a fraction of the time, 'fast' is faster still."""
     windows: Literal["overlapping", "shifted"] | str

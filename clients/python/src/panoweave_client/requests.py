@@ -79,6 +79,8 @@ class SyncParams(TypedDict):
     """The decoder through which windows are compared: 'full' is the checkpoint's own, 'tiny' a smaller one. Default: the preset's, where the checkpoint has it."""
     reuse_prediction: NotRequired[bool | None]
     """Denoise with the prediction that the gradient was taken through, instead of predicting again for the moved windows. Default: the preset's."""
+    gradient: NotRequired[Literal["guided", "conditional"] | None]
+    """What the gradient is taken through: 'guided' is both predictions that guidance combines, 'conditional' the one under the prompt alone, which takes half of the memory and less time. Default: the preset's."""
 
 
 class WebhookRequest(TypedDict):
@@ -226,6 +228,8 @@ class PanoramaRequest(TypedDict):
     """With 'equirectangular': the horizontal field of view of one window, in degrees. A larger angle makes the loop higher on the sphere. Default: the angle at which things at the horizon keep their proportions, 2 atan(pi window / width)."""
     poles: NotRequired[Literal["filled", "cropped"] | None]
     """With 'equirectangular': what lies above and below the loop. 'filled': its edges' colours, so that the picture is a whole sphere, twice as wide as high; 'cropped': nothing, and the file's metadata say which part of the sphere it is. Default: 'filled'."""
+    upscale: NotRequired[Literal[2, 4] | None]
+    """How many times as wide and as high the finished panorama is painted again, with finer details, in 6 more steps. `width` and `height` stay the sizes before that. Default: not at all."""
     preset: NotRequired[Literal["paper", "balanced", "fast"] | None]
     """Defaults for the fields that a request leaves open: 'paper' follows the paper exactly, 'balanced' is as coherent in a fraction of the time, 'fast' is faster still."""
     windows: NotRequired[Literal["overlapping", "shifted"] | None]

@@ -51,6 +51,7 @@ export const phaseName = (phase) => PHASES[phase] ?? phase;
 const TIMINGS = {
   encode: "reading the prompt",
   denoise: "painting",
+  upscale: "painting it larger",
   decode: "developing the picture",
   measure: "measuring coherence",
 };
