@@ -111,7 +111,7 @@ def load_pipeline(
         if network is not None:
             # Convolutions run up to a third faster (docs/LOG.md).
             network.to(memory_format=torch.channels_last)
-            # In autoencoders, whose images are larger, torch's GroupNorm is faster than ours.
+            # Not in autoencoders: with our GroupNorm the full decoder was slower (decision 46).
             is_denoiser = network in (pipeline.denoiser, pipeline.controlnet)
             fuse(network, kernels=is_denoiser and runs_triton(target))
     if target.type == "cuda":

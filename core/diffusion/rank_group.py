@@ -159,13 +159,13 @@ class RankGroup(Ranks):
 
         Raises what the highest code of all ranks asks for.
         """
-        told = self._exchange_codes(_Code.GOES_ON, rows)
-        self._decide(told, is_mine=False)
-        if len({turn for _, turn, *_ in told}) > 1:
+        reports = self._exchange_codes(_Code.GOES_ON, rows)
+        self._decide(reports, is_mine=False)
+        if len({turn for _, turn, *_ in reports}) > 1:
             raise RankLost("the ranks are out of step with one another")
         self._turn += 1
-        shapes = [shape for _, _, count, *shape in told if count]
-        return [count for _, _, count, *_ in told], shapes[0] if shapes else [0] * _ROW_DIMENSIONS
+        shapes = [shape for _, _, count, *shape in reports if count]
+        return [count for _, _, count, *_ in reports], shapes[0] if shapes else [0] * _ROW_DIMENSIONS
 
     def _exchange_codes(self, code: _Code, rows: Sequence[Tensor] = ()) -> list[list[int]]:
         shape = list(rows[0].shape) if rows else [0] * _ROW_DIMENSIONS
@@ -176,8 +176,8 @@ class RankGroup(Ranks):
         self.bytes_received += mine.nbytes * (self.size - 1)
         return [each.tolist() for each in everyones]
 
-    def _decide(self, told: Sequence[Sequence[int]], *, is_mine: bool) -> None:
-        match _Code(max(code for code, *_ in told)):
+    def _decide(self, reports: Sequence[Sequence[int]], *, is_mine: bool) -> None:
+        match _Code(max(code for code, *_ in reports)):
             case _Code.STOPPED:
                 self._is_ended = True
                 raise RankStopped
