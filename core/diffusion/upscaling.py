@@ -47,7 +47,7 @@ def first_stage(
     resume: SamplerState | None, params: ResolvedParams, device: torch.device
 ) -> Tensor | None:
     """The first stage's latents, where a state is of the second."""
-    if resume is None or resume.step <= params.steps:
+    if resume is None or params.upscale is None or resume.step <= params.steps:
         return None
     return resume.scheduler_state[_FIRST_STAGE].to(device)
 

@@ -49,7 +49,8 @@ def column_steps(pixels: np.ndarray) -> tuple[float, np.ndarray]:
     return float(around[-1]), around[:-1]
 
 
-@pytest.mark.parametrize("preset", [pytest.param("paper", marks=pytest.mark.slow), "balanced"])
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["paper", "balanced"])
 def test_nobody_sees_where_the_ring_was_cut(
     embedded: SyncDiffusionPipeline, preset: PresetName
 ) -> None:

@@ -73,7 +73,8 @@ def test_a_panorama_follows_a_picture(embedded: SyncDiffusionPipeline, sunset: I
     assert (followed < distances(sync=SyncParams(weight=0))).all()
 
 
-@pytest.mark.parametrize("preset", [pytest.param("paper", marks=pytest.mark.slow), "balanced"])
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["paper", "balanced"])
 def test_a_picture_stays_while_the_panorama_grows_around_it(
     embedded: SyncDiffusionPipeline, sunset: Image.Image, preset: PresetName
 ) -> None:

@@ -102,6 +102,7 @@ def test_a_stop_during_the_start_is_not_kept_waiting(tmp_path: Path, tiny_checkp
     assert "panoweave is up" not in starting.said()
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_loaded_ends_the_start_with_the_reason(
     cli: Cli, tmp_path: Path
 ) -> None:

@@ -111,6 +111,7 @@ def test_a_user_without_administration_is_enough(redis: Redis, redis_server: Red
 
 def test_a_cluster_is_refused(tmp_path: Path) -> None:
     lines = {"cluster-enabled": "yes", "cluster-config-file": "nodes.conf", "save": '""'}
+    lines["cluster-port"] = str(free_port())  # the default, its port and 10,000, may be too high
     with ConfiguredRedis(tmp_path, "cluster", lines) as server:
         settings = Settings(redis_url=SecretStr(server.url))
         with connect(settings) as redis:
@@ -226,6 +227,7 @@ def sentinel_settings(servers: Replicated) -> Settings:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_clients_follow_a_failover(servers: Replicated, sentinel_settings: Settings) -> None:
     works(sentinel_settings)
     assert "Redis replication" in {check.name for check in check_redis(sentinel_settings)}
@@ -237,7 +239,7 @@ def test_clients_follow_a_failover(servers: Replicated, sentinel_settings: Setti
         old.child.kill()
         with pytest.raises(StoreUnavailable):
             store.get(job_id)
-        wait_until(lambda: _answers(store, job_id), 20)
+        wait_until(lambda: _answers(store, job_id), 60)  # Sentinels may need a second vote
         assert servers.primary() is not old
         works(sentinel_settings)
         old.start()
