@@ -165,7 +165,8 @@ class RankGroup(Ranks):
             raise RankLost("the ranks are out of step with one another")
         self._turn += 1
         shapes = [shape for _, _, count, *shape in reports if count]
-        return [count for _, _, count, *_ in reports], shapes[0] if shapes else [0] * _ROW_DIMENSIONS
+        shape = shapes[0] if shapes else [0] * _ROW_DIMENSIONS
+        return [count for _, _, count, *_ in reports], shape
 
     def _exchange_codes(self, code: _Code, rows: Sequence[Tensor] = ()) -> list[list[int]]:
         shape = list(rows[0].shape) if rows else [0] * _ROW_DIMENSIONS
