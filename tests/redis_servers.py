@@ -28,13 +28,15 @@ from panoweave.deploy.local.servers import Server, find_redis_server
 ACL_RULES: Final = (
     "resetchannels ~panoweave:* ~rq:* &panoweave:* &rq:* +@all -@admin -@dangerous +info"
 )
+_HIGHEST_PORT: Final = 55_000
 
 
 class ConfiguredRedis(Server):
     """A redis-server with these lines of configuration."""
 
     def __init__(self, folder: Path, name: str, lines: Mapping[str, str], *flags: str) -> None:
-        self.port = free_port()
+        # In cluster mode it also listens at this port and 10,000.
+        self.port = next(port for port in iter(free_port, None) if port < _HIGHEST_PORT)
         self.url = f"redis://127.0.0.1:{self.port}/0"
         data = folder / name
         data.mkdir(parents=True)

@@ -111,7 +111,6 @@ def test_a_user_without_administration_is_enough(redis: Redis, redis_server: Red
 
 def test_a_cluster_is_refused(tmp_path: Path) -> None:
     lines = {"cluster-enabled": "yes", "cluster-config-file": "nodes.conf", "save": '""'}
-    lines["cluster-port"] = str(free_port())  # the default, its port and 10,000, may be too high
     with ConfiguredRedis(tmp_path, "cluster", lines) as server:
         settings = Settings(redis_url=SecretStr(server.url))
         with connect(settings) as redis:

@@ -54,7 +54,7 @@ def wait_for(receiver: Receiver, count: int, timeout_s: float) -> None:
 def test_a_receiver_that_never_answers_keeps_no_other_waiting(
     dispatcher: WebhookDispatcher, store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webhook_sender, "DEADLINE_S", 2.0)
+    monkeypatch.setattr(webhook_sender, "DEADLINE_S", 4.0)
     with receiving(be_silent) as silent, receiving() as good:
         for _ in range(60):  # all before the first is given up
             store.request_cancel(post(store, silent.url).id)
@@ -62,7 +62,7 @@ def test_a_receiver_that_never_answers_keeps_no_other_waiting(
             wait_for(silent, webhook_sender.SENDERS_A_HOST, 5)
             for _ in range(20):
                 store.request_cancel(post(store, good.url).id)
-            wait_for(good, 20, 1.5)
+            wait_for(good, 20, 3.5)
 
 
 @contextmanager
