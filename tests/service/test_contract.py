@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from redis import Redis
 
 from panoweave.core.infra.api_keys import ApiKeys
 from panoweave.core.infra.s3 import ObjectStore
+from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs.record import JobRecord
 from panoweave.core.jobs.store import JobStore
 from panoweave.core.params import PanoramaParams
@@ -26,6 +28,7 @@ from panoweave.core.webhooks.secrets import WebhookSecrets
 from panoweave.service.openapi.examples import JOB_ID
 from tests.jobs.samples import TRAITS
 from tests.service.documentation import documented
+from tests.service.server import serving
 from tests.service.steps import finish
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +54,13 @@ def scaled(config: str, percent: int) -> str:
         return f"{count[1]}{math.ceil(int(count[2]) * percent / 100)}"
 
     return re.sub(r"^(max-examples = )(\d+)$", scale, config, flags=re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def server(settings: Settings) -> Iterator[httpx.Client]:
+    """Alone on a fast machine, more requests are sent in a minute than a tenant may send."""
+    with serving(settings.model_copy(update={"tenant_writes_per_minute": 100_000})) as client:
+        yield client
 
 
 @pytest.fixture
