@@ -52,7 +52,11 @@ def describe(asked: argparse.Namespace, results: Results) -> list[str]:
             f"{attribute} {show(figure, 0, 100)} %"
             for attribute, figure in results.examined.accuracy.items()
         )
-        made.append(f"The classifier is right about renders that it did not see: {shares}.")
+        made.append(
+            f"Of what renders show that it did not see, the classifier reads: {shares}. "
+            f"Of the biomes that it reads there, {show(results.examined.precision, 0, 100)} % are "
+            "there."
+        )
     if note := fid_note(results.summaries):
         made.append(note)
     return made
