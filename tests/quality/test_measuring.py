@@ -91,7 +91,7 @@ def check_report(results: Results, folder: Path) -> None:
     asked = Namespace(model="tiny", prompts="a file", seeds=1, reference="renders")
     about = " ".join(describe(asked, results))
     assert "2 panoramas a row" in about
-    assert re.search(r"reads: biome \d+ \[.*\] %, time .*, weather - %", about)
+    assert re.search(r"reads: biome \d+ \[.*\] %, time \d+ \[[^]]*\] %\.", about)
     assert re.search(r"biomes that it reads there, \d+ \[.*\] % are there", about)
     text = as_markdown(["About."], results)
     assert "| MultiDiffusion |" in text
