@@ -1,8 +1,8 @@
 """Whether windows show what the prompt names: a classifier trained on held-out renders.
 
-One linear layer for each of biome, time and weather, on the means and deviations of every stage of
-ST-LPIPS's VGG16. It learns from three quarters of the renders; the rest say how far to trust it.
-A window has one time and one weather, and any number of biomes: each is read by itself.
+One linear layer for each of biome, time and weather, on the looks of windows. It learns from three
+quarters of the renders; the rest say how far to trust it. A window has one time and one weather,
+and any number of biomes: each is read by itself.
 """
 
 from __future__ import annotations

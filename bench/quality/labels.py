@@ -8,7 +8,7 @@ from typing import Final, Literal, get_args
 
 from panoweave.core.embedded.training import phrases
 from panoweave.core.embedded.training.claims import Claims
-from panoweave.core.embedded.training.renderer import TIMES, WEATHERS
+from panoweave.core.embedded.training.renderer import WEATHERS
 
 Attribute = Literal["biome", "time", "weather"]
 ATTRIBUTES: Final[Sequence[Attribute]] = get_args(Attribute)
@@ -18,10 +18,26 @@ ATTRIBUTES: Final[Sequence[Attribute]] = get_args(Attribute)
 Labels = Mapping[Attribute, frozenset[str]]
 
 
+# What a window shows of the time. The renderer's dawns and sunsets differ in nothing that one
+# window shows, and its mornings and noons in little.
+_LIGHTS: Final[Mapping[str, str]] = {
+    "dawn": "low sun",
+    "morning": "day",
+    "noon": "day",
+    "sunset": "low sun",
+    "twilight": "twilight",
+    "night": "night",
+}
+
+
 def _labels(
     biome: Sequence[str] = (), time: Sequence[str] = (), weather: Sequence[str] = ()
 ) -> Labels:
-    return {"biome": frozenset(biome), "time": frozenset(time), "weather": frozenset(weather)}
+    return {
+        "biome": frozenset(biome),
+        "time": frozenset(_LIGHTS[each] for each in time),
+        "weather": frozenset(weather),
+    }
 
 
 # Every biome, and the subject of captions that names it alone.
@@ -41,7 +57,7 @@ SUBJECT_OF: Final[Mapping[str, str]] = {
 }
 VALUES: Final[Mapping[Attribute, Sequence[str]]] = {
     "biome": tuple(SUBJECT_OF),
-    "time": TIMES,
+    "time": tuple(dict.fromkeys(_LIGHTS.values())),
     "weather": WEATHERS,
 }
 

@@ -46,7 +46,7 @@ def build_parser(doc: str | None) -> argparse.ArgumentParser:
         default="renders",
         help="held-out renders, or windows that the model makes alone (default: renders)",
     )
-    made.add_argument("--renders", type=int, default=128, help="how many held-out renders")
+    made.add_argument("--renders", type=int, default=256, help="how many held-out renders")
     made.add_argument("--inception", type=Path, help="FID's Inception weights, a file")
     made.add_argument("--clip", type=Path, help="a CLIP model's folder, for Mean-CLIP-S")
     made.add_argument(

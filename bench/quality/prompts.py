@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from bench.coherence import PROMPTS as OPEN
-from bench.quality.labels import VALUES, prompt_for
+from bench.quality.labels import SUBJECT_OF, prompt_for
+from panoweave.core.embedded.training.renderer import TIMES, WEATHERS
 
 # SyncDiffusion (arXiv 2306.05178), section 5: the six prompts of its tables.
 PAPER: Final = (
@@ -19,6 +20,7 @@ PAPER: Final = (
     "a photo of a city skyline at night",
 )
 _LABELLED_COUNT: Final = 24
+_LABELLED: Final = (tuple(SUBJECT_OF), TIMES, WEATHERS)
 
 
 def labelled() -> list[str]:
@@ -29,7 +31,7 @@ def labelled() -> list[str]:
     prompts = []
     for index in range(_LABELLED_COUNT):
         biome, time, weather = (
-            values[(index + index // len(values)) % len(values)] for values in VALUES.values()
+            values[(index + index // len(values)) % len(values)] for values in _LABELLED
         )
         prompts.append(prompt_for(biome, time, weather))
     return prompts

@@ -28,13 +28,13 @@ def _claims(facts: Facts) -> Claims:
 @pytest.mark.parametrize(
     ("facts", "expected"),
     [
-        (LAKE, ({"lake", "mountains"}, {"dawn"}, {"clear"})),
-        (WOODS, ({"autumn", "forest"}, {"sunset"}, {"cloudy"})),
-        (SHORE, ({"sea", "mountains"}, {"noon"}, {"stormy"})),
+        (LAKE, ({"lake", "mountains"}, {"low sun"}, {"clear"})),
+        (WOODS, ({"autumn", "forest"}, {"low sun"}, {"cloudy"})),
+        (SHORE, ({"sea", "mountains"}, {"day"}, {"stormy"})),
         (SNOW, ({"snow", "forest"}, {"night"}, {"foggy"})),
         # A lake scene's window that looks away from the water, and clouds that it hides.
-        (make_facts({"trees": 0.5}, biome="lake", weather="cloudy"), ({"forest"}, {"noon"}, set())),
-        (make_facts({"ground": 0.4}, biome="volcano"), (set(), {"noon"}, {"clear"})),
+        (make_facts({"trees": 0.5}, biome="lake", weather="cloudy"), ({"forest"}, {"day"}, set())),
+        (make_facts({"ground": 0.4}, biome="volcano"), (set(), {"day"}, {"clear"})),
     ],
 )
 def test_a_window_is_labelled_by_what_it_shows(
@@ -46,23 +46,23 @@ def test_a_window_is_labelled_by_what_it_shows(
 @pytest.mark.parametrize(
     ("prompt", "expected"),
     [
-        ("a mountain lake at dawn", "lake mountains dawn"),
-        ("Snowy mountain peaks under the stars", "mountains night clear"),
-        ("the sea at midnight", "sea night"),
-        ("the sea at dusk under a stormy sky", "sea twilight stormy"),
-        ("an autumn forest in the mist", "autumn forest foggy"),
-        ("a sea of sand", "desert"),
-        ("forest, lake", "forest lake"),
-        ("a landscape with a lake in the forest", "lake"),
-        ("a forest on a summer day", "forest"),
-        ("a mountain lake with clear water", "lake mountains"),
-        ("a dark canyon", "canyon"),
-        ("a landscape", ""),
+        ("a mountain lake at dawn", {"lake", "mountains", "low sun"}),
+        ("Snowy mountain peaks under the stars", {"mountains", "night", "clear"}),
+        ("the sea at midnight", {"sea", "night"}),
+        ("the sea at dusk under a stormy sky", {"sea", "twilight", "stormy"}),
+        ("an autumn forest in the mist", {"autumn", "forest", "foggy"}),
+        ("a sea of sand", {"desert"}),
+        ("forest, lake", {"forest", "lake"}),
+        ("a landscape with a lake in the forest", {"lake"}),
+        ("a forest on a summer day", {"forest"}),
+        ("a mountain lake with clear water", {"lake", "mountains"}),
+        ("a dark canyon", {"canyon"}),
+        ("a landscape", set()),
     ],
 )
-def test_prompts_name_labels(prompt: str, expected: str) -> None:
+def test_prompts_name_labels(prompt: str, expected: set[str]) -> None:
     found = labels_of(prompt)
-    assert set().union(*found.values()) == set(expected.split())
+    assert set().union(*found.values()) == expected
     assert all(found[attribute] <= set(VALUES[attribute]) for attribute in ATTRIBUTES)
 
 

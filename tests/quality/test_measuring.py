@@ -156,13 +156,13 @@ def test_the_classifier_reads_panoramas_that_it_did_not_see(meter: Meter, render
     assert examined.precision is not None
     assert examined.precision.value > 0.9
     wrong: list[Labels] = [
-        {**window[0], "time": frozenset({"noon"}), "biome": window[0]["biome"] | {"lake"}}
+        {**window[0], "time": frozenset({"day"}), "biome": window[0]["biome"] | {"lake"}}
         for window in labels
     ]
     found = recall(examined.classifier, looks, wrong)
-    at_noon = sum("noon" in window[0]["time"] for window in labels) / len(labels)
+    by_day = sum("day" in window[0]["time"] for window in labels) / len(labels)
     assert found["time"] is not None
-    assert found["time"].value == pytest.approx(at_noon, abs=0.05)
+    assert found["time"].value == pytest.approx(by_day, abs=0.05)
     assert found["biome"] is not None
     assert found["biome"].value == pytest.approx(0.5, abs=0.05)  # no window shows a lake
 
