@@ -11,7 +11,7 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from panoweave.core.infra.settings import Settings
-from panoweave.service import health, models, scaling, tokens, uploads, usage
+from panoweave.service import health, keys, models, scaling, tenants, tokens, uploads, usage
 from panoweave.service.dependencies import open_context
 from panoweave.service.http import access_log, error_handlers, parameters
 from panoweave.service.http.authentication import KeyBeforeBody
@@ -77,7 +77,7 @@ def create_app(settings: Settings) -> FastAPI:
     document.install(app)
     for routes in (
         *(panoramas, events, deliveries, uploads, tokens, usage, models, health, scaling, metrics),
-        openai,
+        *(openai, keys, tenants),
     ):
         app.include_router(routes.router)
     studio.install(app)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from fastapi import APIRouter, Response, status
 
 from panoweave.core.infra.view_tokens import TTL_S, TokenHolder
@@ -36,4 +38,8 @@ def create_token(context: ContextDep, key: AuthenticatedKey, response: Response)
         require_scope(key, "read")
         holder = TokenHolder(key.tenant, key.id)
     response.headers["Cache-Control"] = "no-store"
-    return TokenView(token=context.view_tokens.create(holder), expires_in_s=TTL_S)
+    ttl_s = TTL_S
+    if key is not None and key.expires_at is not None:  # it ends with the key
+        left_s = (key.expires_at - datetime.now(UTC)).total_seconds()
+        ttl_s = max(1, min(TTL_S, int(left_s)))
+    return TokenView(token=context.view_tokens.create(holder, ttl_s), expires_in_s=ttl_s)

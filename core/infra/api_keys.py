@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 import re
 import secrets
+import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
@@ -14,16 +17,19 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
 from panoweave.core.infra import redis_keys
-from panoweave.core.infra.errors import NoSuchKey
+from panoweave.core.infra.errors import NoSuchKey, StoreUnavailable
 from panoweave.core.infra.redis import translate_redis_errors
 from panoweave.core.infra.stored import KeepUnknown, read_all
 
 Scope = Literal["read", "write", "scaling", "admin"]
+StoredScope = Annotated[Scope, KeepUnknown()]
 SCOPES: Final[tuple[Scope, ...]] = ("read", "write", "scaling", "admin")
 
 # Part of the tenant's object keys and of Redis keys.
-TenantName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+TENANT_PATTERN: Final = r"^[a-z0-9][a-z0-9-]{0,62}$"
+TenantName = Annotated[str, StringConstraints(pattern=TENANT_PATTERN)]
 
+_USE_NOTED_EVERY_S: Final = 60.0
 _TOKEN = re.compile(r"pw_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
 
 
@@ -34,9 +40,14 @@ class ApiKey(BaseModel):
 
     id: str
     tenant: TenantName
-    scopes: tuple[Annotated[Scope, KeepUnknown()], ...]  # an unknown one allows nothing
+    scopes: tuple[StoredScope, ...]  # an unknown one allows nothing
     created_at: datetime
     digest: str  # SHA-256 of the secret, hex
+    label: str | None = None
+    expires_at: datetime | None = None
+
+    def has_expired(self) -> bool:
+        return self.expires_at is not None and self.expires_at <= datetime.now(UTC)
 
     def may(self, scope: Scope) -> bool:
         """`admin` includes every scope, and `write` includes `read`. `scaling` includes none."""
@@ -49,8 +60,16 @@ class ApiKeys:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self._noted: dict[str, float] = {}  # key id -> when its use was stored, monotonic
 
-    def create(self, tenant: str, scopes: tuple[Scope, ...]) -> tuple[ApiKey, str]:
+    def create(
+        self,
+        tenant: str,
+        scopes: tuple[Scope, ...],
+        *,
+        label: str | None = None,
+        expires_at: datetime | None = None,
+    ) -> tuple[ApiKey, str]:
         """A new key, and the token that its owner sends. The token cannot be shown again."""
         key_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
         key = ApiKey(
@@ -59,6 +78,8 @@ class ApiKeys:
             scopes=scopes,
             created_at=datetime.now(UTC),
             digest=_digest(secret),
+            label=label,
+            expires_at=expires_at,
         )
         with translate_redis_errors(), self._redis.pipeline() as step:
             step.hset(redis_keys.API_KEYS, key_id, key.model_dump_json())
@@ -69,7 +90,7 @@ class ApiKeys:
         return key, f"pw_{key_id}_{secret}"
 
     def find(self, token: str) -> ApiKey | None:
-        """The key that a token belongs to, or None."""
+        """The key that a token belongs to, or None. An expired one belongs to none."""
         found = _TOKEN.fullmatch(token)
         if found is None:
             return None
@@ -78,7 +99,31 @@ class ApiKeys:
         key = next(iter(read_all(ApiKey, [text] if text else [])), None)
         # Compared in constant time, and also if there is no such key.
         fits = hmac.compare_digest(_digest(found[2]), key.digest if key else _digest(""))
-        return key if fits else None
+        if key is None or not fits or key.has_expired():
+            return None
+        self._note_use(key.id)
+        return key
+
+    def last_used(self) -> dict[str, datetime]:
+        """When each key was last used, to a minute."""
+        with translate_redis_errors():
+            found: Any = self._redis.hgetall(redis_keys.API_KEYS_USED)
+        return {
+            key_id.decode(): datetime.fromtimestamp(int(at), UTC) for key_id, at in found.items()
+        }
+
+    def _note_use(self, key_id: str) -> None:
+        """Once a minute for each process: most requests are reads, and would write otherwise."""
+        now = time.monotonic()
+        if now < self._noted.get(key_id, -math.inf) + _USE_NOTED_EVERY_S:
+            return
+        self._noted[key_id] = now
+        with suppress(StoreUnavailable):  # a full Redis still answers reads
+            self._store_use(key_id)
+
+    def _store_use(self, key_id: str) -> None:
+        with translate_redis_errors():
+            self._redis.hset(redis_keys.API_KEYS_USED, key_id, int(time.time()))
 
     def all(self) -> list[ApiKey]:
         """Oldest first."""
@@ -101,8 +146,9 @@ class ApiKeys:
             with self._redis.pipeline() as step:
                 # Keys of earlier versions were made without it.
                 step.set(redis_keys.API_KEY_WAS_MADE, 1)
+                step.hdel(redis_keys.API_KEYS_USED, key_id)
                 step.hdel(redis_keys.API_KEYS, key_id)
-                _, removed = step.execute()
+                *_, removed = step.execute()
             if not removed:
                 raise NoSuchKey(key_id)
             # Requests that stay open ask `is_revoked` now.

@@ -31,10 +31,10 @@ class ViewTokens:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    def create(self, holder: TokenHolder) -> str:
+    def create(self, holder: TokenHolder, ttl_s: int = TTL_S) -> str:
         token = f"pwv_{secrets.token_urlsafe(32)}"
         with translate_redis_errors():
-            self._redis.set(_key(token), f"{holder.tenant} {holder.key_id}", ex=TTL_S)
+            self._redis.set(_key(token), f"{holder.tenant} {holder.key_id}", ex=ttl_s)
         return token
 
     def find(self, token: str) -> TokenHolder | None:

@@ -3,6 +3,9 @@
 
 local EXACT = 100 -- jobs of a tenant that are read one by one; those behind count as their average
 
+-- A thousand workers take milliseconds to look at, for which Redis answers nobody else.
+local FEW, KEPT_MS = 64, 1000
+
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
@@ -15,6 +18,44 @@ local function usual_ms(model)
   if #times == 0 then return nil end
   table.sort(times)
   return (times[math.floor((#times + 1) / 2)] + times[math.floor(#times / 2) + 1]) / 2
+end
+
+-- The model's workers, and what its running jobs have left.
+local function look_at_workers(model, run_ms)
+  local found = {ready = 0, workers = 0, running = 0, left = 0, unknown = 0}
+  local names, leases = redis.call('SMEMBERS', KEY.WORKERS), redis.call('ZRANGE', KEY.LEASES, 0, -1)
+  for _, name in ipairs(names) do
+    local state = decoded(redis.call('GET', KEY.WORKER .. name))
+    if state.model == model then
+      found.workers = found.workers + 1
+      if state.state == 'ready' then found.ready = found.ready + 1 end
+    end
+  end
+  for _, id in ipairs(leases) do
+    local raw = redis.call('HMGET', KEY.JOB .. id, 'model', 'progress', 'attempt_started_at')
+    if raw[1] == model then
+      found.running = found.running + 1
+      local eta_s, ms = decoded(raw[2]).eta_s
+      if type(eta_s) == 'number' then
+        ms = eta_s * 1000
+      else
+        local whole = run_ms(id)
+        ms = whole and math.max(0, whole - (now - (tonumber(raw[3]) or now)))
+      end
+      if ms then found.left = found.left + ms else found.unknown = found.unknown + 1 end
+    end
+  end
+  return found, #names + #leases
+end
+
+-- As `look_at_workers`; of many workers as they were within the last second.
+local function workers_at_work(model, run_ms)
+  local key = KEY.QUEUE_STATE_OF .. model
+  local kept = redis.call('GET', key)
+  if kept then return cjson.decode(kept) end
+  local found, looked_at = look_at_workers(model, run_ms)
+  if looked_at > FEW then redis.call('SET', key, cjson.encode(found), 'PX', KEPT_MS) end
+  return found
 end
 
 -- What the estimates of one model's jobs are made from.
@@ -50,29 +91,6 @@ local function read_queue(model)
     queue.waiting[rank] = redis.call('ZCARD', waiting_key(model, tenant))
   end
 
-  queue.ready, queue.workers = 0, 0
-  for _, name in ipairs(redis.call('SMEMBERS', KEY.WORKERS)) do
-    local state = decoded(redis.call('GET', KEY.WORKER .. name))
-    if state.model == model then
-      queue.workers = queue.workers + 1
-      if state.state == 'ready' then queue.ready = queue.ready + 1 end
-    end
-  end
-
-  queue.running, queue.left, queue.unknown = 0, 0, 0
-  for _, id in ipairs(redis.call('ZRANGE', KEY.LEASES, 0, -1)) do
-    local raw = redis.call('HMGET', KEY.JOB .. id, 'model', 'progress', 'attempt_started_at')
-    if raw[1] == model then
-      queue.running = queue.running + 1
-      local eta_s, ms = decoded(raw[2]).eta_s
-      if type(eta_s) == 'number' then
-        ms = eta_s * 1000
-      else
-        local whole = queue.run_ms(id)
-        ms = whole and math.max(0, whole - (now - (tonumber(raw[3]) or now)))
-      end
-      if ms then queue.left = queue.left + ms else queue.unknown = queue.unknown + 1 end
-    end
-  end
+  for name, value in pairs(workers_at_work(model, queue.run_ms)) do queue[name] = value end
   return queue
 end

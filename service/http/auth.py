@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Annotated, NamedTuple
 
 from fastapi import Depends, Query, Request
@@ -75,7 +76,7 @@ def find_key(context: Context, credentials: HTTPAuthorizationCredentials | None)
         raise Unauthorized("Send Authorization: Bearer and an API key.")
     key = context.api_keys.find(credentials.credentials)
     if key is None:
-        raise Unauthorized("This API key is not known, or was revoked.")
+        raise Unauthorized("This API key has expired, is not known, or was revoked.")
     return key
 
 
@@ -91,6 +92,7 @@ async def authenticate(
         await count_request(request, context, found.tenant if found else DEFAULT_TENANT)
         request.state.api_key = found
         request.state.key_id = found and found.id
+        request.state.key_expires_at = found and found.expires_at
     key: ApiKey | None = request.state.api_key
     return key
 
@@ -117,6 +119,14 @@ def _scaler(key: AuthenticatedKey) -> None:
         require_scope(key, "scaling")
 
 
+def _admin(key: AuthenticatedKey) -> None:
+    if key is None:
+        raise Unauthorized(
+            "Send a key of scope admin. `panoweave keys create --scope admin` makes the first one."
+        )
+    require_scope(key, "admin")
+
+
 def require_scope(key: ApiKey, scope: Scope) -> None:
     if not key.may(scope):
         raise Forbidden(f"This API key lacks the scope {scope}.")
@@ -126,6 +136,9 @@ async def raise_if_revoked(request: Request, redis: AsyncRedis) -> None:
     """For requests that stay open. Raises Unauthorized once the caller's key is revoked, or the key
     that made the caller's token; of an anonymous caller, once the first key is made."""
     key_id: str | None = request.state.key_id
+    expires_at: datetime | None = getattr(request.state, "key_expires_at", None)
+    if expires_at and expires_at <= datetime.now(UTC):
+        raise Unauthorized("This API key has expired.")
     with suppress(StoreUnavailable):  # asked again after the next wait
         if not key_id:
             if await has_anonymous_mode_ended(redis):
@@ -137,6 +150,8 @@ async def raise_if_revoked(request: Request, redis: AsyncRedis) -> None:
 CallerDep = Annotated[Caller, Depends(_caller)]
 OperatorOnly = Depends(_operator)
 """For routes that show data of all tenants: needs the scope `admin`."""
+AdminOnly = Depends(_admin)
+"""For what changes other tenants' data: not open to anonymous callers either."""
 ScalerOnly = Depends(_scaler)
 """For what adds and removes workers: needs the scope `scaling`."""
 

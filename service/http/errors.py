@@ -7,6 +7,7 @@
     ├── Forbidden                  403  forbidden
     ├── UnknownPath                404  unknown_path
     ├── PanoramaNotFound           404  not_found
+    ├── KeyNotFound                404  key_not_found
     ├── ModelNotFound              404  model_not_found
     ├── MethodNotAllowed           405  method_not_allowed
     ├── HeaderTooSlow              408  header_too_slow
@@ -139,6 +140,10 @@ class UnknownPath(ServiceError):
 
 class PanoramaNotFound(ServiceError):
     status, code, title = 404, "not_found", "No such panorama"
+
+
+class KeyNotFound(ServiceError):
+    status, code, title = 404, "key_not_found", "No such API key"
 
 
 class ModelNotFound(ServiceError):

@@ -94,6 +94,7 @@ TAGS: Final = [
     {"name": "webhooks", "description": "The deliveries of a panorama's webhook."},
     {"name": "uploads", "description": "Upload pictures that requests refer to."},
     {"name": "usage", "description": "What a tenant has used."},
+    {"name": "admin", "description": "API keys and panoramas of all tenants, for admin keys."},
     {"name": "openai", "description": "For clients of OpenAI's images API."},
     {"name": "models", "description": "The models, and the sizes that they make."},
     {"name": "health", "description": "For operators, orchestrators and Prometheus."},

@@ -24,6 +24,7 @@ from panoweave.core.webhooks.deliveries import State
 from panoweave.service.http import errors
 from panoweave.service.http.body import MAX_BODY_BYTES
 from panoweave.service.http.errors import FieldProblem, ServiceError
+from panoweave.service.key_schemas import KeyList, KeyView, NewKeyView
 from panoweave.service.schemas import (
     DeliveryList,
     DeliveryView,
@@ -245,6 +246,13 @@ _MODEL = ModelView(
     workers=1,
     updated_at=_POSTED,
 )
+_KEY = KeyView(
+    id="07e8f9595bdbd83c",
+    tenant="ada",
+    scopes=["write"],
+    created_at=_POSTED,
+    label="the shop's server",
+)
 _WORKER = WorkerView(name="gpu-1-4711-9f2c1d", model="embedded", state="ready", detail="")
 
 _DELIVERIES = DeliveryList(
@@ -297,6 +305,8 @@ ANSWERS: Final[Mapping[str, BaseModel]] = {
         kept_bytes=14_220,
         max_kept_bytes=268_435_456,
     ),
+    "new_key": NewKeyView(**dict(_KEY), token="pw_07e8f9595bdbd83c_" + 43 * "A"),
+    "keys": KeyList(items=[_KEY.model_copy(update={"last_used_at": _STARTED})]),
     "token": TokenView(token="pwv_3q2-7w" + 34 * "A" + "A", expires_in_s=300),
     "models": ModelList(items=[_MODEL]),
     "status": StatusView(
@@ -331,6 +341,7 @@ REFUSALS: Final = (
     errors.Forbidden("This API key lacks the scope write."),
     errors.UnknownPath("No such path: /openapi.json lists those there are."),
     errors.PanoramaNotFound(f"There is no panorama {JOB_ID}."),
+    errors.KeyNotFound("There is no key of this id: GET /keys lists them."),
     errors.ModelNotFound("This server has the models embedded, org/sea@v1."),
     errors.MethodNotAllowed(
         "Allowed here: GET, HEAD, OPTIONS, POST.", headers={"Allow": "GET, HEAD, OPTIONS, POST"}

@@ -61,13 +61,13 @@ from panoweave.service.panoramas.lookup import PanoramaId, lookup_job
 from panoweave.service.panoramas.pictures import Redirect, picture_answer
 from panoweave.service.panoramas.submit import as_answer, place_of, submit
 from panoweave.service.panoramas.subscriptions import JobSubscriptions
-from panoweave.service.panoramas.views import panorama_summaries, panorama_view, preview_name
+from panoweave.service.panoramas.views import panorama_page, panorama_view, preview_name
 from panoweave.service.schemas import PanoramaBatch, PanoramaPage, PanoramaRequest, PanoramaView
 
 router = APIRouter(prefix="/panoramas", tags=["panoramas"])
 
 _POLL_AFTER_S: Final = "2"
-_MAX_PAGE: Final = 100
+MAX_PAGE: Final = 100
 _STORES_UNAVAILABLE: Final = (JobStoreUnavailable, ObjectStoreUnavailable)
 
 
@@ -150,7 +150,7 @@ def list_panoramas(
     context: ContextDep,
     tenant: TenantDep,
     wanted: FilterDep,
-    limit: Annotated[int, Query(ge=1, le=_MAX_PAGE, description="The most items a page has.")] = 20,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="The most items a page has.")] = 20,
     cursor: Annotated[
         str | None, Query(pattern=JOB_ID_PATTERN, description="`next_cursor` of the page before.")
     ] = None,
@@ -160,12 +160,7 @@ def list_panoramas(
 ) -> PanoramaPage:
     """The tenant's panoramas, newest first. New ones do not shift the pages that follow. Long texts
     are shortened: `shortened` says so. A page may have fewer items than `limit`, if few match."""
-    page = context.store.select(tenant, wanted, limit, cursor)
-    return PanoramaPage(
-        items=panorama_summaries(context, page.records),
-        next_cursor=page.next_cursor,
-        total=context.store.count(tenant, wanted) if total else None,
-    )
+    return panorama_page(context, tenant, wanted, limit, cursor, is_counted=total)
 
 
 @router.get(

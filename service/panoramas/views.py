@@ -8,11 +8,13 @@ from contextlib import suppress
 from typing import Final
 
 from panoweave.core.infra.errors import StoreUnavailable
+from panoweave.core.jobs.listing import Filter
 from panoweave.core.jobs.queue import QueueEstimate
 from panoweave.core.jobs.record import JobRecord, Result, Status, file_name
 from panoweave.service.dependencies import Context
 from panoweave.service.schemas import (
     ErrorView,
+    PanoramaPage,
     PanoramaSummary,
     PanoramaView,
     ProgressView,
@@ -42,6 +44,23 @@ def panorama_views(context: Context, records: Sequence[JobRecord]) -> list[Panor
 def panorama_summaries(context: Context, records: Sequence[JobRecord]) -> list[PanoramaSummary]:
     """The panoramas as a list shows them: without what can be long."""
     return [_summary(view) for view in panorama_views(context, records)]
+
+
+def panorama_page(
+    context: Context,
+    tenant: str,
+    wanted: Filter,
+    limit: int,
+    cursor: str | None,
+    *,
+    is_counted: bool,
+) -> PanoramaPage:
+    page = context.store.select(tenant, wanted, limit, cursor)
+    return PanoramaPage(
+        items=panorama_summaries(context, page.records),
+        next_cursor=page.next_cursor,
+        total=context.store.count(tenant, wanted) if is_counted else None,
+    )
 
 
 def _summary(view: PanoramaView) -> PanoramaSummary:

@@ -3,7 +3,9 @@
 import type {
   DeliveryList,
   Health,
+  KeyList,
   ModelList,
+  NewKeyView,
   PanoramaBatch,
   PanoramaPage,
   PanoramaSummary,
@@ -25,7 +27,9 @@ import type {
   GetScalingQuery,
   GetUsageQuery,
   ImageInput,
+  KeyRequest,
   ListPanoramasQuery,
+  ListTenantPanoramasQuery,
   PanoramaRequest,
   RedeliverDeliveriesQuery,
 } from "./requests.js";
@@ -268,6 +272,31 @@ export class Panoweave {
     return this.#http.json("GET", `/scaling/${path}`, { query });
   }
 
+  /**
+   * An API key, with its token. Needs a key of scope `admin`, as all of these. It is not sent again
+   * after a lost answer: a second key would be made.
+   */
+  createKey(request: KeyRequest): Promise<NewKeyView> {
+    return this.#http.json("POST", "/keys", { json: request, repeatable: false });
+  }
+
+  keys(): Promise<KeyList> {
+    return this.#http.json("GET", "/keys");
+  }
+
+  revokeKey(id: string): Promise<void> {
+    return this.#http.send("DELETE", `/keys/${encodeURIComponent(id)}`, {}, async () => {});
+  }
+
+  /** As `listPage`, of any tenant. */
+  listTenantPage(tenant: string, query: ListTenantPanoramasQuery = {}): Promise<PanoramaPage> {
+    return this.#http.json("GET", tenantPath(tenant), { query });
+  }
+
+  cancelOfTenant(tenant: string, id: string): Promise<PanoramaView> {
+    return this.#http.json("POST", `${tenantPath(tenant)}/${encodeURIComponent(id)}/cancel`);
+  }
+
   /** For operators: what Prometheus reads. Needs a key of scope `admin`. */
   metrics(): Promise<string> {
     return this.#http.send("GET", "/metrics", {}, (answer) => answer.text());
@@ -305,6 +334,10 @@ class Silence {
     const reason = new Error(`silent for ${LONGEST_SILENCE_S} s`);
     return setTimeout(() => this.#controller.abort(reason), 1000 * LONGEST_SILENCE_S);
   }
+}
+
+function tenantPath(tenant: string): string {
+  return `/tenants/${encodeURIComponent(tenant)}/panoramas`;
 }
 
 function panoramaPath(id: string, ...below: string[]): string {

@@ -96,7 +96,7 @@ def test_keys(embedded_stack: RunningStack, page: Page, seen: Seen, keys: dict[S
     accessible(page)
     dialog.get_by_label("API key").fill("pw_wrong")
     page.keyboard.press("Enter")
-    expect(dialog).to_contain_text("not known, or was revoked")
+    expect(dialog).to_contain_text("is not known, or was revoked")
     dialog.get_by_label("API key").fill(keys["write"])
     page.keyboard.press("Enter")
     page.get_by_role("button", name="a calm sea at twilight").click()

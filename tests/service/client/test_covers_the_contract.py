@@ -54,16 +54,17 @@ def test_every_operation_and_parameter_can_be_sent(
     client.image(done.id, redirect=False, token=token)
     client.preview(done.id, redirect=False, token=token)
     list(client.watch(done.id, last_event_id="1-0", token=token))
-    client.list_page(
-        status=["succeeded", "failed"],
-        created_after="2026-11-26T11:02:26Z",
-        created_before="2026-11-27T11:02:26Z",
-        metadata=["order:7"],
-        limit=1,
-        cursor=done.id,
-        total=True,
-        batch_id=BATCH,
-    )
+    query: requests.ListPanoramasQuery = {
+        "status": ["succeeded", "failed"],
+        "created_after": "2026-11-26T11:02:26Z",
+        "created_before": "2026-11-27T11:02:26Z",
+        "metadata": ["order:7"],
+        "limit": 1,
+        "cursor": done.id,
+        "total": True,
+        "batch_id": BATCH,
+    }
+    client.list_page(**query)
     client.deliveries(done.id)
     client.delete(done.id)
 
@@ -85,6 +86,11 @@ def test_every_operation_and_parameter_can_be_sent(
     client.readyz()
     client.status()
     client.metrics()
+    made = client.create_key(tenant="default", scopes=["read"])
+    assert made.id in [each.id for each in client.keys().items]
+    client.revoke_key(made.id)
+    client.list_tenant_page("default", **query)
+    client.cancel_of_tenant("default", failed.id)
 
     document = api.get("/openapi.json").json()
     assert described(document) - NOT_SENT == recognised(document, sent) - NOT_SENT

@@ -294,6 +294,11 @@ def test_every_operation_and_parameter_can_be_sent(
           batch_id: process.env.BATCH,
         };
         await panoweave.listPage(query);
+        await panoweave.listTenantPage("default", query);
+        await panoweave.cancelOfTenant("default", DONE);
+        const made = await panoweave.createKey({ tenant: "default", scopes: ["read"] });
+        await panoweave.keys();
+        await panoweave.revokeKey(made.id);
         await panoweave.delete(DONE);
         const { items: [delivery] } = await panoweave.deliveries(FAILED);
         await panoweave.redeliver(FAILED, { id: [delivery.id] });

@@ -89,6 +89,18 @@ class ImageInput(Answer):
     """The key of an uploaded object, from `POST /uploads`."""
 
 
+class KeyView(Answer):
+    id: str
+    tenant: str
+    scopes: list[Literal["read", "write", "scaling", "admin"] | str]
+    created_at: AwareDatetime
+    label: str | None = None
+    expires_at: AwareDatetime | None = None
+    """From then on it is refused. Absent: never."""
+    last_used_at: AwareDatetime | None = None
+    """To a minute. Absent: not yet, or before this version counted."""
+
+
 class ModelPreset(Answer):
     """What a preset fills in for this model."""
 
@@ -153,6 +165,20 @@ class ModelView(Answer):
     """When a worker last reported it; null if none ever did."""
 
 
+class NewKeyView(Answer):
+    id: str
+    tenant: str
+    scopes: list[Literal["read", "write", "scaling", "admin"] | str]
+    created_at: AwareDatetime
+    label: str | None = None
+    expires_at: AwareDatetime | None = None
+    """From then on it is refused. Absent: never."""
+    last_used_at: AwareDatetime | None = None
+    """To a minute. Absent: not yet, or before this version counted."""
+    token: str
+    """What its owner sends. It cannot be shown again."""
+
+
 class Output(Answer):
     """The file's format."""
 
@@ -175,6 +201,7 @@ ProblemCode = TypeAliasType(
         "image_readers_busy",
         "internal_error",
         "invalid_params",
+        "key_not_found",
         "malformed_json",
         "malformed_request",
         "method_not_allowed",
@@ -429,6 +456,11 @@ class Extend(Answer):
     """Pixels from the left edge to the picture."""
     y: int | None = 0
     """Pixels from the top edge to the picture."""
+
+
+class KeyList(Answer):
+    items: list[KeyView]
+    """Oldest first; expired ones too, until revoked."""
 
 
 class ModelList(Answer):

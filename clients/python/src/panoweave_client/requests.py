@@ -14,6 +14,17 @@ class ImageInput(TypedDict):
     """The key of an uploaded object, from `POST /uploads`."""
 
 
+class KeyRequest(TypedDict):
+    tenant: str
+    """Lower-case letters, digits and hyphens. It need not have any keys yet."""
+    scopes: list[Literal["read", "write", "scaling", "admin"]]
+    """a list of the scopes: read, write, scaling, admin"""
+    label: NotRequired[str | None]
+    """What the key is for."""
+    expires_in: NotRequired[int | None]
+    """Seconds after which it is refused. Default: it does not expire."""
+
+
 class Output(TypedDict):
     """The file's format."""
 
@@ -143,6 +154,25 @@ class GetUsageQuery(TypedDict):
 class GetScalingQuery(TypedDict):
     seconds_per_worker: NotRequired[float]
     """A worker for each so many seconds of work. Fewer: shorter waits, more workers that load the model for little."""
+
+
+class ListTenantPanoramasQuery(TypedDict):
+    limit: NotRequired[int]
+    """The most items a page has."""
+    cursor: NotRequired[str]
+    """`next_cursor` of the page before."""
+    total: NotRequired[bool]
+    """Whether to count how many there are on all pages: `total`."""
+    status: NotRequired[list[Status]]
+    """Only panoramas in this status. May be repeated."""
+    created_after: NotRequired[str]
+    """Only panoramas that were accepted after this time."""
+    created_before: NotRequired[str]
+    """Only panoramas that were accepted before this time."""
+    metadata: NotRequired[list[str]]
+    """`name:value`, such as `order:7`: only panoramas whose metadata has this value. Text stands as it is, any other value as JSON. May be repeated: all must fit."""
+    batch_id: NotRequired[str]
+    """Only panoramas of this batch."""
 
 
 class Control(TypedDict):

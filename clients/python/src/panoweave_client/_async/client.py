@@ -247,6 +247,29 @@ class AsyncPanoweave(AsyncHttp):
             answers.ScalingView, "GET", f"/scaling/{quote(model)}", query=query
         )
 
+    async def create_key(self, **request: Unpack[requests.KeyRequest]) -> answers.NewKeyView:
+        """An API key, with its token. Needs a key of scope `admin`, as all of these. It is not
+        sent again after a lost answer: a second key would be made."""
+        return await self._answer(
+            answers.NewKeyView, "POST", "/keys", json=request, repeatable=False
+        )
+
+    async def keys(self) -> answers.KeyList:
+        return await self._answer(answers.KeyList, "GET", "/keys")
+
+    async def revoke_key(self, key_id: str) -> None:
+        await self._send("DELETE", f"/keys/{quote(key_id, safe='')}")
+
+    async def list_tenant_page(
+        self, tenant: str, **query: Unpack[requests.ListTenantPanoramasQuery]
+    ) -> PanoramaPage:
+        """As `list_page`, of any tenant."""
+        return await self._answer(PanoramaPage, "GET", _tenant_path(tenant), query=query)
+
+    async def cancel_of_tenant(self, tenant: str, panorama_id: str) -> PanoramaView:
+        path = f"{_tenant_path(tenant)}/{quote(panorama_id, safe='')}/cancel"
+        return await self._answer(PanoramaView, "POST", path)
+
     async def metrics(self) -> str:
         """For operators: what Prometheus reads. Needs a key of scope `admin`."""
         return (await self._send("GET", "/metrics")).text
@@ -280,6 +303,10 @@ class AsyncPanoweave(AsyncHttp):
 
 def _event(sent: ServerSentEvent) -> Event:
     return Event.model_validate({"id": sent.id, "event": sent.event, **sent.json()})
+
+
+def _tenant_path(tenant: str) -> str:
+    return f"/tenants/{quote(tenant, safe='')}/panoramas"
 
 
 def _path(panorama_id: str, *below: str) -> str:

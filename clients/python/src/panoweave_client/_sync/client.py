@@ -241,6 +241,27 @@ class Panoweave(Http):
         """For operators: needs a key of scope `scaling`."""
         return self._answer(answers.ScalingView, "GET", f"/scaling/{quote(model)}", query=query)
 
+    def create_key(self, **request: Unpack[requests.KeyRequest]) -> answers.NewKeyView:
+        """An API key, with its token. Needs a key of scope `admin`, as all of these. It is not
+        sent again after a lost answer: a second key would be made."""
+        return self._answer(answers.NewKeyView, "POST", "/keys", json=request, repeatable=False)
+
+    def keys(self) -> answers.KeyList:
+        return self._answer(answers.KeyList, "GET", "/keys")
+
+    def revoke_key(self, key_id: str) -> None:
+        self._send("DELETE", f"/keys/{quote(key_id, safe='')}")
+
+    def list_tenant_page(
+        self, tenant: str, **query: Unpack[requests.ListTenantPanoramasQuery]
+    ) -> PanoramaPage:
+        """As `list_page`, of any tenant."""
+        return self._answer(PanoramaPage, "GET", _tenant_path(tenant), query=query)
+
+    def cancel_of_tenant(self, tenant: str, panorama_id: str) -> PanoramaView:
+        path = f"{_tenant_path(tenant)}/{quote(panorama_id, safe='')}/cancel"
+        return self._answer(PanoramaView, "POST", path)
+
     def metrics(self) -> str:
         """For operators: what Prometheus reads. Needs a key of scope `admin`."""
         return (self._send("GET", "/metrics")).text
@@ -274,6 +295,10 @@ class Panoweave(Http):
 
 def _event(sent: ServerSentEvent) -> Event:
     return Event.model_validate({"id": sent.id, "event": sent.event, **sent.json()})
+
+
+def _tenant_path(tenant: str) -> str:
+    return f"/tenants/{quote(tenant, safe='')}/panoramas"
 
 
 def _path(panorama_id: str, *below: str) -> str:

@@ -1,0 +1,1 @@
+"""The whole service under load, without GPUs: see `__main__`."""

@@ -1,0 +1,156 @@
+"""What Redis does for each part of a panorama, and how that grows with workers.
+
+    python -m bench.fleet.costs [--report docs/scale.md]
+
+CPU time is Redis's own, so it counts what this machine does beside it only a little.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from pydantic import SecretStr
+from redis import Redis
+
+from bench.sections import machine, parser, publish, table
+from panoweave.core.infra.redis import connect
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs import models
+from panoweave.core.jobs.models import ModelState
+from panoweave.core.jobs.queue import Queue
+from panoweave.core.jobs.savepoints import Savepoints
+from panoweave.core.jobs.store import JobStore
+from panoweave.deploy.local.servers import RedisServer
+from tests.jobs.samples import TRAITS, new_record, progress, result_of
+
+# Latents of 3,072 x 512 px in float32, of four channels.
+_SAVEPOINT_BYTES: Final = 4 * 64 * 384 * 4
+_WORKERS: Final = (10, 100, 1_000)
+_WAITING: Final = 3_000
+_TENANTS: Final = 100
+_ANY_NUMBER: Final = 10_000_000
+
+
+class Cost(NamedTuple):
+    commands: float
+    received: float  # bytes
+    sent: float
+    cpu_us: float
+    memory: float  # bytes that stay
+
+
+def cost(redis: Redis, call: Callable[[], object], times: int = 200) -> Cost:
+    """Of one call."""
+    call()
+    before = _figures(redis)
+    for _ in range(times):
+        call()
+    after = _figures(redis)
+    return Cost(*((b - a) / times for a, b in zip(before, after, strict=True)))
+
+
+def _figures(redis: Redis) -> Cost:
+    stats, cpu = redis.info("stats"), redis.info("cpu")
+    return Cost(
+        stats["total_commands_processed"],
+        stats["total_net_input_bytes"],
+        stats["total_net_output_bytes"],
+        (cpu["used_cpu_sys"] + cpu["used_cpu_user"]) * 1e6,
+        redis.info("memory")["used_memory"],
+    )
+
+
+@contextmanager
+def empty_redis() -> Iterator[tuple[Redis, Settings]]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with RedisServer(folder / "redis", folder / "logs") as server:
+            url = SecretStr(server.url)
+            settings = Settings(
+                redis_url=url, max_queued=_ANY_NUMBER, tenant_max_queued=_ANY_NUMBER
+            )
+            with connect(settings, timeout_s=30) as redis:
+                yield redis, settings
+
+
+def of_one_job() -> list[tuple[str, Cost]]:
+    with empty_redis() as (redis, settings):
+        store, savepoints = JobStore(redis, settings), Savepoints(redis, settings)
+        accepted = ("accepted", cost(redis, lambda: store.create(new_record())))
+        running = store.claim("worker", "embedded")
+        assert running is not None
+        assert running.token is not None
+        job_id, token = running.id, running.token
+        steps, body = itertools.count(1), bytes(_SAVEPOINT_BYTES)
+
+        def make() -> None:
+            claimed = store.claim("worker", "embedded")
+            assert claimed is not None
+            assert claimed.token is not None
+            store.succeed(claimed.id, claimed.token, result_of(claimed))
+
+        return [
+            accepted,
+            ("claimed, and succeeded", cost(redis, make, 100)),
+            (
+                "a step",
+                cost(redis, lambda: store.report(job_id, token, progress(next(steps) % 50))),
+            ),
+            ("a heartbeat", cost(redis, lambda: store.heartbeat(job_id, token))),
+            ("a savepoint", cost(redis, lambda: savepoints.save(job_id, token, body), 20)),
+            ("read by its id", cost(redis, lambda: store.get(job_id))),
+        ]
+
+
+def by_workers() -> list[list[str]]:
+    """Milliseconds of Redis for what looks at all workers, each of which is making a panorama."""
+    rows = []
+    with empty_redis() as (redis, settings):
+        store, queue = JobStore(redis, settings), Queue(redis)
+        waiting = [store.create(new_record(f"t{n % _TENANTS}")) for n in range(_WAITING)]
+        started = 0
+        for workers in _WORKERS:
+            for number in range(started, workers):
+                start(redis, store, f"worker-{number}")
+            started = workers
+            calls = (
+                queue.top_up,
+                lambda: queue.estimate([waiting[-1]]),
+                lambda: queue.demand("embedded"),
+            )
+            times = [cost(redis, call, 50).cpu_us / 1_000 for call in calls]
+            rows.append([f"{workers:,}", *(f"{each:.2f}" for each in times)])
+    return rows
+
+
+def start(redis: Redis, store: JobStore, name: str) -> None:
+    state = ModelState(
+        model="embedded", state="ready", traits=TRAITS, perceptual="stlpips-alex", worker=name
+    )
+    models.publish(redis, state)
+    record = store.claim(name, "embedded")
+    assert record is not None
+    assert record.token is not None
+    store.report(record.id, record.token, progress(10))
+
+
+def main() -> None:
+    asked = parser(__doc__).parse_args()
+    head = ["a panorama is", "commands", "bytes in", "bytes out", "CPU, us", "memory that stays"]
+    rows = [[name, *(f"{max(0, value):,.0f}" for value in found)] for name, found in of_one_job()]
+    looks = ["tickets after a POST or an end, ms", "estimate of a waiting panorama, ms"]
+    text = (
+        f"`python -m bench.fleet.costs` on {machine()}: what Redis does when\n\n"
+        f"{table(head, rows)}\n\nand how long it computes, with {_WAITING:,} waiting panoramas of "
+        f"{_TENANTS} tenants:\n\n{table(['workers', *looks, '/scaling, ms'], by_workers())}"
+    )
+    publish("fleet costs", text, asked.report)
+
+
+if __name__ == "__main__":
+    main()

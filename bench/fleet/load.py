@@ -1,0 +1,86 @@
+"""What is measured: POSTs, claims, fairness, the janitor, Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+
+import httpx
+
+from bench.fleet.service import Fleet
+from bench.fleet.workers import Claim
+from panoweave.core.jobs.queue import Queue
+from panoweave.core.jobs.store import JobStore
+from panoweave.worker.janitor import sweep
+
+_BODY: Final = {"prompt": "a lake at dawn, mountains, mist"}
+
+
+def p99(values: Sequence[float]) -> float:
+    return statistics.quantiles(values, n=100)[98]
+
+
+def post(here: Fleet, per_s: float, seconds: float) -> list[float]:
+    """Seconds until each of the POSTs was answered, from the moment it was due: by other tenants in
+    turn, to the APIs in turn, at a fixed rate."""
+
+    async def send(client: httpx.AsyncClient, number: int, due: float) -> float:
+        await asyncio.sleep(max(0, due - time.perf_counter()))
+        answer = await client.post(
+            f"{here.apis[number % len(here.apis)]}/panoramas",
+            json=_BODY,
+            headers={"Authorization": f"Bearer {here.tokens[number % len(here.tokens)]}"},
+        )
+        assert answer.status_code == 202, answer.text
+        return time.perf_counter() - due
+
+    async def all_of_them() -> list[float]:
+        limits = httpx.Limits(max_connections=64)
+        async with httpx.AsyncClient(timeout=60, limits=limits) as client:
+            begin = time.perf_counter() + 0.5
+            return await asyncio.gather(
+                *(send(client, n, begin + n / per_s) for n in range(round(per_s * seconds)))
+            )
+
+    return asyncio.run(all_of_them())
+
+
+def claim(here: Fleet, count: int) -> list[float]:
+    """Seconds of so many claims, one after the other; each job is given back."""
+    store, model = JobStore(here.redis, here.settings), here.settings.model
+    took = []
+    for _ in range(count):
+        began = time.perf_counter()
+        record = store.claim("bench", model)
+        took.append(time.perf_counter() - began)
+        assert record is not None
+        assert record.token is not None
+        store.requeue(record.id, record.token, "preempted")
+    return took
+
+
+def sweep_s(here: Fleet) -> float:
+    """Of the janitor, comparing job by job as it does once a minute."""
+    store, queue = JobStore(here.redis, here.settings), Queue(here.redis)
+    began = time.perf_counter()
+    sweep(store, queue, is_exact=True)
+    return time.perf_counter() - began
+
+
+def claims_per_s(claims: Sequence[Claim]) -> float:
+    """Over the time in which all workers were at work."""
+    times = sorted(each.at for each in claims)
+    skipped = len(times) // 10
+    middle = times[skipped : -skipped or None]
+    return (len(middle) - 1) / (middle[-1] - middle[0])
+
+
+def fairness(claims: Sequence[Claim], tenants: Sequence[str]) -> float:
+    """Jain's index of what these tenants, which all had jobs waiting, were given: 1 if the same."""
+    given = Counter(each.tenant for each in claims)
+    shares = [given[tenant] for tenant in tenants]
+    return sum(shares) ** 2 / (len(shares) * sum(share**2 for share in shares))

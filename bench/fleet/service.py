@@ -1,0 +1,117 @@
+"""A Redis, four API processes behind no proxy, a thousand tenants, and jobs that wait."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+from pydantic import SecretStr
+from redis import Redis
+
+from panoweave.core.infra.api_keys import ApiKeys
+from panoweave.core.infra.redis import connect
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs.queue import Queue
+from panoweave.core.jobs.record import JobRecord
+from panoweave.core.jobs.store import JobStore
+from panoweave.core.params import PanoramaParams
+from panoweave.deploy.local.ports import LOOPBACK, free_port
+from panoweave.deploy.local.servers import RedisServer
+from tests.jobs.samples import TRAITS
+
+APIS: Final = 4
+_ANY_NUMBER: Final = 10_000_000
+_READY_S: Final = 120
+
+
+@dataclass(frozen=True)
+class Fleet:
+    settings: Settings
+    redis: Redis
+    apis: Sequence[str]  # their URLs
+    tokens: Sequence[str]  # a key of each tenant
+
+    def info(self, section: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.redis.info(section)
+        return found
+
+
+@contextmanager
+def fleet(folder: Path, tenants: int) -> Iterator[Fleet]:
+    with ExitStack() as stack:
+        server = stack.enter_context(RedisServer(folder / "redis", folder / "logs"))
+        settings = Settings(
+            redis_url=SecretStr(server.url),
+            max_queued=_ANY_NUMBER,
+            tenant_max_queued=_ANY_NUMBER,
+            tenant_max_bytes=2**40,
+        )
+        redis = stack.enter_context(connect(settings, timeout_s=30))
+        redis.config_set("maxmemory", 0)
+        keys = ApiKeys(redis)
+        tokens = [keys.create(tenant(number), ("write",))[1] for number in range(tenants)]
+        apis = [stack.enter_context(_api(server.url, folder / f"api-{n}.log")) for n in range(APIS)]
+        yield Fleet(settings, redis, apis, tokens)
+
+
+def tenant(number: int) -> str:
+    return f"tenant-{number}"
+
+
+@contextmanager
+def _api(redis_url: str, log: Path) -> Iterator[str]:
+    port = free_port()
+    environment = os.environ | {
+        "PANOWEAVE_REDIS_URL": redis_url,
+        "PANOWEAVE_PORT": str(port),
+        "PANOWEAVE_MAX_QUEUED": str(_ANY_NUMBER),
+        "PANOWEAVE_TENANT_MAX_QUEUED": str(_ANY_NUMBER),
+        "PANOWEAVE_LOG_LEVEL": "ERROR",
+        "PANOWEAVE_S3_ACCESS_KEY_ID": "unused",
+        "PANOWEAVE_S3_SECRET_ACCESS_KEY": "unused",
+    }
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "panoweave.deploy.cli", "api"],
+            env=environment,
+            stdout=output,
+            stderr=output,
+        )
+    url = f"http://{LOOPBACK}:{port}"
+    try:
+        deadline = time.monotonic() + _READY_S
+        while not _is_ready(url):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit(f"the API did not start: {log.read_text()}")
+            time.sleep(0.1)
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz").is_success
+    except httpx.TransportError:
+        return False
+
+
+def fill(here: Fleet, jobs: int) -> None:
+    """Queue so many jobs more. A tenth of the tenants have half of them."""
+    store = JobStore(here.redis, here.settings)
+    params = PanoramaParams(prompt="a lake at dawn, mountains, mist").resolve(TRAITS)
+    tenants = len(here.tokens)
+    few = max(1, tenants // 10)
+    for number in range(jobs):
+        whose = number // 2 % few if number % 2 else number // 2 % tenants
+        store.create(JobRecord.new(params, here.settings.model, tenant(whose), {}))
+    Queue(here.redis).top_up()
