@@ -18,8 +18,8 @@ ATTRIBUTES: Final[Sequence[Attribute]] = get_args(Attribute)
 Labels = Mapping[Attribute, frozenset[str]]
 
 
-# What a window shows of the time. The renderer's dawns and sunsets differ in nothing that one
-# window shows, and its mornings and noons in little.
+# What a window shows of the time. The classifier takes dawns for sunsets and mornings for noons too
+# often for a figure that means anything: docs/LOG.md, "Times that a window hardly shows".
 _LIGHTS: Final[Mapping[str, str]] = {
     "dawn": "low sun",
     "morning": "day",
