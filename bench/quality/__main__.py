@@ -51,8 +51,13 @@ def describe(asked: argparse.Namespace, results: Results) -> list[str]:
         shares = ", ".join(
             f"{attribute} {show(figure, 0, 100)} %"
             for attribute, figure in results.examined.accuracy.items()
+            if figure
         )
-        made.append(f"The classifier is right about renders that it did not see: {shares}.")
+        made.append(f"Of what renders that it did not see show, the classifier reads: {shares}.")
+        if precision := results.examined.precision:
+            made.append(
+                f"Of the biomes that it reads there, {show(precision, 0, 100)} % are there."
+            )
     if note := fid_note(results.summaries):
         made.append(note)
     return made

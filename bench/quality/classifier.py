@@ -1,7 +1,8 @@
 """Whether windows show what the prompt names: a classifier trained on held-out renders.
 
-One linear layer for each of biome, time and weather, on the means and deviations of every stage of
-ST-LPIPS's VGG16. It learns from three quarters of the renders; the rest say how far to trust it.
+One linear layer for each of biome, time and weather, on the looks of windows. It learns from three
+quarters of the renders; the rest say how far to trust it. A window has one time and one weather,
+and any number of biomes: each is read by itself.
 """
 
 from __future__ import annotations
@@ -17,50 +18,46 @@ from torch import Tensor, nn
 
 from bench.quality.features import Features
 from bench.quality.intervals import Figure, ratio_of
-from bench.quality.labels import ATTRIBUTES, Attribute, Labels
+from bench.quality.labels import ATTRIBUTES, VALUES, Attribute, Labels
 
+_SEVERAL: Final[Attribute] = "biome"
 _TEST_EVERY: Final = 4  # of the panoramas, so that no scene is on both sides
 _DECAY: Final = 3e-3
 _STEPS: Final = 60
 
 
-@dataclass(frozen=True)
-class Head:
-    """Tells the values of one attribute apart."""
-
-    values: Sequence[str]
-    layer: nn.Linear
-
-
 class Classifier:
     """Reads biome, time and weather off windows."""
 
-    def __init__(self, mean: Tensor, deviation: Tensor, heads: Mapping[Attribute, Head]) -> None:
-        self._mean, self._deviation, self._heads = mean, deviation, heads
+    def __init__(
+        self, mean: Tensor, deviation: Tensor, layers: Mapping[Attribute, nn.Linear]
+    ) -> None:
+        self._mean, self._deviation, self._layers = mean, deviation, layers
 
     @torch.no_grad()
-    def read(self, look: Features) -> dict[Attribute, list[str]]:
+    def read(self, look: Features) -> list[Labels]:
         """What each window shows."""
         rows = (torch.from_numpy(look) - self._mean) / self._deviation
-        return {
-            attribute: [head.values[int(i)] for i in head.layer(rows).argmax(1)]
-            for attribute, head in self._heads.items()
-        }
+        read: dict[Attribute, list[frozenset[str]]] = {}
+        for attribute, layer in self._layers.items():
+            scores = layer(rows)
+            # 0 is even odds; of times and weathers, the likeliest.
+            above = 0 if attribute == _SEVERAL else scores.amax(1, keepdim=True)
+            values = np.array(VALUES[attribute])
+            read[attribute] = [frozenset(values[row].tolist()) for row in (scores >= above).numpy()]
+        return [{a: read[a][window] for a in ATTRIBUTES} for window in range(len(look))]
 
 
 @dataclass(frozen=True)
 class Examined:
-    """A classifier, and its accuracy on windows of panoramas that it did not see."""
+    """A classifier, and how it reads windows of panoramas that it did not see."""
 
     classifier: Classifier
-    accuracy: Mapping[Attribute, Figure | None]
+    accuracy: Mapping[Attribute, Figure | None]  # the share of what is there that it reads
+    precision: Figure | None  # the share of the biomes it reads that are there
 
 
-def train(
-    panoramas: Sequence[Features],
-    labels: Sequence[Sequence[Labels]],
-    legal: Mapping[Attribute, Sequence[str]],
-) -> Examined:
+def train(panoramas: Sequence[Features], labels: Sequence[Sequence[Labels]]) -> Examined:
     """Learn from most panoramas, and read the others."""
     seen = [i for i in range(len(panoramas)) if i % _TEST_EVERY]
     held_out = [i for i in range(len(panoramas)) if not i % _TEST_EVERY]
@@ -70,43 +67,46 @@ def train(
     of_rows = [window for i in seen for window in labels[i]]
     mean, deviation = rows.mean(0), rows.std(0).clamp_min(1e-6)
     normal = (rows - mean) / deviation
-    heads = {a: Head(legal[a], _fit(normal, of_rows, a, legal[a])) for a in ATTRIBUTES}
-    classifier = Classifier(mean, deviation, heads)
+    classifier = Classifier(mean, deviation, {a: _fit(normal, of_rows, a) for a in ATTRIBUTES})
     read = [classifier.read(panoramas[i]) for i in held_out]
-    asked = [labels[i] for i in held_out]
-    return Examined(classifier, {a: _share_right(read, asked, a) for a in ATTRIBUTES})
+    there = [labels[i] for i in held_out]
+    return Examined(
+        classifier,
+        {a: _share_found(there, read, a) for a in ATTRIBUTES},
+        _share_found(read, there, _SEVERAL),
+    )
 
 
 def recall(
     classifier: Classifier, panoramas: Sequence[Features], asked: Sequence[Labels]
 ) -> dict[Attribute, Figure | None]:
-    """The share of windows that show what their prompt names; None where no prompt names it."""
+    """The share of what prompts name that their windows show; None where no prompt names any."""
     read = [classifier.read(look) for look in panoramas]
     labels = [[each] * len(look) for each, look in zip(asked, panoramas, strict=True)]
-    return {attribute: _share_right(read, labels, attribute) for attribute in ATTRIBUTES}
+    return {attribute: _share_found(labels, read, attribute) for attribute in ATTRIBUTES}
 
 
-def _share_right(
-    read: Sequence[Mapping[Attribute, Sequence[str]]],
-    asked: Sequence[Sequence[Labels]],
-    attribute: Attribute,
+def _share_found(
+    sought: Sequence[Sequence[Labels]], among: Sequence[Sequence[Labels]], attribute: Attribute
 ) -> Figure | None:
-    right: list[float] = []
+    """The share of one side's labels that the other has, window by window."""
+    found: list[float] = []
     of: list[float] = []
-    for own, labels in zip(read, asked, strict=True):
-        wanted = [window[attribute] for window in labels]
-        right.append(sum(a == b for a, b in zip(own[attribute], wanted, strict=True)))
-        of.append(sum(each is not None for each in wanted))
-    return ratio_of(right, of)
+    for these, those in zip(sought, among, strict=True):
+        pairs = [(a[attribute], b[attribute]) for a, b in zip(these, those, strict=True)]
+        found.append(sum(len(a & b) for a, b in pairs))
+        of.append(sum(len(a) for a, _ in pairs))
+    return ratio_of(found, of)
 
 
-def _fit(
-    rows: Tensor, labels: Sequence[Labels], attribute: Attribute, values: Sequence[str]
-) -> nn.Linear:
-    """Softmax regression with weight decay, from zero: no randomness."""
-    known = [i for i, label in enumerate(labels) if label[attribute] is not None]
+def _fit(rows: Tensor, labels: Sequence[Labels], attribute: Attribute) -> nn.Linear:
+    """Logistic regression with weight decay, from zero: no randomness."""
+    values, several = VALUES[attribute], attribute == _SEVERAL
+    known = [i for i, label in enumerate(labels) if several or label[attribute]]
     inputs = rows[known]
-    targets = torch.tensor([values.index(str(labels[i][attribute])) for i in known])
+    targets = torch.tensor(
+        [[float(value in labels[i][attribute]) for value in values] for i in known]
+    )
     layer = nn.Linear(rows.shape[1], len(values))
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
@@ -118,7 +118,12 @@ def _fit(
 
     def closure() -> Tensor:
         optimiser.zero_grad()
-        loss = nn.functional.cross_entropy(layer(inputs), targets)
+        scores = layer(inputs)
+        if several:
+            each = nn.functional.binary_cross_entropy_with_logits(scores, targets, reduction="none")
+            loss = each.sum(1).mean()
+        else:
+            loss = nn.functional.cross_entropy(scores, targets)
         loss = loss + _DECAY * layer.weight.square().sum()
         loss.backward()  # type: ignore[no-untyped-call]
         return loss

@@ -21,10 +21,13 @@ from panoweave.core.diffusion.perceptual_weights import load_perceptual
 Features = NDArray[np.float32]  # (N, D)
 
 _INCEPTION_LAYER: Final = "2048"
+_TEXTURE_BANDS: Final = 4
+_COLOUR_BANDS: Final = 8
+_DARKEST: Final = 0.02
 
 
 class VggFeatures:
-    """ST-LPIPS's VGG16: its last stage for distances, all stages' statistics for the classifier."""
+    """ST-LPIPS's VGG16: its last stage for distances, bands of all stages for the classifier."""
 
     def __init__(self, device: torch.device) -> None:
         network = load_perceptual("stlpips-vgg")
@@ -34,16 +37,19 @@ class VggFeatures:
 
     @torch.no_grad()
     def of(self, windows: Sequence[Image.Image]) -> dict[str, Features]:
-        """`vgg` (N, 512), brought to a mean square of 1, and `look` (N, 2944)."""
+        """`vgg` (N, 512), brought to a mean square of 1, and `look` (N, 5960).
+
+        A look is where colours and textures lie from top to bottom: a sky is not a lake.
+        """
         last, look = [], []
         for window in windows:
             activation = from_pil(window, self._device)[None]
-            statistics = []
+            seen = [_colours(activation / 2 + 0.5)]
             for stage in self._stages:
                 activation = stage(activation)
-                statistics += [activation.mean((2, 3)), activation.std((2, 3))]
+                seen.append(_bands(activation, _TEXTURE_BANDS))
             last.append(to_mean_square_1(activation.mean((2, 3))))
-            look.append(torch.cat(statistics, 1))
+            look.append(torch.cat(seen, 1))
         return {"vgg": _as_array(last), "look": _as_array(look)}
 
 
@@ -99,6 +105,18 @@ class ClipScore:
         seen = self._model(**inputs.to(self._device))
         cosines = nn.functional.cosine_similarity(seen.image_embeds, seen.text_embeds)
         return float(100 * cosines.clamp_min(0).mean())
+
+
+def _colours(pictures: Tensor) -> Tensor:
+    """Mean, deviation and logarithm of the mean of pictures in [0, 1], by band."""
+    mean = _bands(pictures, _COLOUR_BANDS)
+    variance = _bands(pictures.square(), _COLOUR_BANDS) - mean.square()
+    return torch.cat([mean, variance.clamp_min(0).sqrt(), (mean + _DARKEST).log()], 1)
+
+
+def _bands(activations: Tensor, count: int) -> Tensor:
+    """Means of so many bands of rows, top to bottom: (N, C * count)."""
+    return nn.functional.adaptive_avg_pool2d(activations, (count, 1)).flatten(1)
 
 
 def _as_array(rows: list[Tensor]) -> Features:

@@ -9,16 +9,18 @@ from typing import Final, TypeVar
 from rich.progress import track
 
 from bench.quality.classifier import Examined, look_of, train
-from bench.quality.labels import ATTRIBUTES, Attribute, Labels, labels_of
+from bench.quality.labels import labels_of
 from bench.quality.plots import REAL
 from bench.quality.prompts import read_prompts
-from bench.quality.renders import WINDOWS, Renderer, make_renders
+from bench.quality.renders import HeldOut
 from bench.quality.rows import Changes, ask
 from bench.quality.runs import Measures, Runs, Stored
 from bench.quality.summary import Summary, summarise
 from bench.single_windows import ask_single_windows
 
 T = TypeVar("T")
+
+WINDOWS: Final = 6  # side by side in a panorama, as in the paper's
 
 RECONSTRUCTIONS: Final = "autoencoder's reconstructions of them"
 SINGLES: Final = "windows made alone"
@@ -50,12 +52,10 @@ def measure(
     rows: Mapping[str, Changes],
     prompts_asked: str,
     seeds: int,
-    drawn_by: Renderer | None,
-    renders: int,
+    renders: HeldOut | None,
 ) -> Results:
-    """Make and measure what is not there yet. `drawn_by`: None compares with single windows."""
-    legal = drawn_by.legal if drawn_by else None
-    prompts = read_prompts(prompts_asked, legal)
+    """Make and measure what is not there yet. `renders`: None compares with single windows."""
+    prompts = read_prompts(prompts_asked)
     side = runs.pipeline.traits.window_px
     wanted = [
         (name, ask(changes, prompt, seed, side, WINDOWS))
@@ -65,14 +65,12 @@ def measure(
     ]
     for _, params in wanted:
         params.resolve(runs.pipeline.traits)  # what cannot be made is refused before the first
-    reference = (
-        _renders(runs, drawn_by, renders) if drawn_by else _singles(runs, prompts, seeds, side)
-    )
+    reference = _renders(runs, renders) if renders else _singles(runs, prompts, seeds, side)
     pictures: dict[tuple[str, int], dict[str, Stored]] = {}
     for name, params in _shown(wanted, "panoramas"):
         assert params.seed is not None
         pictures.setdefault((params.prompt, params.seed), {})[name] = runs.panorama(params)
-    asked = {prompt: _named(prompt, legal) for prompt in prompts}
+    asked = {prompt: labels_of(prompt) for prompt in prompts}
     labels = [asked[prompt] for prompt, _ in pictures]
     made = {
         name: summarise(
@@ -87,22 +85,17 @@ def measure(
     return Results(summaries, reference.examined, pictures, len(reference.measured))
 
 
-def _renders(runs: Runs, drawn_by: Renderer, count: int) -> Reference:
+def _renders(runs: Runs, held_out: HeldOut) -> Reference:
     """Half of the renders is the reference; the other half is a row, and so are its windows after
     the model's autoencoder. The classifier learns from three quarters of both."""
-    renders = make_renders(
-        drawn_by, runs.folder.parent / "renders", count, lambda these: _shown(these, "renders")
-    )
-    measured = [
-        runs.picture(render.image, drawn_by.name, index).read()
-        for index, render in _shown(list(enumerate(renders)), "renders measured")
-    ]
+    renders = held_out.make(lambda these: _shown(these, "renders"))
+    measured = [runs.picture(render.image).read() for render in _shown(renders, "renders measured")]
     again = [
-        runs.reconstruction(renders[index].image, drawn_by.name, index).read()
-        for index in _shown(range(1, count, 2), "reconstructions")
+        runs.reconstruction(render.image).read()
+        for render in _shown(renders[1::2], "reconstructions")
     ]
     looks = look_of([one.features for one in measured])
-    examined = train(looks, [render.labels for render in renders], drawn_by.legal)
+    examined = train(looks, [render.labels for render in renders])
     reference, others = measured[::2], measured[1::2]
     scenes = [render.labels[0] for render in renders[1::2]]
     real = summarise(others, reference, scenes)
@@ -133,10 +126,6 @@ def _singles(runs: Runs, prompts: Sequence[str], seeds: int, side: int) -> Refer
 def _windows(measured: Measures, first: int, end: int) -> Measures:
     features = {name: each[first:end] for name, each in measured.features.items()}
     return replace(measured, features=features, took_s=0.0)
-
-
-def _named(prompt: str, legal: Mapping[Attribute, Sequence[str]] | None) -> Labels:
-    return labels_of(prompt, legal) if legal else dict.fromkeys(ATTRIBUTES)
 
 
 def _shown(items: Iterable[T], text: str) -> Iterable[T]:

@@ -10,7 +10,7 @@ import torch
 
 from bench.quality.features import ClipScore, InceptionFeatures, VggFeatures
 from bench.quality.measuring import Results, measure
-from bench.quality.renders import renderer_for
+from bench.quality.renders import held_out
 from bench.quality.rows import Changes
 from bench.quality.runs import Meter, Runs
 from bench.sections import parser
@@ -46,7 +46,7 @@ def build_parser(doc: str | None) -> argparse.ArgumentParser:
         default="renders",
         help="held-out renders, or windows that the model makes alone (default: renders)",
     )
-    made.add_argument("--renders", type=int, default=128, help="how many held-out renders")
+    made.add_argument("--renders", type=int, default=256, help="how many held-out renders")
     made.add_argument("--inception", type=Path, help="FID's Inception weights, a file")
     made.add_argument("--clip", type=Path, help="a CLIP model's folder, for Mean-CLIP-S")
     made.add_argument(
@@ -84,10 +84,14 @@ def run(asked: argparse.Namespace, rows: dict[str, Changes]) -> Results:
         InceptionFeatures(asked.inception, device) if asked.inception else None,
         ClipScore(asked.clip, device) if asked.clip else None,
     )
-    renders = asked.reference == "renders"
-    drawn_by = renderer_for(pipeline.traits.window_px) if renders else None
+    side = pipeline.traits.window_px
+    renders = (
+        held_out(asked.work / "renders", asked.renders, side, device)
+        if asked.reference == "renders"
+        else None
+    )
     runs = Runs(asked.work / "measured", pipeline, meter)
     try:
-        return measure(runs, rows, asked.prompts, asked.seeds, drawn_by, asked.renders)
+        return measure(runs, rows, asked.prompts, asked.seeds, renders)
     except KeyboardInterrupt:
         raise SystemExit("\nstopped; the same command goes on where it was") from None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from bench.coherence import PROMPTS as OPEN
-from bench.quality.labels import PHRASES, Attribute
+from bench.quality.labels import SUBJECT_OF, prompt_for
+from panoweave.core.embedded.training.renderer import TIMES, WEATHERS
 
 # SyncDiffusion (arXiv 2306.05178), section 5: the six prompts of its tables.
 PAPER: Final = (
@@ -19,9 +20,10 @@ PAPER: Final = (
     "a photo of a city skyline at night",
 )
 _LABELLED_COUNT: Final = 24
+_LABELLED: Final = (tuple(SUBJECT_OF), TIMES, WEATHERS)
 
 
-def labelled(legal: Mapping[Attribute, Sequence[str]]) -> list[str]:
+def labelled() -> list[str]:
     """24 prompts that name a biome, a time and a weather; every one of each is in them.
 
     The first few are already a mixture, so a short run may take the first N.
@@ -29,23 +31,20 @@ def labelled(legal: Mapping[Attribute, Sequence[str]]) -> list[str]:
     prompts = []
     for index in range(_LABELLED_COUNT):
         biome, time, weather = (
-            legal[attribute][(index + index // len(legal[attribute])) % len(legal[attribute])]
-            for attribute in ("biome", "time", "weather")
+            values[(index + index // len(values)) % len(values)] for values in _LABELLED
         )
-        prompts.append(f"{PHRASES[biome]} {PHRASES[time]} {PHRASES[weather]}")
+        prompts.append(prompt_for(biome, time, weather))
     return prompts
 
 
-def read_prompts(asked: str, legal: Mapping[Attribute, Sequence[str]] | None) -> Sequence[str]:
+def read_prompts(asked: str) -> Sequence[str]:
     """The prompts of a built-in set, or of a file with a prompt on each line."""
     if asked == "paper":
         return PAPER
     if asked == "open":
         return OPEN
     if asked == "labelled":
-        if legal is None:
-            raise SystemExit("--prompts labelled: needs --reference renders, whose words it uses")
-        return labelled(legal)
+        return labelled()
     file = Path(asked)
     if not file.is_file():
         raise SystemExit(f"--prompts: {asked} is no file, and none of labelled, open, paper")

@@ -26,7 +26,7 @@ from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.embedded.training.runs import replace_file
 from panoweave.core.params import PanoramaParams
 
-_REVISION: Final = 1  # raise it with every change of what is measured, or how
+_REVISION: Final = 2  # raise it with every change of what is measured, or how
 
 
 @dataclass(frozen=True)
@@ -140,16 +140,17 @@ class Runs:
             stored.write(image, self._measure(image, took_s, params.prompt, params.loop))
         return stored
 
-    def picture(self, image: Image.Image, *about: object) -> Stored:
-        """A picture from elsewhere, which `about` identifies, measured like a panorama."""
-        stored = Stored.at(self.folder, *about, self.meter.names)
+    def picture(self, image: Image.Image) -> Stored:
+        """A picture from elsewhere, measured like a panorama."""
+        stored = Stored.at(self.folder, _digest(image), self.meter.names)
         if not stored.is_there():
             stored.write(image, self._measure(image, 0.0, None, False))
         return stored
 
-    def reconstruction(self, image: Image.Image, *about: object) -> Stored:
+    def reconstruction(self, image: Image.Image) -> Stored:
         """What the model's own autoencoder makes of a picture, window by window."""
-        stored = Stored.at(self.folder, self._identity, "reconstructed", *about, self.meter.names)
+        about = ("reconstructed", _digest(image), self.meter.names)
+        stored = Stored.at(self.folder, self._identity, *about)
         if not stored.is_there():
             side = self.pipeline.traits.window_px
             again = reconstruct(self.pipeline, whole_windows(image, side))
@@ -173,6 +174,10 @@ def reconstruct(pipeline: SyncDiffusionPipeline, windows: Sequence[Image.Image])
             picture = decode(pipeline.vae, latents.to(pipeline.denoiser.dtype))[0].float().cpu()
             row.paste(to_pil(picture), (index * side, 0))
     return row
+
+
+def _digest(image: Image.Image) -> str:
+    return hashlib.sha256(repr((image.mode, image.size)).encode() + image.tobytes()).hexdigest()
 
 
 def _save(file: Path, arrays: Mapping[str, Any]) -> None:

@@ -52,7 +52,7 @@ def summarise(
     nights = [
         one.luminance
         for one, labels in zip(measured, asked or [], strict=False)
-        if labels["time"] == "night"
+        if "night" in labels["time"]
     ]
     seams = [one.seam for one in measured if one.seam is not None]
     clips = [one.clip for one in measured if one.clip is not None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,14 +13,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.quality.__main__ import as_markdown
+from bench.quality.__main__ import as_markdown, describe
 from bench.quality.classifier import recall, train
 from bench.quality.features import Features
 from bench.quality.html import write_html
 from bench.quality.labels import ATTRIBUTES, Labels
-from bench.quality.measuring import RECONSTRUCTIONS, SINGLES, Results, measure
+from bench.quality.measuring import RECONSTRUCTIONS, SINGLES, WINDOWS, Results, measure
 from bench.quality.plots import REAL, draw_trade_off
-from bench.quality.renders import WINDOWS
+from bench.quality.renders import HeldOut
 from bench.quality.rows import BASELINE, OPTIONS, ROWS, Changes, ask
 from bench.quality.runs import Measures, Meter, Runs
 from bench.quality.seams import end_step
@@ -27,7 +28,7 @@ from bench.quality.summary import summarise
 from bench.quality.sweep import build_rows
 from bench.quality.tables import differences, fid_note, figures
 from panoweave.core.params import PanoramaParams
-from tests.quality.conftest import RENDERER, SIDE, draw
+from tests.quality.conftest import SIDE
 
 TINY: dict[str, Changes] = {
     BASELINE: {"preset": "paper", "steps": 2, "stride": SIDE, "sync": {"weight": 0}},
@@ -43,13 +44,16 @@ def prompts(tmp_path: Path) -> str:
     return str(file)
 
 
-def measure_all(runs: Runs, prompts: str) -> Results:
-    return measure(runs, TINY, prompts, 1, RENDERER, 8)
+def measure_all(runs: Runs, prompts: str, renders: HeldOut) -> Results:
+    return measure(runs, TINY, prompts, 1, replace(renders, count=8))
 
 
 @pytest.mark.slow
 def test_a_stopped_run_ends_like_an_unbroken_one(
-    runs_in: Callable[[str], Runs], prompts: str, monkeypatch: pytest.MonkeyPatch
+    runs_in: Callable[[str], Runs],
+    prompts: str,
+    renders: HeldOut,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     stopped = runs_in("stopped")
     made: list[PanoramaParams] = []
@@ -64,11 +68,11 @@ def test_a_stopped_run_ends_like_an_unbroken_one(
     with monkeypatch.context() as patch:
         patch.setattr(Runs, "panorama", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            measure_all(stopped, prompts)
+            measure_all(stopped, prompts, renders)
     kept = {file: file.stat().st_mtime_ns for file in stopped.folder.iterdir()}
-    resumed = measure_all(stopped, prompts)
+    resumed = measure_all(stopped, prompts, renders)
     assert all(file.stat().st_mtime_ns == at for file, at in kept.items())
-    unbroken = measure_all(runs_in("unbroken"), prompts)
+    unbroken = measure_all(runs_in("unbroken"), prompts, renders)
     for name, row in unbroken.summaries.items():
         other = resumed.summaries[name]
         assert row.intra_lpips.value == other.intra_lpips.value
@@ -84,6 +88,11 @@ def check_report(results: Results, folder: Path) -> None:
     assert made.night is not None  # of the first prompt alone
     assert results.summaries["ring"].seam is not None
     assert made.seam is None
+    asked = Namespace(model="tiny", prompts="a file", seeds=1, reference="renders")
+    about = " ".join(describe(asked, results))
+    assert "2 panoramas a row" in about
+    assert re.search(r"reads: biome \d+ \[.*\] %, time \d+ \[[^]]*\] %\.", about)
+    assert re.search(r"biomes that it reads there, \d+ \[.*\] % are there", about)
     text = as_markdown(["About."], results)
     assert "| MultiDiffusion |" in text
     assert "No FID" in fid_note(results.summaries)
@@ -115,7 +124,7 @@ def test_windows_made_alone_are_a_reference_too(
         lambda side, prompt, seed, count: ask(TINY[BASELINE], prompt, seed, side, count),
     )
     rows = {BASELINE: TINY[BASELINE]}
-    results = measure(runs_in("singles"), rows, prompts, 1, None, 0)
+    results = measure(runs_in("singles"), rows, prompts, 1, None)
     assert list(results.summaries) == [SINGLES, BASELINE]
     assert results.examined is None
     assert results.reference == 2
@@ -134,34 +143,42 @@ def test_another_model_or_request_is_another_panorama(runs_in: Callable[[str], R
 
 
 @pytest.mark.slow
-def test_the_classifier_reads_panoramas_that_it_did_not_see(meter: Meter) -> None:
-    rng = np.random.default_rng(0)
-    renders = [draw(rng) for _ in range(16)]
-    looks = [_look(meter, render.image) for render in renders]
-    labels = [render.labels for render in renders]
-    examined = train(looks, labels, RENDERER.legal)
+def test_the_classifier_reads_panoramas_that_it_did_not_see(meter: Meter, renders: HeldOut) -> None:
+    drawn = renders.make(iter)
+    looks = [_look(meter, render.image) for render in drawn]
+    labels = [render.labels for render in drawn]
+    examined = train(looks, labels)
     for attribute in ATTRIBUTES[:2]:
         accuracy = examined.accuracy[attribute]
         assert accuracy is not None
         assert accuracy.value > 0.9
     assert examined.accuracy["weather"] is None
-    wrong: list[Labels] = [{**window[0], "time": "noon"} for window in labels]
-    found = recall(examined.classifier, looks, wrong)["time"]
-    at_noon = sum(window[0]["time"] == "noon" for window in labels) / len(labels)
-    assert found is not None
-    assert found.value == pytest.approx(at_noon, abs=0.05)
+    assert examined.precision is not None
+    assert examined.precision.value > 0.9
+    wrong: list[Labels] = [
+        {**window[0], "time": frozenset({"day"}), "biome": window[0]["biome"] | {"lake"}}
+        for window in labels
+    ]
+    found = recall(examined.classifier, looks, wrong)
+    by_day = sum("day" in window[0]["time"] for window in labels) / len(labels)
+    assert found["time"] is not None
+    assert found["time"].value == pytest.approx(by_day, abs=0.05)
+    assert found["biome"] is not None
+    assert found["biome"].value == pytest.approx(0.5, abs=0.05)  # no window shows a lake
 
 
 def _look(meter: Meter, image: Image.Image) -> Features:
     side = SIDE
-    crops = [image.crop((x, 0, x + side, side)) for x in range(0, WINDOWS * side, side)]
+    crops = [image.crop((x, 0, x + side, side)) for x in range(0, image.width, side)]
     return meter.vgg.of(crops)["look"]
 
 
 @pytest.mark.slow
-def test_renders_against_themselves_have_no_distance(meter: Meter) -> None:
-    rng = np.random.default_rng(1)
-    measured = [meter.measure(draw(rng).image, SIDE, 0, prompt=None, loop=False) for _ in range(6)]
+def test_renders_against_themselves_have_no_distance(meter: Meter, renders: HeldOut) -> None:
+    measured = [
+        meter.measure(render.image, SIDE, 0, prompt=None, loop=False)
+        for render in replace(renders, count=6).make(iter)
+    ]
     distances = summarise(measured, measured).distances["vgg"]
     other = [moved(one, np.float32(1)) for one in measured]
     assert distances.kid.all_pairs.value < 0.01
