@@ -7,16 +7,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated, Final, NamedTuple
 
-from fastapi import APIRouter, Body, Query, Request, Response, status
+from fastapi import APIRouter, Body, Request, Response, status
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 
-from panoweave.core.jobs.record import (
-    JOB_ID_PATTERN,
-    TERMINAL,
-    Status,
-    file_name,
-)
+from panoweave.core.jobs.record import TERMINAL, Status, file_name
 from panoweave.core.output import MEDIA_TYPES
 from panoweave.service.dependencies import Context, ContextDep, SubscriptionsDep
 from panoweave.service.http import conditional
@@ -56,7 +51,7 @@ from panoweave.service.openapi.response_headers import (
     VARY,
 )
 from panoweave.service.panoramas import lifecycle, pictures
-from panoweave.service.panoramas.filters import FilterDep
+from panoweave.service.panoramas.filters import FilterDep, PagingDep
 from panoweave.service.panoramas.lookup import PanoramaId, lookup_job
 from panoweave.service.panoramas.pictures import Redirect, picture_answer
 from panoweave.service.panoramas.submit import as_answer, place_of, submit
@@ -67,7 +62,6 @@ from panoweave.service.schemas import PanoramaBatch, PanoramaPage, PanoramaReque
 router = APIRouter(prefix="/panoramas", tags=["panoramas"])
 
 _POLL_AFTER_S: Final = "2"
-MAX_PAGE: Final = 100
 _STORES_UNAVAILABLE: Final = (JobStoreUnavailable, ObjectStoreUnavailable)
 
 
@@ -147,20 +141,11 @@ async def create_panorama(
     },
 )
 def list_panoramas(
-    context: ContextDep,
-    tenant: TenantDep,
-    wanted: FilterDep,
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="The most items a page has.")] = 20,
-    cursor: Annotated[
-        str | None, Query(pattern=JOB_ID_PATTERN, description="`next_cursor` of the page before.")
-    ] = None,
-    total: Annotated[
-        bool, Query(description="Whether to count how many there are on all pages: `total`.")
-    ] = False,
+    context: ContextDep, tenant: TenantDep, paging: PagingDep, wanted: FilterDep
 ) -> PanoramaPage:
     """The tenant's panoramas, newest first. New ones do not shift the pages that follow. Long texts
     are shortened: `shortened` says so. A page may have fewer items than `limit`, if few match."""
-    return panorama_page(context, tenant, wanted, limit, cursor, is_counted=total)
+    return panorama_page(context, tenant, wanted, paging)
 
 
 @router.get(
