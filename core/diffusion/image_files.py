@@ -10,7 +10,7 @@ from PIL import Image
 from PIL.ExifTags import IFD, Base
 from PIL.PngImagePlugin import PngInfo
 
-from panoweave.core.diffusion.pipeline import Panorama
+from panoweave.core.diffusion.panorama import Panorama
 from panoweave.core.params import ResolvedParams
 
 _MAKER: Final = "panoweave"

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Final
 
 from redis import Redis
@@ -21,6 +22,7 @@ from redis import Redis
 from panoweave.core.infra import redis_keys
 from panoweave.core.infra.redis import translate_redis_errors
 from panoweave.core.infra.s3 import ObjectStore
+from panoweave.core.jobs.record import JobRecord
 
 _ENTRIES_A_SWEEP: Final = 100
 _OF_ATTEMPT: Final = re.compile(r"(\d+)/")
@@ -56,6 +58,13 @@ def expire_upload(redis: Redis, tenant: str, folder: str) -> None:
     entry = orphan_entry(redis_keys.ORPHANS_ALL, folder, 0, tenant)
     with translate_redis_errors():
         redis.zadd(redis_keys.ORPHANS, {entry: _now_ms(redis) + _UPLOAD_KEPT_MS}, nx=True)
+
+
+def expire_panorama(redis: Redis, record: JobRecord, at: datetime) -> None:
+    """Have a panorama's objects deleted at that time, if that is not planned yet."""
+    entry = orphan_entry(redis_keys.ORPHANS_ALL, record.id, record.attempts, record.tenant)
+    with translate_redis_errors():
+        redis.zadd(redis_keys.ORPHANS, {entry: int(at.timestamp() * 1_000)}, nx=True)
 
 
 def remove_orphans(redis: Redis, objects: ObjectStore) -> int:

@@ -31,7 +31,6 @@ from panoweave.core.jobs.record import Failure, JobRecord, Progress, Result, Sta
 
 log = logging.getLogger(__name__)
 
-
 _SCRIPTS: Final = (
     "model_queue.lua",
     "batches.lua",
@@ -40,8 +39,6 @@ _SCRIPTS: Final = (
     "job.lua",
     "transition.lua",
 )
-
-
 _OVERDUE_A_SWEEP: Final = 100
 
 
@@ -149,7 +146,7 @@ class JobStore:
         model, or their tenants are at their limit of running jobs. Raises UnreadableRecord.
         """
         most = str(self._tenant_max_running or 0)
-        fields = self._call("claim", "", secrets.token_hex(16), worker, [most, model])
+        fields = _pairs(self._ask("claim", "", secrets.token_hex(16), worker, [most, model]))
         # It must make what was accepted. A worker that understands the rest may get it once its
         # lease has expired.
         return from_fields(fields, exact=True) if fields else None
@@ -251,28 +248,13 @@ class JobStore:
         return f"{' '.join(map(str, limits))} {record.tenant}"
 
     def _move(
-        self,
-        move: str,
-        job_id: str,
-        token: str = "",
-        payload: BaseModel | str = "",
-        extra: Sequence[str] = (),
+        self, move: str, job_id: str, token: str = "", payload: BaseModel | str = ""
     ) -> JobRecord:
-        return from_fields(self._call(move, job_id, token, payload, extra))
+        return from_fields(_pairs(self._ask(move, job_id, token, payload)))
 
     def _touch(self, move: str, job_id: str, token: str, payload: str = "") -> Signal:
-        fields = self._call(move, job_id, token, payload)
+        fields = _pairs(self._ask(move, job_id, token, payload))
         return Signal(cancel_requested=fields[b"cancel_requested"] == b"1")
-
-    def _call(
-        self,
-        move: str,
-        job_id: str,
-        token: str,
-        payload: BaseModel | str,
-        extra: Sequence[str] = (),
-    ) -> dict[bytes, bytes]:
-        return _pairs(self._ask(move, job_id, token, payload, extra))
 
     def _ask(
         self,

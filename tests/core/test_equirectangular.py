@@ -18,7 +18,7 @@ from PIL import Image
 from panoweave.core.checkpoint import CheckpointTraits, InvalidParams
 from panoweave.core.diffusion.equirectangular import to_equirectangular
 from panoweave.core.diffusion.image_files import encode
-from panoweave.core.diffusion.pipeline import Panorama
+from panoweave.core.diffusion.panorama import Panorama
 from panoweave.core.params import PanoramaParams, ResolvedParams
 from tests.core import tiny
 
