@@ -256,8 +256,8 @@ def test_lists_go_over_all_pages(client: Panoweave) -> None:
 
 
 def test_what_a_newer_service_answers_is_kept() -> None:
-    newer = {"status": "postponed", "attempt": 1, "weather": "fine", "id": "1-0", "event": "x"}
-    event = Event.model_validate(newer)
+    answered = {"status": "postponed", "attempt": 1, "weather": "fine", "id": "1-0", "event": "x"}
+    event = Event.model_validate(answered)
     assert event.status == "postponed"
     assert event.model_dump(include={"weather"}) == {"weather": "fine"}
 
