@@ -184,8 +184,8 @@ export class Panoweave {
   }
 
   /** Remove a panorama that has ended, with all its files. */
-  async delete(id: string): Promise<void> {
-    await this.#http.send("DELETE", panoramaPath(id), { repeatable: false }, (none) => none.text());
+  delete(id: string): Promise<void> {
+    return this.#http.send("DELETE", panoramaPath(id), { repeatable: false }, async () => {});
   }
 
   /** All panoramas, newest first, page by page; `limit` is the size of a page. */
