@@ -97,7 +97,7 @@ def _xmp(panorama: Panorama) -> str:
 
 
 def _sphere(panorama: Panorama) -> str:
-    """What the picture is of a sphere; empty if it is nothing of one.
+    """Which part of a sphere the picture shows; empty if it shows none.
 
     A loop that is half as high as it is wide has been called a sphere since before there was
     `projection`.

@@ -25,8 +25,9 @@ from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs.codec import from_json, to_fields
 from panoweave.core.jobs.errors import UnreadableRecord
-from panoweave.core.jobs.orphan_cleanup import expect_uploads, expire_panorama, expire_upload
+from panoweave.core.jobs.orphan_cleanup import expect_uploads, expire_panorama
 from panoweave.core.jobs.record import JobRecord, Status
+from panoweave.core.jobs.uploads import expire_upload
 
 _THREADS: Final = 16  # S3 answers one request in milliseconds, and many at once
 _AT_ONCE: Final = 500

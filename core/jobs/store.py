@@ -12,7 +12,7 @@ from redis import Redis
 
 from panoweave.core.infra import redis_keys
 from panoweave.core.infra.lua import register_script
-from panoweave.core.infra.redis import translate_redis_errors
+from panoweave.core.infra.redis import now_ms, translate_redis_errors
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs import listing
 from panoweave.core.jobs.codec import from_fields, to_fields
@@ -196,7 +196,7 @@ class JobStore:
     def lost(self) -> Sequence[LostJob]:
         """Running jobs whose lease has expired, by Redis's clock."""
         with translate_redis_errors():
-            found: Any = self._redis.zrangebyscore(redis_keys.LEASES, "-inf", self._now_ms())
+            found: Any = self._redis.zrangebyscore(redis_keys.LEASES, "-inf", now_ms(self._redis))
             pipeline = self._redis.pipeline(transaction=False)
             for raw in found:
                 pipeline.hget(redis_keys.job(raw.decode()), "token")
@@ -217,17 +217,17 @@ class JobStore:
         """Jobs that were to have begun by now, and may have."""
         with translate_redis_errors():
             found: Any = self._redis.zrangebyscore(
-                redis_keys.START_DEADLINES, "-inf", self._now_ms(), start=0, num=_OVERDUE_A_SWEEP
+                redis_keys.START_DEADLINES,
+                "-inf",
+                now_ms(self._redis),
+                start=0,
+                num=_OVERDUE_A_SWEEP,
             )
         return [raw.decode() for raw in found]
 
     def miss_start(self, job_id: str) -> JobRecord:
         """queued -> expired, if it has not begun by its deadline. Else it stays as it is."""
         return self._move("miss_start", job_id)
-
-    def _now_ms(self) -> int:
-        clock: Any = self._redis.time()
-        return int(clock[0]) * 1_000 + int(clock[1]) // 1_000
 
     def check(self) -> None:
         """Raises StoreUnavailable if Redis accepts no write. A full Redis still answers reads."""
