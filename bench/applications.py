@@ -23,7 +23,8 @@ from panoweave.core.conditions import ImageInput
 from panoweave.core.diffusion.checkpoints import load_pipeline
 from panoweave.core.diffusion.controlnet import canny_edges
 from panoweave.core.diffusion.decode import from_pil, to_pil
-from panoweave.core.diffusion.pipeline import Panorama, SyncDiffusionPipeline
+from panoweave.core.diffusion.panorama import Panorama
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.embedded import WEIGHTS
 from panoweave.core.embedded.scenes import render_scene
 from panoweave.core.embedded.style import Subject

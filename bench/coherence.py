@@ -20,7 +20,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from panoweave.core.diffusion.checkpoints import load_pipeline
 from panoweave.core.diffusion.coherence import mean_pair_distance, whole_windows
-from panoweave.core.diffusion.pipeline import Panorama, SyncDiffusionPipeline
+from panoweave.core.diffusion.panorama import Panorama
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.embedded import WEIGHTS
 from panoweave.core.machine import PerceptualName
 from panoweave.core.params import PanoramaParams, SyncParams

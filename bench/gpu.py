@@ -25,9 +25,8 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from torch import Tensor
 
-from bench import gpu_ideas, sd2_random
+from bench import gpu_ideas, gpu_parts, sd2_random
 from bench.peers import (
     best_view_batch_size,
     load_plain,
@@ -39,7 +38,6 @@ from bench.peers import (
 from bench.sections import finish_kernels, machine, of, parser, publish, table
 from panoweave.core.diffusion import checkpoints
 from panoweave.core.diffusion.cuda_graphs import CudaGraphs
-from panoweave.core.diffusion.decode import decode
 from panoweave.core.diffusion.deterministic import deterministic
 from panoweave.core.diffusion.oom_retry import OomRetry
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
@@ -74,7 +72,6 @@ class Row:
 class Bench:
     """The models, and what later rows take from earlier ones."""
 
-    checkpoint: str
     steps: int  # of the presets with 50
     pipeline: SyncDiffusionPipeline
     plain: SyncDiffusionPipeline
@@ -82,12 +79,19 @@ class Bench:
 
     def rows(self) -> list[Row]:
         """The most telling first: a run may be cut off."""
-        ideas = gpu_ideas
+        ideas, parts = gpu_ideas, gpu_parts
         tiny, full = "balanced / MultiDiffusion", "balanced, full decoder / MultiDiffusion"
         return [
-            self.part("UNet forward, 21 windows: ours / diffusers'", "< 1", self.unet_forward, 21),
-            self.part("UNet and gradient, 8 windows: ours / diffusers'", "< 1", self.unet_both, 8),
-            self.part("decoder and gradient, 7 windows: ours / diffusers'", "< 1", self.decoder, 7),
+            self.part("UNet forward, 21 windows: ours / diffusers'", "< 1", parts.unet_forward, 21),
+            self.part(
+                "UNet and gradient, 8 windows: ours / diffusers'", "< 1", parts.unet_and_gradient, 8
+            ),
+            self.part(
+                "decoder and gradient, 7 windows: ours / diffusers'",
+                "< 1",
+                parts.decoder_and_gradient,
+                7,
+            ),
             Row("first panorama after the warm-up / the next", "<= 1.1", self.first_panorama),
             Row("MultiDiffusion / diffusers' panorama pipeline", "<= 0.7", self.multidiffusion),
             Row(tiny, "<= 0.8", partial(self.balanced, "tiny")),
@@ -148,43 +152,18 @@ class Bench:
 
         def measure() -> Pair:
             took: dict[bool, list[float]] = {True: [], False: []}
-            for turn in range(8):
+            for call in range(8):
                 for is_ours in (True, False):
                     with deterministic(self.pipeline.device):
                         finish_kernels()
                         begun = time.perf_counter()
                         run(self.pipeline if is_ours else self.plain, windows)
                         finish_kernels()
-                    if turn > 2:
+                    if call > 2:
                         took[is_ours].append(1e3 * (time.perf_counter() - begun))
             return Pair(statistics.median(took[True]), statistics.median(took[False]), "ms")
 
         return Row(f"part: {name}", goal, measure)
-
-    def unet_forward(self, pipeline: SyncDiffusionPipeline, windows: int) -> None:
-        with torch.no_grad():
-            self.call_unet(pipeline, self.latents(windows))
-
-    def unet_both(self, pipeline: SyncDiffusionPipeline, windows: int) -> None:
-        x = self.latents(windows).requires_grad_()
-        torch.autograd.grad(self.call_unet(pipeline, x).float().square().mean(), x)
-
-    def decoder(self, pipeline: SyncDiffusionPipeline, windows: int) -> None:
-        x = self.latents(windows).requires_grad_()
-        torch.autograd.grad(decode(pipeline.vae, x).square().mean(), x)
-
-    def latents(self, windows: int) -> Tensor:
-        side = self.pipeline.traits.window_latents
-        shape = windows, self.pipeline.latent_channels, side, side
-        return torch.randn(shape, device=self.pipeline.device)
-
-    def call_unet(self, pipeline: SyncDiffusionPipeline, windows: Tensor) -> Tensor:
-        """Under guidance: two samples a window."""
-        unet = pipeline.unet
-        seen = torch.cat([windows, windows]).to(unet.dtype)
-        text = seen.new_ones(len(seen), 77, unet.config.cross_attention_dim)
-        output: Tensor = unet(seen, 500, text, return_dict=False)[0]
-        return output
 
     def first_panorama(self) -> Pair:
         """Only parts have run in this process so far, and the worker's warm-up."""
@@ -343,7 +322,7 @@ def prepare(folder: Path, tiny_size: bool) -> Bench:
         sd2_random.write(folder)
     pipeline = load(folder)
     steps = 6 if tiny_size else 50
-    return Bench(str(folder), steps, pipeline, load_plain(str(folder), pipeline))
+    return Bench(steps, pipeline, load_plain(str(folder), pipeline))
 
 
 def load(folder: Path) -> SyncDiffusionPipeline:

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -67,20 +68,20 @@ def described() -> dict[str, str]:
     }
 
 
-def python(source: Path, target: Path) -> list[Path]:
+def python(schemas: Mapping[str, str], source: Path, target: Path) -> list[Path]:
     """Write the generated files of the package `source` into the folder `target`."""
-    files = [_types(text, target / f"{name}.py", name) for name, text in described().items()]
+    files = [_types(text, target / f"{name}.py", name) for name, text in schemas.items()]
     files += [_without_async(source / "_async" / name, target) for name in ("http.py", "client.py")]
     _format(files)
     return files
 
 
-def typescript(target: Path) -> None:
+def typescript(schemas: Mapping[str, str], target: Path) -> None:
     """Write the generated files of the TypeScript client."""
     if not (TYPESCRIPT / "node_modules/openapi-typescript").exists():
         install = ["npm", "ci", "--ignore-scripts"]
         subprocess.run(install, cwd=TYPESCRIPT, check=True)
-    for name, text in described().items():
+    for name, text in schemas.items():
         with tempfile.TemporaryDirectory() as folder:
             read = Path(folder) / "openapi.json"
             read.write_text(text)
@@ -132,16 +133,16 @@ def _beside(command: str) -> str:
     return str(Path(sys.executable).parent / command)
 
 
-def stale() -> list[str]:
+def stale(schemas: Mapping[str, str]) -> list[str]:
     """The committed files that differ from what would be generated now."""
     with tempfile.TemporaryDirectory() as folder:
-        made = python(PYTHON, Path(folder))
+        made = python(schemas, PYTHON, Path(folder))
         found = [
             committed
             for file in made
             if (committed := PYTHON / file.relative_to(folder)).read_text() != file.read_text()
         ]
-    for name, text in described().items():
+    for name, text in schemas.items():
         committed = TYPESCRIPT / f"src/{name}.ts"
         if committed.read_text().partition("\n")[0] != _header(text):
             found.append(committed)
@@ -149,16 +150,14 @@ def stale() -> list[str]:
 
 
 def main(arguments: list[str]) -> str | int:
-    if arguments == ["--check"]:
-        return (
-            f"stale: {', '.join(found)}; run: python -m clients.generate"
-            if (found := stale())
-            else 0
-        )
-    if arguments:
+    if arguments not in ([], ["--check"]):
         return __doc__ or ""
-    python(PYTHON, PYTHON)
-    typescript(TYPESCRIPT / "src")
+    schemas = described()
+    if arguments:
+        found = stale(schemas)
+        return f"stale: {', '.join(found)}; run: python -m clients.generate" if found else 0
+    python(schemas, PYTHON, PYTHON)
+    typescript(schemas, TYPESCRIPT / "src")
     return 0
 
 

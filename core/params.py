@@ -259,9 +259,8 @@ class ResolvedParams(PanoramaParams):
 
     def picture_size(self, traits: CheckpointTraits) -> tuple[int, int]:
         """(width, height) of the file, in pixels."""
-        projection = ResolvedProjection(self.projection, self.window_fov, self.poles)
-        lengths = (self.width, self.height, traits.window_px)
-        return picture_size(projection, *(length * (self.upscale or 1) for length in lengths))
+        lengths = _enlarged_lengths(self.width, self.height, traits.window_px, self.upscale)
+        return picture_size(_projection_of(self), *lengths)
 
     @classmethod
     def of(cls, asked: PanoramaParams, traits: CheckpointTraits) -> Self:
@@ -271,13 +270,8 @@ class ResolvedParams(PanoramaParams):
         _check_family(asked, values, traits)
         _check_controlnet(asked, traits)
         _check_scheduler(values["scheduler"], values["steps"])
-        lengths = [side * (asked.upscale or 1) for side in (size.width, size.height)]
-        lengths.append(traits.window_px * (asked.upscale or 1))
-        projection = resolve_projection(
-            ResolvedProjection(asked.projection, asked.window_fov, asked.poles),
-            asked.loop,
-            *lengths,
-        )
+        lengths = _enlarged_lengths(size.width, size.height, traits.window_px, asked.upscale)
+        projection = resolve_projection(_projection_of(asked), asked.loop, *lengths)
         values |= {
             "width": size.width,
             "height": size.height,
@@ -294,6 +288,18 @@ class ResolvedParams(PanoramaParams):
         resolved = cls(**values)
         check_upscale(resolved, traits)
         return resolved
+
+
+def _projection_of(params: PanoramaParams) -> ResolvedProjection:
+    return ResolvedProjection(params.projection, params.window_fov, params.poles)
+
+
+def _enlarged_lengths(
+    width: int, height: int, window_px: int, upscale: int | None
+) -> tuple[int, int, int]:
+    """Of the picture that is projected: the panorama's, or those after `upscale`."""
+    factor = upscale or 1
+    return width * factor, height * factor, window_px * factor
 
 
 def _fill(fields: type[Params], asked: Params, *defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The second stage of a panorama with `upscale`: its steps, its size and its limits. Torch-free.
 
-The finished panorama is enlarged, noised a little, and denoised in a few steps by the same
+The finished panorama is enlarged, given a little noise, and denoised in a few steps by the same
 checkpoint, window by window (the idea of PixelRush, arXiv 2602.12769). Each window follows its own
 part of the panorama.
 """

@@ -24,7 +24,7 @@ from panoweave.deploy.local.data_dir import DataDir
 from panoweave.deploy.local.ports import LOOPBACK
 from panoweave.deploy.terminal import out as terminal
 from panoweave.deploy.terminal import panorama_progress
-from panoweave_client import ApiError, ConnectionFailed, Event, PanoramaFailed, Panoweave
+from panoweave_client import ApiError, Event, PanoramaFailed, Panoweave, PanoweaveError
 from panoweave_client.answers import PanoramaView, ResultView
 
 _SEED = 1  # fixed, so that a new user sees pictures that somebody has looked at
@@ -98,10 +98,10 @@ def _refusals_explained() -> Iterator[None]:
         remedy = "set PANOWEAVE_API_KEY: `panoweave keys create --tenant NAME` makes one"
         needs_key = error.status == HTTPStatus.UNAUTHORIZED
         raise ServerRefused(f"the API refused: {error}", remedy if needs_key else "") from error
-    except ConnectionFailed as error:
-        raise ServerRefused(str(error)) from error
     except PanoramaFailed as error:
         raise JobFailed(str(error)) from error
+    except PanoweaveError as error:
+        raise ServerRefused(str(error)) from error
 
 
 def _make(client: Panoweave, label: str, request: dict[str, Any], file: Path) -> _Made:
@@ -112,13 +112,10 @@ def _make(client: Panoweave, label: str, request: dict[str, Any], file: Path) ->
 
         def show(event: Event) -> None:
             report = event.progress
+            fraction = report.fraction if report else 0.0
             progress.update(
                 bar,
-                completed=1.0
-                if event.status == "succeeded"
-                else report.fraction
-                if report
-                else 0.0,
+                completed=1.0 if event.status == "succeeded" else fraction,
                 phase=_phase(event),
                 eta_s=report.eta_s if report else None,
             )

@@ -6,7 +6,7 @@ DeployError
 ├── StackAlreadyRunning  a second `panoweave up` on the same data directory
 ├── StackFailed          a part of the stack did not start
 ├── ServerRefused        the API refused a request or did not answer
-└── JobFailed            a panorama failed or was cancelled
+└── JobFailed            a panorama ended without a picture
 """
 
 from __future__ import annotations

@@ -26,7 +26,8 @@ from panoweave.deploy.terminal import out, panorama_progress
 
 if TYPE_CHECKING:
     from panoweave.core.diffusion.content_credentials import ContentCredentials
-    from panoweave.core.diffusion.pipeline import Panorama, SyncDiffusionPipeline
+    from panoweave.core.diffusion.panorama import Panorama
+    from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
     from panoweave.core.diffusion.sampling import StepReport
     from panoweave.core.infra.settings import Settings
 

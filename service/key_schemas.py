@@ -46,12 +46,14 @@ class KeyView(View):
     created_at: Timestamp
     label: str | None = Field(None, exclude_if=is_none)
     expires_at: Timestamp | None = Field(
-        None, exclude_if=is_none, description="From then on it is refused. Absent: never."
+        None,
+        exclude_if=is_none,
+        description="From then on it is refused. Absent: it does not expire.",
     )
     last_used_at: Timestamp | None = Field(
         None,
         exclude_if=is_none,
-        description="To a minute. Absent: not yet, or before this version counted.",
+        description="When it was last used, to a minute. Absent: no use was stored.",
     )
 
 

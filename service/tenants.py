@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path
 
-from panoweave.core.jobs.record import JOB_ID_PATTERN
 from panoweave.service.dependencies import ContextDep
 from panoweave.service.http.auth import AdminOnly
 from panoweave.service.http.errors import (
@@ -16,9 +15,8 @@ from panoweave.service.http.errors import (
 )
 from panoweave.service.openapi.document import answer, refusals
 from panoweave.service.panoramas import lifecycle
-from panoweave.service.panoramas.filters import FilterDep
+from panoweave.service.panoramas.filters import FilterDep, PagingDep
 from panoweave.service.panoramas.lookup import PanoramaId
-from panoweave.service.panoramas.routes import MAX_PAGE
 from panoweave.service.panoramas.views import panorama_page, panorama_view
 from panoweave.service.schemas import PanoramaPage, PanoramaView
 
@@ -45,17 +43,11 @@ AnyTenant = Annotated[
 def list_tenant_panoramas(
     tenant: AnyTenant,
     context: ContextDep,
+    paging: PagingDep,
     wanted: FilterDep,
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="The most items a page has.")] = 20,
-    cursor: Annotated[
-        str | None, Query(pattern=JOB_ID_PATTERN, description="`next_cursor` of the page before.")
-    ] = None,
-    total: Annotated[
-        bool, Query(description="Whether to count how many there are on all pages: `total`.")
-    ] = False,
 ) -> PanoramaPage:
     """As `GET /panoramas`, of any tenant. Needs a key of scope `admin`."""
-    return panorama_page(context, tenant, wanted, limit, cursor, is_counted=total)
+    return panorama_page(context, tenant, wanted, paging)
 
 
 @router.post(

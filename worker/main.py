@@ -36,7 +36,7 @@ from panoweave.worker.health import Health, serve_health
 from panoweave.worker.job import WorkerContext, run_next_job
 from panoweave.worker.model import load_credentials, load_model
 from panoweave.worker.periodic_thread import PeriodicThread
-from panoweave.worker.ranks import RankPlan, first_rank, load_rank
+from panoweave.worker.ranks import RankPlan, first_rank
 from panoweave.worker.rq_worker import PanoramaWorker
 from panoweave.worker.speed import SpeedReporter, StepClock
 from panoweave.worker.telemetry import metrics
@@ -95,7 +95,7 @@ def load_generator(settings: Settings, plan: RankPlan | None) -> OomRetry:
     """Load the model, on one device or on all ranks. Raises DiffusionError."""
     if plan is None:
         return OomRetry(load_model(settings), settings.window_batch)
-    return first_rank(load_rank(settings, 0), settings, plan)
+    return first_rank(settings, plan)
 
 
 def warm_up(generator: OomRetry, speed: SpeedReporter) -> None:

@@ -45,12 +45,13 @@ def device_of(settings: Settings, rank: int) -> str:
     return f"cuda:{rank}"
 
 
-def load_rank(settings: Settings, rank: int) -> SyncDiffusionPipeline:
+def _load(settings: Settings, rank: int) -> SyncDiffusionPipeline:
     return load_model(settings.model_copy(update={"device": device_of(settings, rank)}))
 
 
-def first_rank(pipeline: SyncDiffusionPipeline, settings: Settings, plan: RankPlan) -> FirstRank:
-    """Returns when all ranks have loaded the model. Raises DiffusionError if it differs."""
+def first_rank(settings: Settings, plan: RankPlan) -> FirstRank:
+    """Load the model. Returns when all ranks have; raises DiffusionError if theirs differs."""
+    pipeline = _load(settings, 0)
     return FirstRank(pipeline, settings.window_batch, _join(pipeline, plan, 0))
 
 
@@ -60,7 +61,7 @@ def run_other_rank(settings: Settings, plan: RankPlan, rank: int) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     try:
-        pipeline = load_rank(settings, rank)
+        pipeline = _load(settings, rank)
         follow(pipeline, settings.window_batch, _join(pipeline, plan, rank))
     except DiffusionError as error:
         log.error("rank %d: the model could not be loaded: %s", rank, error)

@@ -14,7 +14,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, wait_fixed
 
 from panoweave.core.diffusion.content_credentials import ContentCredentials
 from panoweave.core.diffusion.image_files import encode, encode_preview, holds_parameters
-from panoweave.core.diffusion.pipeline import Panorama
+from panoweave.core.diffusion.panorama import Panorama
 from panoweave.core.diffusion.prompts import TruncatedPrompt, UnknownWords
 from panoweave.core.infra.errors import NoSuchObject, ObjectStoreError
 from panoweave.core.infra.s3 import ObjectStore

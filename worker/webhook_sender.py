@@ -181,7 +181,7 @@ class WebhookDispatcher:
             return None, reason.error
 
     def _body(self, delivery: Delivery) -> bytes | None:
-        """None if there is nothing left to tell of."""
+        """None if the panorama, or all those of a batch, have been deleted."""
         if delivery.type == BATCH_ENDED:
             records = self._store.list(delivery.tenant, batch_id=delivery.job_id).records
             return batch_payload(delivery, records[::-1]) if records else None

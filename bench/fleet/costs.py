@@ -1,8 +1,8 @@
-"""What Redis does for each part of a panorama, and how that grows with workers.
+"""What Redis does for each part of a panorama, and how that grows with workers and with what waits.
 
     python -m bench.fleet.costs [--report docs/scale.md]
 
-CPU time is Redis's own, so it counts what this machine does beside it only a little.
+CPU time is Redis's own: what this machine does beside it counts less than in waits, but it counts.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs import models
 from panoweave.core.jobs.models import ModelState
 from panoweave.core.jobs.queue import Queue
+from panoweave.core.jobs.record import JobRecord
 from panoweave.core.jobs.savepoints import Savepoints
 from panoweave.core.jobs.store import JobStore
 from panoweave.deploy.local.servers import RedisServer
@@ -33,6 +34,7 @@ _SAVEPOINT_BYTES: Final = 4 * 64 * 384 * 4
 _WORKERS: Final = (10, 100, 1_000)
 _WAITING: Final = 3_000
 _TENANTS: Final = 100
+_BACKLOGS: Final = (1_000, 10_000)
 _ANY_NUMBER: Final = 10_000_000
 
 
@@ -128,6 +130,33 @@ def by_workers() -> list[list[str]]:
     return rows
 
 
+def by_waiting() -> list[list[str]]:
+    """Milliseconds of Redis for what is done while so many panoramas wait, without workers."""
+    rows = []
+    with empty_redis() as (redis, settings):
+        store, queue = JobStore(redis, settings), Queue(redis)
+        waiting: list[JobRecord] = []
+        for backlog in _BACKLOGS:
+            while len(waiting) < backlog:
+                waiting.append(store.create(new_record(f"t{len(waiting) % _TENANTS}")))
+
+            def claim() -> None:
+                record = store.claim("worker", "embedded")
+                assert record is not None
+                assert record.token is not None
+                store.requeue(record.id, record.token, "preempted")
+
+            calls: tuple[Callable[[], object], ...] = (
+                lambda: store.create(new_record()),
+                claim,
+                lambda: queue.estimate([waiting[-1]]),
+                lambda: queue.waiting(is_exact=True),
+            )
+            times = [cost(redis, call, 20).cpu_us / 1_000 for call in calls]
+            rows.append([f"{backlog:,}", *(f"{each:.2f}" for each in times)])
+    return rows
+
+
 def start(redis: Redis, store: JobStore, name: str) -> None:
     state = ModelState(
         model="embedded", state="ready", traits=TRAITS, perceptual="stlpips-alex", worker=name
@@ -150,6 +179,13 @@ def main() -> None:
         f"{_TENANTS} tenants:\n\n{table(['workers', *looks, '/scaling, ms'], by_workers())}"
     )
     publish("fleet costs", text, asked.report)
+    head = ["waiting", "accepted, ms", "claimed and given back, ms", "estimate, ms", "sweep, ms"]
+    text = (
+        f"`python -m bench.fleet.costs` on {machine()}: how long Redis computes, with panoramas of "
+        f"{_TENANTS} tenants waiting. The sweep is the janitor's comparison job by job.\n\n"
+        f"{table(head, by_waiting())}"
+    )
+    publish("fleet backlog", text, asked.report)
 
 
 if __name__ == "__main__":

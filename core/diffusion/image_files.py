@@ -10,7 +10,7 @@ from PIL import Image
 from PIL.ExifTags import IFD, Base
 from PIL.PngImagePlugin import PngInfo
 
-from panoweave.core.diffusion.pipeline import Panorama
+from panoweave.core.diffusion.panorama import Panorama
 from panoweave.core.params import ResolvedParams
 
 _MAKER: Final = "panoweave"
@@ -97,7 +97,7 @@ def _xmp(panorama: Panorama) -> str:
 
 
 def _sphere(panorama: Panorama) -> str:
-    """What the picture is of a sphere; empty if it is nothing of one.
+    """Which part of a sphere the picture shows; empty if it shows none.
 
     A loop that is half as high as it is wide has been called a sphere since before there was
     `projection`.

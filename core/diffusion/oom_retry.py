@@ -9,12 +9,8 @@ from types import MappingProxyType
 import torch
 from PIL import Image
 
-from panoweave.core.diffusion.pipeline import (
-    OnBatch,
-    OnStep,
-    Panorama,
-    SyncDiffusionPipeline,
-)
+from panoweave.core.diffusion.panorama import Panorama
+from panoweave.core.diffusion.pipeline import OnBatch, OnStep, SyncDiffusionPipeline
 from panoweave.core.diffusion.sampler_state import SamplerState
 from panoweave.core.diffusion.sampling import StepReport
 from panoweave.core.params import PanoramaParams

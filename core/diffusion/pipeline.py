@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -34,16 +33,15 @@ from panoweave.core.diffusion.equirectangular import to_equirectangular
 from panoweave.core.diffusion.families import family_of
 from panoweave.core.diffusion.families.loading import load_components
 from panoweave.core.diffusion.guidance import BatchedModel, ClassifierFreeGuidance, Model
+from panoweave.core.diffusion.panorama import Panorama
 from panoweave.core.diffusion.parts import PartsOfPanorama
 from panoweave.core.diffusion.perceptual import PerceptualLoss
 from panoweave.core.diffusion.prompts import (
     PromptEmbeddings,
-    TruncatedPrompt,
-    UnknownWords,
     find_truncated_prompts,
     find_unknown_words,
 )
-from panoweave.core.diffusion.quality import QualityWarning, find_quality_warnings
+from panoweave.core.diffusion.quality import find_quality_warnings
 from panoweave.core.diffusion.ranks import ONE_RANK, Ranks
 from panoweave.core.diffusion.reference import prepare_reference
 from panoweave.core.diffusion.sampler_state import SamplerState
@@ -62,23 +60,6 @@ from panoweave.core.params import PanoramaParams, ResolvedParams
 
 OnStep = Callable[[StepReport], None]
 OnBatch = Callable[[], None]
-
-
-@dataclass(frozen=True)
-class Panorama:
-    """A finished panorama, its parameters and how it was made."""
-
-    image: Image.Image
-    params: ResolvedParams
-    coherence: Coherence | None  # None: no meter, or fewer than two windows
-    timings_s: dict[str, float]  # encode, denoise, upscale, decode, measure
-    truncated_prompts: list[TruncatedPrompt]
-    unknown_words: list[UnknownWords]
-    quality_warnings: list[QualityWarning] = field(default_factory=list)
-
-    @property
-    def seed(self) -> int:
-        return self.params.seed
 
 
 class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]

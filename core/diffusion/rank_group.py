@@ -61,7 +61,7 @@ class RankGroup(Ranks):
         self.rank, self.size = rank, size
         self.bytes_received = 0
         self._device = device
-        self._turn = 0
+        self._exchange = 0  # its number; all ranks are at the same
         self._is_ended = False  # all ranks know that this panorama has ended
         self._memory_ran_out_elsewhere = False
         os.environ.update(_LOOPBACK)
@@ -104,7 +104,7 @@ class RankGroup(Ranks):
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        self._turn, self._is_ended, self._memory_ran_out_elsewhere = 0, False, False
+        self._exchange, self._is_ended, self._memory_ran_out_elsewhere = 0, False, False
         try:
             yield
         except RankLost:
@@ -121,9 +121,9 @@ class RankGroup(Ranks):
             self._decide(self._exchange_codes(_Code.OUT_OF_MEMORY), is_mine=True)
         self._memory_ran_out_elsewhere = False
         # One rank may have finished a step that another has not: they cannot go on together.
-        self._turn = step
+        self._exchange = step
         self._agree()
-        self._turn = 0
+        self._exchange = 0
 
     def finish(self) -> None:
         self._agree()
@@ -161,16 +161,16 @@ class RankGroup(Ranks):
         """
         reports = self._exchange_codes(_Code.GOES_ON, rows)
         self._decide(reports, is_mine=False)
-        if len({turn for _, turn, *_ in reports}) > 1:
+        if len({exchange for _, exchange, *_ in reports}) > 1:
             raise RankLost("the ranks are out of step with one another")
-        self._turn += 1
+        self._exchange += 1
         shapes = [shape for _, _, count, *shape in reports if count]
         shape = shapes[0] if shapes else [0] * _ROW_DIMENSIONS
         return [count for _, _, count, *_ in reports], shape
 
     def _exchange_codes(self, code: _Code, rows: Sequence[Tensor] = ()) -> list[list[int]]:
         shape = list(rows[0].shape) if rows else [0] * _ROW_DIMENSIONS
-        mine = torch.tensor([int(code), self._turn, len(rows), *shape])
+        mine = torch.tensor([int(code), self._exchange, len(rows), *shape])
         everyones = [torch.empty_like(mine) for _ in range(self.size)]
         with _lost_if_it_fails():
             dist.all_gather(everyones, mine)

@@ -14,7 +14,8 @@ from PIL import Image
 from panoweave.core.checkpoint import InvalidParams
 from panoweave.core.diffusion.errors import DiffusionError
 from panoweave.core.diffusion.oom_retry import OomRetry
-from panoweave.core.diffusion.pipeline import OnBatch, OnStep, Panorama, SyncDiffusionPipeline
+from panoweave.core.diffusion.panorama import Panorama
+from panoweave.core.diffusion.pipeline import OnBatch, OnStep, SyncDiffusionPipeline
 from panoweave.core.diffusion.rank_group import RankGroup, RankLost, RankStopped
 from panoweave.core.diffusion.sampler_state import SamplerState
 from panoweave.core.params import PanoramaParams

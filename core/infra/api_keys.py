@@ -96,7 +96,7 @@ class ApiKeys:
             return None
         with translate_redis_errors():
             text: Any = self._redis.hget(redis_keys.API_KEYS, found[1])
-        key = next(iter(read_all(ApiKey, [text] if text else [])), None)
+        key = _read(text)
         # Compared in constant time, and also if there is no such key.
         fits = hmac.compare_digest(_digest(found[2]), key.digest if key else _digest(""))
         if key is None or not fits or key.has_expired():
@@ -151,19 +151,25 @@ class ApiKeys:
                 *_, removed = step.execute()
             if not removed:
                 raise NoSuchKey(key_id)
-            # Requests that stay open ask `is_revoked` now.
+            # Requests that stay open ask `has_ended` now.
             self._redis.publish(redis_keys.WAKES, redis_keys.WAKES_ALL)
 
 
-async def is_revoked(redis: AsyncRedis, key_id: str) -> bool:
+async def has_ended(redis: AsyncRedis, key_id: str) -> bool:
+    """Whether a key was revoked or has expired."""
     with translate_redis_errors():
-        return not await redis.hexists(redis_keys.API_KEYS, key_id)
+        key = _read(await redis.hget(redis_keys.API_KEYS, key_id))
+    return key is None or key.has_expired()
 
 
 async def has_anonymous_mode_ended(redis: AsyncRedis) -> bool:
     """As `ApiKeys.was_one_made`."""
     with translate_redis_errors():
         return bool(await redis.exists(redis_keys.API_KEYS, redis_keys.API_KEY_WAS_MADE))
+
+
+def _read(text: Any) -> ApiKey | None:
+    return next(iter(read_all(ApiKey, [text] if text else [])), None)
 
 
 def _digest(secret: str) -> str:

@@ -75,8 +75,8 @@ class RedisSettings(BaseSettings):
     @field_validator("redis_sentinels")
     @classmethod
     def _are_addresses(cls, sentinels: str | None) -> str | None:
-        if sentinels is not None:
-            _addresses(sentinels)
+        if sentinels and not _addresses(sentinels):
+            raise ValueError("must be host:port entries, such as 10.0.0.1:26379,10.0.0.2:26379")
         return sentinels
 
     @model_validator(mode="after")

@@ -71,7 +71,7 @@ def find(redis: Redis, tenant: str, wanted: Filter, limit: int, cursor: str | No
     """Newest first. The cursor is the last id of the page before."""
     ids: list[str] = []
     last, scanned = None, 0
-    for job_id, fields in _scan(redis, tenant, wanted, cursor):
+    for job_id, fields in _scan(redis, tenant, wanted, cursor, limit + 1):
         if len(ids) == limit or scanned == SCANNED_A_PAGE:
             return Found(ids, last)
         scanned, last = scanned + 1, job_id
@@ -83,7 +83,7 @@ def find(redis: Redis, tenant: str, wanted: Filter, limit: int, cursor: str | No
 def count(redis: Redis, tenant: str, wanted: Filter) -> int | None:
     """How many match. None if more than `MAX_COUNTED` jobs would have to be read."""
     matching = 0
-    for number, (_, fields) in enumerate(_scan(redis, tenant, wanted, None)):
+    for number, (_, fields) in enumerate(_scan(redis, tenant, wanted, None, _CHUNK)):
         if number == MAX_COUNTED:
             return None
         matching += wanted.matches(fields)
@@ -91,12 +91,13 @@ def count(redis: Redis, tenant: str, wanted: Filter) -> int | None:
 
 
 def _scan(
-    redis: Redis, tenant: str, wanted: Filter, cursor: str | None
+    redis: Redis, tenant: str, wanted: Filter, cursor: str | None, chunk: int
 ) -> Iterator[tuple[str, list[bytes | None]]]:
+    """Reads `chunk` jobs at first, which is enough if all of them match."""
     index, newest = wanted.index(tenant), "+" if cursor is None else f"({cursor}"
     while True:
         with translate_redis_errors():
-            raw: Any = redis.zrevrangebylex(index, newest, "-", start=0, num=_CHUNK)
+            raw: Any = redis.zrevrangebylex(index, newest, "-", start=0, num=chunk)
             pipeline = redis.pipeline(transaction=False)
             for job_id in raw:
                 pipeline.hmget(redis_keys.job(job_id.decode()), *_FIELDS, "tenant")
@@ -104,6 +105,6 @@ def _scan(
         for job_id, (*fields, owner) in zip(raw, answers, strict=True):
             if owner in (None, tenant.encode()):  # a batch's id may be another tenant's
                 yield job_id.decode(), fields
-        if len(raw) < _CHUNK:
+        if len(raw) < chunk:
             return
-        newest = f"({raw[-1].decode()}"
+        newest, chunk = f"({raw[-1].decode()}", _CHUNK

@@ -10,6 +10,20 @@ local function decoded(text)
   return is_json and type(value) == 'table' and value or {}
 end
 
+-- A thousand workers take milliseconds to look at, for which Redis answers nobody else: what is
+-- counted of more than a few is kept for a second. `look` answers the counts, and of how many.
+local FEW, COUNTS_KEPT_MS = 64, 1000
+
+local function counted_lately(key, look)
+  local kept = redis.call('GET', key)
+  if kept then return cjson.decode(kept) end
+  local counts, looked_at = look()
+  if looked_at > FEW then
+    redis.pcall('SET', key, cjson.encode(counts), 'PX', COUNTS_KEPT_MS) -- a full Redis refuses it
+  end
+  return counts
+end
+
 local function waiting_key(model, tenant)
   return KEY.WAITING_OF .. tenant .. ':' .. model -- a tenant's name has no colon
 end
@@ -40,7 +54,8 @@ local function remove_from_model_queue(model, tenant, id)
   end
 end
 
--- The oldest of those with the highest priority. Entries of jobs that an earlier version's worker has started are dropped on the way.
+-- The oldest of those with the highest priority. Entries of jobs that an earlier version's worker has
+-- started are dropped on the way.
 local function first_waiting(model, tenant)
   for _, id in ipairs(redis.call('ZRANGE', waiting_key(model, tenant), 0, -1)) do
     if redis.call('ZSCORE', KEY.QUEUED, id) then return id end

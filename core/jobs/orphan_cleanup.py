@@ -14,19 +14,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Final
 
 from redis import Redis
 
 from panoweave.core.infra import redis_keys
-from panoweave.core.infra.redis import translate_redis_errors
+from panoweave.core.infra.redis import now_ms, translate_redis_errors
 from panoweave.core.infra.s3 import ObjectStore
+from panoweave.core.jobs.record import JobRecord
 
 _ENTRIES_A_SWEEP: Final = 100
 _OF_ATTEMPT: Final = re.compile(r"(\d+)/")
 # Long after `JobStore.create` should have created the job.
 _NEVER_CREATED_MS: Final = 600_000
-_UPLOAD_KEPT_MS: Final = 86_400_000  # of one whose end is not known any more
 
 # Whether an object is an orphan, by the number of its attempt (None: an input) and the entry's.
 _IS_ORPHAN: Final[dict[str, Callable[[int | None, int], bool]]] = {
@@ -45,17 +46,17 @@ def orphan_entry(which: str, folder: str, attempt: int, tenant: str) -> str:
 def expect_uploads(redis: Redis, job_id: str, tenant: str) -> None:
     """Call before storing a job's input pictures: if the job is not created, they are deleted."""
     with translate_redis_errors():
-        due_ms = _now_ms(redis) + _NEVER_CREATED_MS
+        due_ms = now_ms(redis) + _NEVER_CREATED_MS
         redis.zadd(
             redis_keys.ORPHANS, {orphan_entry(redis_keys.ORPHANS_BEGUN, job_id, 0, tenant): due_ms}
         )
 
 
-def expire_upload(redis: Redis, tenant: str, folder: str) -> None:
-    """Have an upload deleted in due time, if that is not planned yet."""
-    entry = orphan_entry(redis_keys.ORPHANS_ALL, folder, 0, tenant)
+def expire_panorama(redis: Redis, record: JobRecord, at: datetime) -> None:
+    """Have a panorama's objects deleted at that time, if that is not planned yet."""
+    entry = orphan_entry(redis_keys.ORPHANS_ALL, record.id, record.attempts, record.tenant)
     with translate_redis_errors():
-        redis.zadd(redis_keys.ORPHANS, {entry: _now_ms(redis) + _UPLOAD_KEPT_MS}, nx=True)
+        redis.zadd(redis_keys.ORPHANS, {entry: int(at.timestamp() * 1_000)}, nx=True)
 
 
 def remove_orphans(redis: Redis, objects: ObjectStore) -> int:
@@ -65,7 +66,7 @@ def remove_orphans(redis: Redis, objects: ObjectStore) -> int:
     """
     with translate_redis_errors():
         due: Any = redis.zrangebyscore(
-            redis_keys.ORPHANS, "-inf", _now_ms(redis), start=0, num=_ENTRIES_A_SWEEP
+            redis_keys.ORPHANS, "-inf", now_ms(redis), start=0, num=_ENTRIES_A_SWEEP
         )
     removed = 0
     for raw in due:
@@ -73,7 +74,7 @@ def remove_orphans(redis: Redis, objects: ObjectStore) -> int:
         if which not in _IS_ORPHAN:
             # A newer version's: left to its janitor, and out of the way of the others.
             with translate_redis_errors():
-                redis.zadd(redis_keys.ORPHANS, {raw: _now_ms(redis) + _NEVER_CREATED_MS})
+                redis.zadd(redis_keys.ORPHANS, {raw: now_ms(redis) + _NEVER_CREATED_MS})
             continue
         with translate_redis_errors():
             # The job was created after all: by another request with the same idempotency key.
@@ -96,8 +97,3 @@ def _remove(
     for key in orphans:
         objects.delete(key)
     return len(orphans)
-
-
-def _now_ms(redis: Redis) -> int:
-    clock: Any = redis.time()
-    return int(clock[0]) * 1_000 + int(clock[1]) // 1_000

@@ -4,9 +4,6 @@
 local EXACT = 100 -- jobs of a tenant that are read one by one; those behind count as their average
 local READ_IN_ALL = 1000 -- of all tenants, so that an estimate does not take longer with more of them
 
--- A thousand workers take milliseconds to look at, for which Redis answers nobody else.
-local FEW, KEPT_MS = 64, 1000
-
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
@@ -49,16 +46,6 @@ local function look_at_workers(model, run_ms)
   return found, #names + #leases
 end
 
--- As `look_at_workers`; of many workers as they were within the last second.
-local function workers_at_work(model, run_ms)
-  local key = KEY.QUEUE_STATE_OF .. model
-  local kept = redis.call('GET', key)
-  if kept then return cjson.decode(kept) end
-  local found, looked_at = look_at_workers(model, run_ms)
-  if looked_at > FEW then redis.call('SET', key, cjson.encode(found), 'PX', KEPT_MS) end
-  return found
-end
-
 -- What the estimates of one model's jobs are made from.
 local function read_queue(model)
   local usual = usual_ms(model)
@@ -95,6 +82,9 @@ local function read_queue(model)
   local of_each = math.floor(READ_IN_ALL / math.max(1, #queue.tenants))
   queue.exact = math.max(1, math.min(EXACT, of_each))
 
-  for name, value in pairs(workers_at_work(model, queue.run_ms)) do queue[name] = value end
+  local workers = counted_lately(KEY.QUEUE_STATE_OF .. model, function()
+    return look_at_workers(model, queue.run_ms)
+  end)
+  for name, value in pairs(workers) do queue[name] = value end
   return queue
 end

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import groupby, islice
 from typing import Any, Final, NamedTuple
@@ -25,8 +25,9 @@ from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs.codec import from_json, to_fields
 from panoweave.core.jobs.errors import UnreadableRecord
-from panoweave.core.jobs.orphan_cleanup import expect_uploads, expire_upload
+from panoweave.core.jobs.orphan_cleanup import expect_uploads, expire_panorama
 from panoweave.core.jobs.record import JobRecord, Status
+from panoweave.core.jobs.uploads import expire_upload
 
 _THREADS: Final = 16  # S3 answers one request in milliseconds, and many at once
 _AT_ONCE: Final = 500
@@ -36,8 +37,8 @@ _UPLOADS: Final = "uploads"
 
 class Outcome(StrEnum):
     RESTORED = "restored"
-    KNOWN = "known"  # to Redis
-    EXPIRED = "expired"  # its record would have been removed by now; the picture stays
+    KNOWN = "known"  # to Redis, be it as one that is to be deleted
+    EXPIRED = "expired"  # its record would be gone by now; its picture is, if it had `expires_in`
     LOST = "lost"  # it had not succeeded
     UPLOAD = "upload"
     UNREADABLE = "unreadable"
@@ -96,8 +97,13 @@ class Recovery:
                 expect_uploads(self._redis, folder.name, folder.tenant)
             return Outcome.LOST
         assert record.finished_at is not None
-        left_s = self._ttl_s - (datetime.now(UTC) - record.finished_at).total_seconds()
+        kept_until = record.finished_at + timedelta(seconds=self._ttl_s)
+        if record.expires_at is not None:
+            kept_until = min(kept_until, record.expires_at)
+        left_s = (kept_until - datetime.now(UTC)).total_seconds()
         if left_s < 1:
+            if record.expires_at is not None and not self._dry_run:
+                expire_panorama(self._redis, record, record.expires_at)
             return Outcome.EXPIRED
         if self._dry_run:
             return Outcome.RESTORED

@@ -1,6 +1,7 @@
 -- The record of a success that Redis has lost, as metadata.json in S3 has it: `panoweave recover`.
 -- It is as `finish` in transition.lua leaves a job that has succeeded, but for its webhook, which is
--- not stored in S3: nobody hears of the same success twice. A job that Redis knows stays as it is.
+-- not stored in S3: nobody hears of the same success twice. A job that Redis knows stays as it is, and
+-- one whose objects are about to be deleted does not come back.
 --
 -- ARGV: job id, its result as JSON, how long its record is kept in s, its day since 1970, then the
 --       record's fields and values.
@@ -18,6 +19,12 @@ for i = 5, #ARGV, 2 do
   bytes = bytes + #ARGV[i] + #ARGV[i + 1]
 end
 
+local function orphans(which)
+  return which .. ':' .. id .. ':' .. job.attempts .. ':' .. job.tenant
+end
+
+if redis.call('ZSCORE', KEY.ORPHANS, orphans(KEY.ORPHANS_ALL)) then return 0 end
+
 redis.call('HSET', job_key, unpack(ARGV, 5))
 count_kept(job.tenant, id, bytes)
 for _, index in ipairs({'all', 'succeeded'}) do
@@ -33,8 +40,10 @@ redis.call('EXPIRE', job_key, ttl_s)
 redis.call('EXPIRE', events_key, ttl_s)
 redis.call('ZADD', KEY.EXPIRY, now + ttl_s * 1000, 'succeeded:' .. id .. ':' .. job.tenant)
 -- Attempts that did not end it may have left objects.
-redis.call('ZADD', KEY.ORPHANS, now,
-  KEY.ORPHANS_OTHERS .. ':' .. id .. ':' .. job.attempts .. ':' .. job.tenant)
+redis.call('ZADD', KEY.ORPHANS, now, orphans(KEY.ORPHANS_OTHERS))
+if job.expires_in then
+  redis.call('ZADD', KEY.ORPHANS, job.finished_at + job.expires_in * 1000, orphans(KEY.ORPHANS_ALL))
+end
 
 local function count_usage(what, amount)
   redis.call('HINCRBY', KEY.USAGE .. job.tenant, day .. ':' .. what, amount)

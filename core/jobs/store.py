@@ -12,7 +12,7 @@ from redis import Redis
 
 from panoweave.core.infra import redis_keys
 from panoweave.core.infra.lua import register_script
-from panoweave.core.infra.redis import translate_redis_errors
+from panoweave.core.infra.redis import now_ms, translate_redis_errors
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs import listing
 from panoweave.core.jobs.codec import from_fields, to_fields
@@ -31,7 +31,6 @@ from panoweave.core.jobs.record import Failure, JobRecord, Progress, Result, Sta
 
 log = logging.getLogger(__name__)
 
-
 _SCRIPTS: Final = (
     "model_queue.lua",
     "batches.lua",
@@ -40,8 +39,6 @@ _SCRIPTS: Final = (
     "job.lua",
     "transition.lua",
 )
-
-
 _OVERDUE_A_SWEEP: Final = 100
 
 
@@ -149,7 +146,7 @@ class JobStore:
         model, or their tenants are at their limit of running jobs. Raises UnreadableRecord.
         """
         most = str(self._tenant_max_running or 0)
-        fields = self._call("claim", "", secrets.token_hex(16), worker, [most, model])
+        fields = _pairs(self._ask("claim", "", secrets.token_hex(16), worker, [most, model]))
         # It must make what was accepted. A worker that understands the rest may get it once its
         # lease has expired.
         return from_fields(fields, exact=True) if fields else None
@@ -199,7 +196,7 @@ class JobStore:
     def lost(self) -> Sequence[LostJob]:
         """Running jobs whose lease has expired, by Redis's clock."""
         with translate_redis_errors():
-            found: Any = self._redis.zrangebyscore(redis_keys.LEASES, "-inf", self._now_ms())
+            found: Any = self._redis.zrangebyscore(redis_keys.LEASES, "-inf", now_ms(self._redis))
             pipeline = self._redis.pipeline(transaction=False)
             for raw in found:
                 pipeline.hget(redis_keys.job(raw.decode()), "token")
@@ -220,17 +217,17 @@ class JobStore:
         """Jobs that were to have begun by now, and may have."""
         with translate_redis_errors():
             found: Any = self._redis.zrangebyscore(
-                redis_keys.START_DEADLINES, "-inf", self._now_ms(), start=0, num=_OVERDUE_A_SWEEP
+                redis_keys.START_DEADLINES,
+                "-inf",
+                now_ms(self._redis),
+                start=0,
+                num=_OVERDUE_A_SWEEP,
             )
         return [raw.decode() for raw in found]
 
     def miss_start(self, job_id: str) -> JobRecord:
         """queued -> expired, if it has not begun by its deadline. Else it stays as it is."""
         return self._move("miss_start", job_id)
-
-    def _now_ms(self) -> int:
-        clock: Any = self._redis.time()
-        return int(clock[0]) * 1_000 + int(clock[1]) // 1_000
 
     def check(self) -> None:
         """Raises StoreUnavailable if Redis accepts no write. A full Redis still answers reads."""
@@ -251,28 +248,13 @@ class JobStore:
         return f"{' '.join(map(str, limits))} {record.tenant}"
 
     def _move(
-        self,
-        move: str,
-        job_id: str,
-        token: str = "",
-        payload: BaseModel | str = "",
-        extra: Sequence[str] = (),
+        self, move: str, job_id: str, token: str = "", payload: BaseModel | str = ""
     ) -> JobRecord:
-        return from_fields(self._call(move, job_id, token, payload, extra))
+        return from_fields(_pairs(self._ask(move, job_id, token, payload)))
 
     def _touch(self, move: str, job_id: str, token: str, payload: str = "") -> Signal:
-        fields = self._call(move, job_id, token, payload)
+        fields = _pairs(self._ask(move, job_id, token, payload))
         return Signal(cancel_requested=fields[b"cancel_requested"] == b"1")
-
-    def _call(
-        self,
-        move: str,
-        job_id: str,
-        token: str,
-        payload: BaseModel | str,
-        extra: Sequence[str] = (),
-    ) -> dict[bytes, bytes]:
-        return _pairs(self._ask(move, job_id, token, payload, extra))
 
     def _ask(
         self,

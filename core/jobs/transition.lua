@@ -89,8 +89,10 @@ if move == 'claim' then
   move = 'start'
 end
 
-choose(id)
-load_job()
+if not job then -- a claim has it already
+  choose(id)
+  load_job()
+end
 if not job.status then return {'missing', {}} end
 
 if move == 'miss_start' then

@@ -11,7 +11,7 @@ from typing import Any, Final
 from redis import Redis
 
 from panoweave.core.infra import redis_keys
-from panoweave.core.infra.redis import translate_redis_errors
+from panoweave.core.infra.redis import now_ms, translate_redis_errors
 from panoweave.core.jobs.errors import TooManyUploads
 from panoweave.core.jobs.orphan_cleanup import orphan_entry
 from panoweave.core.jobs.record import new_id
@@ -48,3 +48,10 @@ def begin_upload(redis: Redis, tenant: str, limit: int, url_ttl_s: int) -> str:
     if wait_s:
         raise TooManyUploads(limit, int(wait_s))
     return f"{tenant}/{folder}/picture"
+
+
+def expire_upload(redis: Redis, tenant: str, folder: str) -> None:
+    """Have an upload removed in due time, if that is not planned: Redis may have lost its plan."""
+    entry = orphan_entry(redis_keys.ORPHANS_ALL, folder, 0, tenant)
+    with translate_redis_errors():
+        redis.zadd(redis_keys.ORPHANS, {entry: now_ms(redis) + KEPT_S * 1_000}, nx=True)

@@ -19,7 +19,8 @@ from panoweave.deploy.terminal import err, out
 _MEANINGS: Final = {
     Outcome.RESTORED: "panoramas restored",
     Outcome.KNOWN: "known to Redis, left as they are",
-    Outcome.EXPIRED: "older than PANOWEAVE_JOB_TTL_S: their pictures stay in S3",
+    Outcome.EXPIRED: "older than PANOWEAVE_JOB_TTL_S or their expires_in: pictures without "
+    "expires_in stay in S3",
     Outcome.LOST: "had not succeeded: lost, their requests' pictures will be removed",
     Outcome.UPLOAD: "uploads, to be removed in a day",
     Outcome.UNREADABLE: "with a metadata.json that cannot be read, left as they are",

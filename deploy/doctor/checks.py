@@ -52,7 +52,9 @@ def check_redis(settings: Settings) -> Iterator[Check]:
         return
     except redis.RedisError as error:
         remedy = _NO_PRIMARY if settings.redis_sentinels else _NO_REDIS
-        yield Check("Redis", "fail", str(error), _NO_TLS if settings.redis_uses_tls else remedy)
+        if settings.redis_uses_tls:
+            remedy += f"; {_NO_TLS}"
+        yield Check("Redis", "fail", str(error), remedy)
         return
     try:
         found = f"version {client.info('server')['redis_version']}"

@@ -84,8 +84,8 @@ def _watch(ranks: Sequence[subprocess.Popen[bytes]], is_leaving: threading.Event
 
     while not is_leaving.wait(_WATCH_EVERY_S):
         for number, each in enumerate(ranks, start=1):
-            if each.poll():
-                log.critical("rank %d ended with status %d; this process ends", number, each.poll())
+            if status := each.poll():
+                log.critical("rank %d ended with status %d; this process ends", number, status)
                 if not is_leaving.wait(_SETTLE_S):
                     os._exit(EXIT_RANK_LOST)
                 return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Annotated, NamedTuple
 
 from fastapi import Depends, Query, Request
@@ -17,7 +16,7 @@ from panoweave.core.infra.api_keys import (
     ApiKeys,
     Scope,
     has_anonymous_mode_ended,
-    is_revoked,
+    has_ended,
 )
 from panoweave.core.infra.errors import StoreUnavailable
 from panoweave.core.infra.settings import Settings
@@ -92,7 +91,6 @@ async def authenticate(
         await count_request(request, context, found.tenant if found else DEFAULT_TENANT)
         request.state.api_key = found
         request.state.key_id = found and found.id
-        request.state.key_expires_at = found and found.expires_at
     key: ApiKey | None = request.state.api_key
     return key
 
@@ -133,18 +131,16 @@ def require_scope(key: ApiKey, scope: Scope) -> None:
 
 
 async def raise_if_revoked(request: Request, redis: AsyncRedis) -> None:
-    """For requests that stay open. Raises Unauthorized once the caller's key is revoked, or the key
-    that made the caller's token; of an anonymous caller, once the first key is made."""
+    """For requests that stay open. Raises Unauthorized once the caller's key is revoked or has
+    expired, or the key that made the caller's token; of an anonymous caller, once the first key is
+    made."""
     key_id: str | None = request.state.key_id
-    expires_at: datetime | None = getattr(request.state, "key_expires_at", None)
-    if expires_at and expires_at <= datetime.now(UTC):
-        raise Unauthorized("This API key has expired.")
     with suppress(StoreUnavailable):  # asked again after the next wait
         if not key_id:
             if await has_anonymous_mode_ended(redis):
                 raise Unauthorized("Send Authorization: Bearer and an API key.")
-        elif await is_revoked(redis, key_id):
-            raise Unauthorized("This API key was revoked.")
+        elif await has_ended(redis, key_id):
+            raise Unauthorized("This API key has expired, or was revoked.")
 
 
 CallerDep = Annotated[Caller, Depends(_caller)]

@@ -1,9 +1,11 @@
-"""Pictures in base64, as parts of a JSON text: a panorama may be too large to hold it all."""
+"""Pictures in base64 inside of JSON. They are written in parts, because a panorama may be too large
+to hold in memory."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 from fastapi import Response
 from fastapi.responses import JSONResponse, StreamingResponse
@@ -13,7 +15,7 @@ from panoweave.core.jobs.record import JobRecord, Result, file_name
 from panoweave.service.openai.schemas import ImageItem, ImagesAnswer
 from panoweave.service.view import View
 
-HERE = "*"  # stands for a picture in a text; no other value of the answers has it
+HERE = "*"  # stands for a picture until it is written; no other value of the answers has it
 _BASE64_UNIT = 3
 
 
@@ -41,11 +43,12 @@ def images_answer(
         return JSONResponse(answer.model_dump(), headers=headers)
     texts = around_pictures(answer)
     length = sum(map(len, texts)) + sum(_encoded_size(result.bytes) for result in results)
-    # The first one is asked for before the answer begins: it can still be a 503.
+    # The first one is opened before the answer begins, which can still be a 503 then.
     first = objects.open(results[0].keys.image).parts
     others = (objects.open(result.keys.image).parts for result in results[1:])
+    pictures = map(encoded, chain([first], others))
     return StreamingResponse(
-        _woven(texts, _each_encoded(first, others)),
+        _woven(texts, pictures),
         headers={**headers, "Content-Length": str(length)},
         media_type="application/json",
     )
@@ -83,14 +86,6 @@ def finished_at(record: JobRecord) -> int:
 
 def _encoded_size(size: int) -> int:
     return -(-size // _BASE64_UNIT) * 4
-
-
-def _each_encoded(
-    first: Iterable[bytes], others: Iterable[Iterable[bytes]]
-) -> Iterator[Iterator[bytes]]:
-    yield encoded(first)
-    for each in others:
-        yield encoded(each)
 
 
 def _woven(texts: Sequence[bytes], pictures: Iterable[Iterator[bytes]]) -> Iterator[bytes]:

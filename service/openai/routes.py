@@ -18,20 +18,10 @@ from panoweave.service.dependencies import ContextDep, SubscriptionsDep
 from panoweave.service.http import conditional
 from panoweave.service.http.auth import CallerDep
 from panoweave.service.http.errors import (
-    IdempotencyKeyInFlight,
-    IdempotencyKeyReused,
-    InvalidRequest,
-    JobStoreUnavailable,
-    ModelNotLoaded,
     NotEnded,
-    ObjectStoreUnavailable,
     PanoramaCancelled,
     PanoramaFailed,
-    PanoramaNotFound,
     ServiceError,
-    TooManyBytesByTenant,
-    TooManyQueued,
-    TooManyQueuedByTenant,
 )
 from panoweave.service.http.idempotency import IdempotencyKey
 from panoweave.service.http.rate_limits import count_more
@@ -48,7 +38,7 @@ from panoweave.service.openai.translate import in_openai_terms, panorama_request
 from panoweave.service.openai.waiting import ClientGone, Waiting
 from panoweave.service.openapi.document import answer, refusals
 from panoweave.service.openapi.response_headers import IDEMPOTENCY_REPLAYED, LOCATION
-from panoweave.service.panoramas.submit import place_of, submit
+from panoweave.service.panoramas.submit import SUBMIT_REFUSALS, submit
 
 router = APIRouter(prefix="/v1", tags=["openai"])
 
@@ -80,21 +70,7 @@ PreferWait = Annotated[
                 stream.MEDIA_TYPE: examples.STREAM,
             },
         },
-        **refusals(
-            PanoramaNotFound,
-            NotEnded,
-            PanoramaCancelled,
-            IdempotencyKeyInFlight,
-            InvalidRequest,
-            IdempotencyKeyReused,
-            TooManyQueued,
-            TooManyQueuedByTenant,
-            TooManyBytesByTenant,
-            PanoramaFailed,
-            ModelNotLoaded,
-            JobStoreUnavailable,
-            ObjectStoreUnavailable,
-        ),
+        **refusals(*SUBMIT_REFUSALS, NotEnded, PanoramaCancelled, PanoramaFailed),
     },
     response_model=ImagesAnswer,
 )
@@ -116,9 +92,7 @@ async def generate_images(
         request = panorama_request(asked)
         await count_more(http_request, context, caller.tenant, request.n - 1)
         accepted = await run_in_threadpool(submit, context, caller, request, trace, idempotency_key)
-    headers = {"Location": place_of(accepted)}
-    if accepted.is_replayed:
-        headers["Idempotency-Replayed"] = "true"
+    headers = accepted.headers()
     is_idempotent = idempotency_key is not None
     waiting = Waiting(context, subscriptions, http_request, caller.tenant, deadline, is_idempotent)
     if asked.stream:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from panoweave.core.checkpoint import Params
 from panoweave.core.conditions import Prompt
+from panoweave.core.jobs.record import is_none
 from panoweave.core.params import MAX_SEED
 from panoweave.service.schemas import MAX_MODEL_CHARS, MAX_PANORAMAS
 from panoweave.service.view import View
@@ -65,12 +66,10 @@ class ImagesRequest(Params):
 
 
 class ImageItem(View):
-    b64_json: str | None = Field(
-        None, exclude_if=lambda value: value is None, description="The file in base64."
-    )
+    b64_json: str | None = Field(None, exclude_if=is_none, description="The file in base64.")
     url: str | None = Field(
         None,
-        exclude_if=lambda value: value is None,
+        exclude_if=is_none,
         description="A presigned URL of the file, which expires.",
     )
     id: str = Field(description="Not in OpenAI's API: the panorama, for `/panoramas/{job_id}`.")
@@ -108,8 +107,8 @@ class StreamedImage(View):
     background: Literal["opaque"] = "opaque"
     output_format: str = Field(description="Of this event's picture. Partial ones are JPEGs.")
     id: str
-    partial_image_index: int | None = Field(None, exclude_if=lambda value: value is None)
-    usage: TokenUsage | None = Field(None, exclude_if=lambda value: value is None)
+    partial_image_index: int | None = Field(None, exclude_if=is_none)
+    usage: TokenUsage | None = Field(None, exclude_if=is_none)
 
 
 class OpenAIModel(View):

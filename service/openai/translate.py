@@ -22,7 +22,7 @@ _COSTS: Final = frozenset({"stride", "steps"})
 
 
 def panorama_request(asked: ImagesRequest) -> PanoramaRequest:
-    """Raises InvalidParams."""
+    """Raises InvalidParams, which `in_openai_terms` translates."""
     _check_stream(asked)
     fields: dict[str, Any] = {"prompt": asked.prompt, "output": {"format": asked.output_format}}
     fields |= {"model": asked.model, "seed": asked.seed, "n": asked.n}
@@ -37,7 +37,7 @@ def panorama_request(asked: ImagesRequest) -> PanoramaRequest:
         return PanoramaRequest.model_validate(given)
     except ValidationError as error:
         field, problem, legal = explain(PanoramaRequest, error.errors(include_input=False)[0])
-        raise InvalidParams(_NAMES.get(field, field), f"{field}: {problem}", legal) from None
+        raise InvalidParams(field, problem, legal) from None
 
 
 def _check_stream(asked: ImagesRequest) -> None:

@@ -39,7 +39,8 @@ from panoweave.service.http.errors import (
 )
 from panoweave.service.openai import errors as openai_errors
 from panoweave.service.openai.schemas import OpenAIProblem, StreamedImage
-from panoweave.service.openapi import examples, links, response_headers
+from panoweave.service.openapi import examples, links, refusal_examples, response_headers
+from panoweave.service.openapi.refusal_examples import REFUSALS
 from panoweave.service.openapi.response_headers import ResponseHeader
 from panoweave.service.schemas import EventView
 from panoweave.service.webhooks.schemas import BatchMessage, WebhookMessage
@@ -65,7 +66,6 @@ _UNROUTED_REFUSALS: Final = (
     HeaderTooLarge,
     TooManyConnections,
 )
-_BY_CODE: Final = {error.code: error for error in examples.REFUSALS}
 _WITH_BODY: Final = frozenset({"post", "put", "patch"})
 
 # Before OpenAPI 3.2, the schema of a stream describes one event.
@@ -133,7 +133,7 @@ def refusals(
 
 
 def _refusal(kinds: Sequence[type[ServiceError]]) -> dict[str, Any]:
-    shown = [example for kind in kinds if (example := examples.refusal(kind))]
+    shown = [example for kind in kinds if (example := REFUSALS.get(kind.code))]
     content: dict[str, Any] = {"schema": _PROBLEM_SCHEMA}
     if shown:
         # Named by their codes, so that a reader sees which codes a status may come with.
@@ -193,7 +193,7 @@ def _finish(document: dict[str, Any]) -> None:
     links.add(document)
     components["headers"] = response_headers.on_every_answer() | response_headers.rate_limits()
     # Referred to from here, because FastAPI drops nulls from the examples of a route.
-    components["examples"] = examples.components()
+    components["examples"] = examples.components() | refusal_examples.components()
     components["responses"] = {kind.__name__: _refusal([kind]) for kind in _UNROUTED_REFUSALS}
     # FastAPI's own refusals; and PanoramaParams, whose fields PanoramaRequest's schema includes.
     for name in ("HTTPValidationError", "ValidationError", "PanoramaParams"):
@@ -247,7 +247,7 @@ def _reshape_refusals(operation: dict[str, Any]) -> None:
             shown = described["content"].pop(MEDIA_TYPE)["examples"]
             described["content"]["application/json"] = {
                 "schema": {"$ref": "#/components/schemas/OpenAIProblem"},
-                "examples": {code: openai_errors.example(_BY_CODE[code]) for code in shown},
+                "examples": {code: openai_errors.example(REFUSALS[code]) for code in shown},
             }
     operation["responses"] = dict(sorted(responses.items()))
 

@@ -1,9 +1,8 @@
-"""The requests, answers and refusals that the OpenAPI document shows as examples.
+"""The requests and answers that the OpenAPI document shows as examples.
 
 Answers are built from the service's own models, so they cannot show a field that it does not have.
 The request "complete" and the `params` of all answers come from the fields of the parameters: a
-parameter that is added appears in them. A test posts the requests and compares the refusals with
-real ones.
+parameter that is added appears in them. A test posts the requests.
 """
 
 from __future__ import annotations
@@ -21,9 +20,6 @@ from panoweave.core.jobs.record import Failure, Status, batch_id_of, job_ids
 from panoweave.core.params import PanoramaParams
 from panoweave.core.presets import PRESETS
 from panoweave.core.webhooks.deliveries import State
-from panoweave.service.http import errors
-from panoweave.service.http.body import MAX_BODY_BYTES
-from panoweave.service.http.errors import FieldProblem, ServiceError
 from panoweave.service.key_schemas import KeyList, KeyView, NewKeyView
 from panoweave.service.schemas import (
     DeliveryList,
@@ -334,77 +330,10 @@ EVENTS: Final = {
     )
 }
 
-REFUSALS: Final = (
-    errors.MalformedRequest("Invalid HTTP request received."),
-    errors.MalformedJson("Expected value at line 1 column 1."),
-    errors.Unauthorized("Send Authorization: Bearer and an API key."),
-    errors.Forbidden("This API key lacks the scope write."),
-    errors.UnknownPath("No such path: /openapi.json lists those there are."),
-    errors.PanoramaNotFound(f"There is no panorama {JOB_ID}."),
-    errors.KeyNotFound("There is no key of this id: GET /keys lists them."),
-    errors.ModelNotFound("This server has the models embedded, org/sea@v1."),
-    errors.MethodNotAllowed(
-        "Allowed here: GET, HEAD, OPTIONS, POST.", headers={"Allow": "GET, HEAD, OPTIONS, POST"}
-    ),
-    errors.HeaderTooSlow("A header may take 10 s."),
-    errors.BodyTooSlow("A body may take 60 s."),
-    errors.NotEnded("This panorama is queued. Cancel it first."),
-    errors.NotFailed("This panorama is succeeded."),
-    errors.NotSucceeded("This panorama is queued."),
-    errors.PreviewUnavailable("This panorama is queued and has no preview yet."),
-    errors.PanoramaCancelled("It was cancelled."),
-    errors.IdempotencyKeyInFlight(),
-    errors.BodyTooLarge(f"A body may have up to {MAX_BODY_BYTES:,} bytes."),
-    errors.UnsupportedMediaType("Send Content-Type: application/json."),
-    errors.WrongHost("Its Host is not one of this server's: PANOWEAVE_ALLOWED_HOSTS lists them."),
-    errors.InvalidRequest(
-        "width: windows of 128 px every 32 px cannot cover 700 px exactly.",
-        errors=[
-            FieldProblem(
-                field="width",
-                detail="windows of 128 px every 32 px cannot cover 700 px exactly",
-                legal="128 plus a multiple of 32, nearest: 672 or 704",
-            )
-        ],
-    ),
-    errors.IdempotencyKeyReused(),
-    errors.TooManyQueued("10,000 are waiting already."),
-    errors.TooManyQueuedByTenant("1,000 of yours are waiting already."),
-    errors.TooManyBytesByTenant(
-        "The records of your panoramas may take 268,435,456 bytes. Delete some that have ended; "
-        "each is deleted by itself some days after its end."
-    ),
-    errors.RateLimited("write", 1_200, 1),
-    errors.HeaderTooLarge("A header may have 32,768 bytes."),
-    errors.TooManyUploadsByTenant("200 of your uploads are kept already.", 3_600),
-    errors.PanoramaFailed("worker_lost: The worker was lost in each of 3 attempts."),
-    errors.InternalError("An unexpected error happened. It has been logged."),
-    errors.TooManyConnections(),
-    errors.TooManyBodies(),
-    errors.ModelNotLoaded(
-        "No worker has loaded the model ./sea yet, and this server cannot read the checkpoint "
-        "'./sea': there is no directory ./sea. Start a worker of this model, or give this server "
-        "its files."
-    ),
-    errors.JobStoreUnavailable(
-        "The job store did not answer in time. The request may have taken effect: look before "
-        "you send it again."
-    ),
-    errors.ObjectStoreUnavailable("The object store could not be used. Try again."),
-    errors.ImageReadersBusy("Other requests' pictures are being read. Send it again."),
-)
-
-
-def refusal(kind: type[ServiceError]) -> ServiceError | None:
-    """One of that kind; None where there is no example yet."""
-    return next((example for example in REFUSALS if type(example) is kind), None)
-
 
 def components() -> dict[str, dict[str, Any]]:
-    """All but the requests, as OpenAPI writes them; the refusals by their codes."""
-    answers = {name: {"value": answer.model_dump(mode="json")} for name, answer in ANSWERS.items()}
-    problems = {one.code: {"summary": one.title, "value": one.problem()} for one in REFUSALS}
-    return answers | problems
+    """The answers, as OpenAPI writes them."""
+    return {name: {"value": answer.model_dump(mode="json")} for name, answer in ANSWERS.items()}
 
 
 def references(names: Iterable[str]) -> dict[str, dict[str, str]]:

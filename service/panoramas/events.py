@@ -68,8 +68,9 @@ async def follow_events(
     last_event_id: LastEventId = None,
 ) -> AsyncIterator[ServerSentEvent]:
     """The events `created`, `started`, `progress`, `cancel_requested`, `requeued` and `retried`.
-    The stream ends with `succeeded`, `failed` or `cancelled`. After a lost connection, browsers
-    send `Last-Event-ID` by themselves, and the stream goes on without a gap or a repeat."""
+    The stream ends with `succeeded`, `failed`, `cancelled` or `expired`. After a lost connection,
+    browsers send `Last-Event-ID` by themselves, and the stream goes on without a gap or a
+    repeat."""
     last_seen = last_event_id or FIRST
     with subscriptions.subscribe(job_id) as subscription:
         while True:

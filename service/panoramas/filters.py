@@ -1,17 +1,18 @@
-"""The query parameters by which a list of panoramas is filtered."""
+"""The query parameters of a list of panoramas: its pages, and which panoramas are on them."""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 from fastapi import Depends, Query
 from pydantic import AwareDatetime, BeforeValidator
 
 from panoweave.core.checkpoint import InvalidParams
 from panoweave.core.jobs.listing import Filter
-from panoweave.core.jobs.record import BATCH_ID_PATTERN, Status
+from panoweave.core.jobs.record import BATCH_ID_PATTERN, JOB_ID_PATTERN, Status
 
+_MAX_ITEMS: Final = 100
 _MAX_VALUES: Final = 5
 _MAX_VALUE_CHARS: Final = 300
 
@@ -25,6 +26,28 @@ def _refuse_numbers(text: str) -> str:
         raise ValueError("is no time of RFC 3339")
     return text
 
+
+class Paging(NamedTuple):
+    limit: int
+    cursor: str | None
+    is_counted: bool
+
+
+def _paging(
+    limit: Annotated[
+        int, Query(ge=1, le=_MAX_ITEMS, description="The most items a page has.")
+    ] = 20,
+    cursor: Annotated[
+        str | None, Query(pattern=JOB_ID_PATTERN, description="`next_cursor` of the page before.")
+    ] = None,
+    total: Annotated[
+        bool, Query(description="Whether to count how many there are on all pages: `total`.")
+    ] = False,
+) -> Paging:
+    return Paging(limit, cursor, is_counted=total)
+
+
+PagingDep = Annotated[Paging, Depends(_paging)]
 
 Time = Annotated[AwareDatetime, BeforeValidator(_refuse_numbers)]
 

@@ -7,35 +7,26 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated, Final, NamedTuple
 
-from fastapi import APIRouter, Body, Query, Request, Response, status
+from fastapi import APIRouter, Body, Request, Response, status
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 
-from panoweave.core.jobs.record import (
-    JOB_ID_PATTERN,
-    TERMINAL,
-    Status,
-    file_name,
-)
+from panoweave.core.jobs.record import TERMINAL, Status, file_name
 from panoweave.core.output import MEDIA_TYPES
 from panoweave.service.dependencies import Context, ContextDep, SubscriptionsDep
 from panoweave.service.http import conditional
 from panoweave.service.http.auth import CallerDep, TenantDep, ViewerDep, raise_if_revoked
 from panoweave.service.http.conditional import IfNoneMatch, Prefer, PreferOnCreate
 from panoweave.service.http.errors import (
-    IdempotencyKeyInFlight,
-    IdempotencyKeyReused,
     ImageReadersBusy,
     InvalidRequest,
     JobStoreUnavailable,
-    ModelNotLoaded,
     NotEnded,
     NotFailed,
     NotSucceeded,
     ObjectStoreUnavailable,
     PanoramaNotFound,
     PreviewUnavailable,
-    TooManyBytesByTenant,
     TooManyQueued,
     TooManyQueuedByTenant,
     Unauthorized,
@@ -56,10 +47,10 @@ from panoweave.service.openapi.response_headers import (
     VARY,
 )
 from panoweave.service.panoramas import lifecycle, pictures
-from panoweave.service.panoramas.filters import FilterDep
+from panoweave.service.panoramas.filters import FilterDep, PagingDep
 from panoweave.service.panoramas.lookup import PanoramaId, lookup_job
 from panoweave.service.panoramas.pictures import Redirect, picture_answer
-from panoweave.service.panoramas.submit import as_answer, place_of, submit
+from panoweave.service.panoramas.submit import SUBMIT_REFUSALS, as_answer, submit
 from panoweave.service.panoramas.subscriptions import JobSubscriptions
 from panoweave.service.panoramas.views import panorama_page, panorama_view, preview_name
 from panoweave.service.schemas import PanoramaBatch, PanoramaPage, PanoramaRequest, PanoramaView
@@ -67,7 +58,6 @@ from panoweave.service.schemas import PanoramaBatch, PanoramaPage, PanoramaReque
 router = APIRouter(prefix="/panoramas", tags=["panoramas"])
 
 _POLL_AFTER_S: Final = "2"
-MAX_PAGE: Final = 100
 _STORES_UNAVAILABLE: Final = (JobStoreUnavailable, ObjectStoreUnavailable)
 
 
@@ -89,18 +79,7 @@ _STORES_UNAVAILABLE: Final = (JobStoreUnavailable, ObjectStoreUnavailable)
             always=(LOCATION, RETRY_AFTER),
             sometimes=(IDEMPOTENCY_REPLAYED, PREFERENCE_APPLIED),
         ),
-        **refusals(
-            PanoramaNotFound,
-            IdempotencyKeyInFlight,
-            InvalidRequest,
-            IdempotencyKeyReused,
-            TooManyQueued,
-            TooManyQueuedByTenant,
-            TooManyBytesByTenant,
-            ModelNotLoaded,
-            ImageReadersBusy,
-            *_STORES_UNAVAILABLE,
-        ),
+        **refusals(*SUBMIT_REFUSALS, ImageReadersBusy),
     },
     response_model=PanoramaView | PanoramaBatch,
 )
@@ -118,10 +97,8 @@ async def create_panorama(
     with `Prefer`."""
     await count_more(http_request, context, caller.tenant, request.n - 1)
     accepted = await run_in_threadpool(submit, context, caller, request, trace, idempotency_key)
-    answer, has_ended = accepted.answer.encode(), False
-    headers = {"Location": place_of(accepted)}
-    if accepted.is_replayed:
-        headers["Idempotency-Replayed"] = "true"
+    headers = accepted.headers()
+    body, has_ended = accepted.answer.encode(), False
     if wait_s := conditional.wait_s(prefer):
         follow = [
             _Follow(context, subscriptions, job_id, caller.tenant, http_request)
@@ -130,13 +107,13 @@ async def create_panorama(
         with suppress(Unauthorized):  # the key was revoked; the panorama is accepted all the same
             views = await _until_all_ended(follow, wait_s)
             has_ended = all(view.status in TERMINAL for view in views)
-            answer = as_answer(views).model_dump_json().encode()
+            body = as_answer(views).model_dump_json().encode()
     if wait_s is not None:
         headers["Preference-Applied"] = f"wait={wait_s}"
     if not has_ended:
         headers["Retry-After"] = _POLL_AFTER_S
     status_code = status.HTTP_200_OK if has_ended else status.HTTP_202_ACCEPTED
-    return Response(answer, status_code, headers=headers, media_type="application/json")
+    return Response(body, status_code, headers=headers, media_type="application/json")
 
 
 @router.get(
@@ -147,20 +124,11 @@ async def create_panorama(
     },
 )
 def list_panoramas(
-    context: ContextDep,
-    tenant: TenantDep,
-    wanted: FilterDep,
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="The most items a page has.")] = 20,
-    cursor: Annotated[
-        str | None, Query(pattern=JOB_ID_PATTERN, description="`next_cursor` of the page before.")
-    ] = None,
-    total: Annotated[
-        bool, Query(description="Whether to count how many there are on all pages: `total`.")
-    ] = False,
+    context: ContextDep, tenant: TenantDep, paging: PagingDep, wanted: FilterDep
 ) -> PanoramaPage:
     """The tenant's panoramas, newest first. New ones do not shift the pages that follow. Long texts
     are shortened: `shortened` says so. A page may have fewer items than `limit`, if few match."""
-    return panorama_page(context, tenant, wanted, limit, cursor, is_counted=total)
+    return panorama_page(context, tenant, wanted, paging)
 
 
 @router.get(

@@ -19,6 +19,18 @@ from panoweave.core.params import MAX_SEED, ResolvedParams
 from panoweave.service.dependencies import Context
 from panoweave.service.http import idempotency
 from panoweave.service.http.auth import Caller
+from panoweave.service.http.errors import (
+    IdempotencyKeyInFlight,
+    IdempotencyKeyReused,
+    InvalidRequest,
+    JobStoreUnavailable,
+    ModelNotLoaded,
+    ObjectStoreUnavailable,
+    PanoramaNotFound,
+    TooManyBytesByTenant,
+    TooManyQueued,
+    TooManyQueuedByTenant,
+)
 from panoweave.service.models import choose_model, model_traits
 from panoweave.service.panoramas.inputs import ingest_images
 from panoweave.service.panoramas.limits import check_limits
@@ -38,16 +50,32 @@ _KEPT_ELSEWHERE: Final[dict[str, Any]] = {
 }
 
 
+SUBMIT_REFUSALS: Final = (
+    PanoramaNotFound,
+    IdempotencyKeyInFlight,
+    InvalidRequest,
+    IdempotencyKeyReused,
+    TooManyQueued,
+    TooManyQueuedByTenant,
+    TooManyBytesByTenant,
+    ModelNotLoaded,
+    JobStoreUnavailable,
+    ObjectStoreUnavailable,
+)
+"""For the OpenAPI document: what a client may be answered instead, if it sends no pictures."""
+
+
 class Accepted(NamedTuple):
     answer: str  # JSON: the panorama, or the batch, as it was when it was accepted
     job_ids: Sequence[str]
     is_replayed: bool
 
-
-def place_of(accepted: Accepted) -> str:
-    """The path that shows it: a batch is a list."""
-    batch_id = json.loads(accepted.answer).get("batch_id")
-    return f"/panoramas?batch_id={batch_id}" if batch_id else f"/panoramas/{accepted.job_ids[0]}"
+    def headers(self) -> dict[str, str]:
+        first = self.job_ids[0]
+        is_batch = len(self.job_ids) > 1
+        path = f"?batch_id={batch_id_of(first)}" if is_batch else f"/{first}"
+        replayed = {"Idempotency-Replayed": "true"} if self.is_replayed else {}
+        return {"Location": f"/panoramas{path}", **replayed}
 
 
 def submit(

@@ -12,6 +12,7 @@ from panoweave.core.jobs.listing import Filter
 from panoweave.core.jobs.queue import QueueEstimate
 from panoweave.core.jobs.record import JobRecord, Result, Status, file_name
 from panoweave.service.dependencies import Context
+from panoweave.service.panoramas.filters import Paging
 from panoweave.service.schemas import (
     ErrorView,
     PanoramaPage,
@@ -46,20 +47,12 @@ def panorama_summaries(context: Context, records: Sequence[JobRecord]) -> list[P
     return [_summary(view) for view in panorama_views(context, records)]
 
 
-def panorama_page(
-    context: Context,
-    tenant: str,
-    wanted: Filter,
-    limit: int,
-    cursor: str | None,
-    *,
-    is_counted: bool,
-) -> PanoramaPage:
-    page = context.store.select(tenant, wanted, limit, cursor)
+def panorama_page(context: Context, tenant: str, wanted: Filter, paging: Paging) -> PanoramaPage:
+    page = context.store.select(tenant, wanted, paging.limit, paging.cursor)
     return PanoramaPage(
         items=panorama_summaries(context, page.records),
         next_cursor=page.next_cursor,
-        total=context.store.count(tenant, wanted) if is_counted else None,
+        total=context.store.count(tenant, wanted) if paging.is_counted else None,
     )
 
 

@@ -33,15 +33,15 @@ def validate_webhook(context: Context, tenant: str, request: PanoramaRequest) ->
 
 def _events(request: PanoramaRequest, webhook: WebhookRequest) -> tuple[WebhookEvent, ...]:
     """Those asked for; by default also the ends that only some requests can have."""
-    can_happen: dict[WebhookEvent, bool] = {
-        EXPIRED: request.start_within_s is not None,
-        BATCH_ENDED: request.n > 1,
-    }
+    conditions: tuple[tuple[WebhookEvent, str, bool], ...] = (
+        (EXPIRED, "start_within_s", request.start_within_s is not None),
+        (BATCH_ENDED, "n above 1", request.n > 1),
+    )
     events = tuple(webhook.events)
     if "events" not in webhook.model_fields_set:
-        return (*events, *(event for event, can in can_happen.items() if can))
-    for event, needs in ((EXPIRED, "start_within_s"), (BATCH_ENDED, "n above 1")):
-        if event in events and not can_happen[event]:
+        return (*events, *(event for event, _, is_met in conditions if is_met))
+    for event, needs, is_met in conditions:
+        if event in events and not is_met:
             problem = f"{event} cannot happen without {needs}"
             raise InvalidParams("webhook.events", problem, f"{event} with {needs}")
     return events

@@ -14,8 +14,9 @@ from typing import Any
 
 import torch
 
+from panoweave.core.diffusion.panorama import Panorama
 from panoweave.core.diffusion.perceptual_weights import load_perceptual
-from panoweave.core.diffusion.pipeline import Panorama, SyncDiffusionPipeline
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.diffusion.rank_group import RankGroup
 from panoweave.core.diffusion.rank_work import FirstRank, follow
 from panoweave.core.params import PanoramaParams

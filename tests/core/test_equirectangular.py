@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from panoweave.core.checkpoint import CheckpointTraits, InvalidParams
+from panoweave.core.diffusion.coherence import Coherence
 from panoweave.core.diffusion.equirectangular import to_equirectangular
 from panoweave.core.diffusion.image_files import encode
-from panoweave.core.diffusion.pipeline import Panorama
+from panoweave.core.diffusion.panorama import Panorama
+from panoweave.core.diffusion.pipeline import OnBatch
 from panoweave.core.params import PanoramaParams, ResolvedParams
 from tests.core import tiny
 
@@ -212,7 +214,13 @@ def test_a_panorama_becomes_a_sphere(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """What is measured and warned about is the loop; the picture is resampled after that."""
     pipeline = tiny.pipeline(tmp_path)
     seen: list[Image.Image] = []
-    monkeypatch.setattr(pipeline, "measure", lambda image, _: seen.append(image))
+    measure = pipeline.measure
+
+    def noted(image: Image.Image, on_window: OnBatch | None) -> Coherence | None:
+        seen.append(image)
+        return measure(image, on_window)
+
+    monkeypatch.setattr(pipeline, "measure", noted)
     asked = {"prompt": "a lake", "seed": 3, "loop": True, "steps": 1, "sync": {"weight": 0}}
     asked |= {"projection": "equirectangular", "width": 192}
     made = pipeline(PanoramaParams.model_validate(asked))

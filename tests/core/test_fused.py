@@ -51,6 +51,21 @@ def tiny_noise(*shape: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
 
 
+def test_attention_with_a_mask_is_diffusers_own() -> None:
+    from diffusers.models.attention_processor import Attention
+
+    plain = Attention(query_dim=8, heads=2, dim_head=4).eval().requires_grad_(False)
+    fused = copy.deepcopy(plain)
+    fuse(fused)
+    assert type(fused.processor) is not type(plain.processor)
+    mask = torch.zeros(2, 1, 5)
+    mask[1, :, 3:] = -10_000
+    x = tiny_noise(2, 5, 8)
+    assert torch.equal(fused(x, attention_mask=mask), plain(x, attention_mask=mask))
+    assert torch.equal(fused(x), plain(x))
+    assert not torch.equal(fused(x, attention_mask=mask), fused(x))
+
+
 def test_a_block_of_another_kind_stays_as_it_is() -> None:
     from diffusers.models.resnet import ResnetBlock2D
 

@@ -17,7 +17,7 @@ PAGE = Path(__file__).parents[2] / "docs/benchmarks.md"
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     pipeline = tiny.pipeline(tmp_path)
-    return Bench(str(tmp_path), 5, pipeline, pipeline)
+    return Bench(5, pipeline, pipeline)
 
 
 def test_the_page_has_every_row(bench: Bench) -> None:

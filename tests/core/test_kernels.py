@@ -61,12 +61,25 @@ def test_group_norm(shape: tuple[int, ...], groups: int, shifted: bool, silu: bo
 
 @pytest.mark.gpu
 @needs_triton
-def test_weights_have_no_gradient() -> None:
+def test_group_norms_weights_and_shift_have_gradients_too() -> None:
     from panoweave.core.diffusion.fused.group_norm import group_norm
 
-    x, weight = noise(1, 4, 2, 2).requires_grad_(), noise(4).requires_grad_()
-    with pytest.raises(NotImplementedError, match="constants"):
-        torch.autograd.grad(group_norm(x, weight, noise(4), 2, 1e-5).sum(), weight)
+    shape = (2, 6, 40, 51)
+    x, constants = 2 * noise(*shape) + 3, noise(4, 6)
+    results = []
+    for dtype in (torch.float32, torch.float64):
+        seen = x.to(dtype).contiguous(memory_format=torch.channels_last)
+        weight, bias, *shift = constants.to(dtype).requires_grad_().unbind()
+        added = torch.stack(shift)
+        if dtype == torch.float32:
+            y = group_norm(seen, weight, bias, 2, 1e-5, silu=True, shift=added)
+        else:
+            shifted = seen + added[:, :, None, None]
+            y = functional.silu(functional.group_norm(shifted, 2, weight, bias, 1e-5))
+        gradients = torch.autograd.grad(y, (weight, bias, added), noise(*shape).to(dtype))
+        results.append([gradient.double() for gradient in gradients])
+    for got, expected in zip(*results, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.gpu

@@ -16,9 +16,10 @@ from tests.core.rank_groups import Group, asked, group_of, make_pipeline
 from tests.core.resuming import picture
 
 KEY = {"key": "given beside the request"}
+slow = pytest.mark.slow
 
 
-@pytest.fixture(scope="module", params=[2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=[2, pytest.param(3, marks=slow)])
 def group(request: pytest.FixtureRequest) -> Iterator[Group]:
     with group_of(request.param) as found:
         yield found
@@ -39,26 +40,17 @@ class SameBatches(Ranks):
         return min(most, -(-batches // self._of) * self._of)
 
 
-slow = pytest.mark.slow
-
-
 @pytest.mark.parametrize(
     ("changes", "images"),
     [
         ({}, {}),
         pytest.param({"sync": {"weight": 0}}, {}, marks=slow),
         pytest.param({"preset": "fast"}, {}, marks=slow),
-        pytest.param(
-            {"preset": "paper", "sync": {"reuse_prediction": True}}, {}, marks=pytest.mark.slow
-        ),
+        pytest.param({"preset": "paper", "sync": {"reuse_prediction": True}}, {}, marks=slow),
         pytest.param({"loop": True, "width": 192}, {}, marks=slow),
         pytest.param({"height": 96, "width": 96}, {}, marks=slow),
-        pytest.param(
-            {"regions": [{"prompt": "a forest", "x": 16, "width": 48}]}, {}, marks=pytest.mark.slow
-        ),
-        pytest.param(
-            {"extend": {"image": KEY, "x": 16}}, {"extend.image": 64}, marks=pytest.mark.slow
-        ),
+        pytest.param({"regions": [{"prompt": "b", "x": 16, "width": 48}]}, {}, marks=slow),
+        pytest.param({"extend": {"image": KEY, "x": 16}}, {"extend.image": 64}, marks=slow),
         pytest.param({"scheduler": "dpm++"}, {}, marks=slow),
         pytest.param({"width": 64}, {}, marks=slow),  # one window
         ({"width": 1_600, "stride": 64, "steps": 1, "sync": {"weight": 0}}, {}),  # decoded in tiles

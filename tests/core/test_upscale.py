@@ -134,7 +134,6 @@ def test_windows_follow_the_panorama_that_they_came_from(fresh: Make) -> None:
             for image in (made.reduce(2), first)
         ]
         apart.append(float(distance(*pair)))
-    print(apart)
     assert apart[0] < 0.9 * apart[1]
 
 
@@ -144,7 +143,7 @@ def test_each_window_is_compared_with_its_own_part(fresh: Make) -> None:
     pipeline = fresh()
     assert pipeline.perceptual
     rng = np.random.default_rng(0)
-    small = Image.fromarray(rng.integers(0, 256, (64, 96, 3), np.uint8))
+    small = Image.fromarray(rng.integers(100, 156, (64, 96, 3), np.uint8))
     parts = PartsOfPanorama(enlarge(small, 2, True), 2, TRAITS, True, torch.device("cpu"))
     latents = torch.zeros(1, 4, 8, 8)
     for view, x in ((View(0, 2), 16), (View(8, 20), 160)):
@@ -156,14 +155,11 @@ def test_each_window_is_compared_with_its_own_part(fresh: Make) -> None:
         assert torch.equal(parts.pictures([view])[0], expected)
     compared = WithoutDetails(pipeline.vae, pipeline.perceptual, parts, latents)
     before = compared.of_views([View(0, 2)])
-    fine = parts._picture.copy()
-    pixels = np.asarray(fine).astype(int)
+    pixels = np.asarray(parts._picture).astype(int)
     pixels[:, ::2] += 5
     pixels[:, 1::2] -= 5
-    is_inside = (pixels >= 0).all() and (pixels <= 255).all()
-    parts._picture = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
-    apart = float(distance(before, compared.of_views([View(0, 2)])))
-    assert apart < (1e-6 if is_inside else 1e-2)
+    parts._picture = Image.fromarray(pixels.astype(np.uint8))
+    assert float(distance(before, compared.of_views([View(0, 2)]))) < 1e-6
 
 
 @pytest.mark.parametrize("name", ["ddim", "flow"])

@@ -93,11 +93,9 @@ def test_every_command_exists() -> None:
     commands = get_command(app).commands  # type: ignore[attr-defined]
     for _, container, _ in our_containers():
         program, command, *options = container["command"]
-        assert program == "panoweave"
-        for name in options[::2]:
-            assert name in {option for each in commands[command].params for option in each.opts}
-        assert command == container["name"]
-        assert command in commands
+        assert (program, command) == ("panoweave", container["name"])
+        known = {option for each in commands[command].params for option in each.opts}
+        assert set(options[::2]) <= known
     for words in re.findall(r"panoweave ((?:\w+ )+)--tenant", notes("mixed-models")):
         group, command = words.split()
         assert command in commands[group].commands
@@ -125,10 +123,8 @@ def test_every_setting_exists_and_is_legal(tmp_path: Path) -> None:
         fields: dict[str, object] = {each.lower(): value for each, value in ours.items() if value}
         assert fields.keys() <= Settings.model_fields.keys(), name
         if "redis_ca" in fields:
-            fields["redis_url"] = "rediss://main/0"
-            fields |= dict.fromkeys(
-                ("redis_ca", "redis_certificate", "redis_private_key"), certificate
-            )
+            files = ("redis_ca", "redis_certificate", "redis_private_key")
+            fields |= {"redis_url": "rediss://main/0", **dict.fromkeys(files, certificate)}
         Settings.model_validate(fields)
         assert len(given) == len(container["env"])  # none is there twice
 

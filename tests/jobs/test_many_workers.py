@@ -83,3 +83,16 @@ def test_an_estimate_reads_no_more_jobs_with_more_that_wait(
             last = [store.create(new_record(f"tenant-{number}")) for number in range(200)][-1]
         reads.append(jobs_read(last))
     assert max(reads) < 1_300
+
+
+def test_a_full_redis_still_answers_with_many_workers(redis: Redis, settings: Settings) -> None:
+    store, queue = JobStore(redis, settings), Queue(redis)
+    record = store.create(new_record())
+    start_workers(redis, 0, MANY)
+    redis.config_set("maxmemory", 1)
+    try:
+        assert queue.demand("embedded").workers == MANY
+        assert queue.estimate([record]).places == {record.id: 0}
+        assert queue.waiting()[0].workers == MANY
+    finally:
+        redis.config_set("maxmemory", 0)

@@ -78,7 +78,7 @@ def test_successes_come_back_as_they_were(
     }  # seconds of GPUs as the results have them
     assert redis.zcard("panoweave:outbox") == 0  # nobody hears of it again
     assert store.delete(done[0].id).id == done[0].id
-    assert recover(redis, objects, settings)[Outcome.KNOWN] == 2
+    assert recover(redis, objects, settings) == {Outcome.KNOWN: 3}
 
 
 def test_what_had_not_succeeded_is_lost_and_tidied_up(
@@ -139,3 +139,38 @@ def test_the_old_the_broken_and_the_strange_stay(
     assert recover(redis, objects, settings) == {Outcome.EXPIRED: 1, Outcome.UNREADABLE: 2}
     assert redis.dbsize() == 0
     assert objects.list("") == before
+
+
+def test_what_expires_still_does(redis: Redis, objects: ObjectStore, settings: Settings) -> None:
+    """`expires_in` is a promise that the picture is gone by then."""
+    store = JobStore(redis, settings)
+    soon, later = (
+        stored_success(store, objects, new_record().model_copy(update={"expires_in": seconds}))
+        for seconds in (60, 31_536_000)
+    )
+    past = stored_success(store, objects, new_record().model_copy(update={"expires_in": 60}))
+    assert past.finished_at is not None
+    body = past.model_copy(update={"finished_at": past.finished_at - timedelta(seconds=61)})
+    put(objects, past.keys.metadata, body.model_dump_json().encode())
+    redis.flushall()
+    assert recover(redis, objects, settings) == {Outcome.RESTORED: 2, Outcome.EXPIRED: 1}
+    assert 55 < redis.ttl(f"panoweave:job:{soon.id}") <= 60
+    for record in (soon, later):
+        assert record.expires_at is not None
+        due: Any = redis.zscore("panoweave:untidy", f"all:{record.id}:1:default")
+        assert due / 1_000 == pytest.approx(record.expires_at.timestamp(), abs=0.01)
+    remove_orphans(redis, objects)
+    assert objects.list(f"default/{past.id}/") == []
+    assert len(objects.list(f"default/{soon.id}/")) == 2
+
+
+def test_what_was_just_deleted_does_not_come_back(
+    redis: Redis, objects: ObjectStore, settings: Settings
+) -> None:
+    """Its objects are removed a minute later."""
+    store = JobStore(redis, settings)
+    record = stored_success(store, objects, new_record())
+    store.delete(record.id)
+    assert recover(redis, objects, settings) == {Outcome.KNOWN: 1}
+    with pytest.raises(NotFound):
+        store.get(record.id)

@@ -182,6 +182,7 @@ def test_all_connections_are_lost_at_once_and_too_many_come_back(
     [
         ({"REDIS_SENTINELS": "10.0.0.1:port"}, "its host or port is not legal"),
         ({"REDIS_SENTINELS": "user@10.0.0.1"}, "must be host:port"),
+        ({"REDIS_SENTINELS": " , "}, "must be host:port"),
         ({"REDIS_SENTINELS": "10.0.0.1", "REDIS_URL": "redis://main:6379"}, "without a port"),
         ({"REDIS_SENTINELS": "10.0.0.1", "REDIS_URL": "unix:///run/redis"}, "must be redis:// or"),
         ({"REDIS_SENTINEL_PASSWORD": "x"}, "need PANOWEAVE_REDIS_SENTINELS"),
@@ -225,7 +226,6 @@ def sentinel_settings(servers: Replicated) -> Settings:
     return Settings(redis_url=url, redis_sentinels=servers.addresses)
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 def test_clients_follow_a_failover(servers: Replicated, sentinel_settings: Settings) -> None:
     works(sentinel_settings)

@@ -354,6 +354,15 @@ def test_a_listing_neither_repeats_nor_skips_while_jobs_arrive(store: JobStore) 
     assert seen == sorted(first, reverse=True)
 
 
+def test_a_page_reads_no_more_than_its_jobs_and_the_next(store: JobStore, redis: Redis) -> None:
+    for _ in range(20):
+        store.create(new_record())
+    before: Any = redis.info("commandstats").get("cmdstat_hmget", {"calls": 0})
+    assert len(store.list("default", limit=3).records) == 3
+    after: Any = redis.info("commandstats")["cmdstat_hmget"]
+    assert after["calls"] - before["calls"] == 4
+
+
 def test_a_listing_by_status_follows_the_moves(store: JobStore) -> None:
     record, token = running(store)
     waiting = store.create(new_record()).id

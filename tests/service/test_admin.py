@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -69,13 +70,26 @@ def test_a_key_expires(api: httpx.Client, admin: Headers) -> None:
     assert made["id"] in shown  # until it is revoked
 
 
-def test_an_open_stream_ends_with_its_key(
-    api: httpx.Client, admin: Headers, store: JobStore
+def test_what_is_open_ends_with_its_key(
+    api: httpx.Client, admin: Headers, store: JobStore, redis: Redis
 ) -> None:
-    job_id = store.create(new_record(tenant="ada")).id
+    """A long poll is refused, and a stream ends, also one of a token that the key made."""
+    path = f"/panoramas/{store.create(new_record(tenant='ada')).id}"
     hers = bearer(create(api, admin, expires_in=1).json()["token"])
-    waited = api.get(f"/panoramas/{job_id}", headers={**hers, "Prefer": "wait=20"})
-    problem(waited, 401, "unauthorized")
+    view = {"token": api.post("/tokens", headers=hers).json()["token"]}
+    with ThreadPoolExecutor(3) as pool:
+        poll = pool.submit(api.get, path, headers={**hers, "Prefer": "wait=20"})
+        streams = [
+            pool.submit(api.get, f"{path}/events", headers=hers),
+            pool.submit(api.get, f"{path}/events", params=view),
+        ]
+        time.sleep(1.1)
+        redis.publish(redis_keys.WAKES, redis_keys.WAKES_ALL)  # or they look after some seconds
+        try:
+            problem(poll.result(2), 401, "unauthorized")
+            assert [stream.result(2).text.count("event: ") for stream in streams] == [1, 1]
+        finally:
+            store.request_cancel(path.rpartition("/")[2])  # ends a stream that goes on
 
 
 def test_use_is_stored_once_a_minute(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from panoweave.core.params import MAX_SEED
 from panoweave.service.http.idempotency import fingerprint
 from panoweave.service.schemas import PanoramaRequest
 from tests.jobs.samples import FAILURE
+from tests.processes import wait_until
 from tests.service.checks import at_fault, problem
 from tests.service.pictures import inline, png
 from tests.service.server import serving
@@ -222,9 +223,8 @@ def test_a_post_waits_until_all_have_ended(
     api: httpx.Client, store: JobStore, objects: ObjectStore
 ) -> None:
     def make() -> None:
-        while len(records := store.list(DEFAULT_TENANT).records) < 2:
-            pass
-        second, first = records
+        wait_until(lambda: waiting(store) == 2, 10)
+        second, first = store.list(DEFAULT_TENANT).records
         finish(store, objects, first.id)
         _, token = start(store, second.id)
         store.fail(second.id, token, FAILURE)

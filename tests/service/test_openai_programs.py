@@ -50,9 +50,9 @@ def test_in_python(
     api: httpx.Client, token: str, store: JobStore, objects: ObjectStore, tmp_path: Path
 ) -> None:
     source = program("python", "base_url", api, token)
-    patient = program("python", "Idempotency-Key", api, token)
+    with_key = program("python", "Idempotency-Key", api, token)
     with painting(store, objects):
-        assert run([sys.executable, "-c", source + 2 * patient], tmp_path) == "1536x128\n"
+        assert run([sys.executable, "-c", source + 2 * with_key], tmp_path) == "1536x128\n"
     assert (tmp_path / "panorama.png").read_bytes() == PICTURE
     waited_for, first = store.list(TENANT).records
     assert (first.params.seed, waited_for.params.width) == (7, 768)

@@ -14,7 +14,7 @@ from PIL.ExifTags import IFD, Base
 
 from panoweave.core.checkpoint import CheckpointTraits, InvalidParams
 from panoweave.core.diffusion.image_files import encode, encode_preview, holds_parameters
-from panoweave.core.diffusion.pipeline import Panorama
+from panoweave.core.diffusion.panorama import Panorama
 from panoweave.core.diffusion.prompts import UnknownWords
 from panoweave.core.diffusion.quality import QualityWarning
 from panoweave.core.output import FormatName

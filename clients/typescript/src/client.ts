@@ -20,6 +20,7 @@ import { PanoramaFailed } from "./errors.js";
 import { type PanoramaEvent, parseEvents } from "./events.js";
 import { connected, fetched, Http, raiseIfNot, type Settings } from "./http.js";
 import { sleep } from "./retries.js";
+import { Silence } from "./silence.js";
 import type {
   FollowEventsQuery,
   GetImageQuery,
@@ -114,7 +115,7 @@ export class Panoweave {
     const retries = this.#http.retries();
     for (;;) {
       const seen = lastEventId;
-      const silence = new Silence();
+      const silence = new Silence(LONGEST_SILENCE_S);
       try {
         const options = { query, headers: { "Last-Event-ID": lastEventId } };
         const path = panoramaPath(id, "events");
@@ -164,12 +165,12 @@ export class Panoweave {
 
   /** The finished picture's file. */
   image(id: string, query: GetImageQuery = {}): Promise<Blob> {
-    return this.#http.send("GET", panoramaPath(id, "image"), { query }, (file) => file.blob());
+    return this.#http.file(panoramaPath(id, "image"), query);
   }
 
   /** A JPEG: what the model predicts so far, or a small version of the finished picture. */
   preview(id: string, query: GetPreviewQuery = {}): Promise<Blob> {
-    return this.#http.send("GET", panoramaPath(id, "preview"), { query }, (file) => file.blob());
+    return this.#http.file(panoramaPath(id, "preview"), query);
   }
 
   /** Repeating it does no harm. The panorama cannot succeed any more. */
@@ -183,8 +184,8 @@ export class Panoweave {
   }
 
   /** Remove a panorama that has ended, with all its files. */
-  async delete(id: string): Promise<void> {
-    await this.#http.send("DELETE", panoramaPath(id), { repeatable: false }, (none) => none.text());
+  delete(id: string): Promise<void> {
+    return this.#http.send("DELETE", panoramaPath(id), { repeatable: false }, async () => {});
   }
 
   /** All panoramas, newest first, page by page; `limit` is the size of a page. */
@@ -309,30 +310,6 @@ export class Panoweave {
     };
     const { waitS } = options;
     return this.#http.json("POST", "/panoramas", { json: request, headers, waitS });
-  }
-}
-
-/** Ends a request on which nothing has been heard for too long. */
-class Silence {
-  readonly #controller = new AbortController();
-  #timer = this.#start();
-
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  heard(): void {
-    clearTimeout(this.#timer);
-    this.#timer = this.#start();
-  }
-
-  end(): void {
-    clearTimeout(this.#timer);
-  }
-
-  #start(): ReturnType<typeof setTimeout> {
-    const reason = new Error(`silent for ${LONGEST_SILENCE_S} s`);
-    return setTimeout(() => this.#controller.abort(reason), 1000 * LONGEST_SILENCE_S);
   }
 }
 

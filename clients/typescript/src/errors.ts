@@ -61,7 +61,7 @@ export class ApiError extends PanoweaveError {
   }
 }
 
-/** A panorama has failed, or was cancelled while somebody waited for it. */
+/** The panorama has ended without a picture: it failed, expired or was cancelled. */
 export class PanoramaFailed extends PanoweaveError {
   readonly code: string | null;
   /** Whether `retry` may help. */

@@ -32,10 +32,12 @@ export async function* parseEvents(
       for (const line of lines) {
         if (line !== "") {
           addField(fields, line);
-        } else if (fields["data"] !== undefined) {
+        } else {
           const { id = "", event = "message", data } = fields;
-          fields = {};
-          yield { ...(JSON.parse(data as string) as EventView), id, event };
+          fields = { id }; // holds for the next events, until another one has its own
+          if (data !== undefined) {
+            yield { ...(JSON.parse(data) as EventView), id, event };
+          }
         }
       }
     }

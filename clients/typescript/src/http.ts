@@ -2,6 +2,7 @@
 
 import { ApiError, ConnectionFailed, PanoweaveError, UnexpectedAnswer } from "./errors.js";
 import { Retries } from "./retries.js";
+import { Silence } from "./silence.js";
 
 const TIMEOUT_S = 30;
 
@@ -70,6 +71,22 @@ export class Http {
     }
   }
 
+  /** GET a file. It may take longer than TIMEOUT_S, as long as bytes arrive. */
+  async file(path: string, query: object): Promise<Blob> {
+    const retries = this.retries();
+    for (;;) {
+      const silence = new Silence(TIMEOUT_S);
+      try {
+        const answer = await this.once("GET", path, { query }, silence.signal);
+        return await connected(blob(answer, () => silence.heard()));
+      } catch (error) {
+        await retries.pause(error);
+      } finally {
+        silence.end();
+      }
+    }
+  }
+
   /** One try. Throws ApiError if the service refuses. `fetch` sends no key where it redirects to. */
   async once(
     method: string,
@@ -111,6 +128,18 @@ export async function fetched(url: string, request: RequestInit): Promise<Respon
     throw await connected(ApiError.of(answer));
   }
   return answer;
+}
+
+/** The body of the answer. `heard` is called whenever bytes arrive. */
+function blob(answer: Response, heard: () => void): Promise<Blob> {
+  const heardOf = new TransformStream<Uint8Array, Uint8Array>({
+    transform(bytes, passedOn) {
+      heard();
+      passedOn.enqueue(bytes);
+    },
+  });
+  const body = answer.body?.pipeThrough(heardOf) ?? null;
+  return new Response(body, { headers: answer.headers }).blob();
 }
 
 export function raiseIfNot(answer: Response, type: string): void {

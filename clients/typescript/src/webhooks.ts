@@ -6,7 +6,8 @@ import { WebhookRefused } from "./errors.js";
 const TOLERANCE_S = 300;
 
 /**
- * The message of a webhook; a BatchMessage is of type `batch.ended`. Throws WebhookRefused if its signature is wrong or it is old.
+ * The message of a webhook; a BatchMessage is of type `batch.ended`. Throws WebhookRefused if its
+ * signature is wrong or it is old.
  *
  * `body` is what was received, byte by byte. A message may come more than once: remember the header
  * `webhook-id` and ignore those that you have seen.

@@ -333,13 +333,13 @@ class _GroupNorm(torch.autograd.Function):
         _apply[how.by_tile](x, factors, offsets, weight, bias, y, *sizes, silu=silu, **how.tile)
         ctx.save_for_backward(x, factors, offsets, weight, bias)
         ctx.groups, ctx.silu = groups, silu
+        ctx.shift_dtype = given.dtype
         return y
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        if any(ctx.needs_input_grad[1:4]):
-            raise NotImplementedError("weights and shifts are constants here")
+        _, has_shift, has_weight, has_bias, *_ = ctx.needs_input_grad
         x, factors, offsets, weight, bias = ctx.saved_tensors
         dy = dy.contiguous(memory_format=torch.channels_last)
         how = _Tiling(x, ctx.groups)
@@ -357,7 +357,10 @@ class _GroupNorm(torch.autograd.Function):
         _gradient[how.by_tile](
             dy, x, *about, mean_sums, mean_products, dx, *sizes, silu=ctx.silu, **how.tile
         )
-        return dx, None, None, None, None, None, None
+        dshift = dx.sum((2, 3)).to(ctx.shift_dtype) if has_shift else None
+        dweight = products.sum((0, 1)).to(weight.dtype) if has_weight else None
+        dbias = sums.sum((0, 1)).to(bias.dtype) if has_bias else None
+        return dx, dshift, dweight, dbias, None, None, None
 
 
 def group_norm(
@@ -372,7 +375,7 @@ def group_norm(
 ) -> Tensor:
     """GroupNorm of x (N, C, H, W), channels last; with `silu`, SiLU of it.
 
-    `shift` (N, C) is added to x first. Only x has a gradient.
+    `shift` (N, C) is added to x first.
     """
     normalised: Tensor = _GroupNorm.apply(x, shift, weight, bias, groups, eps, silu)
     return normalised

@@ -147,8 +147,11 @@ class FusedGEGLU(GEGLU):  # type: ignore[misc]
         return product
 
 
-class PlainAttention:
-    """diffusers' AttnProcessor2_0 for attention without norms, masks and residuals of its own."""
+class PlainAttention(AttnProcessor2_0):  # type: ignore[misc]
+    """The same for attention without norms, masks and residuals of its own, which has less to do.
+
+    With a mask, diffusers' own computes it.
+    """
 
     def __call__(
         self,
@@ -156,10 +159,14 @@ class PlainAttention:
         hidden_states: Tensor,
         encoder_hidden_states: Tensor | None = None,
         attention_mask: Tensor | None = None,
-        **_: Any,
+        *args: Any,
+        **options: Any,
     ) -> Tensor:
         if attention_mask is not None:
-            raise NotImplementedError("attention with a mask")
+            masked: Tensor = super().__call__(
+                attn, hidden_states, encoder_hidden_states, attention_mask, *args, **options
+            )
+            return masked
         seen = hidden_states if encoder_hidden_states is None else encoder_hidden_states
 
         def by_head(projected: Tensor) -> Tensor:
@@ -177,7 +184,7 @@ def _is_plain_attention(attn: Any) -> bool:
     norms = attn.spatial_norm, attn.group_norm, attn.norm_q, attn.norm_k, attn.norm_cross
     return (
         type(attn.processor) is AttnProcessor2_0
-        and not any(norm for norm in norms if norm is not None)
+        and all(norm is None for norm in norms)
         and not attn.residual_connection
         and attn.rescale_output_factor == 1
         and attn.to_out is not None

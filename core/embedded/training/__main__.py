@@ -54,11 +54,12 @@ def main(arguments: Sequence[str] | None = None, recipe: Recipe | None = None) -
     stop.catch_signals()
     denoiser = replace(
         recipe.denoiser,
-        batch=asked.batch or recipe.denoiser.batch,
-        steps=asked.steps or recipe.denoiser.steps,
+        batch=recipe.denoiser.batch if asked.batch is None else asked.batch,
+        steps=recipe.denoiser.steps if asked.steps is None else asked.steps,
         first_shard=asked.first_shard,
     )
-    recipe = replace(recipe, shards=asked.shards or recipe.shards, denoiser=denoiser)
+    shards = recipe.shards if asked.shards is None else asked.shards
+    recipe = replace(recipe, shards=shards, denoiser=denoiser)
     training = Training(recipe, asked.work, device, stop, asked.processes)
     for stage in STAGES:
         if stage not in asked.stage:

@@ -84,11 +84,11 @@ def train_controlnet(
     ema = Ema(parameters, recipe.ema_decay)
     parts: dict[str, Stateful] = {"controlnet": controlnet, "optimiser": optimiser, "ema": ema}
     run = Run(file, parts, recipe.save_every_s, device)
-    phases = Phases(file.with_suffix(".phases.json"))
+    phases = Phases(
+        file.with_suffix(".phases.json"),
+        lambda: (recipe.first_shard, data.available(), recipe.batch),
+    )
     facts = data.on_cpu()
-
-    def phase_of(step: int) -> Phase:
-        return phases.look(step, lambda: (recipe.first_shard, data.available(), recipe.batch))
 
     def draw(step: int, phase: Phase) -> tuple[Tensor, Tensor, Tensor]:
         cuts, prompts = draw_windows(facts, phase, step, seed=_SEED)
@@ -101,7 +101,7 @@ def train_controlnet(
         ]
         return pictures, edges.byte(), tokenise(networks.tokenizer, prompts)
 
-    ahead = batches(draw, phase_of, range(run.step, recipe.steps), processes)
+    ahead = batches(draw, phases.look, range(run.step, recipe.steps), processes)
 
     def train_step(step: int) -> dict[str, Tensor]:
         pictures, edges, tokens = (part.to(device) for part in next(ahead))

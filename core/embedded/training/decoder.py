@@ -116,10 +116,13 @@ def train_decoder(
         "critic_optimiser": critic_optimiser,
     }
     run = Run(file, parts, recipe.save_every_s, device)
-    phases = Phases(file.with_suffix(".phases.json"))
+    phases = Phases(
+        file.with_suffix(".phases.json"),
+        lambda: (recipe.first_shard, data.available(), recipe.batch),
+    )
 
     def train_step(step: int) -> dict[str, Tensor]:
-        phase = phases.look(step, lambda: (recipe.first_shard, data.available(), recipe.batch))
+        phase = phases.look(step)
         data.read(phase.shards)
         rate = schedule.rate(step) * run.warmth(step)
         for group in optimiser.param_groups:

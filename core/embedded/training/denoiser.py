@@ -101,17 +101,17 @@ def train_denoiser(
         "ema": ema,
     }
     run = Run(file, parts, recipe.save_every_s, device)
-    phases = Phases(file.with_suffix(".phases.json"))
+    phases = Phases(
+        file.with_suffix(".phases.json"),
+        lambda: (recipe.first_shard, data.available(), recipe.batch),
+    )
     facts = data.on_cpu()
-
-    def phase_of(step: int) -> Phase:
-        return phases.look(step, lambda: (recipe.first_shard, data.available(), recipe.batch))
 
     def draw(step: int, phase: Phase) -> tuple[int, list[Cut], Tensor]:
         cuts, prompts = draw_windows(facts, phase, step)
         return phase.shards, cuts, tokenise(networks.tokenizer, prompts)
 
-    ahead = batches(draw, phase_of, range(run.step, recipe.steps), processes)
+    ahead = batches(draw, phases.look, range(run.step, recipe.steps), processes)
 
     def train_step(step: int) -> dict[str, Tensor]:
         shards, cuts, tokens = next(ahead)

@@ -89,18 +89,19 @@ class Phase:
 class Phases:
     """Which data a step uses. Written down before it is used, so that a resumed run repeats it."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, latest: Callable[[], tuple[int, int, int]]) -> None:
+        """`latest`: the first shard, the shards and the batch that a phase would have now."""
         self._file = file
+        self._latest = latest
         self._looked = False
         self._phases: list[Phase] = []
         if file.exists():
             self._phases = [Phase(**phase) for phase in json.loads(file.read_text())]
 
-    def look(self, step: int, latest: Callable[[], tuple[int, int, int]]) -> Phase:
-        """The phase of a step. Now and then, and when a process begins, it asks for the `latest`
-        first shard, shards and batch."""
+    def look(self, step: int) -> Phase:
+        """The phase of a step. Now and then, and when a process begins, it asks for the latest."""
         if step % _LOOK_EVERY == 0 or not self._looked:
-            self.extend(Phase(step, *latest()))
+            self.extend(Phase(step, *self._latest()))
             self._looked = True
         return self.at(step)
 

@@ -44,7 +44,7 @@ _COMPONENTS = 64  # as many as are kept on file; the latents are the strongest o
 
 @dataclass(frozen=True)
 class Recipe:
-    """The whole training. The defaults made the committed weights."""
+    """The whole training. The defaults are for a CPU."""
 
     seed: int = 0
     shards: int = 250

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from PIL import Image
 
 from tests.deploy.examples.service import Service
+from tests.service.client.cutting import cutting
 
 
 def test_it_saves_the_picture(service: Service, tmp_path: Path) -> None:
@@ -37,47 +34,8 @@ def test_a_model_that_there_is_not_is_refused(service: Service, tmp_path: Path) 
 
 def test_a_lost_answer_makes_no_second_panorama(service: Service, tmp_path: Path) -> None:
     before = len(service.panoramas())
-    with losing_the_first_answer(service) as (url, requests):
+    with service.http() as api, cutting(api, [0]) as url:
         arguments = ("a lake", "--width", "128", "--steps", "2")
         done = service.run("client.py", *arguments, cwd=tmp_path, PANOWEAVE_URL=url)
     assert done.returncode == 0, done.stderr
-    assert requests[:2] == ["POST /panoramas"] * 2
     assert len(service.panoramas()) == before + 1
-
-
-@contextmanager
-def losing_the_first_answer(service: Service) -> Iterator[tuple[str, list[str]]]:
-    """A proxy that hands on every request and drops the answer to the first one."""
-    requests: list[str] = []
-
-    class Proxy(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            requests.append(f"{self.command} {self.path}")
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            kept = ("authorization", "content-type", "idempotency-key", "prefer")
-            headers = {name: value for name, value in self.headers.items() if name.lower() in kept}
-            with service.http() as http:
-                answer = http.request(self.command, self.path, content=body, headers=headers)
-            if len(requests) == 1:
-                return  # the connection closes
-            self.send_response(answer.status_code)
-            for name in ("Content-Type", "Location"):
-                if name in answer.headers:
-                    self.send_header(name, answer.headers[name])
-            self.send_header("Content-Length", str(len(answer.content)))
-            self.end_headers()
-            self.wfile.write(answer.content)
-
-        do_GET = do_POST
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as server:
-        serving = threading.Thread(target=server.serve_forever)
-        serving.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}", requests
-        finally:
-            server.shutdown()
-            serving.join()

@@ -78,13 +78,14 @@ def test_a_run_without_the_first_shard_writes_nothing_down(tmp_path: Path) -> No
 
 def test_phases_keep_what_was_written_down(tmp_path: Path) -> None:
     file = tmp_path / "phases.json"
-    phases = Phases(file)
+    phases = Phases(file, lambda: (0, 5, 4))
     phases.extend(Phase(0, 0, 5, 4))
     phases.extend(Phase(10, 0, 5, 4))  # nothing new
     phases.extend(Phase(20, 2, 9, 8))
     phases.extend(Phase(15, 0, 7, 4))  # this step was taken already
-    assert [Phases(file).at(step).shards for step in (0, 19, 20, 99)] == [5, 5, 9, 9]
-    assert Phases(file).at(20) == Phase(20, 2, 9, 8)
+    written = Phases(file, lambda: (0, 5, 4))
+    assert [written.at(step).shards for step in (0, 19, 20, 99)] == [5, 5, 9, 9]
+    assert written.at(20) == Phase(20, 2, 9, 8)
 
 
 def test_all_stages_end_in_a_checkpoint_that_makes_panoramas(tmp_path: Path) -> None:

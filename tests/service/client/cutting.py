@@ -1,14 +1,27 @@
-"""A network that cuts connections."""
+"""Servers for tests of clients, and a network that cuts connections."""
 
 from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 
 import httpx
+
+
+@contextmanager
+def serving_requests(handler: Callable[..., BaseRequestHandler]) -> Iterator[str]:
+    """The address of a server of this handler, which stops however the block ends."""
+    with ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
+        accepting = threading.Thread(target=server.serve_forever, args=(0.05,))
+        accepting.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            accepting.join()
 
 
 @contextmanager
@@ -26,14 +39,8 @@ def cutting(api: httpx.Client, answered_bytes: Sequence[int]) -> Iterator[str]:
                 _copy(upstream, self.request, limit)
                 asking.join()
 
-    with ThreadingTCPServer(("127.0.0.1", 0), Proxy) as server:
-        accepting = threading.Thread(target=server.serve_forever, args=(0.05,))
-        accepting.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            accepting.join()
+    with serving_requests(Proxy) as url:
+        yield url
     assert not limits, "fewer connections were opened than were to be cut"
 
 

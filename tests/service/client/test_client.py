@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
 import httpx
@@ -31,7 +31,7 @@ from panoweave_client import (
 )
 from panoweave_client.answers import BatchMessage
 from tests.jobs.samples import FAILURE
-from tests.service.client.cutting import cutting
+from tests.service.client.cutting import cutting, serving_requests
 from tests.service.client.webhooks import SECRET, batch_message, message, signed
 from tests.service.client.worker import in_background, when_submitted, with_events
 from tests.service.pictures import png
@@ -229,16 +229,13 @@ def test_what_is_not_the_service_is_said_so() -> None:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
-        in_background(server.serve_forever)
-        with Panoweave(f"http://127.0.0.1:{server.server_port}", retry_for_s=0) as client:
-            with pytest.raises(UnexpectedAnswer, match="it answered text/html"):
-                list(client.watch("pano_0"))
-            with pytest.raises(ApiError, match="404: <h1>Hello") as refused:
-                client.models()
-            with pytest.raises(UnexpectedAnswer, match="not panoweave"):
-                client.get("pano_0")
-        server.shutdown()
+    with serving_requests(Page) as url, Panoweave(url, retry_for_s=0) as client:
+        with pytest.raises(UnexpectedAnswer, match="it answered text/html"):
+            list(client.watch("pano_0"))
+        with pytest.raises(ApiError, match="404: <h1>Hello") as refused:
+            client.models()
+        with pytest.raises(UnexpectedAnswer, match="not panoweave"):
+            client.get("pano_0")
     assert refused.value.code is None
 
 
@@ -259,8 +256,8 @@ def test_lists_go_over_all_pages(client: Panoweave) -> None:
 
 
 def test_what_a_newer_service_answers_is_kept() -> None:
-    told = {"status": "postponed", "attempt": 1, "weather": "fine", "id": "1-0", "event": "x"}
-    event = Event.model_validate(told)
+    answered = {"status": "postponed", "attempt": 1, "weather": "fine", "id": "1-0", "event": "x"}
+    event = Event.model_validate(answered)
     assert event.status == "postponed"
     assert event.model_dump(include={"weather"}) == {"weather": "fine"}
 

@@ -155,6 +155,49 @@ def test_a_download_that_breaks_off_is_fetched_again(
         assert found(project, OPEN + program, url) == len(PICTURE)
 
 
+def test_a_file_may_take_long_while_bytes_arrive(project: Project, api: httpx.Client) -> None:
+    program = """
+        import { createServer } from "node:http";
+        // The client's time limits are a fiftieth of what they are.
+        const { setTimeout: later } = globalThis;
+        const { timeout } = AbortSignal;
+        globalThis.setTimeout = (work, ms, ...more) => later(work, ms / 50, ...more);
+        AbortSignal.timeout = (ms) => timeout.call(AbortSignal, ms / 50);
+        const server = createServer(async ({ url }, response) => {
+          response.writeHead(200, { "Content-Type": "image/png" });
+          for (let piece = 0; piece < (url.includes("silent") ? 1 : 10); piece += 1) {
+            response.write("piece");
+            await new Promise((resolve) => later(resolve, 120));
+          }
+          if (!url.includes("silent")) response.end();
+        });
+        await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+        const url = `http://127.0.0.1:${server.address().port}`;
+        const panoweave = new client.Panoweave({ url, retryForS: 0 });
+        const picture = await panoweave.image("slow");
+        const error = await panoweave.image("silent").catch((error) => error);
+        const found = [picture.size, picture.type, error.name, error.message];
+        server.closeAllConnections();
+        server.close();
+    """
+    size, kind, name, message = found(project, IMPORT + program, api.base_url)
+    assert (size, kind) == (50, "image/png")
+    assert name == "ConnectionFailed"
+    assert "silent for 30 s" in message
+
+
+def test_events_are_read_as_the_standard_says(project: Project, api: httpx.Client) -> None:
+    program = r"""
+        import { parseEvents } from "./node_modules/panoweave-client/dist/events.js";
+        const text = ": x\nretry: 5\nevent: lost\n\nid: 1\ndata: {\ndata: }\n\ndata: {}\n\nid: 2\n";
+        const found = [];
+        for await (const event of parseEvents(new Blob([text]).stream(), () => {})) {
+          found.push(event);
+        }
+    """
+    assert found(project, program, api.base_url) == [{"id": "1", "event": "message"}] * 2
+
+
 def test_a_batch_an_upload_and_a_list(project: Project, api: httpx.Client) -> None:
     program = """
         const batch = await panoweave.submitBatch({ prompt: "a hill", seed: 7, n: 3 });

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -17,6 +14,7 @@ from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs.store import JobStore
 from tests.deploy.browser import Seen, chromium
+from tests.service.client.cutting import serving_requests
 from tests.service.client.worker import when_submitted
 from tests.service.server import publish_model, serving
 from tests.service.steps import PICTURE, finish
@@ -52,16 +50,9 @@ class _Quiet(SimpleHTTPRequestHandler):
         pass
 
 
-@contextmanager
-def page_server(folder: Path) -> Iterator[str]:
+def page_handler(folder: Path) -> partial[_Quiet]:
     (folder / "index.html").write_text("<!doctype html><link rel=icon href=data:,>")
-    handler = partial(_Quiet, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    return partial(_Quiet, directory=str(folder))
 
 
 def test_a_page_makes_a_panorama(
@@ -72,7 +63,7 @@ def test_a_page_makes_a_panorama(
     client = built(tmp_path).folder / "node_modules/panoweave-client/dist"
     seen = Seen()
     with (
-        page_server(client) as origin,
+        serving_requests(page_handler(client)) as origin,
         serving(settings.model_copy(update={"cors_origins": origin})) as api,
         chromium() as browser,
     ):

@@ -96,9 +96,9 @@ class KeyView(Answer):
     created_at: AwareDatetime
     label: str | None = None
     expires_at: AwareDatetime | None = None
-    """From then on it is refused. Absent: never."""
+    """From then on it is refused. Absent: it does not expire."""
     last_used_at: AwareDatetime | None = None
-    """To a minute. Absent: not yet, or before this version counted."""
+    """When it was last used, to a minute. Absent: no use was stored."""
 
 
 class ModelPreset(Answer):
@@ -172,9 +172,9 @@ class NewKeyView(Answer):
     created_at: AwareDatetime
     label: str | None = None
     expires_at: AwareDatetime | None = None
-    """From then on it is refused. Absent: never."""
+    """From then on it is refused. Absent: it does not expire."""
     last_used_at: AwareDatetime | None = None
-    """To a minute. Absent: not yet, or before this version counted."""
+    """When it was last used, to a minute. Absent: no use was stored."""
     token: str
     """What its owner sends. It cannot be shown again."""
 

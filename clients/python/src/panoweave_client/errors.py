@@ -57,7 +57,7 @@ class ApiError(PanoweaveError):
 
 
 class PanoramaFailed(PanoweaveError):
-    """A panorama has failed, or was cancelled while somebody waited for it."""
+    """The panorama has ended without a picture: it failed, expired or was cancelled."""
 
     def __init__(self, panorama: PanoramaView) -> None:
         self.panorama = panorama

@@ -112,16 +112,14 @@ class AsyncPanoweave(AsyncHttp):
         """
         retries = self._retries()
         while True:
-            headers = self._headers | ({"Last-Event-ID": last_event_id} if last_event_id else {})
             seen = last_event_id
             try:
                 async with aconnect_sse(
                     self._http,
                     "GET",
                     _path(panorama_id, "events"),
-                    params=query,
-                    headers=headers,
                     timeout=_LONGEST_SILENCE_S,
+                    **self._options(query, {"Last-Event-ID": last_event_id or None}),
                 ) as source:
                     await raise_if_refused(source.response)
                     if source.response.status_code == 204:  # the last event was the end
@@ -215,7 +213,7 @@ class AsyncPanoweave(AsyncHttp):
     async def redeliver(
         self, panorama_id: str, **query: Unpack[requests.RedeliverDeliveriesQuery]
     ) -> answers.DeliveryList:
-        """Send deliveries again: the one with this `id`, or all that are dead."""
+        """Send deliveries again: those with these ids (`id`), or all that are dead."""
         path = _path(panorama_id, "deliveries/redeliver")
         return await self._answer(answers.DeliveryList, "POST", path, query=query)
 

@@ -112,16 +112,14 @@ class Panoweave(Http):
         """
         retries = self._retries()
         while True:
-            headers = self._headers | ({"Last-Event-ID": last_event_id} if last_event_id else {})
             seen = last_event_id
             try:
                 with connect_sse(
                     self._http,
                     "GET",
                     _path(panorama_id, "events"),
-                    params=query,
-                    headers=headers,
                     timeout=_LONGEST_SILENCE_S,
+                    **self._options(query, {"Last-Event-ID": last_event_id or None}),
                 ) as source:
                     raise_if_refused(source.response)
                     if source.response.status_code == 204:  # the last event was the end
@@ -213,7 +211,7 @@ class Panoweave(Http):
     def redeliver(
         self, panorama_id: str, **query: Unpack[requests.RedeliverDeliveriesQuery]
     ) -> answers.DeliveryList:
-        """Send deliveries again: the one with this `id`, or all that are dead."""
+        """Send deliveries again: those with these ids (`id`), or all that are dead."""
         path = _path(panorama_id, "deliveries/redeliver")
         return self._answer(answers.DeliveryList, "POST", path, query=query)
 

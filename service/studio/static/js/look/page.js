@@ -10,7 +10,6 @@ import { facts } from "./facts.js";
 import { progressPanel } from "./progress.js";
 import { stage as createStage } from "./stage.js";
 
-const ENDED = ["succeeded", "failed", "cancelled", "expired"];
 const POLL_MS = 2_000;
 const PREVIEW_EVERY_MS = 1_500;
 
@@ -42,7 +41,7 @@ export async function show(main, signal, id) {
   };
   render();
 
-  if (!ENDED.includes(panorama.status)) {
+  if (panorama.finished_at === null) {
     await watch();
     if (signal.aborted) return;
     await read();

@@ -101,14 +101,7 @@ export async function show(main, signal) {
     sizes.refresh();
     stage.refresh();
     await drawn.begin();
-    const known = model();
-    state.textContent = !known
-      ? "No model can be used here yet."
-      : known.state === "ready"
-        ? ""
-        : known.state === "offline" && known.traits
-          ? `No worker runs ${known.model} now. Panoramas wait until one does.`
-          : `The model ${known.model} is ${known.state}. ${known.detail}`;
+    state.textContent = stateOf(model());
   }
 
   draft.addEventListener("change", (event) => {
@@ -221,3 +214,10 @@ function stepsField(draft) {
   return element;
 }
 
+/** @param {any} model undefined: there is none */
+function stateOf(model) {
+  if (!model) return "No model can be used here yet.";
+  if (model.state === "ready") return "";
+  if (model.state === "offline" && model.traits) return `No worker runs ${model.model} now. Panoramas wait until one does.`;
+  return `The model ${model.model} is ${model.state}. ${model.detail}`;
+}
