@@ -3,7 +3,7 @@
 from pathlib import Path
 
 WEIGHTS = Path(__file__).parent / "weights"
-"""A Stable Diffusion directory: windows of 128 px, landscapes only."""
+"""A Stable Diffusion directory: windows of 256 px, landscapes only."""
 
 
 def checkpoint_of(model: str) -> str:

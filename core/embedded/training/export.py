@@ -15,10 +15,11 @@ from panoweave.core.diffusion.patch_autoencoder import PatchAutoencoder
 from panoweave.core.embedded.examples import EXAMPLES
 from panoweave.core.embedded.export_target import clear_export_target
 from panoweave.core.embedded.training.denoiser import Networks
+from panoweave.core.embedded.training.latents import WINDOW_PX
 from panoweave.core.vocabulary import VOCABULARY_FILE
 
 # What suits this model: stronger guidance burns its colours, and its scenes are one window high.
-NOTES = CheckpointNotes(guidance_scale=3.0, trained_height=128, examples=EXAMPLES)
+NOTES = CheckpointNotes(guidance_scale=3.0, trained_height=WINDOW_PX, examples=EXAMPLES)
 
 
 @torch.no_grad()

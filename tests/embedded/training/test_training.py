@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from panoweave.core.diffusion.checkpoints import load_pipeline
-from panoweave.core.embedded.training.__main__ import STAGES, main
+from panoweave.core.embedded.train import STAGES, main
 from panoweave.core.embedded.training.runs import Phase, Phases, Schedule, Stop
 from panoweave.core.embedded.training.stages import Training
 from panoweave.core.params import PanoramaParams
