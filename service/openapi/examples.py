@@ -54,8 +54,8 @@ JOB_ID: Final = "pano_01m88yz3nz1mdvc9qm85vama36"
 UPLOAD_KEY: Final = "default/uploads/upl_01m88yw2c4k9x7r5t1b3n6d8fg"
 
 _TRAITS = CheckpointTraits(
-    window_px=128,
-    px_per_latent=4,
+    window_px=256,
+    px_per_latent=16,
     tiny_decoder=True,
     defaults=CheckpointDefaults(guidance_scale=3.0),
     examples=["a mountain lake at dawn", "sand dunes at sunset"],
@@ -217,11 +217,11 @@ _MODEL = ModelView(
     detail="",
     traits=_TRAITS,
     sizes=ModelSizes(
-        window_px=128,
-        stride_multiple_px=4,
-        default_width=768,
-        default_height=128,
-        default_stride=32,
+        window_px=256,
+        stride_multiple_px=16,
+        default_width=1_536,
+        default_height=256,
+        default_stride=64,
         max_pixels=67_108_864,
     ),
     steps=ModelSteps(default=50, max=250),

@@ -34,12 +34,12 @@ _ALL: Final = (
     errors.UnsupportedMediaType("Send Content-Type: application/json."),
     errors.WrongHost("Its Host is not one of this server's: PANOWEAVE_ALLOWED_HOSTS lists them."),
     errors.InvalidRequest(
-        "width: windows of 128 px every 32 px cannot cover 700 px exactly.",
+        "width: windows of 256 px every 64 px cannot cover 700 px exactly.",
         errors=[
             FieldProblem(
                 field="width",
-                detail="windows of 128 px every 32 px cannot cover 700 px exactly",
-                legal="128 plus a multiple of 32, nearest: 672 or 704",
+                detail="windows of 256 px every 64 px cannot cover 700 px exactly",
+                legal="256 plus a multiple of 64, nearest: 640 or 704",
             )
         ],
     ),

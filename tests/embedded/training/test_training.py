@@ -12,6 +12,7 @@ import torch
 
 from panoweave.core.diffusion.checkpoints import load_pipeline
 from panoweave.core.embedded.train import STAGES, main
+from panoweave.core.embedded.training.networks import build_controlnet, build_unet
 from panoweave.core.embedded.training.runs import Phase, Phases, Schedule, Stop
 from panoweave.core.embedded.training.stages import Training
 from panoweave.core.params import PanoramaParams
@@ -109,6 +110,32 @@ def test_all_stages_end_in_a_checkpoint_that_makes_panoramas(tmp_path: Path) -> 
     assert {"mountains", "dawn"} <= words
     average = _load(tmp_path / "denoiser.pt")["ema"]["0"]
     torch.testing.assert_close(next(iter(pipeline.unet.parameters())), average.half().float())
+
+
+def test_the_command_runs_a_single_stage(tmp_path: Path) -> None:
+    write_data(tmp_path / "shards", 2)
+    threads = torch.get_num_threads()
+    try:
+        main(["--work", str(tmp_path), "--stage", "latents"], TINY)
+    finally:
+        torch.set_num_threads(threads)
+    assert (tmp_path / "pca.pt").exists()
+    assert not list(tmp_path.glob("d*.pt"))
+
+
+@torch.no_grad()
+def test_an_untrained_controlnet_changes_nothing() -> None:
+    shape = TINY.denoiser.shape
+    unet = build_unet(shape, latent_channels=8)
+    controlnet = build_controlnet(unet, TINY.controlnet.hint_widths)
+    down, middle = controlnet(
+        torch.randn(1, 8, 16, 16),
+        torch.tensor(500),
+        torch.randn(1, 32, shape.text_width),
+        torch.rand(1, 3, 256, 256),
+        return_dict=False,
+    )
+    assert max(float(part.abs().max()) for part in [*down, middle]) == 0
 
 
 def test_a_run_ends_when_its_time_is_up(tmp_path: Path) -> None:
