@@ -25,7 +25,7 @@ from panoweave.core.params import PanoramaParams
 from panoweave.core.presets import PRESETS, PresetName
 from panoweave.core.sync_moves import moves_at
 
-WIDTH_PX: Final = 512
+WIDTH_PX: Final = 1_024  # four windows
 SWEEP: Final[Mapping[PresetName, Sequence[int]]] = {
     "fast": (10, 20, 30, 50, 100),
     "balanced": (10, 20, 50, 100),

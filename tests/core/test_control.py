@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionControlNetPipeline, StableDiffusionXLControlNetPipeline
@@ -24,11 +23,10 @@ from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.diffusion.schedulers import SCHEDULERS, Step
 from panoweave.core.diffusion.unet import UNet
 from panoweave.core.diffusion.views import View, WindowPlan
-from panoweave.core.embedded.scenes import render_scene
-from panoweave.core.embedded.style import Subject
 from panoweave.core.image_reader import to_png
 from panoweave.core.params import PanoramaParams
 from tests.core import alone, tiny
+from tests.embedded.held_out import held_out_parts
 
 KEY = {"key": "given beside the request"}
 
@@ -277,10 +275,9 @@ def test_another_checkpoints_controlnet_is_refused(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_model_that_ships_follows_edges(embedded: SyncDiffusionPipeline) -> None:
     """The picture's edges are the hint's, far more than without control."""
-    scene, _ = render_scene(np.random.default_rng(1_002), Subject("lake", "noon", "clear"), 384)
-    drawn = Image.fromarray((scene * 255).astype(np.uint8))
+    drawn = held_out_parts()[1]  # mountains behind an autumn forest
     control = {"type": "canny", "image": inline_image(drawn), "scale": 1.5}
-    request = {"prompt": "a lake at dawn", "seed": 7, "width": 384, "steps": 15}
+    request = {"prompt": "a forest at dawn", "seed": 7, "width": drawn.width, "steps": 15}
 
     def edges(picture: Image.Image) -> Tensor:
         return canny_edges(from_pil(picture, torch.device("cpu"))[None])[:, :1]

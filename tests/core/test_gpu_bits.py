@@ -44,7 +44,7 @@ print(hashlib.sha256(load()(params, resume=state).image.tobytes()).hexdigest())
 
 def asked(**changes: Any) -> PanoramaParams:
     return PanoramaParams.model_validate(
-        {"prompt": "a lake", "seed": 1, "width": 768, "steps": 6, **changes}
+        {"prompt": "a lake", "seed": 1, "width": 1_536, "steps": 6, **changes}
     )
 
 
@@ -65,18 +65,18 @@ def test_other_dtypes(dtype: DtypeName) -> None:
     ("changes", "images"),
     [
         ({"loop": True}, {}),
-        ({"regions": [{"prompt": "a forest", "x": 128, "width": 256}]}, {}),
-        ({"anchor_image": {"key": "beside"}}, {"anchor_image": 128}),
+        ({"regions": [{"prompt": "a forest", "x": 256, "width": 512}]}, {}),
+        ({"anchor_image": {"key": "beside"}}, {"anchor_image": 256}),
         (
             {"control": {"type": "canny", "image": {"key": "beside"}}},
-            {"control.image": 768},
+            {"control.image": 1_536},
         ),
     ],
     ids=["loop", "regions", "anchor_image", "control"],
 )
 def test_applications(changes: dict[str, Any], images: dict[str, int]) -> None:
     pictures = {
-        field: picture(width).resize((width, 128), Image.Resampling.BICUBIC)
+        field: picture(width).resize((width, 256), Image.Resampling.BICUBIC)
         for field, width in images.items()
     }
     check_resumes(load, asked(**changes), pictures, at=(3,))
@@ -126,7 +126,7 @@ def test_a_model_of_full_size(tmp_path: Path) -> None:
     sd2_random.write(tmp_path)
     pipeline = load_pipeline(str(tmp_path), perceptual="stlpips-alex")
     for preset in PRESETS:
-        params = asked(preset=preset, width=1_536, steps=3, stride=128)
+        params = asked(preset=preset, width=3_072, steps=3, stride=256)
         check_resumes(lambda: pipeline, params, at=(1,))
 
 
@@ -136,7 +136,7 @@ def test_replayed_steps_are_those_computed_one_by_one(preset: PresetName) -> Non
     replayed, computed = load(), load()
     assert replayed.graphs is not None
     computed.graphs = None
-    for width in (768, 512):
+    for width in (1_536, 1_024):
         params = asked(preset=preset, width=width)
         assert replayed(params).image.tobytes() == computed(params).image.tobytes()
 

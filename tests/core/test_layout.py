@@ -187,10 +187,10 @@ def test_a_box_reaches_down_to_the_bottom_unless_it_says_otherwise() -> None:
 def test_a_region_shows_its_own_prompt(embedded: SyncDiffusionPipeline) -> None:
     """Its crop is closer to windows made alone with its prompt than to the background's; crops
     that begin where it has faded are not."""
-    region = RegionParams(prompt="a forest", x=192, width=128)
-    params = PanoramaParams(prompt="a desert", seed=3, width=512, steps=12, regions=[region])
+    region = RegionParams(prompt="a forest", x=384, width=256)
+    params = PanoramaParams(prompt="a desert", seed=3, width=1_024, steps=12, regions=[region])
     image = embedded(params).image
-    left, inside, right = (image.crop((x, 0, x + 128, 128)) for x in (0, 192, 384))
+    left, inside, right = (image.crop((x, 0, x + 256, 256)) for x in (0, 384, 768))
     features = LastFeatures()
     forest, desert = (
         features.of(make_single_windows(embedded, prompt, 7, 6))

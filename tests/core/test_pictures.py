@@ -37,7 +37,7 @@ def inline(image: Image.Image) -> ImageInput:
 @pytest.fixture(scope="module")
 def sunset(embedded: SyncDiffusionPipeline) -> Image.Image:
     """One window, made by the model itself."""
-    params = PanoramaParams(prompt="a lake at sunset", seed=1, width=128, steps=20)
+    params = PanoramaParams(prompt="a lake at sunset", seed=1, width=256, steps=20)
     return embedded(params).image
 
 
@@ -56,13 +56,13 @@ def test_a_panorama_follows_a_picture(embedded: SyncDiffusionPipeline, sunset: I
     request: dict[str, Any] = {
         "prompt": "a lake",
         "seed": 5,
-        "width": 384,
+        "width": 768,
         "steps": 12,
     }
 
     def distances(**changes: Any) -> Tensor:
         image = embedded(PanoramaParams(**request, **changes)).image
-        windows = [image.crop((x, 0, x + 128, 128)) for x in (0, 128, 256)]
+        windows = [image.crop((x, 0, x + 256, 256)) for x in (0, 256, 512)]
         assert embedded.meter is not None
         measure = embedded.meter.lpips
         stacked = torch.stack([from_pil(window, CPU) for window in windows])
@@ -79,23 +79,23 @@ def test_a_picture_stays_while_the_panorama_grows_around_it(
     embedded: SyncDiffusionPipeline, sunset: Image.Image, preset: PresetName
 ) -> None:
     """Unchanged within what the autoencoder itself changes, and continued on both sides."""
-    extend = Extend(image=inline(sunset), x=128)
+    extend = Extend(image=inline(sunset), x=256)
     params = PanoramaParams(
-        prompt="a lake at sunset", seed=6, width=384, preset=preset, steps=12, extend=extend
+        prompt="a lake at sunset", seed=6, width=768, preset=preset, steps=12, extend=extend
     )
     pixels = np.asarray(embedded(params).image, float)
     original = np.asarray(sunset, float)
-    inside = pixels[:, 128:256]
+    inside = pixels[:, 256:512]
     with torch.no_grad():
         images = from_pil(sunset, CPU)[None]
         latents = embedded.vae.encode(images).latents
         again = ((embedded.vae.decode(latents).sample[0].clamp(-1, 1) + 1) * 127.5).permute(1, 2, 0)
     error = np.abs(again.numpy() - original).mean()
-    middle = slice(16, 112)  # at its borders the decoder sees what is new beside it
+    middle = slice(32, 224)  # at its borders the decoder sees what is new beside it
     assert np.abs(inside[:, middle] - original[:, middle]).mean() < 1.1 * error + 0.5
     # Colours change across its edges no more than elsewhere in the panorama.
-    steps = {x: step_at(pixels, x) for x in range(16, 369)}
-    assert max(steps[128], steps[256]) < 1.6 * np.mean(list(steps.values()))
+    steps = {x: step_at(pixels, x) for x in range(16, 753)}
+    assert max(steps[256], steps[512]) < 1.6 * np.mean(list(steps.values()))
 
 
 def step_at(pixels: np.ndarray[Any, np.dtype[np.float64]], x: int) -> float:

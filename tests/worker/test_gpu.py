@@ -18,7 +18,7 @@ from tests.core.cuda import NEEDS_CUDA, load
 
 pytestmark = NEEDS_CUDA
 
-PARAMS = PanoramaParams(prompt="a lake", seed=1, width=1_536, preset="paper", steps=2)
+PARAMS = PanoramaParams(prompt="a lake", seed=1, width=3_072, preset="paper", steps=2)
 MANY = 32  # windows at once
 
 
