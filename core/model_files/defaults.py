@@ -7,7 +7,12 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from panoweave.core.checkpoint import CheckpointDefaults, CheckpointNotes, CheckpointTraits
+from panoweave.core.checkpoint import (
+    CheckpointDefaults,
+    CheckpointNotes,
+    CheckpointTraits,
+    PublishedSyncDefaults,
+)
 from panoweave.core.families import family_named
 from panoweave.core.model_files.errors import CheckpointError, by_field
 
@@ -32,6 +37,10 @@ def fill_defaults(
         update={
             "defaults": usual.model_copy(update=own),
             "window_px": window_px,
+            "sync": {
+                preset: PublishedSyncDefaults(**own.model_dump())
+                for preset, own in notes.sync.items()
+            },
             "examples": notes.examples,
         }
     )
