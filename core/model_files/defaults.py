@@ -14,7 +14,7 @@ from panoweave.core.checkpoint import (
     PublishedSyncDefaults,
 )
 from panoweave.core.families import family_named
-from panoweave.core.model_files.errors import CheckpointError, by_field
+from panoweave.core.model_files.errors import CheckpointError, by_path
 
 DEFAULTS_FILE: Final = "panoweave.json"
 # What latent consistency models (arXiv 2310.04378) were distilled for.
@@ -71,7 +71,7 @@ def read_notes(checkpoint: Path) -> CheckpointNotes:
     try:
         return CheckpointNotes.model_validate_json(file.read_text())
     except ValidationError as error:
-        raise CheckpointError(f"{DEFAULTS_FILE}: {by_field(error)}") from error
+        raise CheckpointError(f"{DEFAULTS_FILE}: {by_path(error)}") from error
 
 
 def _lcm_defaults(unet: Any) -> CheckpointDefaults:

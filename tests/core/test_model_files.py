@@ -154,7 +154,7 @@ def _defaults(name: str) -> dict[str, Any]:
         (
             "panoweave.json",
             '{"sync": {"slow": {}}}',
-            r"panoweave\.json: sync: Input should be 'paper', ",
+            r"panoweave\.json: sync\.slow\..* 'paper', ",
         ),
         ("panoweave.json", '{"sync": {"fast": {"weigth": 1}}}', r"sync\.fast\.weigth: Extra inp"),
         ("scheduler/scheduler_config.json", '{"_class_name": "EDMEulerScheduler"}', "EDMEulerS"),

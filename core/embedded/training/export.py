@@ -18,7 +18,7 @@ from panoweave.core.embedded.training.denoiser import Networks
 from panoweave.core.embedded.training.latents import WINDOW_PX
 from panoweave.core.vocabulary import VOCABULARY_FILE
 
-# What suits this model. Stronger guidance burns its colours, its scenes are one window high, and the
+# What suits this model. Stronger guidance burns its colours, its scenes are a window high, and the
 # presets' weights, for Stable Diffusion, would pull its windows until they are all alike:
 # docs/quality.md.
 NOTES = CheckpointNotes(
