@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageChops
 
-from bench.coherence import stack
 from bench.sections import parser, publish
+from bench.strips import stack
 from panoweave.core.conditions import ImageInput
 from panoweave.core.diffusion.checkpoints import load_pipeline
 from panoweave.core.diffusion.controlnet import canny_edges

@@ -24,10 +24,11 @@ from PIL import Image
 from torch import Tensor
 
 from bench.borders import border_step
-from bench.coherence import PROMPTS, STYLE_SCALE, stack
-from bench.sections import machine, parser, publish, table
+from bench.quality.prompts import OPEN
+from bench.sections import STYLE_SCALE, machine, parser, publish, table
 from bench.single_windows import LastFeatures, kid, make_single_windows, nearest_distance
 from bench.steps import sweep
+from bench.strips import stack
 from panoweave.core.diffusion.checkpoints import load_pipeline
 from panoweave.core.diffusion.coherence import whole_windows
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
@@ -87,13 +88,13 @@ class Distances:
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument("--prompts", type=int, default=4, choices=range(1, len(PROMPTS) + 1))
+    options.add_argument("--prompts", type=int, default=4, choices=range(1, len(OPEN) + 1))
     options.add_argument("--seeds", type=int, default=2)
     options.add_argument("--parts", action="store_true")
     options.add_argument("--sweep", action="store_true")
     asked = options.parse_args()
     pipeline = load_pipeline(str(WEIGHTS), perceptual="stlpips-alex")
-    prompts = PROMPTS[: asked.prompts]
+    prompts = OPEN[: asked.prompts]
     if asked.sweep:
         sweep(pipeline, prompts, asked.seeds, asked.report)
         return

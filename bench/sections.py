@@ -12,6 +12,8 @@ import torch
 
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 
+STYLE_SCALE = 1e6  # Gram distances are tiny numbers
+
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]

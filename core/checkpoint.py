@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from panoweave.core.presets import SchedulerName
+from panoweave.core.presets import PresetName, SchedulerName
 
 PAPER_GUIDANCE_SCALE = 7.5
 
@@ -80,6 +80,8 @@ MAX_STEPS = 250
 
 GuidanceScale = Annotated[float, Field(ge=1, le=30)]
 StepCount = Annotated[int, Field(ge=1, le=MAX_STEPS)]
+Weight = Annotated[float, Field(ge=0, le=1_000)]
+MaxMove = Annotated[float, Field(gt=0, le=1_000)]
 
 
 class CheckpointDefaults(Params):
@@ -95,6 +97,23 @@ class CheckpointDefaults(Params):
     steps: StepCount | None = Field(None, description="Null: the preset's.")
 
 
+class SyncDefaults(Params):
+    """The checkpoint's own values for some of `sync`, in place of a preset's.
+
+    The presets' were chosen for Stable Diffusion; how far one weight moves the windows depends on
+    the network and its decoder.
+    """
+
+    is_only_answered: ClassVar[bool] = True
+
+    weight: Weight | None = None
+    max_move: MaxMove | None = None
+
+
+class PublishedSyncDefaults(SyncDefaults):
+    model_config = ConfigDict(extra="ignore")  # as in CheckpointTraits
+
+
 class CheckpointNotes(CheckpointDefaults):
     """What a checkpoint says of itself, in `panoweave.json` beside `model_index.json`.
 
@@ -107,6 +126,7 @@ class CheckpointNotes(CheckpointDefaults):
     window_px: int | None = Field(
         None, gt=0, description="The side of a window, where the network names no size: FLUX.1's."
     )
+    sync: Mapping[PresetName, SyncDefaults] = Field({}, description="By preset.")
     examples: Sequence[str] = Field([], description="Prompts to try.")
 
     @property
@@ -139,6 +159,9 @@ class CheckpointTraits(Params):
         True, description="Whether `guidance_scale` can be another number than 1."
     )
     defaults: CheckpointDefaults = CheckpointDefaults()
+    sync: Mapping[str, PublishedSyncDefaults] = Field(
+        {}, description="The checkpoint's own values for some of `sync`, by preset."
+    )
     examples: Sequence[str] = Field([], description="Prompts to try.")
 
     @property

@@ -23,8 +23,11 @@ from panoweave.core.checkpoint import (
     CheckpointTraits,
     GuidanceScale,
     InvalidParams,
+    MaxMove,
     Params,
     StepCount,
+    SyncDefaults,
+    Weight,
 )
 from panoweave.core.conditions import (
     MAX_PROMPT_CHARS,
@@ -67,10 +70,8 @@ MAX_REGIONS = 16
 MAX_SEED = 2**53 - 1  # the largest integer that every JSON reader keeps exact
 
 
-Weight = Annotated[float, Field(ge=0, le=1_000)]
 Decay = Annotated[float, Field(gt=0, le=1)]
 SyncSteps = Annotated[int, Field(ge=0, le=MAX_STEPS)]
-MaxMove = Annotated[float, Field(gt=0, le=1_000)]
 TunedSteps = Annotated[int, Field(ge=1, le=MAX_STEPS)]
 Every = Annotated[int, Field(ge=1, le=MAX_STEPS)]
 WindowIndex = Annotated[int, Field(ge=0, lt=MAX_WINDOWS)]
@@ -82,7 +83,7 @@ class SyncParams(Params):
     weight: Weight | None = Field(
         None,
         description="w, the step size of the gradient descent; at 0 windows are not synchronised. "
-        "Default: the preset's.",
+        "Default: the checkpoint's for this preset, else the preset's.",
     )
     decay: Decay | None = Field(
         None, description="The factor that w is multiplied by at every step. Default: the preset's."
@@ -91,7 +92,8 @@ class SyncParams(Params):
         None,
         description="The farthest that a window is moved in one step, as the root mean square over "
         "its latents, whose standard deviation is about 1. A longer move is shortened. "
-        "Default: the preset's; null for 'paper', which sets no limit.",
+        "Default: the checkpoint's for this preset, else the preset's; null for 'paper', which "
+        "sets no limit.",
     )
     tuned_steps: TunedSteps | None = Field(
         None,
@@ -377,7 +379,8 @@ def _resolve_sync(
     if steps < tuned_steps and (is_distilled or steps > DRAFT_STEPS):
         preset["tuned_steps"] = tuned_steps
     of_steps = {"steps": math.ceil(SYNC_SHARES[asked.preset] * steps), "tuned_steps": steps}
-    values = _fill(SyncParams, sync, preset, of_steps)
+    own = traits.sync.get(asked.preset, SyncDefaults())
+    values = _fill(SyncParams, sync, own.model_dump(), preset, of_steps)
     values["anchor"] = _resolve_anchor(sync.anchor, size.columns, size.rows)
     if not traits.tiny_decoder:
         values["decoder"] = "full"

@@ -6,9 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from bench.coherence import PROMPTS as OPEN
 from bench.quality.labels import SUBJECT_OF, prompt_for
 from panoweave.core.embedded.training.renderer import TIMES, WEATHERS
+
+# They leave time of day and weather open: the windows of plain MultiDiffusion choose alone.
+OPEN: Final = (
+    "a landscape",
+    "mountains",
+    "a lake",
+    "a forest",
+    "a desert",
+    "a meadow",
+    "the sea",
+    "a snowy landscape",
+)
 
 # SyncDiffusion (arXiv 2306.05178), section 5: the six prompts of its tables.
 PAPER: Final = (

@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 
 from bench.borders import border_step
-from bench.coherence import STYLE_SCALE
 from bench.quality.features import ClipScore, Features, InceptionFeatures, VggFeatures
 from bench.quality.seams import end_step
+from bench.sections import STYLE_SCALE
 from panoweave.core.diffusion.coherence import mean_pair_distance, whole_windows
 from panoweave.core.diffusion.decode import decode, encode, from_pil, to_pil
 from panoweave.core.diffusion.identity import identify

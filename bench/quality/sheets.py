@@ -7,8 +7,8 @@ from typing import Final
 
 from PIL import Image
 
-from bench.coherence import stack
 from bench.quality.runs import Stored
+from bench.strips import stack
 
 _PROMPTS: Final = 6
 

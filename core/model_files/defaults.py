@@ -7,9 +7,14 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from panoweave.core.checkpoint import CheckpointDefaults, CheckpointNotes, CheckpointTraits
+from panoweave.core.checkpoint import (
+    CheckpointDefaults,
+    CheckpointNotes,
+    CheckpointTraits,
+    PublishedSyncDefaults,
+)
 from panoweave.core.families import family_named
-from panoweave.core.model_files.errors import CheckpointError, by_field
+from panoweave.core.model_files.errors import CheckpointError, by_path
 
 DEFAULTS_FILE: Final = "panoweave.json"
 # What latent consistency models (arXiv 2310.04378) were distilled for.
@@ -32,6 +37,10 @@ def fill_defaults(
         update={
             "defaults": usual.model_copy(update=own),
             "window_px": window_px,
+            "sync": {
+                preset: PublishedSyncDefaults(**own.model_dump())
+                for preset, own in notes.sync.items()
+            },
             "examples": notes.examples,
         }
     )
@@ -62,7 +71,7 @@ def read_notes(checkpoint: Path) -> CheckpointNotes:
     try:
         return CheckpointNotes.model_validate_json(file.read_text())
     except ValidationError as error:
-        raise CheckpointError(f"{DEFAULTS_FILE}: {by_field(error)}") from error
+        raise CheckpointError(f"{DEFAULTS_FILE}: {by_path(error)}") from error
 
 
 def _lcm_defaults(unet: Any) -> CheckpointDefaults:

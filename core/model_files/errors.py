@@ -46,6 +46,12 @@ def by_field(error: ValidationError) -> str:
     return "; ".join(f"{field}: {message}" for field, message in found.items())
 
 
+def by_path(error: ValidationError) -> str:
+    """As `by_field`, with the whole path to each; for models whose fields are no unions."""
+    errors = error.errors(include_url=False)
+    return "; ".join(f"{'.'.join(map(str, each['loc'])) or 'it'}: {each['msg']}" for each in errors)
+
+
 @contextmanager
 def part_errors(what: str, legal: str | None = None) -> Iterator[None]:
     """Raise CheckpointError, in one line with the part's name, for every error while loading it."""

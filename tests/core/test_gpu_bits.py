@@ -126,7 +126,7 @@ def test_a_model_of_full_size(tmp_path: Path) -> None:
     sd2_random.write(tmp_path)
     pipeline = load_pipeline(str(tmp_path), perceptual="stlpips-alex")
     for preset in PRESETS:
-        params = asked(preset=preset, width=3_072, steps=3, stride=256)
+        params = asked(preset=preset, width=1_536, steps=3, stride=128)
         check_resumes(lambda: pipeline, params, at=(1,))
 
 

@@ -14,7 +14,7 @@ import pytest
 from diffusers import LCMScheduler, PNDMScheduler
 from transformers import CLIPTextConfig, Qwen3Config, T5Config
 
-from panoweave.core.checkpoint import CheckpointDefaults, CheckpointTraits
+from panoweave.core.checkpoint import CheckpointDefaults, CheckpointTraits, PublishedSyncDefaults
 from panoweave.core.diffusion.checkpoints import load_checkpoint, load_pipeline
 from panoweave.core.diffusion.patch_autoencoder import PatchAutoencoder
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
@@ -78,6 +78,13 @@ def test_of_its_own_defaults(checkpoint: Path) -> None:
     traits = read_traits(str(checkpoint))
     assert traits == loaded(checkpoint)
     assert traits.defaults == CheckpointDefaults(steps=4, scheduler="euler")
+
+
+def test_of_its_own_values_of_sync(checkpoint: Path) -> None:
+    (checkpoint / "panoweave.json").write_text('{"sync": {"balanced": {"weight": 4}}}')
+    traits = read_traits(str(checkpoint))
+    assert traits == loaded(checkpoint)
+    assert traits.sync == {"balanced": PublishedSyncDefaults(weight=4)}
 
 
 def test_of_an_old_checkpoint_whose_files_say_little(checkpoint: Path) -> None:
@@ -144,6 +151,12 @@ def _defaults(name: str) -> dict[str, Any]:
         ("vae/config.json", '{"block_out_channels": []}', r"vae: .*block_out_channels: "),
         ("vae/config.json", "version https://git-lfs.github.com/spec/v1", "is a Git LFS pointer"),
         ("panoweave.json", '{"steps": 0}', r"panoweave\.json: steps: .*greater than or equal to 1"),
+        (
+            "panoweave.json",
+            '{"sync": {"slow": {}}}',
+            r"panoweave\.json: sync\.slow\..* 'paper', ",
+        ),
+        ("panoweave.json", '{"sync": {"fast": {"weigth": 1}}}', r"sync\.fast\.weigth: Extra inp"),
         ("scheduler/scheduler_config.json", '{"_class_name": "EDMEulerScheduler"}', "EDMEulerS"),
     ],
 )

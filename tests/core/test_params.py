@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 import re
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from panoweave.core.checkpoint import CheckpointTraits, InvalidParams
+from panoweave.core.checkpoint import CheckpointTraits, InvalidParams, PublishedSyncDefaults
 from panoweave.core.conditions import MAX_PROMPT_CHARS
 from panoweave.core.params import (
     PanoramaParams,
@@ -55,6 +56,24 @@ def test_a_preset_is_a_request_of_its_own_fields(preset: PresetName) -> None:
     spelled_out = {**PRESETS[preset], "preset": preset}
     asked = PanoramaParams.model_validate({"prompt": "x", "seed": 7, **spelled_out})
     assert asked.resolve(SMALL) == PanoramaParams(prompt="x", seed=7, preset=preset).resolve(SMALL)
+
+
+def test_a_checkpoint_has_its_own_values_of_sync_for_a_preset() -> None:
+    """They come before the preset's, and after the request's."""
+    own = SMALL.model_copy(update={"sync": {"fast": PublishedSyncDefaults(weight=6)}})
+    fast = PanoramaParams(prompt="x", preset="fast").resolve(own).sync
+    assert (fast.weight, fast.max_move) == (6, PRESETS["fast"]["sync"]["max_move"])
+    asked = PanoramaParams(prompt="x", preset="fast", sync=SyncParams(weight=0)).resolve(own)
+    assert asked.sync.weight == 0
+    balanced = PanoramaParams(prompt="x").resolve(own).sync
+    assert balanced.weight == PRESETS["balanced"]["sync"]["weight"]
+
+
+def test_values_of_sync_from_a_newer_worker_can_be_read() -> None:
+    newer = {"balanced": {"weight": 4.0, "share": 0.6}, "slow": {"weight": 1.0}}
+    published = {"window_px": 128, "px_per_latent": 4, "sync": newer}
+    read = CheckpointTraits.model_validate_json(json.dumps(published))
+    assert PanoramaParams(prompt="x").resolve(read).sync.weight == 4
 
 
 def test_a_stride_asks_for_overlapping_windows() -> None:

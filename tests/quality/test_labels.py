@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.coherence import PROMPTS as OPEN
 from bench.quality.labels import ATTRIBUTES, SUBJECT_OF, VALUES, labels_of, labels_of_window
-from bench.quality.prompts import labelled
+from bench.quality.prompts import OPEN, labelled
 from panoweave.core.embedded.training import captions, phrases
 from panoweave.core.embedded.training.claims import Claims, claims_of
 from panoweave.core.embedded.training.renderer import Facts

@@ -10,7 +10,7 @@ import torch
 from diffusers import ControlNetModel, StableDiffusionPipeline
 from torch import nn
 
-from panoweave.core.checkpoint import CheckpointNotes
+from panoweave.core.checkpoint import CheckpointNotes, SyncDefaults
 from panoweave.core.diffusion.patch_autoencoder import PatchAutoencoder
 from panoweave.core.embedded.examples import EXAMPLES
 from panoweave.core.embedded.export_target import clear_export_target
@@ -18,8 +18,19 @@ from panoweave.core.embedded.training.denoiser import Networks
 from panoweave.core.embedded.training.latents import WINDOW_PX
 from panoweave.core.vocabulary import VOCABULARY_FILE
 
-# What suits this model: stronger guidance burns its colours, and its scenes are one window high.
-NOTES = CheckpointNotes(guidance_scale=3.0, trained_height=WINDOW_PX, examples=EXAMPLES)
+# What suits this model. Stronger guidance burns its colours, its scenes are a window high, and the
+# presets' weights, for Stable Diffusion, would pull its windows until they are all alike:
+# docs/quality.md.
+NOTES = CheckpointNotes(
+    guidance_scale=3.0,
+    trained_height=WINDOW_PX,
+    sync={
+        "paper": SyncDefaults(weight=4),
+        "balanced": SyncDefaults(weight=4),
+        "fast": SyncDefaults(weight=6),
+    },
+    examples=EXAMPLES,
+)
 
 
 @torch.no_grad()
@@ -56,5 +67,7 @@ def export(
         controlnet.half().save_pretrained(target / "controlnet")
     # transformers 5 writes tokenizer.json alone; other readers of the format look for these.
     networks.tokenizer.backend_tokenizer.model.save(str(target / "tokenizer"))
-    (target / "panoweave.json").write_text(NOTES.model_dump_json(indent=2) + "\n")
+    (target / "panoweave.json").write_text(
+        NOTES.model_dump_json(indent=2, exclude_none=True) + "\n"
+    )
     (target / VOCABULARY_FILE).write_text(json.dumps(list(words), indent=0) + "\n")
