@@ -26,17 +26,16 @@ from panoweave.core.diffusion.decode import from_pil, to_pil
 from panoweave.core.diffusion.panorama import Panorama
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.embedded import WEIGHTS
-from panoweave.core.embedded.scenes import render_scene
-from panoweave.core.embedded.style import Subject
+from panoweave.core.embedded.training.renderer import render, sample_scene
 from panoweave.core.image_reader import to_png
 from panoweave.core.params import PanoramaParams
 
 # Pictures that the examples begin with; by file, as `panoweave render --params` takes them.
 PICTURE: Final = "picture.png"  # a window that the model makes first
 SCENE: Final = "scene.png"  # a scene of the kind that the model learnt from, but not one of them
-_PICTURE_REQUEST: Mapping[str, Any] = {"prompt": "a lake at sunset", "seed": 2, "width": 128}
-_SCENE_SUBJECT: Final = Subject("lake", "noon", "clear")
-_SCENE_SEED: Final = 1_002
+_PICTURE_REQUEST: Mapping[str, Any] = {"prompt": "a lake at sunset", "seed": 2, "width": 256}
+_SCENE: Final = ("lake", "noon", "clear")
+_SCENE_SEED: Final = (1, 2_000_000)  # the training's seeds begin with 0
 
 EXAMPLES: Mapping[str, dict[str, Any]] = {
     "loop": {"prompt": "a lake", "seed": 13, "loop": True},
@@ -46,20 +45,20 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
         "loop": True,
         "projection": "equirectangular",
     },
-    "upscale": {"prompt": "a lake", "seed": 13, "width": 384, "upscale": 2},
+    "upscale": {"prompt": "a lake", "seed": 13, "width": 768, "upscale": 2},
     "regions": {
         "prompt": "a green meadow",
         "seed": 9,
         "regions": [
-            {"prompt": "a pine forest", "x": 128, "width": 192},
-            {"prompt": "an autumn forest", "x": 480, "width": 192},
+            {"prompt": "a pine forest", "x": 256, "width": 384},
+            {"prompt": "an autumn forest", "x": 960, "width": 384},
         ],
     },
     "anchor_image": {"prompt": "mountains", "seed": 5, "anchor_image": {"file": PICTURE}},
     "extend": {
         "prompt": "a lake",
         "seed": 6,
-        "extend": {"image": {"file": PICTURE}, "x": 320},
+        "extend": {"image": {"file": PICTURE}, "x": 640},
     },
     "control": {
         "prompt": "a lake",
@@ -76,17 +75,16 @@ def main() -> None:
     pipeline = load_pipeline(str(WEIGHTS), perceptual="stlpips-alex")
     pictures = {
         PICTURE: pipeline(PanoramaParams.model_validate(_PICTURE_REQUEST)).image,
-        SCENE: render(768),
+        SCENE: draw_scene(1_536),
     }
     for name, request in EXAMPLES.items():
         if asked.only in (None, name):
             publish(name, example(pipeline, name, request, pictures, asked.report), asked.report)
 
 
-def render(width_px: int) -> Image.Image:
-    rng = np.random.default_rng(_SCENE_SEED)
-    scene, _ = render_scene(rng, _SCENE_SUBJECT, width_px)
-    return Image.fromarray((scene * 255 + 0.5).astype(np.uint8))
+def draw_scene(width_px: int) -> Image.Image:
+    (scene,) = render([sample_scene(np.random.default_rng(_SCENE_SEED), *_SCENE)])
+    return Image.fromarray(np.ascontiguousarray(scene[..., :width_px].permute(1, 2, 0).numpy()))
 
 
 def example(

@@ -23,30 +23,6 @@ class CheckpointDefaults(Answer):
     """Null: the preset's."""
 
 
-class CheckpointTraits(Answer):
-    """
-    What depends on the checkpoint: the sizes it works in, what it can do, and its defaults.
-
-    `window_px = window_latents * px_per_latent`.
-    """
-
-    window_px: int
-    px_per_latent: int
-    tiny_decoder: bool = False
-    """Whether sync.decoder can be 'tiny'."""
-    controlnet: bool = False
-    """Whether a request can bring `control`."""
-    family: str = "stable-diffusion"
-    """The kind of checkpoint, such as `stable-diffusion-xl`; docs/models.md says what each can do."""
-    guidance: bool = True
-    """Whether `guidance_scale` can be another number than 1."""
-    defaults: CheckpointDefaults = Field(
-        {"guidance_scale": 7.5, "scheduler": "ddim"}, validate_default=True
-    )
-    examples: list[str] = []
-    """Prompts to try."""
-
-
 class ErrorView(Answer):
     code: (
         Literal[
@@ -134,37 +110,6 @@ class ModelSteps(Answer):
     max: int
 
 
-class ModelView(Answer):
-    model: str
-    default: bool
-    """Whether it makes panoramas whose request names no model."""
-    state: Literal["loading", "ready", "failed", "offline"] | str
-    """The best state among its workers; `offline`: it has none now, and panoramas wait for one."""
-    detail: str
-    """Why its worker failed, or why its files cannot be read."""
-    traits: CheckpointTraits | None
-    """From a worker that has loaded it once, else from the model's own files. Null: from neither, and requests that name it get 503 `model_not_ready`."""
-    sizes: ModelSizes | None
-    steps: ModelSteps | None
-    presets: list[ModelPreset]
-    """Without those whose default size or steps are above a limit."""
-    schedulers: list[Literal["ddim", "euler", "dpm++", "lcm"] | str]
-    features: list[Literal["control", "tiny_decoder", "negative_prompt", "guidance_scale"] | str]
-    """What not every model can: `control`, `negative_prompt`, `guidance_scale` other than 1, and `tiny_decoder`, which is `sync.decoder` `tiny`."""
-    perceptual: (
-        Literal[
-            "stlpips-alex", "stlpips-vgg", "lpips-alex", "lpips-vgg", "lpips-squeeze", "style-vgg"
-        ]
-        | str
-        | None
-    )
-    """The network that compares windows; null until a worker has loaded the model."""
-    workers: int
-    """How many workers hold the model now."""
-    updated_at: AwareDatetime | None
-    """When a worker last reported it; null if none ever did."""
-
-
 class NewKeyView(Answer):
     id: str
     tenant: str
@@ -243,6 +188,11 @@ class ProgressView(Answer):
     """Whether `preview` has a picture to show."""
 
 
+class PublishedSyncDefaults(Answer):
+    weight: float | None = None
+    max_move: float | None = None
+
+
 class ResolvedRegion(Answer):
     prompt: str
     negative_prompt: str = ""
@@ -262,7 +212,7 @@ class ResolvedSync(Answer):
     weight: float
     decay: float
     max_move: float | None = None
-    """The farthest that a window is moved in one step, as the root mean square over its latents, whose standard deviation is about 1. A longer move is shortened. Default: the preset's; null for 'paper', which sets no limit."""
+    """The farthest that a window is moved in one step, as the root mean square over its latents, whose standard deviation is about 1. A longer move is shortened. Default: the checkpoint's for this preset, else the preset's; null for 'paper', which sets no limit."""
     tuned_steps: int | None = None
     """The number of steps that `weight` and `max_move` are meant for. A panorama of fewer steps makes several moves in a step, one of more steps makes none in some, so that windows are moved as often over the same noise levels. Default: the panorama's own steps, one move in each; but for 'balanced' and 'fast' with 10 steps or more, and fewer than the preset's, the preset's; and for checkpoints that were distilled to a few steps, 32 with 'balanced' and 24 with 'fast'."""
     steps: int
@@ -403,6 +353,32 @@ class BatchItem(Answer):
     """Of one that failed."""
 
 
+class CheckpointTraits(Answer):
+    """
+    What depends on the checkpoint: the sizes it works in, what it can do, and its defaults.
+
+    `window_px = window_latents * px_per_latent`.
+    """
+
+    window_px: int
+    px_per_latent: int
+    tiny_decoder: bool = False
+    """Whether sync.decoder can be 'tiny'."""
+    controlnet: bool = False
+    """Whether a request can bring `control`."""
+    family: str = "stable-diffusion"
+    """The kind of checkpoint, such as `stable-diffusion-xl`; docs/models.md says what each can do."""
+    guidance: bool = True
+    """Whether `guidance_scale` can be another number than 1."""
+    defaults: CheckpointDefaults = Field(
+        {"guidance_scale": 7.5, "scheduler": "ddim"}, validate_default=True
+    )
+    sync: dict[str, PublishedSyncDefaults] = Field({}, validate_default=True)
+    """The checkpoint's own values for some of `sync`, by preset."""
+    examples: list[str] = []
+    """Prompts to try."""
+
+
 class Control(Answer):
     """A picture as large as the panorama that says where things are; a ControlNet follows it."""
 
@@ -465,8 +441,35 @@ class KeyList(Answer):
     """Oldest first; expired ones too, until revoked."""
 
 
-class ModelList(Answer):
-    items: list[ModelView]
+class ModelView(Answer):
+    model: str
+    default: bool
+    """Whether it makes panoramas whose request names no model."""
+    state: Literal["loading", "ready", "failed", "offline"] | str
+    """The best state among its workers; `offline`: it has none now, and panoramas wait for one."""
+    detail: str
+    """Why its worker failed, or why its files cannot be read."""
+    traits: CheckpointTraits | None
+    """From a worker that has loaded it once, else from the model's own files. Null: from neither, and requests that name it get 503 `model_not_ready`."""
+    sizes: ModelSizes | None
+    steps: ModelSteps | None
+    presets: list[ModelPreset]
+    """Without those whose default size or steps are above a limit."""
+    schedulers: list[Literal["ddim", "euler", "dpm++", "lcm"] | str]
+    features: list[Literal["control", "tiny_decoder", "negative_prompt", "guidance_scale"] | str]
+    """What not every model can: `control`, `negative_prompt`, `guidance_scale` other than 1, and `tiny_decoder`, which is `sync.decoder` `tiny`."""
+    perceptual: (
+        Literal[
+            "stlpips-alex", "stlpips-vgg", "lpips-alex", "lpips-vgg", "lpips-squeeze", "style-vgg"
+        ]
+        | str
+        | None
+    )
+    """The network that compares windows; null until a worker has loaded the model."""
+    workers: int
+    """How many workers hold the model now."""
+    updated_at: AwareDatetime | None
+    """When a worker last reported it; null if none ever did."""
 
 
 class Params(Answer):
@@ -623,6 +626,10 @@ class DeliveryList(Answer):
     ]
     items: list[DeliveryView]
     """Oldest first."""
+
+
+class ModelList(Answer):
+    items: list[ModelView]
 
 
 class PanoramaSummary(Answer):

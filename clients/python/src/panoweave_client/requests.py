@@ -62,11 +62,11 @@ class SyncParams(TypedDict):
     """SyncDiffusion's gradient descent (arXiv 2306.05178, Eq. 13 and 14)."""
 
     weight: NotRequired[float | None]
-    """w, the step size of the gradient descent; at 0 windows are not synchronised. Default: the preset's."""
+    """w, the step size of the gradient descent; at 0 windows are not synchronised. Default: the checkpoint's for this preset, else the preset's."""
     decay: NotRequired[float | None]
     """The factor that w is multiplied by at every step. Default: the preset's."""
     max_move: NotRequired[float | None]
-    """The farthest that a window is moved in one step, as the root mean square over its latents, whose standard deviation is about 1. A longer move is shortened. Default: the preset's; null for 'paper', which sets no limit."""
+    """The farthest that a window is moved in one step, as the root mean square over its latents, whose standard deviation is about 1. A longer move is shortened. Default: the checkpoint's for this preset, else the preset's; null for 'paper', which sets no limit."""
     tuned_steps: NotRequired[int | None]
     """The number of steps that `weight` and `max_move` are meant for. A panorama of fewer steps makes several moves in a step, one of more steps makes none in some, so that windows are moved as often over the same noise levels. Default: the panorama's own steps, one move in each; but for 'balanced' and 'fast' with 10 steps or more, and fewer than the preset's, the preset's; and for checkpoints that were distilled to a few steps, 32 with 'balanced' and 24 with 'fast'."""
     steps: NotRequired[int | None]
