@@ -27,7 +27,7 @@ def service(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 def test_a_prompt_becomes_a_picture(service: Service) -> None:
-    job = service.post(prompt="a lake at sunset", width=384, steps=12, seed=4)
+    job = service.post(prompt="a lake at sunset", width=320, steps=12, seed=4)
     assert job["status"] == "queued"
     fractions: list[float] = []
 
@@ -49,7 +49,7 @@ def test_a_prompt_becomes_a_picture(service: Service) -> None:
     assert hashlib.sha256(picture.content).hexdigest() == result["sha256"]
     assert len(picture.content) == result["bytes"]
     image = Image.open(io.BytesIO(picture.content)).convert("RGB")
-    assert image.size == (result["width"], result["height"]) == (384, 128)
+    assert image.size == (result["width"], result["height"]) == (320, 256)
     assert statistics.mean(ImageStat.Stat(image).stddev) > 8  # not flat
     assert result["coherence"]["intra_lpips"] > 0
     redirect = service.http.get(f"/panoramas/{job['id']}/image")
@@ -59,7 +59,7 @@ def test_a_prompt_becomes_a_picture(service: Service) -> None:
 
 @pytest.mark.slow
 def test_kill_9_mid_job_and_another_worker_takes_over(service: Service) -> None:
-    job = service.post(prompt="mountains", width=256, steps=40, seed=4)
+    job = service.post(prompt="mountains", width=512, steps=40, seed=4)
     wait_until(lambda: steps_done(service.read(job["id"])) > 2, 60, service.log)
     assert service.worker is not None
     service.worker.kill()
@@ -73,7 +73,7 @@ def test_kill_9_mid_job_and_another_worker_takes_over(service: Service) -> None:
 def test_cancelled_while_it_runs_and_while_it_waits(service: Service) -> None:
     running = service.post(prompt="mountains", steps=200, seed=4)
     waiting = service.post(prompt="a desert", steps=200, seed=4)
-    behind = service.post(prompt="the sea", width=128, steps=2, seed=4)
+    behind = service.post(prompt="the sea", width=256, steps=2, seed=4)
     wait_until(lambda: steps_done(service.read(running["id"])) > 0, 60, service.log)
     assert service.read(behind["id"])["queue_position"] == 1
 

@@ -42,7 +42,7 @@ def sea(tmp_path: Path) -> Path:
             shutil.copy(file, target)
     for name in ("controlnet", "tiny_decoder"):
         shutil.move(folder / name, tmp_path / name)
-    edit(folder / "unet/config.json", sample_size=8)
+    edit(folder / "unet/config.json", sample_size=4)
     return folder
 
 
@@ -63,7 +63,7 @@ def test_the_first_panorama_needs_no_worker(
     default = two.post("/panoramas", json=ASKED)
     named = two.post("/panoramas", json={**ASKED, "model": str(sea)})
     assert (default.status_code, named.status_code) == (202, 202)
-    assert default.json()["params"]["height"] == 128
+    assert default.json()["params"]["height"] == 256
     assert named.json()["params"]["height"] == 64
     assert named.json()["params"]["guidance_scale"] == 3
     refused = problem(
@@ -90,7 +90,7 @@ def test_models_are_listed_before_any_worker(two: httpx.Client, sea: Path) -> No
         assert (shown["perceptual"], shown["updated_at"]) == (None, None)
     assert other["sizes"] == {
         "window_px": 64,
-        "stride_multiple_px": 8,
+        "stride_multiple_px": 16,
         "default_width": 384,
         "default_height": 64,
         "default_stride": 16,

@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 def begin(page: Page, stack: RunningStack) -> None:
     open_studio(page, stack)
     page.get_by_role("button", name="rolling green hills").click()
-    page.get_by_label("Width", exact=True).fill("256")
+    page.get_by_label("Width", exact=True).fill("512")
     page.get_by_role("spinbutton", name="Steps").fill("4")
     expect(page.get_by_role("figure")).to_contain_text("2 windows wide")
 
@@ -73,13 +73,13 @@ def test_draw_regions(embedded_stack: RunningStack, page: Page, seen: Seen) -> N
 
     page.get_by_label("Left").nth(0).fill("3")
     page.get_by_role("button", name="Make panorama").click()
-    expect(refusal(page, "regions.0.x")).to_contain_text("multiples of 8")
+    expect(refusal(page, "regions.0.x")).to_contain_text("multiples of 16")
     page.get_by_label("Left").nth(0).fill("0")
     job_id = make(page)
     box, keyed, painted = params_of(embedded_stack, job_id)["regions"]
-    assert (box["prompt"], box["x"], box["y"], box["height"]) == ("a lake", 0, 0, 128)
-    assert 88 <= box["width"] <= 104
-    assert (keyed["prompt"], keyed["y"], keyed["height"]) == ("sand dunes", 0, 56)
+    assert (box["prompt"], box["x"], box["y"], box["height"]) == ("a lake", 0, 0, 256)
+    assert 176 <= box["width"] <= 208
+    assert (keyed["prompt"], keyed["y"], keyed["height"]) == ("sand dunes", 0, 112)
     assert painted["prompt"] == "a calm sea"
     assert painted["mask"]["key"].endswith("/inputs/regions.2.mask.png")
     wait_until_made(page)
@@ -88,24 +88,24 @@ def test_draw_regions(embedded_stack: RunningStack, page: Page, seen: Seen) -> N
 
 
 def test_draw_on_from_a_picture(embedded_stack: RunningStack, page: Page) -> None:
-    request = {"prompt": "a mountain lake at dawn", "width": 256, "steps": 6}
+    request = {"prompt": "a mountain lake at dawn", "width": 512, "steps": 6}
     first = embedded_stack.make_panorama(**request)
     open_studio(page, embedded_stack, f"#/panoramas/{first['id']}")
     wait_until_made(page)
     page.get_by_role("button", name="Extend it").click()
     expect(page.get_by_role("figure")).to_contain_text("4 windows wide")
-    expect(page.get_by_label("Left edge, in px")).to_have_value("128")
+    expect(page.get_by_label("Left edge, in px")).to_have_value("256")
     kept = page.get_by_role("button", name="The picture to extend")
     kept.press("ArrowLeft")
-    expect(page.get_by_label("Left edge, in px")).to_have_value("120")
+    expect(page.get_by_label("Left edge, in px")).to_have_value("240")
     page.get_by_role("spinbutton", name="Steps").fill("6")
     accessible(page)
     job_id = make(page)
     wait_until_made(page)
     wider = picture_of(embedded_stack, f"/panoramas/{job_id}/image")
-    assert wider.shape == (128, 512, 3)
+    assert wider.shape == (256, 1_024, 3)
     before = picture_of(embedded_stack, f"/panoramas/{first['id']}/image")
-    assert np.abs(wider[:, 120:376].astype(int) - before).mean() < 12
+    assert np.abs(wider[:, 240:752].astype(int) - before).mean() < 12
 
 
 def test_draw_after_pictures(embedded_stack: RunningStack, page: Page, tmp_path: Path) -> None:
@@ -123,14 +123,14 @@ def test_draw_after_pictures(embedded_stack: RunningStack, page: Page, tmp_path:
         "it => it.getContext('2d').getImageData(0, 0, it.width, it.height)"
         ".data.filter((_, i) => i % 4 === 3).filter(Boolean).length"
     )
-    assert 100 < shown < 256 * 128 / 4
+    assert 100 < shown < 512 * 256 / 4
     choose.set_input_files(file)
     page.get_by_role("button", name="Follow its look").click()
     expect(page.get_by_text("To follow")).to_be_visible()
     choose.set_input_files(FilePayload(name="no.txt", mimeType="text/plain", buffer=b"no picture"))
     expect(page.get_by_text("This file is not a picture")).to_be_visible()
     accessible(page)
-    page.get_by_label("Width", exact=True).fill("384")  # pictures follow the size
+    page.get_by_label("Width", exact=True).fill("768")  # pictures follow the size
     job_id = make(page)
     params = params_of(embedded_stack, job_id)
     assert params["control"]["type"] == "canny"
