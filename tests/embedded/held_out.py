@@ -32,9 +32,10 @@ def held_out_parts() -> list[Image.Image]:
 
 def held_out_windows() -> Tensor:
     """(8, 3, 256, 256) in [-1, 1]"""
-    parts = [torch.from_numpy(np.array(part)).permute(2, 0, 1) for part in held_out_parts()]
-    halves = [half for part in parts for half in part.split(WINDOW_PX, dim=2)]
-    return to_unit(torch.stack(halves))
+    parts = torch.from_numpy(np.stack([np.array(part) for part in held_out_parts()]))
+    # (parts, H, halves, W, 3)
+    halves = parts.unflatten(2, (2, WINDOW_PX)).permute(0, 2, 4, 1, 3)
+    return to_unit(halves.flatten(0, 1))
 
 
 def main() -> None:

@@ -109,12 +109,12 @@ def test_models_are_listed_before_any_worker(two: httpx.Client, sea: Path) -> No
 
 
 def test_limits_are_in_what_a_model_makes(settings: Settings, redis: Redis) -> None:  # noqa: ARG001
-    tight = settings.model_copy(update={"max_steps": 40, "max_pixels": 200_000})
+    tight = settings.model_copy(update={"max_steps": 40, "max_pixels": 400_000})
     with serving(tight) as api:
         (shown,) = api.get("/models").json()["items"]
     assert [each["name"] for each in shown["presets"]] == ["fast"]
     assert shown["steps"] == {"default": None, "max": 40}
-    assert shown["sizes"]["max_pixels"] == 200_000
+    assert shown["sizes"]["max_pixels"] == 400_000
     assert shown["sizes"]["default_width"] is None
 
 

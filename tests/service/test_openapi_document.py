@@ -13,12 +13,14 @@ import pytest
 import schemathesis
 from redis import Redis
 
+from panoweave.core.embedded import WEIGHTS
 from panoweave.core.infra.api_keys import ApiKeys
 from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs import models
 from panoweave.core.jobs.record import DEFAULT_TENANT, JOB_ID_PATTERN, JobRecord
 from panoweave.core.jobs.store import JobStore
+from panoweave.core.model_files.read import read_traits
 from panoweave.core.params import PanoramaParams
 from panoweave.core.webhooks.secrets import WebhookSecrets
 from panoweave.service.app import create_app
@@ -186,17 +188,22 @@ def test_the_id_of_a_panorama_is_described(api: httpx.Client) -> None:
     assert api.get("/panoramas/nonsense").status_code == 404
 
 
+def _publish_model_that_ships(redis: Redis) -> None:
+    """What it makes: the document's examples are about its sizes."""
+    state = models.get(redis, "embedded")
+    assert state is not None
+    traits = read_traits(str(WEIGHTS))
+    models.publish(redis, state.model_copy(update={"traits": traits}))
+
+
 @pytest.mark.parametrize("name", examples.REQUESTS)
 def test_the_requests_it_shows_are_accepted(
     api: httpx.Client, redis: Redis, objects: ObjectStore, name: str
 ) -> None:
     """By a worker with a ControlNet and a tiny decoder, once picture and webhook secret exist."""
     WebhookSecrets(redis).create("default")
-    state = models.get(redis, "embedded")
-    assert state is not None
-    traits = TRAITS.model_copy(update={"controlnet": True, "tiny_decoder": True})
-    models.publish(redis, state.model_copy(update={"traits": traits}))
-    picture = png((1536, 128))
+    _publish_model_that_ships(redis)
+    picture = png((1536, 256))
     sha256 = hashlib.sha256(picture).hexdigest()
     objects.put(examples.UPLOAD_KEY, picture, "image/png", sha256)
     answer = api.post("/panoramas", json=examples.REQUESTS[name]["value"])
@@ -206,6 +213,7 @@ def test_the_requests_it_shows_are_accepted(
 def test_the_refusals_it_shows_are_real(
     api: httpx.Client, store: JobStore, redis: Redis, settings: Settings
 ) -> None:
+    _publish_model_that_ships(redis)
     queued = examples.JOB_ID
     params = PanoramaParams(prompt="a hill").resolve(TRAITS)
     store.create(JobRecord.new(params, "embedded", DEFAULT_TENANT, {}, job_id=queued))
