@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from diffusers import ControlNetModel, DDIMScheduler, UNet2DConditionModel
+from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from panoweave.core.embedded.training.latents import PATCH_PX, WINDOW_PX
@@ -66,7 +67,14 @@ def build_controlnet(unet: UNet2DConditionModel, hint_widths: tuple[int, ...]) -
 
     `hint_widths`: five of them bring hints from the picture's scale to the latents'.
     """
-    return ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=hint_widths)
+    controlnet = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=hint_widths)
+    # As diffusers begins them, nine layers shrink what edges change by a factor of 10,000, and
+    # nothing is learnt from hints: docs/LOG.md.
+    hint = controlnet.controlnet_cond_embedding
+    for layer in (hint.conv_in, *hint.blocks):
+        nn.init.kaiming_normal_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    return controlnet
 
 
 def build_scheduler() -> DDIMScheduler:

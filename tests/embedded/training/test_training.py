@@ -12,6 +12,7 @@ import torch
 
 from panoweave.core.diffusion.checkpoints import load_pipeline
 from panoweave.core.embedded.train import STAGES, main
+from panoweave.core.embedded.training.control import ControlRecipe
 from panoweave.core.embedded.training.networks import build_controlnet, build_unet
 from panoweave.core.embedded.training.runs import Phase, Phases, Schedule, Stop
 from panoweave.core.embedded.training.stages import Training
@@ -136,6 +137,22 @@ def test_an_untrained_controlnet_changes_nothing() -> None:
         return_dict=False,
     )
     assert max(float(part.abs().max()) for part in [*down, middle]) == 0
+
+
+@torch.no_grad()
+def test_edges_reach_the_last_layer_of_an_untrained_controlnets_hint() -> None:
+    """As diffusers begins it, they change less than 0.00001 there: nothing is learnt from them."""
+    recipe = ControlRecipe()
+    unet = build_unet(TINY.denoiser.shape, latent_channels=8)
+    hint = build_controlnet(unet, recipe.hint_widths).controlnet_cond_embedding
+    seen = []
+    hint.conv_out.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    edges = torch.zeros(1, 3, 256, 256)
+    hint(edges)
+    edges[:, :, 128] = 1
+    hint(edges)
+    nothing, line = seen
+    assert (line - nothing).square().mean().sqrt() > 1e-3
 
 
 def test_a_run_ends_when_its_time_is_up(tmp_path: Path) -> None:
