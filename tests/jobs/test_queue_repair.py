@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import pytest
 from redis import Redis
@@ -31,7 +32,10 @@ def records(store: JobStore) -> Sequence[JobRecord]:
 
 
 def keys_by_model(redis: Redis, prefix: str) -> list[bytes]:
-    return [job_id for key in redis.scan_iter(f"{prefix}*") for job_id in redis.zrange(key, 0, -1)]
+    found: list[bytes] = []
+    for key in redis.scan_iter(f"{prefix}*"):
+        found += cast("list[bytes]", redis.zrange(key, 0, -1))
+    return found
 
 
 def by_model(redis: Redis) -> set[bytes]:
