@@ -50,12 +50,18 @@ def test_a_panorama_is_made_and_downloaded(
     worker = when_submitted(store, lambda job_id: finish(store, objects, job_id))
     seen: list[str] = []
     panorama = client.make(
-        prompt="a hill", width=256, seed=7, on_event=lambda event: seen.append(event.event)
+        idempotency_key="order-7",
+        on_event=lambda event: seen.append(event.event),
+        prompt="a hill",
+        width=256,
+        seed=7,
     )
     worker.join()
     assert panorama.status == "succeeded"
     assert (panorama.params.width, panorama.params.seed) == (256, 7)
     assert seen == ["created", "started", "succeeded"]
+    again = client.make(idempotency_key="order-7", prompt="a hill", width=256, seed=7)
+    assert again.id == panorama.id
     target = client.download(panorama.id, tmp_path / "hill.png")
     assert panorama.result is not None
     assert hashlib.sha256(target.read_bytes()).hexdigest() == panorama.result.sha256

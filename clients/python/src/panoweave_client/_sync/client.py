@@ -35,13 +35,16 @@ class Panoweave(Http):
         self,
         *,
         on_event: Callable[[Event], object] | None = None,
+        idempotency_key: str | None = None,
+        traceparent: str | None = None,
         **request: Unpack[requests.PanoramaRequest],
     ) -> PanoramaView:
         """Submit a panorama and wait for its picture. Raises PanoramaFailed if there is none.
 
-        `on_event` is called with each event meanwhile.
+        `on_event` is called with each event meanwhile. With the `idempotency_key` of an earlier
+        call, as of one that a crash has ended, it goes on waiting for the same panorama.
         """
-        panorama = self.submit(**request)
+        panorama = self.submit(idempotency_key=idempotency_key, traceparent=traceparent, **request)
         if on_event is not None:
             for event in self.watch(panorama.id):
                 on_event(event)
