@@ -32,10 +32,9 @@ def held_out_parts() -> list[Image.Image]:
 
 def held_out_windows() -> Tensor:
     """(8, 3, 256, 256) in [-1, 1]"""
-    parts = torch.from_numpy(np.stack([np.array(part) for part in held_out_parts()]))
-    # (parts, H, halves, W, 3)
-    halves = parts.unflatten(2, (2, WINDOW_PX)).permute(0, 2, 4, 1, 3)
-    return to_unit(halves.flatten(0, 1))
+    parts = np.stack([np.array(part) for part in held_out_parts()])
+    halves = np.concatenate(np.split(parts, 2, axis=2))
+    return to_unit(torch.from_numpy(halves).permute(0, 3, 1, 2))
 
 
 def main() -> None:
