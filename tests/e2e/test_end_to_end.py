@@ -27,7 +27,7 @@ def service(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 def test_a_prompt_becomes_a_picture(service: Service) -> None:
-    job = service.post(prompt="a lake at sunset", width=320, steps=12, seed=4)
+    job = service.post(prompt="a lake at sunset", width=512, steps=12, seed=4)
     assert job["status"] == "queued"
     fractions: list[float] = []
 
@@ -49,7 +49,7 @@ def test_a_prompt_becomes_a_picture(service: Service) -> None:
     assert hashlib.sha256(picture.content).hexdigest() == result["sha256"]
     assert len(picture.content) == result["bytes"]
     image = Image.open(io.BytesIO(picture.content)).convert("RGB")
-    assert image.size == (result["width"], result["height"]) == (320, 256)
+    assert image.size == (result["width"], result["height"]) == (512, 256)
     assert statistics.mean(ImageStat.Stat(image).stddev) > 8  # not flat
     assert result["coherence"]["intra_lpips"] > 0
     redirect = service.http.get(f"/panoramas/{job['id']}/image")
