@@ -55,8 +55,8 @@ class ResolvedLora(Lora):
 _FIELD: Final = Field(
     max_length=MAX_LORAS,
     exclude_if=lambda loras: not loras,  # see `sphere`
-    description=f"Up to {MAX_LORAS} LoRAs of the model, each named once. What they change is added "
-    "up, so their order does not matter. Default: none.",
+    description=f"a list of up to {MAX_LORAS} of the model's LoRAs, each named once; what they "
+    "change is added up, so their order does not matter. Default: none",
 )
 LorasField = Annotated[Sequence[Lora], _FIELD]
 ResolvedLorasField = Annotated[Sequence[ResolvedLora], _FIELD]

@@ -138,6 +138,7 @@ def test_two_at_once_are_both_folded_in_by_hand(
     assert len(changed) > 10
 
 
+@pytest.mark.filterwarnings("ignore:Already found a `peft_config`")
 @pytest.mark.parametrize("scale", [1.0, -0.5])
 def test_a_scale_is_diffusers_own(
     tmp_path: Path, offered: dict[str, LoraSource], pipeline: SyncDiffusionPipeline, scale: float
