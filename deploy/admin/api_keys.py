@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -36,12 +37,18 @@ def create(tenant: str, scopes: Sequence[str], data: Path) -> int:
 
 def show(data: Path) -> int:
     table = Table(box=None, pad_edge=False)
-    for heading in ("id", "tenant", "scopes", "created"):
+    table.add_column("id", no_wrap=True)  # to copy
+    for heading in ("tenant", "scopes", "label", "created", "expires", "last used"):
         table.add_column(heading)
     with redis_of(data) as redis:
-        for key in ApiKeys(redis).all():
-            created = f"{key.created_at:%Y-%m-%d %H:%M} UTC"
-            table.add_row(key.id, escape(key.tenant), ", ".join(key.scopes), created)
+        keys = ApiKeys(redis)
+        used = keys.last_used()
+        for key in keys.all():
+            expired = " (expired)" if key.has_expired() else ""
+            table.add_row(
+                *(key.id, escape(key.tenant), ", ".join(key.scopes), escape(key.label or "-")),
+                *(_time(key.created_at), _time(key.expires_at) + expired, _time(used.get(key.id))),
+            )
     out.print(table if table.row_count else "no keys")
     return 0
 
@@ -54,3 +61,7 @@ def revoke(key_id: str, data: Path) -> int:
             raise DeployError(str(error), "`panoweave keys list` shows the keys") from error
     out.print(f"revoked {escape(key_id)}")
     return 0
+
+
+def _time(time: datetime | None) -> str:
+    return "-" if time is None else f"{time:%Y-%m-%d %H:%M} UTC"

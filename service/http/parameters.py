@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qs
 
 from fastapi import FastAPI, Request
@@ -15,8 +15,15 @@ from panoweave.core.checkpoint import InvalidParams
 _MAX_NAME_CHARS = 64
 
 
+# People share links to pages, and other sites add parameters to them, such as ?fbclid=.
+_PAGES: Final = frozenset({"/", "/docs"})
+
+
 def refuse_unknown_query(request: Request) -> None:
-    """A dependency of all routes. Raises InvalidParams, also where a value would be left out."""
+    """A dependency of all routes. Raises InvalidParams, also where a value would be left out.
+    Pages ignore parameters."""
+    if request.scope["route"].path in _PAGES:
+        return
     described = {each["name"]: each for each in _described(request) if each["in"] == "query"}
     known = list(described)
     for name in request.query_params:
@@ -44,7 +51,9 @@ def install(app: FastAPI) -> None:
     """FastAPI's dependencies do not reach Starlette's own routes, such as /openapi.json and files.
     They have no parameters. Call this after all routes are added."""
     for route in app.routes:
-        if isinstance(route, Route | Mount) and not isinstance(route, APIRoute):
+        if isinstance(route, APIRoute) or not isinstance(route, Route | Mount):
+            continue
+        if route.path not in _PAGES:
             route.app = RefuseQuery(route.app)
 
 

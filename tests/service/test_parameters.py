@@ -34,8 +34,6 @@ HERE = f"/panoramas/{JOB_ID}"
         ("GET", "/livez", "no parameters"),
         ("GET", "/metrics", "no parameters"),
         ("GET", "/openapi.json", "no parameters"),
-        ("GET", "/docs", "no parameters"),
-        ("GET", "/", "no parameters"),
         ("GET", "/studio/icon.svg", "no parameters"),
     ],
 )
@@ -46,6 +44,14 @@ def test_unknown_query_parameters_are_refused(
     assert error["field"] == "Limit"
     assert set(error["legal"].split(", ")) == set(legal.split(", ")) or error["legal"] == legal
     assert len(api.request(method, path, params={"y" * 5_000: "3"}).text) < 1_000
+
+
+@pytest.mark.parametrize("page", ["/", "/docs"])
+def test_pages_open_from_links_with_parameters_of_other_sites(api: httpx.Client, page: str) -> None:
+    answer = api.get(f"{page}?fbclid=IwAR3&utm_source=mail&utm_source=post")
+    assert answer.headers["content-type"].startswith("text/html")
+    assert answer.text == api.get(page).text
+    assert "Content-Security-Policy" in answer.headers
 
 
 def test_of_two_values_none_is_guessed(api: httpx.Client) -> None:

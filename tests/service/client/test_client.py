@@ -29,10 +29,10 @@ from panoweave_client import (
     WebhookRefused,
     verify_webhook,
 )
-from panoweave_client.answers import BatchMessage
+from panoweave_client.answers import BatchMessage, PingMessage, WebhookMessage
 from tests.jobs.samples import FAILURE
 from tests.service.client.cutting import cutting, serving_requests
-from tests.service.client.webhooks import SECRET, batch_message, message, signed
+from tests.service.client.webhooks import SECRET, batch_message, message, ping_message, signed
 from tests.service.client.worker import in_background, when_submitted, with_events
 from tests.service.pictures import png
 from tests.service.steps import PICTURE, finish, start
@@ -50,12 +50,18 @@ def test_a_panorama_is_made_and_downloaded(
     worker = when_submitted(store, lambda job_id: finish(store, objects, job_id))
     seen: list[str] = []
     panorama = client.make(
-        prompt="a hill", width=256, seed=7, on_event=lambda event: seen.append(event.event)
+        idempotency_key="order-7",
+        on_event=lambda event: seen.append(event.event),
+        prompt="a hill",
+        width=256,
+        seed=7,
     )
     worker.join()
     assert panorama.status == "succeeded"
     assert (panorama.params.width, panorama.params.seed) == (256, 7)
     assert seen == ["created", "started", "succeeded"]
+    again = client.make(idempotency_key="order-7", prompt="a hill", width=256, seed=7)
+    assert again.id == panorama.id
     target = client.download(panorama.id, tmp_path / "hill.png")
     assert panorama.result is not None
     assert hashlib.sha256(target.read_bytes()).hexdigest() == panorama.result.sha256
@@ -266,6 +272,7 @@ def test_a_webhook_is_used_only_with_its_signature() -> None:
     body = json.dumps(message())
     now = datetime.now(UTC)
     verified = verify_webhook(body.encode(), signed(body, now), SECRET)
+    assert isinstance(verified, WebhookMessage)
     assert (verified.type, verified.data.id) == ("panorama.cancelled", "pano_1")
     assert verified.data.metadata == {"order": 7}
     old = datetime.fromtimestamp(now.timestamp() - 3_600, UTC)
@@ -285,6 +292,13 @@ def test_a_batchs_webhook_is_read_too() -> None:
     verified = verify_webhook(body.encode(), signed(body, datetime.now(UTC)), SECRET)
     assert isinstance(verified, BatchMessage)
     assert (verified.data.id, verified.data.items[0].status) == ("batch_1", "cancelled")
+
+
+def test_a_ping_is_read_too() -> None:
+    body = json.dumps(ping_message())
+    verified = verify_webhook(body.encode(), signed(body, datetime.now(UTC)), SECRET)
+    assert isinstance(verified, PingMessage)
+    assert (verified.type, verified.data.tenant) == ("webhook.ping", "ada")
 
 
 def test_the_key_goes_to_the_service_only(

@@ -280,7 +280,7 @@ def test_the_types_are_those_of_the_contract(project: Project) -> None:
         const panoweave = new Panoweave({ apiKey: "pw_1" });
         const panorama: PanoramaView = await panoweave.make(
           { prompt: "a hill", preset: "fast", regions: [{ prompt: "a tree", x: 0, width: 128 }] },
-          { onEvent: (event) => console.log(event.progress?.fraction) },
+          { idempotencyKey: "order-7", onEvent: (event) => console.log(event.progress?.fraction) },
         );
         const side: number | undefined = panorama.result?.width;
         const code: ProblemCode = "a code of a newer service";

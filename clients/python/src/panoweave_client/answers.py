@@ -148,6 +148,21 @@ class Output(Answer):
     """Of 'jpeg', 'webp' and 'avif'. Default: 90."""
 
 
+class PingData(Answer):
+    id: str
+    """Of the ping, which is of no panorama."""
+    tenant: str
+
+
+class PingMessage(Answer):
+    """What `POST /webhooks/pings` sends."""
+
+    type: Literal["webhook.ping"]
+    timestamp: AwareDatetime
+    """When it was asked for."""
+    data: PingData
+
+
 ProblemCode = TypeAliasType(
     "ProblemCode",
     Literal[
@@ -172,6 +187,7 @@ ProblemCode = TypeAliasType(
         "not_failed",
         "not_found",
         "not_succeeded",
+        "ping_not_found",
         "queue_full",
         "rate_limited",
         "storage_unavailable",
@@ -526,6 +542,18 @@ class Params(Answer):
     """a list of up to 8 of the model's LoRAs, each named once; what they change is added up, so their order does not matter. Default: none"""
     output: Output = Field({"format": "png"}, validate_default=True)
     sync: ResolvedSync
+
+
+class PingView(Answer):
+    id: str
+    """Also the `webhook-id`."""
+    tenant: str
+    url: str
+    created_at: AwareDatetime
+    state: Literal["pending", "delivered", "dead", "gone"] | str
+    """`pending`: not tried yet; `delivered`; `dead`: it did not arrive; `gone`: the receiver answered 410."""
+    tries: list[TryView]
+    """One at most."""
 
 
 class Problem(Answer):

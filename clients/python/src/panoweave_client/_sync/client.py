@@ -23,6 +23,7 @@ from panoweave_client.events import Event
 _LONGEST_WAIT_S: Final = 60  # that the service offers
 _LONGEST_SILENCE_S: Final = 45.0  # the service sends something every 15 s
 _PAUSE_S: Final = 0.5  # after a stream that ended without an event, as of an API that is stopped
+_PINGS: Final = "/webhooks/pings"
 
 
 class Panoweave(Http):
@@ -35,13 +36,16 @@ class Panoweave(Http):
         self,
         *,
         on_event: Callable[[Event], object] | None = None,
+        idempotency_key: str | None = None,
+        traceparent: str | None = None,
         **request: Unpack[requests.PanoramaRequest],
     ) -> PanoramaView:
         """Submit a panorama and wait for its picture. Raises PanoramaFailed if there is none.
 
-        `on_event` is called with each event meanwhile.
+        `on_event` is called with each event meanwhile. With the `idempotency_key` of an earlier
+        call, as of one that a crash has ended, it goes on waiting for the same panorama.
         """
-        panorama = self.submit(**request)
+        panorama = self.submit(idempotency_key=idempotency_key, traceparent=traceparent, **request)
         if on_event is not None:
             for event in self.watch(panorama.id):
                 on_event(event)
@@ -259,6 +263,24 @@ class Panoweave(Http):
     def cancel_of_tenant(self, tenant: str, panorama_id: str) -> PanoramaView:
         path = f"{_tenant_path(tenant)}/{quote(panorama_id, safe='')}/cancel"
         return self._answer(PanoramaView, "POST", path)
+
+    def ping_webhook(
+        self, *, wait_s: int = 20, **request: Unpack[requests.PingRequest]
+    ) -> answers.PingView:
+        """Send a webhook to try an address, and wait up to `wait_s` for what the receiver answers.
+        It is sent once."""
+        return self._answer(
+            answers.PingView,
+            "POST",
+            _PINGS,
+            json=request,
+            wait_s=wait_s,
+            repeatable=False,
+        )
+
+    def webhook_ping(self, ping_id: str) -> answers.PingView:
+        """The ping as it is now."""
+        return self._answer(answers.PingView, "GET", f"{_PINGS}/{quote(ping_id, safe='')}")
 
     def metrics(self) -> str:
         """For operators: what Prometheus reads. Needs a key of scope `admin`."""

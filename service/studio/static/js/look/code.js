@@ -43,18 +43,17 @@ function asCurl(body) {
   return `curl -s ${origin()}/panoramas \\\n  -H 'Content-Type: application/json' \\\n${key}  -d '${json}'`;
 }
 
-/** @param {any} body */
+/** With the client of panoweave. It reads a key from the environment. @param {any} body */
 function asPython(body) {
-  const key = currentKey() ? `\nheaders = {"Authorization": f"Bearer {os.environ['PANOWEAVE_API_KEY']}"}` : "";
-  const headers = currentKey() ? ", headers=headers" : "";
-  return `${currentKey() ? "import os\n\n" : ""}import httpx
-${key}
-request = ${literal(body, "")}
-panorama = httpx.post("${origin()}/panoramas", json=request${headers}).raise_for_status().json()
-while panorama["status"] in ("queued", "running"):
-    url = f"${origin()}/panoramas/{panorama['id']}"
-    panorama = httpx.get(url, headers={"Prefer": "wait=60"${key ? ", **headers" : ""}}, timeout=70).json()
-print(panorama["result"]["image_url"])
+  const key = currentKey() ? "  # with the key in PANOWEAVE_API_KEY" : "";
+  const fields = Object.entries(body).map(([name, value]) => `        ${name}=${literal(value, "        ")},\n`);
+  return `# In a checkout of panoweave: pip install clients/python
+from panoweave_client import Panoweave
+
+with Panoweave("${origin()}") as panoweave:${key}
+    panorama = panoweave.make(
+${fields.join("")}    )
+    print(panoweave.download(panorama.id, "panorama.${body.output?.format ?? "png"}"))
 `;
 }
 
