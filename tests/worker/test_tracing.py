@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -42,7 +43,7 @@ def exporter(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
     return exporter
 
 
-def make_panorama(context: WorkerContext, redis: Redis) -> str:
+def make_panorama(context: WorkerContext, redis: Redis, trace_id: str = TRACE_ID) -> str:
     """POST it as a client does, run what RQ then finds in its queue. The API's metrics."""
     state = ModelState(
         model="embedded",
@@ -53,7 +54,7 @@ def make_panorama(context: WorkerContext, redis: Redis) -> str:
     )
     models.publish(redis, state)
     body = {"prompt": PROMPT, "width": 128, "stride": 64, "steps": 2, "seed": 1}
-    headers = {"traceparent": f"00-{TRACE_ID}-{SPAN_ID}-01"}
+    headers = {"traceparent": f"00-{trace_id}-{SPAN_ID}-01"}
     with serving(context.settings) as api:
         answer = api.post("/panoramas", json=body, headers=headers)
         scraped = api.get("/metrics", headers={"Accept": OPEN_METRICS})
@@ -64,13 +65,13 @@ def make_panorama(context: WorkerContext, redis: Redis) -> str:
     return scraped.text
 
 
-def exemplars(metrics: str) -> dict[str, str]:
-    """The span that each histogram names, of this test's trace."""
+def exemplars(metrics: str, trace_id: str) -> dict[str, str]:
+    """The span of this trace that each histogram names."""
     return {
         family.name: sample.exemplar.labels["span_id"]
         for family in text_string_to_metric_families(metrics)
         for sample in family.samples
-        if sample.exemplar and sample.exemplar.labels["trace_id"] == TRACE_ID
+        if sample.exemplar and sample.exemplar.labels["trace_id"] == trace_id
     }
 
 
@@ -102,10 +103,11 @@ def test_a_panorama_is_a_part_of_its_callers_trace(
 def test_histograms_name_the_spans_that_they_measure(
     context: WorkerContext, redis: Redis, exporter: InMemorySpanExporter
 ) -> None:
-    of_the_api = exemplars(make_panorama(context, redis))
+    trace_id = secrets.token_hex(16)
+    of_the_api = exemplars(make_panorama(context, redis, trace_id), trace_id)
     ids = {name: f"{context_of(span).span_id:016x}" for name, span in by_name(exporter).items()}
     assert of_the_api == {"panoweave_http_request_duration_seconds": ids["POST /panoramas"]}
-    assert exemplars(generate_latest(WORKER).decode()) == {
+    assert exemplars(generate_latest(WORKER).decode(), trace_id) == {
         "panoweave_wait_seconds": ids["panorama"],
         "panoweave_run_seconds": ids["panorama"],
         "panoweave_step_seconds": ids["panorama"],
@@ -113,13 +115,11 @@ def test_histograms_name_the_spans_that_they_measure(
     }
 
 
-def test_without_traces_histograms_name_none(
-    context: WorkerContext, redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_traces_histograms_name_none(context: WorkerContext, redis: Redis) -> None:
     """Not even the caller's, which has no span of this process."""
-    monkeypatch.setattr(sys.modules[__name__], "TRACE_ID", TRACE_ID[::-1])
-    assert exemplars(make_panorama(context, redis)) == {}
-    assert exemplars(generate_latest(WORKER).decode()) == {}
+    trace_id = secrets.token_hex(16)
+    assert exemplars(make_panorama(context, redis, trace_id), trace_id) == {}
+    assert exemplars(generate_latest(WORKER).decode(), trace_id) == {}
 
 
 def test_no_trace_holds_a_token_of_a_url(
