@@ -80,8 +80,13 @@ def _require_scraper(request: Request, context: ContextDep, credentials: Credent
     dependencies=[Depends(_require_scraper)],
     response_class=Response,
     responses={
-        200: answer("Prometheus's text format.")
-        | {"content": {"text/plain": {"schema": {"type": "string"}, "examples": _EXAMPLES}}},
+        200: answer("Prometheus's text format, or OpenMetrics, which has exemplars.")
+        | {
+            "content": {
+                "text/plain": {"schema": {"type": "string"}, "examples": _EXAMPLES},
+                "application/openmetrics-text": {"schema": {"type": "string"}},
+            }
+        },
         **refusals(JobStoreUnavailable),
     },
 )
