@@ -30,6 +30,7 @@ from panoweave.service.panoramas import events
 from panoweave.service.panoramas import routes as panoramas
 from panoweave.service.panoramas.subscriptions import open_subscriptions
 from panoweave.service.studio import routes as studio
+from panoweave.service.webhooks import pings
 from panoweave.service.webhooks import routes as deliveries
 
 _DOCS = "/docs"
@@ -77,7 +78,7 @@ def create_app(settings: Settings) -> FastAPI:
     document.install(app)
     for routes in (
         *(panoramas, events, deliveries, uploads, tokens, usage, models, health, scaling, metrics),
-        *(openai, keys, tenants),
+        *(openai, keys, tenants, pings),
     ):
         app.include_router(routes.router)
     studio.install(app)

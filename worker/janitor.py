@@ -30,7 +30,7 @@ from panoweave.worker.webhook_sender import WebhookDispatcher
 
 log = logging.getLogger(__name__)
 
-_COMPARE_EVERY_S = 60.0  # jobs one by one with the queues by model: Redis is busy meanwhile
+_COMPARE_EVERY_S = 60.0  # the queues by model, job by job: 0.1 s of Redis for 100,000 jobs
 _SLOW_HEARTBEAT_S = 5.0  # how long a heartbeat takes while Redis is slow to come back
 
 
@@ -79,10 +79,10 @@ def sweep_until(
     while not stopping.wait(pause_s):
         try:
             if is_settled:
-                is_exact = time.monotonic() >= compare_at
-                sweep(store, queue, is_exact=is_exact)
-                if is_exact:
+                if time.monotonic() >= compare_at:
+                    queue.compare()
                     compare_at = time.monotonic() + _COMPARE_EVERY_S
+                sweep(store, queue)
                 pause_s = settings.janitor_interval_s
             else:
                 store.check()
@@ -138,11 +138,11 @@ def dispatching_webhooks(
             thread.join()
 
 
-def sweep(store: JobStore, queue: Queue, *, is_exact: bool = False) -> None:
+def sweep(store: JobStore, queue: Queue) -> None:
     """Requeue (or fail) jobs whose lease has expired, expire those that should have begun, and
     add tickets for jobs that wait.
 
-    `is_exact`: see `Queue.waiting`. A job that cannot be handled does not stop the sweep.
+    A job that cannot be handled does not stop the sweep.
     """
     for lost in store.lost():
         with _logged(lost.id):
@@ -153,7 +153,7 @@ def sweep(store: JobStore, queue: Queue, *, is_exact: bool = False) -> None:
         with _logged(job_id):
             record = store.miss_start(job_id)
             log.info("%s: had not begun by its deadline; now %s", record.id, record.status)
-    queue.top_up(is_exact=is_exact)
+    queue.top_up()
     metrics.swept()
 
 

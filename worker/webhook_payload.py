@@ -24,6 +24,11 @@ def batch_payload(delivery: Delivery, records: Sequence[JobRecord]) -> bytes:
     return _message(delivery, data)
 
 
+def ping_payload(delivery: Delivery) -> bytes:
+    """As `payload`, of no panorama."""
+    return _message(delivery, {"id": delivery.job_id, "tenant": delivery.tenant})
+
+
 def payload(delivery: Delivery, record: JobRecord, objects: ObjectStore) -> bytes:
     """JSON in UTF-8, smaller than `MAX_BYTES`. Its links are presigned for this try."""
     kind = delivery.type.removeprefix("panorama.")

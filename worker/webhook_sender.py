@@ -21,14 +21,14 @@ from panoweave.core.infra.errors import StoreUnavailable
 from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs.errors import NotFound
-from panoweave.core.jobs.record import BATCH_ENDED
+from panoweave.core.jobs.record import BATCH_ENDED, PING
 from panoweave.core.jobs.store import JobStore
 from panoweave.core.webhooks.deliveries import Deliveries, Delivery, State, Try, TryError
 from panoweave.core.webhooks.secrets import WebhookSecrets
 from panoweave.core.webhooks.targets import TargetRules
 from panoweave.worker.telemetry import metrics
 from panoweave.worker.webhook_http import DEADLINE_S, NotSent, Response, post, tls_context
-from panoweave.worker.webhook_payload import batch_payload, payload
+from panoweave.worker.webhook_payload import batch_payload, payload, ping_payload
 
 log = logging.getLogger(__name__)
 
@@ -182,6 +182,8 @@ class WebhookDispatcher:
 
     def _body(self, delivery: Delivery) -> bytes | None:
         """None if the panorama, or all those of a batch, have been deleted."""
+        if delivery.type == PING:
+            return ping_payload(delivery)
         if delivery.type == BATCH_ENDED:
             records = self._store.list(delivery.tenant, batch_id=delivery.job_id).records
             return batch_payload(delivery, records[::-1]) if records else None
@@ -204,8 +206,8 @@ def outcome(delivery: Delivery, response: Response | None) -> tuple[State, float
         return State.DELIVERED, 0
     if response and response.status == 410:
         return State.GONE, 0
-    # Progress is not retried: by then there is newer progress.
-    if delivery.type == "panorama.progress" or delivery.tries >= len(PAUSES_S):
+    # Progress is not retried: by then there is newer progress. A ping shows how one try ends.
+    if delivery.type in ("panorama.progress", PING) or delivery.tries >= len(PAUSES_S):
         return State.DEAD, 0
     asked_s = _seconds(response.retry_after) if response and response.retry_after else 0.0
     return State.PENDING, max(PAUSES_S[delivery.tries], min(asked_s, MAX_RETRY_AFTER_S))

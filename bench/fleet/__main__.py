@@ -4,11 +4,12 @@
 
 A real Redis, four API processes, workers as processes that make panoramas in no time, and tenants
 of which a tenth have half of the jobs. POSTs and claims are measured with a tenth of the jobs
-waiting and with all of them; then the workers work for a while.
+waiting and with all of them; then the workers work for a while. Prints what it has as it goes.
 """
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 import time
 from pathlib import Path
@@ -16,9 +17,12 @@ from statistics import median
 from typing import Final, NamedTuple
 
 from bench.fleet import load
-from bench.fleet.service import APIS, Fleet, fill, fleet, tenant
+from bench.fleet.backlog import fill, tenant
+from bench.fleet.service import APIS, Fleet, fleet
 from bench.fleet.workers import working
 from bench.sections import machine, parser, publish, table
+from panoweave.core.jobs.queue import Queue
+from panoweave.core.jobs.store import JobStore
 
 _POSTS_PER_S: Final = 40.0
 _POSTING_S: Final = 10.0
@@ -44,13 +48,27 @@ class Drained(NamedTuple):
 
 
 def measure_backlog(here: Fleet, waiting: int, empty_bytes: int) -> Backlog:
-    fill(here, waiting - here.redis.zcard("panoweave:queued"))
+    store = JobStore(here.redis, here.settings)
+    fill(store, here.settings.model, waiting - store.counts().queued, len(here.tokens))
+    Queue(here.redis).top_up()
     used = here.info("memory")["used_memory"] - empty_bytes
     bytes_a_job = used / here.redis.zcard("panoweave:queued")
     load.post(here, _POSTS_PER_S, _WARM_UP_S)
     posts_s = load.post(here, _POSTS_PER_S, _POSTING_S)
     claims_s = load.claim(here, _CLAIMS)
-    return Backlog(waiting, posts_s, claims_s, load.sweep_s(here), bytes_a_job)
+    found = Backlog(waiting, posts_s, claims_s, load.sweep_s(here), bytes_a_job)
+    print(
+        f"{waiting:,} waiting: " + ", ".join(_row(found)[1:]) + f"; {bytes_a_job:,.0f} bytes each"
+    )
+    return found
+
+
+def _row(backlog: Backlog) -> list[str]:
+    times_s = (
+        *(median(backlog.posts_s), load.p99(backlog.posts_s)),
+        *(median(backlog.claims_s), load.p99(backlog.claims_s), backlog.sweep_s),
+    )
+    return [f"{backlog.waiting:,}", *(f"{1_000 * each:.1f}" for each in times_s)]
 
 
 def drain(here: Fleet, workers: int, seconds: float) -> Drained:
@@ -76,19 +94,8 @@ def drain(here: Fleet, workers: int, seconds: float) -> Drained:
     )
 
 
-def report(backlogs: list[Backlog], drained: Drained, workers: int, tenants: int) -> str:
+def report(backlogs: list[Backlog], drained: Drained, asked: argparse.Namespace) -> str:
     head = ["waiting", "POST p50, ms", "p99, ms", "claim p50, ms", "p99, ms", "sweep, ms"]
-    rows = [
-        [f"{each.waiting:,}"]
-        + [
-            f"{1_000 * value:.1f}"
-            for value in (
-                *(median(each.posts_s), load.p99(each.posts_s)),
-                *(median(each.claims_s), load.p99(each.claims_s), each.sweep_s),
-            )
-        ]
-        for each in backlogs
-    ]
     last = backlogs[-1]
     facts = [
         ["claims a second", f"{drained.claims_per_s:.0f}"],
@@ -102,9 +109,10 @@ def report(backlogs: list[Backlog], drained: Drained, workers: int, tenants: int
         ],
     ]
     return (
-        f"`python -m bench.fleet` on {machine()}: {APIS} API processes, {tenants:,} tenants, "
-        f"{_POSTS_PER_S:g} POSTs a second; then {workers} worker processes, which report one "
-        f"step.\n\n{table(head, rows)}\n\n{table(['', ''], facts)}"
+        f"`python -m bench.fleet --jobs {asked.jobs} --workers {asked.workers} --tenants "
+        f"{asked.tenants} --seconds {asked.seconds:g}` on {machine()}: {APIS} API processes, "
+        f"{_POSTS_PER_S:g} POSTs a second; then worker processes, each of which reports one "
+        f"step.\n\n{table(head, [_row(each) for each in backlogs])}\n\n{table(['', ''], facts)}"
     )
 
 
@@ -122,7 +130,7 @@ def main() -> None:
             for waiting in (asked.jobs // 10, asked.jobs)
         ]
         drained = drain(here, asked.workers, asked.seconds)
-    publish("fleet", report(backlogs, drained, asked.workers, asked.tenants), asked.report)
+    publish("fleet", report(backlogs, drained, asked), asked.report)
 
 
 if __name__ == "__main__":

@@ -17,13 +17,13 @@ from typing import Final, NamedTuple
 from pydantic import SecretStr
 from redis import Redis
 
+from bench.fleet.backlog import fill, tenant
 from bench.sections import machine, parser, publish, table
 from panoweave.core.infra.redis import connect
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs import models
 from panoweave.core.jobs.models import ModelState
 from panoweave.core.jobs.queue import Queue
-from panoweave.core.jobs.record import JobRecord
 from panoweave.core.jobs.savepoints import Savepoints
 from panoweave.core.jobs.store import JobStore
 from panoweave.deploy.local.servers import RedisServer
@@ -34,7 +34,7 @@ _SAVEPOINT_BYTES: Final = 4 * 64 * 384 * 4
 _WORKERS: Final = (10, 100, 1_000)
 _WAITING: Final = 3_000
 _TENANTS: Final = 100
-_BACKLOGS: Final = (1_000, 10_000)
+_BACKLOGS: Final = (1_000, 10_000, 100_000)
 _ANY_NUMBER: Final = 10_000_000
 
 
@@ -135,10 +135,9 @@ def by_waiting() -> list[list[str]]:
     rows = []
     with empty_redis() as (redis, settings):
         store, queue = JobStore(redis, settings), Queue(redis)
-        waiting: list[JobRecord] = []
         for backlog in _BACKLOGS:
-            while len(waiting) < backlog:
-                waiting.append(store.create(new_record(f"t{len(waiting) % _TENANTS}")))
+            fill(store, "embedded", backlog - store.counts().queued, _TENANTS)
+            last = store.create(new_record(tenant(0)))
 
             def claim() -> None:
                 record = store.claim("worker", "embedded")
@@ -149,12 +148,23 @@ def by_waiting() -> list[list[str]]:
             calls: tuple[Callable[[], object], ...] = (
                 lambda: store.create(new_record()),
                 claim,
-                lambda: queue.estimate([waiting[-1]]),
-                lambda: queue.waiting(is_exact=True),
+                lambda last=last: queue.estimate([last]),  # type: ignore[misc]
+                queue.compare,
             )
             times = [cost(redis, call, 20).cpu_us / 1_000 for call in calls]
-            rows.append([f"{backlog:,}", *(f"{each:.2f}" for each in times)])
+            parts = scripts_of(redis, queue.compare)
+            rows.append([f"{backlog:,}", *(f"{each:.2f}" for each in times), f"{parts:,}"])
     return rows
+
+
+def scripts_of(redis: Redis, call: Callable[[], object]) -> int:
+    def count() -> int:
+        calls: int = redis.info("commandstats")["cmdstat_evalsha"]["calls"]
+        return calls
+
+    before = count()
+    call()
+    return count() - before
 
 
 def start(redis: Redis, store: JobStore, name: str) -> None:
@@ -179,10 +189,12 @@ def main() -> None:
         f"{_TENANTS} tenants:\n\n{table(['workers', *looks, '/scaling, ms'], by_workers())}"
     )
     publish("fleet costs", text, asked.report)
-    head = ["waiting", "accepted, ms", "claimed and given back, ms", "estimate, ms", "sweep, ms"]
+    head = ["waiting", "accepted, ms", "claimed and given back, ms", "estimate, ms"]
+    head += ["comparing, ms", "in parts"]
     text = (
         f"`python -m bench.fleet.costs` on {machine()}: how long Redis computes, with panoramas of "
-        f"{_TENANTS} tenants waiting. The sweep is the janitor's comparison job by job.\n\n"
+        f"{_TENANTS} tenants waiting. Once a minute a janitor compares the queues; Redis answers "
+        f"others between the parts.\n\n"
         f"{table(head, by_waiting())}"
     )
     publish("fleet backlog", text, asked.report)

@@ -67,7 +67,8 @@ def sweep_s(here: Fleet) -> float:
     """Of the janitor, comparing job by job as it does once a minute."""
     store, queue = JobStore(here.redis, here.settings), Queue(here.redis)
     began = time.perf_counter()
-    sweep(store, queue, is_exact=True)
+    queue.compare()
+    sweep(store, queue)
     return time.perf_counter() - began
 
 

@@ -16,16 +16,12 @@ import httpx
 from pydantic import SecretStr
 from redis import Redis
 
+from bench.fleet.backlog import tenant
 from panoweave.core.infra.api_keys import ApiKeys
 from panoweave.core.infra.redis import connect
 from panoweave.core.infra.settings import Settings
-from panoweave.core.jobs.queue import Queue
-from panoweave.core.jobs.record import JobRecord
-from panoweave.core.jobs.store import JobStore
-from panoweave.core.params import PanoramaParams
 from panoweave.deploy.local.ports import LOOPBACK, free_port
 from panoweave.deploy.local.servers import RedisServer
-from tests.jobs.samples import TRAITS
 
 APIS: Final = 4
 _ANY_NUMBER: Final = 10_000_000
@@ -58,16 +54,22 @@ def fleet(folder: Path, tenants: int) -> Iterator[Fleet]:
         redis.config_set("maxmemory", 0)
         keys = ApiKeys(redis)
         tokens = [keys.create(tenant(number), ("write",))[1] for number in range(tenants)]
-        apis = [stack.enter_context(_api(server.url, folder / f"api-{n}.log")) for n in range(APIS)]
-        yield Fleet(settings, redis, apis, tokens)
+        logs = [folder / f"api-{number}.log" for number in range(APIS)]
+        apis = [stack.enter_context(_started(server.url, log)) for log in logs]
+        for each in apis:
+            _wait_until_ready(each)
+        yield Fleet(settings, redis, [each.url for each in apis], tokens)
 
 
-def tenant(number: int) -> str:
-    return f"tenant-{number}"
+@dataclass(frozen=True)
+class _Api:
+    process: subprocess.Popen[bytes]
+    url: str
+    log: Path
 
 
 @contextmanager
-def _api(redis_url: str, log: Path) -> Iterator[str]:
+def _started(redis_url: str, log: Path) -> Iterator[_Api]:
     port = free_port()
     environment = os.environ | {
         "PANOWEAVE_REDIS_URL": redis_url,
@@ -85,17 +87,19 @@ def _api(redis_url: str, log: Path) -> Iterator[str]:
             stdout=output,
             stderr=output,
         )
-    url = f"http://{LOOPBACK}:{port}"
     try:
-        deadline = time.monotonic() + _READY_S
-        while not _is_ready(url):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit(f"the API did not start: {log.read_text()}")
-            time.sleep(0.1)
-        yield url
+        yield _Api(process, f"http://{LOOPBACK}:{port}", log)
     finally:
         process.terminate()
         process.wait()
+
+
+def _wait_until_ready(api: _Api) -> None:
+    deadline = time.monotonic() + _READY_S
+    while not _is_ready(api.url):
+        if api.process.poll() is not None or time.monotonic() > deadline:
+            raise SystemExit(f"the API did not start: {api.log.read_text()}")
+        time.sleep(0.1)
 
 
 def _is_ready(url: str) -> bool:
@@ -103,15 +107,3 @@ def _is_ready(url: str) -> bool:
         return httpx.get(f"{url}/readyz").is_success
     except httpx.TransportError:
         return False
-
-
-def fill(here: Fleet, jobs: int) -> None:
-    """Queue so many jobs more. A tenth of the tenants have half of them."""
-    store = JobStore(here.redis, here.settings)
-    params = PanoramaParams(prompt="a lake at dawn, mountains, mist").resolve(TRAITS)
-    tenants = len(here.tokens)
-    few = max(1, tenants // 10)
-    for number in range(jobs):
-        whose = number // 2 % few if number % 2 else number // 2 % tenants
-        store.create(JobRecord.new(params, here.settings.model, tenant(whose), {}))
-    Queue(here.redis).top_up()

@@ -17,6 +17,7 @@ START_DEADLINES = PREFIX + "start_deadlines"  # zset: queued job -> when it must
 WAITING_TENANTS = PREFIX + "turns"  # zset: tenant with queued jobs -> last served (a count)
 LAST_SERVED = PREFIX + "served"  # hash: tenant -> when it was last served (a count)
 SERVED_COUNT = PREFIX + "turn"  # counter: jobs started so far
+QUEUE_COMPARISON = PREFIX + "queue_comparison"  # string: how far the queues by model are compared
 QUEUED_MODELS = PREFIX + "queued_models"  # set: models that jobs wait for
 ENDED = PREFIX + "ended"  # hash: status, a failed job's with its code -> how many jobs so far
 REQUEUED = PREFIX + "requeued"  # hash: reason -> attempts that went back to the queue so far

@@ -2,7 +2,7 @@
 --
 -- KEY.QUEUED, the index 'queued:TENANT' and KEY.WAITING_TENANTS hold the jobs of all models, as
 -- earlier versions do. The keys here hold the same jobs by model. A process of an earlier version
--- does not write them: 'repair_model_queues' mends what it left, from the records themselves.
+-- does not write them: queue_repair.lua mends what it left, from the records themselves.
 
 -- What another version wrote may not be readable here: it counts as absent, as what is not there.
 local function decoded(text)
@@ -57,39 +57,14 @@ end
 -- The oldest of those with the highest priority. Entries of jobs that an earlier version's worker has
 -- started are dropped on the way.
 local function first_waiting(model, tenant)
-  for _, id in ipairs(redis.call('ZRANGE', waiting_key(model, tenant), 0, -1)) do
-    if redis.call('ZSCORE', KEY.QUEUED, id) then return id end
+  local id = redis.call('ZRANGE', waiting_key(model, tenant), 0, 0)[1]
+  while id and not redis.call('ZSCORE', KEY.QUEUED, id) do
     remove_from_model_queue(model, tenant, id)
+    id = redis.call('ZRANGE', waiting_key(model, tenant), 0, 0)[1]
   end
+  return id
 end
 
 local function queued_models()
   return redis.call('SMEMBERS', KEY.QUEUED_MODELS)
-end
-
-local function drop_stale(model)
-  for _, tenant in ipairs(redis.call('ZRANGE', KEY.WAITING_TENANTS_OF .. model, 0, -1)) do
-    for _, id in ipairs(redis.call('ZRANGE', waiting_key(model, tenant), 0, -1)) do
-      if not redis.call('ZSCORE', KEY.QUEUED, id) then
-        remove_from_model_queue(model, tenant, id)
-      end
-    end
-  end
-end
-
--- Costs a few reads if the counts agree, unless it is to be exact.
-local function repair_model_queues(is_exact)
-  local known = 0
-  for _, model in ipairs(queued_models()) do
-    known = known + redis.call('ZCARD', KEY.QUEUED_OF .. model)
-  end
-  if known == redis.call('ZCARD', KEY.QUEUED) and not is_exact then return end
-  for _, model in ipairs(queued_models()) do drop_stale(model) end
-  local queued = redis.call('ZRANGE', KEY.QUEUED, 0, -1, 'WITHSCORES')
-  for i = 1, #queued, 2 do
-    local job = redis.call('HMGET', KEY.JOB .. queued[i], 'model', 'tenant', 'priority')
-    if job[1] and job[2] and not redis.call('ZSCORE', KEY.QUEUED_OF .. job[1], queued[i]) then
-      add_to_model_queue(job[1], job[2], queued[i], queued[i + 1], job[3])
-    end
-  end
 end

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import rq
 from redis import Redis
+from redis.commands.core import Script
 from rq.serializers import JSONSerializer
 
 from panoweave.core.infra.lua import register_script
@@ -49,13 +50,15 @@ class WaitingModel(NamedTuple):
 class Queue:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._estimate = register_script(
-            redis, __package__, "model_queue.lua", "queue_state.lua", "queue_estimate.lua"
-        )
-        self._demand = register_script(
-            redis, __package__, "model_queue.lua", "queue_state.lua", "model_demand.lua"
-        )
-        self._waiting = register_script(redis, __package__, "model_queue.lua", "waiting_models.lua")
+
+        def script(*names: str) -> Script:
+            shared = ("model_queue.lua", "queue_repair.lua")
+            return register_script(redis, __package__, *shared, *names)
+
+        self._estimate = script("queue_state.lua", "queue_estimate.lua")
+        self._demand = script("queue_state.lua", "model_demand.lua")
+        self._waiting = script("waiting_models.lua")
+        self._compare = script("compare_queues.lua")
 
     def tickets(self, model: str) -> rq.Queue:
         """A worker listens to this one alone: only then does RQ move tickets safely (BLMOVE)."""
@@ -66,13 +69,18 @@ class Queue:
         with translate_redis_errors():
             _add_ticket(self.tickets(model))
 
-    def waiting(self, *, is_exact: bool = False) -> Sequence[WaitingModel]:
-        """The models that jobs wait for.
-
-        `is_exact`: also if processes of an earlier version have moved jobs meanwhile.
-        """
+    def compare(self) -> None:
+        """Compare the queues by model, job by job, with that of all jobs, which processes of
+        earlier versions write too. Redis answers others between the parts."""
         with translate_redis_errors():
-            answer: Any = self._waiting(args=[int(is_exact)])
+            place: Any = b""
+            while place is not None:
+                place = self._compare(args=[place])
+
+    def waiting(self) -> Sequence[WaitingModel]:
+        """The models that jobs wait for."""
+        with translate_redis_errors():
+            answer: Any = self._waiting()
         found = [WaitingModel(model.decode(), queued, workers) for model, queued, workers in answer]
         return sorted(found)
 
@@ -81,9 +89,9 @@ class Queue:
         with translate_redis_errors():
             return demand.from_answer(self._demand(args=[model]))
 
-    def top_up(self, *, is_exact: bool = False) -> None:
+    def top_up(self) -> None:
         """Add tickets until no worker idles while jobs wait for its model."""
-        waiting = self.waiting(is_exact=is_exact)
+        waiting = self.waiting()
         with translate_redis_errors():
             # One for each worker, not for each job: tenants at their limit of running jobs would
             # use up the others' tickets.

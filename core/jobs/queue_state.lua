@@ -1,5 +1,5 @@
--- What is queued and running of one model, and how long it takes. Stands after model_queue.lua and
--- before the scripts that use it. Changes no job.
+-- What is queued and running of one model, and how long it takes. Stands after queue_repair.lua
+-- and before the scripts that use it. Changes no job.
 
 local EXACT = 100 -- jobs of a tenant that are read one by one; those behind count as their average
 local READ_IN_ALL = 1000 -- of all tenants, so that an estimate does not take longer with more of them

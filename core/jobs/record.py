@@ -131,6 +131,8 @@ WebhookEvent = Literal[PanoramaEvent, BatchEvent]
 EXPIRED: Final = "panorama.expired"
 BATCH_ENDED: Final = "batch.ended"
 StoredWebhookEvent = Annotated[WebhookEvent, KeepUnknown()]
+PING: Final = "webhook.ping"  # of no job: see panoweave.core.webhooks.pings
+StoredDeliveryType = Annotated[Literal[WebhookEvent, "webhook.ping"], KeepUnknown()]
 
 
 class Webhook(_Part):

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 _SCRIPTS: Final = (
     "model_queue.lua",
+    "queue_repair.lua",
     "batches.lua",
     "kept_bytes.lua",
     "outbox.lua",

@@ -60,15 +60,24 @@ end
 
 local CLAIM_REMEMBERED_S = 60 -- longer than a client repeats a command whose reply was lost
 
+local TENANTS_READ = 50 -- the first is nearly always the one
+
 -- The first job of the tenant that the model has served longest ago, or never, among those with
 -- fewer than `most` running.
 local function next_job(most, model)
-  for _, tenant in ipairs(redis.call('ZRANGE', KEY.WAITING_TENANTS_OF .. model, 0, -1)) do
-    if most == 0 or redis.call('ZCARD', KEY.INDEX .. 'running:' .. tenant) < most then
-      local found = first_waiting(model, tenant)
-      if found then return found end
+  local key, at_limit = KEY.WAITING_TENANTS_OF .. model, 0
+  repeat
+    local tenants = redis.call('ZRANGE', key, at_limit, at_limit + TENANTS_READ - 1)
+    for _, tenant in ipairs(tenants) do
+      if most > 0 and redis.call('ZCARD', KEY.INDEX .. 'running:' .. tenant) >= most then
+        at_limit = at_limit + 1
+      else
+        local found = first_waiting(model, tenant)
+        if found then return found end
+        redis.call('ZREM', key, tenant)
+      end
     end
-  end
+  until #tenants == 0
 end
 
 if move == 'claim' then

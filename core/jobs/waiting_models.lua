@@ -1,7 +1,7 @@
 -- Answers {model, how many jobs wait for it, how many workers hold it} of each model that jobs
--- wait for. Mends the queues by model first. ARGV[1]: 1 to compare them job by job.
+-- wait for. Mends the queues by model first.
 
-repair_model_queues(ARGV[1] == '1')
+repair_model_queues()
 
 local function count_workers()
   local counts, names = {}, redis.call('SMEMBERS', KEY.WORKERS)

@@ -17,7 +17,7 @@ from panoweave.core.infra.lua import register_script
 from panoweave.core.infra.redis import translate_redis_errors
 from panoweave.core.infra.settings import Settings
 from panoweave.core.infra.stored import KeepUnknown, read_all
-from panoweave.core.jobs.record import JobRecord, StoredWebhookEvent
+from panoweave.core.jobs.record import JobRecord, StoredDeliveryType
 
 log = logging.getLogger(__name__)
 
@@ -59,9 +59,9 @@ class Try(_Part):
 
 class Delivery(_Part):
     id: str  # the webhook-id: the same over all tries
-    job_id: str  # or the batch's
+    job_id: str  # or the batch's, or the ping's
     tenant: str
-    type: StoredWebhookEvent
+    type: StoredDeliveryType
     url: str
     attempt: int  # of the job, at the event
     happened_at: datetime

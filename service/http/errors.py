@@ -146,6 +146,10 @@ class KeyNotFound(ServiceError):
     status, code, title = 404, "key_not_found", "No such API key"
 
 
+class PingNotFound(ServiceError):
+    status, code, title = 404, "ping_not_found", "No such ping"
+
+
 class ModelNotFound(ServiceError):
     status, code, title = 404, "model_not_found", "No such model"
 

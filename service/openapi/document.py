@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from panoweave.core.jobs.record import BATCH_ENDED, WebhookEvent
+from panoweave.core.jobs.record import BATCH_ENDED, PING, WebhookEvent
 from panoweave.service.http.errors import (
     MEDIA_TYPE,
     BodyTooLarge,
@@ -43,11 +43,11 @@ from panoweave.service.openapi import examples, links, refusal_examples, respons
 from panoweave.service.openapi.refusal_examples import REFUSALS
 from panoweave.service.openapi.response_headers import ResponseHeader
 from panoweave.service.schemas import EventView
-from panoweave.service.webhooks.schemas import BatchMessage, WebhookMessage
+from panoweave.service.webhooks.schemas import BatchMessage, PingMessage, WebhookMessage
 
 _PROBLEM_SCHEMA = {"$ref": "#/components/schemas/Problem"}
 _UNROUTED_MODELS: Final[tuple[type[BaseModel], ...]] = (
-    *(Problem, EventView, WebhookMessage, BatchMessage),
+    *(Problem, EventView, WebhookMessage, BatchMessage, PingMessage),
     *(OpenAIProblem, StreamedImage),
 )
 _BODY_REFUSALS: Final = (
@@ -66,6 +66,7 @@ _UNROUTED_REFUSALS: Final = (
     HeaderTooLarge,
     TooManyConnections,
 )
+_MESSAGES: Final[dict[str, type[BaseModel]]] = {BATCH_ENDED: BatchMessage, PING: PingMessage}
 _WITH_BODY: Final = frozenset({"post", "put", "patch"})
 
 # Before OpenAPI 3.2, the schema of a stream describes one event.
@@ -94,7 +95,10 @@ TAGS: Final = [
     {"name": "webhooks", "description": "The deliveries of a panorama's webhook."},
     {"name": "uploads", "description": "Upload pictures that requests refer to."},
     {"name": "usage", "description": "What a tenant has used."},
-    {"name": "admin", "description": "API keys and panoramas of all tenants, for admin keys."},
+    {
+        "name": "admin",
+        "description": "API keys, panoramas and webhooks of all tenants, for admin keys.",
+    },
     {"name": "openai", "description": "For clients of OpenAI's images API."},
     {"name": "models", "description": "The models, and the sizes that they make."},
     {"name": "health", "description": "For operators, orchestrators and Prometheus."},
@@ -189,7 +193,8 @@ def _finish(document: dict[str, Any]) -> None:
                 if "security" in operation:
                     headers |= {name: _header(name) for name in response_headers.rate_limits()}
                 response["headers"] = response.get("headers", {}) | headers
-    document["webhooks"] = {event: {"post": _webhook(event)} for event in get_args(WebhookEvent)}
+    events = (*get_args(WebhookEvent), PING)
+    document["webhooks"] = {event: {"post": _webhook(event)} for event in events}
     links.add(document)
     components["headers"] = response_headers.on_every_answer() | response_headers.rate_limits()
     # Referred to from here, because FastAPI drops nulls from the examples of a route.
@@ -200,9 +205,9 @@ def _finish(document: dict[str, Any]) -> None:
         components["schemas"].pop(name, None)
 
 
-def _webhook(event: WebhookEvent) -> dict[str, Any]:
+def _webhook(event: str) -> dict[str, Any]:
     """What a receiver is sent, and what it should answer."""
-    kind = BatchMessage if event == BATCH_ENDED else WebhookMessage
+    kind = _MESSAGES.get(event, WebhookMessage)
     message = {"$ref": f"#/components/schemas/{kind.__name__}"}
     return {
         "summary": "Signed as Standard Webhooks specifies",

@@ -49,6 +49,7 @@ from panoweave.service.status_schemas import (
     StatusView,
     WorkerView,
 )
+from panoweave.service.webhooks.schemas import PingView
 
 JOB_ID: Final = "pano_01m88yz3nz1mdvc9qm85vama36"
 UPLOAD_KEY: Final = "default/uploads/upl_01m88yw2c4k9x7r5t1b3n6d8fg"
@@ -267,6 +268,22 @@ _DELIVERIES = DeliveryList(
 )
 
 
+_PENDING_PING = PingView(
+    id="ping_07e8f9595bdbd83c07e8f9595bdbd83c",
+    tenant="ada",
+    url="https://example.com/panoramas",
+    created_at=_POSTED,
+    state=State.PENDING,
+    tries=[],
+)
+_PING = _PENDING_PING.model_copy(
+    update={
+        "state": State.DELIVERED,
+        "tries": [TryView(at=_STARTED, took_s=0.21, status=204, error=None)],
+    }
+)
+
+
 def _summary(view: PanoramaView) -> PanoramaSummary:
     return PanoramaSummary(**dict(view), shortened=False)
 
@@ -303,6 +320,8 @@ ANSWERS: Final[Mapping[str, BaseModel]] = {
     ),
     "new_key": NewKeyView(**dict(_KEY), token="pw_07e8f9595bdbd83c_" + 43 * "A"),
     "keys": KeyList(items=[_KEY.model_copy(update={"last_used_at": _STARTED})]),
+    "ping": _PING,
+    "pending_ping": _PENDING_PING,
     "token": TokenView(token="pwv_3q2-7w" + 34 * "A" + "A", expires_in_s=300),
     "models": ModelList(items=[_MODEL]),
     "status": StatusView(

@@ -18,6 +18,7 @@ _ALL: Final = (
     errors.UnknownPath("No such path: /openapi.json lists those there are."),
     errors.PanoramaNotFound(f"There is no panorama {JOB_ID}."),
     errors.KeyNotFound("There is no key of this id: GET /keys lists them."),
+    errors.PingNotFound("There is no ping of this id. Each is kept for an hour."),
     errors.ModelNotFound("This server has the models embedded, org/sea@v1."),
     errors.MethodNotAllowed(
         "Allowed here: GET, HEAD, OPTIONS, POST.", headers={"Allow": "GET, HEAD, OPTIONS, POST"}

@@ -1,14 +1,19 @@
-"""The body of a webhook, as the OpenAPI document describes it. The worker builds it."""
+"""What a webhook carries, as the OpenAPI document describes it and the worker builds it; and the
+JSON of pings."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
+from panoweave.core.checkpoint import Params
+from panoweave.core.infra.api_keys import TENANT_PATTERN
 from panoweave.core.jobs.record import BatchEvent, PanoramaEvent, Status
 from panoweave.core.jobs.times import Timestamp
-from panoweave.service.schemas import ErrorView, ProgressView
+from panoweave.core.webhooks.deliveries import StoredState
+from panoweave.core.webhooks.targets import MAX_URL_CHARS
+from panoweave.service.schemas import ErrorView, ProgressView, TryView
 from panoweave.service.view import View
 
 
@@ -56,6 +61,48 @@ class BatchMessage(View):
     type: BatchEvent
     timestamp: Timestamp = Field(description="When the last one ended.")
     data: BatchData
+
+
+class PingData(View):
+    id: str = Field(description="Of the ping, which is of no panorama.")
+    tenant: str
+
+
+class PingMessage(View):
+    """What `POST /webhooks/pings` sends."""
+
+    type: Literal["webhook.ping"]
+    timestamp: Timestamp = Field(description="When it was asked for.")
+    data: PingData
+
+
+class PingRequest(Params):
+    tenant: str = Field(
+        min_length=1,
+        max_length=63,
+        # Documented here and checked by the route, whose refusal says it in words.
+        json_schema_extra={"pattern": TENANT_PATTERN},
+        description="Its secrets sign the webhook.",
+        examples=["ada"],
+    )
+    url: str = Field(
+        min_length=1,
+        max_length=MAX_URL_CHARS,
+        description="As the `url` of a `webhook`.",
+        examples=["https://example.com/panoramas"],
+    )
+
+
+class PingView(View):
+    id: str = Field(description="Also the `webhook-id`.")
+    tenant: str
+    url: str
+    created_at: Timestamp
+    state: StoredState = Field(
+        description="`pending`: not tried yet; `delivered`; `dead`: it did not arrive; `gone`: the "
+        "receiver answered 410."
+    )
+    tries: list[TryView] = Field(description="One at most.")
 
 
 class WebhookMessage(View):

@@ -18,17 +18,25 @@ def validate_webhook(context: Context, tenant: str, request: PanoramaRequest) ->
     webhook = request.webhook
     if webhook is None:
         return None
+    check_target(context, "webhook.url", webhook.url)
+    check_secret(context, "webhook", tenant)
+    return Webhook(url=webhook.url, events=_events(request, webhook))
+
+
+def check_target(context: Context, field: str, url: str) -> None:
     try:
-        TargetRules.of(context.settings).check(webhook.url)
+        TargetRules.of(context.settings).check(url)
     except BadTarget as error:
-        raise InvalidParams("webhook.url", error.problem, error.legal) from error
+        raise InvalidParams(field, error.problem, error.legal) from error
+
+
+def check_secret(context: Context, field: str, tenant: str) -> None:
     if not context.webhook_secrets.of(tenant):
         raise InvalidParams(
-            "webhook",
+            field,
             "there is nothing to sign it with",
             f"once there is a secret: panoweave webhook-secrets create --tenant {tenant}",
         )
-    return Webhook(url=webhook.url, events=_events(request, webhook))
 
 
 def _events(request: PanoramaRequest, webhook: WebhookRequest) -> tuple[WebhookEvent, ...]:

@@ -99,6 +99,22 @@ def test_a_tenant_runs_no_more_at_once_than_it_may(redis: Redis, settings: Setti
     assert claim(store).id == crowd[2].id
 
 
+def test_many_tenants_at_their_limit_keep_nobody_waiting(redis: Redis, settings: Settings) -> None:
+    """More than a claim reads at once; and some of whom an earlier version took every job."""
+    store = JobStore(redis, settings.model_copy(update={"tenant_max_running": 1}))
+    for number in range(60):
+        store.create_all([new_record(f"busy-{number}") for _ in range(2)])
+        claim(store)
+    emptied, last = store.create(new_record("emptied")), store.create(new_record("last"))
+    redis.zrem(redis_keys.QUEUED, emptied.id)
+    waiting = redis_keys.WAITING_TENANTS_OF + "embedded"
+    redis.zadd(waiting, {"emptied": 1_000, "last": 1_001})
+    assert claim(store).id == last.id
+    assert store.claim("worker-1", "embedded") is None
+    assert redis.zscore(waiting, "emptied") is None
+    assert redis.zcard(waiting) == 60
+
+
 def test_a_claim_whose_answer_was_lost_takes_no_second_job(
     store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -150,12 +150,17 @@ def test_a_wrong_key_is_refused(
         ("GET", "/keys"),
         ("DELETE", "/keys/07e8f9595bdbd83c"),
         ("GET", "/tenants/ada/panoramas"),
+        ("POST", "/webhooks/pings"),
+        ("GET", "/webhooks/pings/ping_07e8f9595bdbd83c07e8f9595bdbd83c"),
         ("POST", "/tenants/ada/panoramas/pano_01m88yz3nz1mdvc9qm85vama36/cancel"),
     ],
 )
 def test_they_need_an_admin_key(api: httpx.Client, redis: Redis, method: str, path: str) -> None:
     """In anonymous mode too: who comes first must not be able to lock the others out."""
-    body = {"tenant": "ada", "scopes": ["admin"]} if (method, path) == ("POST", "/keys") else None
+    body = {
+        "/keys": {"tenant": "ada", "scopes": ["admin"]},
+        "/webhooks/pings": {"tenant": "ada", "url": "https://example.com/"},
+    }.get(path if method == "POST" else "")
     refused = problem(api.request(method, path, json=body), 401, "unauthorized")
     assert "keys create --scope admin" in refused["detail"]
     assert not redis.exists(redis_keys.API_KEYS)

@@ -10,6 +10,7 @@ import type {
   PanoramaPage,
   PanoramaSummary,
   PanoramaView,
+  PingView,
   ScalingView,
   StatusView,
   TokenView,
@@ -32,6 +33,7 @@ import type {
   ListPanoramasQuery,
   ListTenantPanoramasQuery,
   PanoramaRequest,
+  PingRequest,
   RedeliverDeliveriesQuery,
 } from "./requests.js";
 
@@ -296,6 +298,20 @@ export class Panoweave {
 
   cancelOfTenant(tenant: string, id: string): Promise<PanoramaView> {
     return this.#http.json("POST", `${tenantPath(tenant)}/${encodeURIComponent(id)}/cancel`);
+  }
+
+  /**
+   * Send a webhook to try an address, and wait up to `waitS` (default 20) for what the receiver
+   * answers. It is sent once.
+   */
+  pingWebhook(request: PingRequest, { waitS = 20 }: { waitS?: number } = {}): Promise<PingView> {
+    const options = { json: request, waitS, repeatable: false };
+    return this.#http.json("POST", "/webhooks/pings", options);
+  }
+
+  /** The ping as it is now. */
+  webhookPing(id: string): Promise<PingView> {
+    return this.#http.json("GET", `/webhooks/pings/${encodeURIComponent(id)}`);
   }
 
   /** For operators: what Prometheus reads. Needs a key of scope `admin`. */

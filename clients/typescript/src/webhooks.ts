@@ -1,13 +1,13 @@
 // Verifies webhooks, which are signed as Standard Webhooks specifies.
 
-import type { BatchMessage, WebhookMessage } from "./answers.js";
+import type { BatchMessage, PingMessage, WebhookMessage } from "./answers.js";
 import { WebhookRefused } from "./errors.js";
 
 const TOLERANCE_S = 300;
 
 /**
- * The message of a webhook; a BatchMessage is of type `batch.ended`. Throws WebhookRefused if its
- * signature is wrong or it is old.
+ * The message of a webhook; a BatchMessage is of type `batch.ended`, a PingMessage of type
+ * `webhook.ping`. Throws WebhookRefused if its signature is wrong or it is old.
  *
  * `body` is what was received, byte by byte. A message may come more than once: remember the header
  * `webhook-id` and ignore those that you have seen.
@@ -16,7 +16,7 @@ export async function verifyWebhook(
   body: string | Uint8Array,
   headers: Headers | Record<string, string | string[] | undefined>,
   secret: string,
-): Promise<WebhookMessage | BatchMessage> {
+): Promise<WebhookMessage | BatchMessage | PingMessage> {
   const [id, timestamp, signatures] = ["webhook-id", "webhook-timestamp", "webhook-signature"].map(
     (name) => header(headers, name),
   );
@@ -34,7 +34,7 @@ export async function verifyWebhook(
   for (const each of signatures.split(" ")) {
     const [version, signature = ""] = each.split(",", 2);
     if (version === "v1" && (await crypto.subtle.verify("HMAC", key, bytes(signature), signed))) {
-      return JSON.parse(text) as WebhookMessage | BatchMessage;
+      return JSON.parse(text) as WebhookMessage | BatchMessage | PingMessage;
     }
   }
   throw new WebhookRefused("no signature is of this secret");

@@ -29,10 +29,10 @@ from panoweave_client import (
     WebhookRefused,
     verify_webhook,
 )
-from panoweave_client.answers import BatchMessage
+from panoweave_client.answers import BatchMessage, PingMessage, WebhookMessage
 from tests.jobs.samples import FAILURE
 from tests.service.client.cutting import cutting, serving_requests
-from tests.service.client.webhooks import SECRET, batch_message, message, signed
+from tests.service.client.webhooks import SECRET, batch_message, message, ping_message, signed
 from tests.service.client.worker import in_background, when_submitted, with_events
 from tests.service.pictures import png
 from tests.service.steps import PICTURE, finish, start
@@ -272,6 +272,7 @@ def test_a_webhook_is_used_only_with_its_signature() -> None:
     body = json.dumps(message())
     now = datetime.now(UTC)
     verified = verify_webhook(body.encode(), signed(body, now), SECRET)
+    assert isinstance(verified, WebhookMessage)
     assert (verified.type, verified.data.id) == ("panorama.cancelled", "pano_1")
     assert verified.data.metadata == {"order": 7}
     old = datetime.fromtimestamp(now.timestamp() - 3_600, UTC)
@@ -291,6 +292,13 @@ def test_a_batchs_webhook_is_read_too() -> None:
     verified = verify_webhook(body.encode(), signed(body, datetime.now(UTC)), SECRET)
     assert isinstance(verified, BatchMessage)
     assert (verified.data.id, verified.data.items[0].status) == ("batch_1", "cancelled")
+
+
+def test_a_ping_is_read_too() -> None:
+    body = json.dumps(ping_message())
+    verified = verify_webhook(body.encode(), signed(body, datetime.now(UTC)), SECRET)
+    assert isinstance(verified, PingMessage)
+    assert (verified.type, verified.data.tenant) == ("webhook.ping", "ada")
 
 
 def test_the_key_goes_to_the_service_only(

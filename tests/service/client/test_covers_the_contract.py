@@ -89,6 +89,8 @@ def test_every_operation_and_parameter_can_be_sent(
     made = client.create_key(tenant="default", scopes=["read"])
     assert made.id in [each.id for each in client.keys().items]
     client.revoke_key(made.id)
+    ping = client.ping_webhook(tenant="default", url="https://example.com/", wait_s=0)
+    assert client.webhook_ping(ping.id) == ping
     client.list_tenant_page("default", **query)
     client.cancel_of_tenant("default", failed.id)
 

@@ -27,6 +27,11 @@ def batch_message() -> dict[str, Any]:
     }
 
 
+def ping_message() -> dict[str, Any]:
+    data = {"id": "ping_1", "tenant": "ada"}
+    return {"type": "webhook.ping", "timestamp": "2026-11-27T16:57:56.398Z", "data": data}
+
+
 def message() -> dict[str, Any]:
     now = "2026-11-27T16:57:56.398Z"
     times = {"created_at": now, "started_at": now, "finished_at": now}

@@ -188,6 +188,21 @@ class Output(Answer):
     """Of 'jpeg', 'webp' and 'avif'. Default: 90."""
 
 
+class PingData(Answer):
+    id: str
+    """Of the ping, which is of no panorama."""
+    tenant: str
+
+
+class PingMessage(Answer):
+    """What `POST /webhooks/pings` sends."""
+
+    type: Literal["webhook.ping"]
+    timestamp: AwareDatetime
+    """When it was asked for."""
+    data: PingData
+
+
 ProblemCode = TypeAliasType(
     "ProblemCode",
     Literal[
@@ -212,6 +227,7 @@ ProblemCode = TypeAliasType(
         "not_failed",
         "not_found",
         "not_succeeded",
+        "ping_not_found",
         "queue_full",
         "rate_limited",
         "storage_unavailable",
@@ -504,6 +520,18 @@ class Params(Answer):
     """Edges that say where things are. Needs a checkpoint with a ControlNet."""
     output: Output = Field({"format": "png"}, validate_default=True)
     sync: ResolvedSync
+
+
+class PingView(Answer):
+    id: str
+    """Also the `webhook-id`."""
+    tenant: str
+    url: str
+    created_at: AwareDatetime
+    state: Literal["pending", "delivered", "dead", "gone"] | str
+    """`pending`: not tried yet; `delivered`; `dead`: it did not arrive; `gone`: the receiver answered 410."""
+    tries: list[TryView]
+    """One at most."""
 
 
 class Problem(Answer):

@@ -34,6 +34,13 @@ class Output(TypedDict):
     """Of 'jpeg', 'webp' and 'avif'. Default: 90."""
 
 
+class PingRequest(TypedDict):
+    tenant: str
+    """Its secrets sign the webhook."""
+    url: str
+    """As the `url` of a `webhook`."""
+
+
 class Region(TypedDict):
     """
     A box or a mask with its own prompt, over the background that `prompt` describes.

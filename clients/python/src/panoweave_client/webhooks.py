@@ -7,15 +7,15 @@ from collections.abc import Mapping
 
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from panoweave_client.answers import BatchMessage, WebhookMessage
+from panoweave_client.answers import BatchMessage, PingMessage, WebhookMessage
 from panoweave_client.errors import WebhookRefused
 
 
 def verify_webhook(
     body: bytes, headers: Mapping[str, str], secret: str
-) -> WebhookMessage | BatchMessage:
-    """The message of a webhook; a BatchMessage is of type `batch.ended`. Raises WebhookRefused if
-    its signature is wrong or it is old.
+) -> WebhookMessage | BatchMessage | PingMessage:
+    """The message of a webhook; a BatchMessage is of type `batch.ended`, a PingMessage of type
+    `webhook.ping`. Raises WebhookRefused if its signature is wrong or it is old.
 
     `body` is what was received, byte by byte. A message may come more than once: remember the
     header `webhook-id` and ignore those that you have seen.
@@ -24,5 +24,9 @@ def verify_webhook(
         Webhook(secret).verify(body, dict(headers), json_parse=False)
     except (WebhookVerificationError, ValueError) as error:  # ValueError: not base64, not UTF-8
         raise WebhookRefused(str(error) or "the signature cannot be read") from error
-    kind = BatchMessage if json.loads(body)["type"].startswith("batch.") else WebhookMessage
-    return kind.model_validate_json(body)
+    match json.loads(body)["type"].partition("."):
+        case ("batch", *_):
+            return BatchMessage.model_validate_json(body)
+        case ("webhook", *_):
+            return PingMessage.model_validate_json(body)
+    return WebhookMessage.model_validate_json(body)

@@ -35,6 +35,23 @@ export const STATUS = {
   expired: "too late",
 };
 
+const NO_ANSWER = {
+  target_refused: "webhooks are never sent to this address",
+  unknown_host: "there is no such host",
+  connection_failed: "no connection could be made",
+  tls_failed: "its certificate is not trusted",
+  timeout: "the receiver did not answer in time",
+  no_secret: "the tenant has no secret to sign with",
+  job_forgotten: "the panorama was deleted",
+  internal_error: "panoweave made an error",
+};
+
+/** @param {any} tried of a webhook: a newer service may know other errors */
+export function tryInWords({ status, error, took_s: took }) {
+  if (!status) return NO_ANSWER[error] ?? error;
+  return `the receiver answered ${status} after ${duration(took)}`;
+}
+
 const PHASES = {
   queued: "Waiting",
   starting: "Starting",

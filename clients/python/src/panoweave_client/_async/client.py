@@ -23,6 +23,7 @@ from panoweave_client.events import Event
 _LONGEST_WAIT_S: Final = 60  # that the service offers
 _LONGEST_SILENCE_S: Final = 45.0  # the service sends something every 15 s
 _PAUSE_S: Final = 0.5  # after a stream that ended without an event, as of an API that is stopped
+_PINGS: Final = "/webhooks/pings"
 
 
 class AsyncPanoweave(AsyncHttp):
@@ -272,6 +273,24 @@ class AsyncPanoweave(AsyncHttp):
     async def cancel_of_tenant(self, tenant: str, panorama_id: str) -> PanoramaView:
         path = f"{_tenant_path(tenant)}/{quote(panorama_id, safe='')}/cancel"
         return await self._answer(PanoramaView, "POST", path)
+
+    async def ping_webhook(
+        self, *, wait_s: int = 20, **request: Unpack[requests.PingRequest]
+    ) -> answers.PingView:
+        """Send a webhook to try an address, and wait up to `wait_s` for what the receiver answers.
+        It is sent once."""
+        return await self._answer(
+            answers.PingView,
+            "POST",
+            _PINGS,
+            json=request,
+            wait_s=wait_s,
+            repeatable=False,
+        )
+
+    async def webhook_ping(self, ping_id: str) -> answers.PingView:
+        """The ping as it is now."""
+        return await self._answer(answers.PingView, "GET", f"{_PINGS}/{quote(ping_id, safe='')}")
 
     async def metrics(self) -> str:
         """For operators: what Prometheus reads. Needs a key of scope `admin`."""

@@ -23,6 +23,7 @@ from panoweave_client.events import Event
 _LONGEST_WAIT_S: Final = 60  # that the service offers
 _LONGEST_SILENCE_S: Final = 45.0  # the service sends something every 15 s
 _PAUSE_S: Final = 0.5  # after a stream that ended without an event, as of an API that is stopped
+_PINGS: Final = "/webhooks/pings"
 
 
 class Panoweave(Http):
@@ -262,6 +263,24 @@ class Panoweave(Http):
     def cancel_of_tenant(self, tenant: str, panorama_id: str) -> PanoramaView:
         path = f"{_tenant_path(tenant)}/{quote(panorama_id, safe='')}/cancel"
         return self._answer(PanoramaView, "POST", path)
+
+    def ping_webhook(
+        self, *, wait_s: int = 20, **request: Unpack[requests.PingRequest]
+    ) -> answers.PingView:
+        """Send a webhook to try an address, and wait up to `wait_s` for what the receiver answers.
+        It is sent once."""
+        return self._answer(
+            answers.PingView,
+            "POST",
+            _PINGS,
+            json=request,
+            wait_s=wait_s,
+            repeatable=False,
+        )
+
+    def webhook_ping(self, ping_id: str) -> answers.PingView:
+        """The ping as it is now."""
+        return self._answer(answers.PingView, "GET", f"{_PINGS}/{quote(ping_id, safe='')}")
 
     def metrics(self) -> str:
         """For operators: what Prometheus reads. Needs a key of scope `admin`."""

@@ -1,4 +1,4 @@
-/** Painting on the strip with a brush. */
+/** Painting on the strip with a brush, and erasing what was painted. */
 
 import { paper } from "./files.js";
 import { pointAt } from "./strip_place.js";
@@ -9,17 +9,24 @@ const SHARE = 0.22;
 /**
  * @param {HTMLElement} sheet
  * @param {() => {width: number, height: number}} size
- * @param {(canvas: HTMLCanvasElement) => void} done white strokes, with nothing around them
+ * @param {{
+ *   done: (painted: HTMLCanvasElement|null, before: HTMLCanvasElement|null) => void,
+ *   changed: () => void,
+ * }} listener `painted` has white strokes with nothing around them, and is null where nothing is left
  */
-export function brushCanvas(sheet, size, done) {
+export function brushCanvas(sheet, size, { done, changed }) {
   /** @type {HTMLCanvasElement|null} */
   let canvas = null;
+  /** @type {HTMLCanvasElement|null} what is painted on */
+  let before = null;
+  let isErasing = false;
 
   /** @param {PointerEvent} down */
   function stroke(down) {
     if (!canvas) return;
     down.stopPropagation();
     const paint = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+    paint.globalCompositeOperation = isErasing ? "destination-out" : "source-over";
     paint.strokeStyle = "#fff";
     paint.lineWidth = size().height * SHARE;
     paint.lineCap = paint.lineJoin = "round";
@@ -32,33 +39,48 @@ export function brushCanvas(sheet, size, done) {
       const to = pointAt(sheet, event, size());
       paint.lineTo(to.x, to.y);
       paint.stroke();
-      isPainted = true;
     };
-    isPainted = true;
     canvas.setPointerCapture(down.pointerId);
     canvas.addEventListener("pointermove", move);
     canvas.addEventListener("lostpointercapture", () => canvas?.removeEventListener("pointermove", move), { once: true });
   }
 
-  let isPainted = false;
-  return {
-    isOn: () => canvas !== null,
-    /** Begin to paint; or end it, and hand over what was painted. */
-    toggle: () => {
-      if (canvas) {
-        const painted = canvas;
-        canvas = null;
-        painted.removeEventListener("pointerdown", stroke);
-        painted.remove();
-        if (isPainted) done(painted);
-        return;
-      }
-      const { width, height } = size();
-      isPainted = false;
-      canvas = paper(width, height);
-      canvas.className = "painted painting";
-      canvas.addEventListener("pointerdown", stroke);
-      sheet.append(canvas);
-    },
-  };
+  /** Hand over what was painted. */
+  function finish() {
+    if (!canvas) return;
+    const [painted, old] = [canvas, before];
+    canvas = before = null;
+    painted.removeEventListener("pointerdown", stroke);
+    painted.remove();
+    done(isBlank(painted) ? null : painted, old);
+    changed();
+  }
+
+  /** @param {HTMLCanvasElement|null} painted to go on with */
+  function begin(painted) {
+    finish();
+    const { width, height } = size();
+    canvas = paper(width, height);
+    before = painted;
+    if (painted) canvas.getContext("2d")?.drawImage(painted, 0, 0, width, height);
+    canvas.className = "painted painting";
+    canvas.addEventListener("pointerdown", stroke);
+    sheet.append(canvas);
+    erase(false);
+  }
+
+  /** @param {boolean} isOn */
+  function erase(isOn) {
+    isErasing = isOn;
+    changed();
+  }
+
+  return { isOn: () => canvas !== null, isErasing: () => isErasing, begin, finish, erase };
+}
+
+/** @param {HTMLCanvasElement} canvas */
+function isBlank(canvas) {
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
+  return data.every((value, i) => i % 4 !== 3 || value === 0);
 }

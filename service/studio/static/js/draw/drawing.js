@@ -20,17 +20,22 @@ export function drawing(draft, stage, traits) {
   const lists = h("div", { class: "drawings" });
   const file = h("input", { type: "file", accept: "image/*", class: "unseen", tabindex: -1, "aria-hidden": "true" });
   const box = h("button", { type: "button", on: { click: () => regions?.addBox() } }, icon("box"), "Box");
-  const brush = h("button", { type: "button", "aria-pressed": "false" }, icon("brush"), "Brush");
+  const brush = h("button", { type: "button", "aria-pressed": "false", on: { click: () => switchBrush() } }, icon("brush"), "Brush");
+  const eraser = h("button", { type: "button", "aria-pressed": "false", hidden: true, on: { click: () => regions?.brush.erase(!regions.brush.isErasing()) } }, icon("eraser"), "Eraser");
   const picture = h("button", { type: "button", on: { click: () => file.click() } }, icon("picture"), "Picture");
-  const tools = h("div", { class: "draw-tools", role: "toolbar", "aria-label": "Draw on the strip" }, box, brush, picture, file);
+  const tools = h("div", { class: "draw-tools", role: "toolbar", "aria-label": "Draw on the strip" }, box, brush, eraser, picture, file);
 
   const switchBrush = () => {
-    regions?.brush.toggle();
+    if (regions?.brush.isOn()) regions.brush.finish();
+    else regions?.brush.begin(null);
+  };
+  const showBrush = () => {
     const isOn = regions?.brush.isOn() ?? false;
     brush.setAttribute("aria-pressed", String(isOn));
     brush.lastChild?.replaceWith(isOn ? "Finish painting" : "Brush");
+    eraser.hidden = !isOn;
+    eraser.setAttribute("aria-pressed", String(regions?.brush.isErasing() ?? false));
   };
-  brush.addEventListener("click", switchBrush);
   file.addEventListener("change", async () => {
     if (file.files[0]) await pictures?.add(file.files[0]);
     file.value = "";
@@ -63,7 +68,7 @@ export function drawing(draft, stage, traits) {
     /** What is being painted counts, also without `Finish painting`. */
     finish: async () => {
       if (!regions?.brush.isOn()) return;
-      switchBrush();
+      regions.brush.finish();
       await regions.published();
     },
     /** Once it is known which sizes the model makes. */
@@ -72,9 +77,9 @@ export function drawing(draft, stage, traits) {
       const { width, height } = size();
       shape = `${width} ${height}`;
       pictures = createPictures(draft, sheet, size, traits);
-      regions = createRegions(draft, sheet, size);
+      regions = createRegions(draft, sheet, size, showBrush);
       lists.replaceChildren(pictures.list, regions.list);
-      await pictures.restore();
+      await Promise.all([pictures.restore(), regions.restore()]);
     },
   };
 }

@@ -1,28 +1,38 @@
 /** Regions: parts of the strip with prompts of their own, as boxes or painted with a brush. */
 
-import { h, iconButton } from "../dom.js";
+import { h, icon, iconButton } from "../dom.js";
 import { wrap } from "../make/fields.js";
 import { brushCanvas } from "./brush.js";
-import { fromCanvas } from "./files.js";
+import { asMask, fromMask } from "./mask.js";
 import { clamp, cover, makeMovable, pointAt, snap } from "./strip_place.js";
 
 /**
  * @typedef {{kind: "box", prompt: string, x: number, y: number, width: number, height: number}} Box
  * @typedef {{kind: "brush", prompt: string, canvas: HTMLCanvasElement}} Painted
- * @typedef {{kind: "given", prompt: string, region: any}} Given a mask that is stored already
+ * @typedef {{kind: "given", prompt: string, region: any}} Given a mask that is stored, or not read yet
  */
 
 /**
  * @param {import("../make/draft.js").Draft} draft
  * @param {HTMLElement} sheet
  * @param {() => {width: number, height: number, unit: number}} size
+ * @param {() => void} onBrush called when painting begins, ends, or becomes erasing
  */
-export function regions(draft, sheet, size) {
+export function regions(draft, sheet, size, onBrush) {
   /** @type {(Box|Painted|Given)[]} */
   const items = (draft.get("regions") ?? []).map(fromRegion);
   const list = h("ul", { class: "drawn" });
   const layer = h("div", { class: "layer" });
   sheet.append(layer);
+
+  /** Masks that were painted here before the page was loaded anew. */
+  async function restore() {
+    for (const item of items) {
+      const base64 = item.kind === "given" && item.region.mask.base64;
+      if (base64) Object.assign(item, { kind: "brush", canvas: await fromMask(base64) });
+    }
+    render();
+  }
 
   /** @param {any} region @returns {Box|Given} */
   function fromRegion(region) {
@@ -48,6 +58,7 @@ export function regions(draft, sheet, size) {
     const written = draft.get("regions");
     items.splice(0, items.length, ...(Array.isArray(written) ? written : []).map(fromRegion));
     render();
+    restore().catch(() => {}); // what is no picture is refused by the API
   });
 
   /** @param {Box|Painted|Given} item */
@@ -120,6 +131,7 @@ export function regions(draft, sheet, size) {
       h("div", { class: "row spread" }, h("strong", {}, `Region ${index + 1}, ${item.kind === "box" ? "a box" : "painted"}`), iconButton("close", `Remove region ${index + 1}`, () => remove(index))),
       wrap(`${path}.prompt`, `${id}-prompt`, "Prompt of the region", prompt),
       numbers.length ? h("div", { class: "numbers" }, ...numbers) : null,
+      item.kind === "brush" && h("button", { type: "button", "aria-label": `Paint on region ${index + 1}, or erase`, on: { click: () => paintOn(item) } }, icon("brush"), "Paint on, or erase"),
       h("p", { class: "field-error", role: "alert", hidden: true }),
     );
   }
@@ -129,6 +141,27 @@ export function regions(draft, sheet, size) {
     items.splice(index, 1);
     render();
     publish();
+  }
+
+  /** @param {Painted} item */
+  function paintOn(item) {
+    brush.begin(item.canvas);
+    item.canvas.remove();
+    sheet.scrollIntoView({ block: "nearest" });
+  }
+
+  /** @param {HTMLCanvasElement|null} painted @param {HTMLCanvasElement|null} before */
+  function takePainted(painted, before) {
+    const index = items.findIndex((item) => item.kind === "brush" && item.canvas === before);
+    if (index < 0) {
+      if (painted) add({ kind: "brush", prompt: "", canvas: painted });
+    } else if (painted) {
+      /** @type {Painted} */ (items[index]).canvas = painted;
+      render();
+      publish();
+    } else {
+      remove(index);
+    }
   }
 
   /** @param {Box|Painted} item */
@@ -181,10 +214,11 @@ export function regions(draft, sheet, size) {
     );
   });
 
-  const brush = brushCanvas(sheet, size, (canvas) => add({ kind: "brush", prompt: "", canvas }));
+  const brush = brushCanvas(sheet, size, { done: takePainted, changed: onBrush });
   render();
   return {
     list,
+    restore,
     addBox,
     published: () => publishing,
     brush,
@@ -194,16 +228,4 @@ export function regions(draft, sheet, size) {
       if (items.some((item) => item.kind === "brush")) publish();
     },
   };
-}
-
-/** White where the prompt applies, black elsewhere, as large as the panorama. @param {HTMLCanvasElement} painted @param {{width: number, height: number}} size */
-async function asMask(painted, { width, height }) {
-  const mask = document.createElement("canvas");
-  mask.width = width;
-  mask.height = height;
-  const context = /** @type {CanvasRenderingContext2D} */ (mask.getContext("2d"));
-  context.fillStyle = "#000";
-  context.fillRect(0, 0, width, height);
-  context.drawImage(painted, 0, 0, width, height);
-  return fromCanvas(mask);
 }

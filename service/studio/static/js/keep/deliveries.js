@@ -2,7 +2,7 @@
 
 import { api } from "../api.js";
 import { h, toast } from "../dom.js";
-import { ago } from "../words.js";
+import { ago, tryInWords } from "../words.js";
 
 /**
  * @param {string} id
@@ -31,7 +31,7 @@ export async function deliveriesPanel(id, signal) {
   /** @param {any} item @param {(found: any) => void} done */
   function row(item, done) {
     const last = item.tries.at(-1);
-    const outcome = last ? (last.status ? `the receiver answered ${last.status}` : `no answer: ${last.error}`) : "not tried yet";
+    const outcome = last ? tryInWords(last) : "not tried yet";
     const again = h("button", { type: "button", "aria-label": `Send ${item.type} again` }, "Send again");
     again.addEventListener("click", async () => {
       again.disabled = true;

@@ -2,21 +2,26 @@
 
 import { api, ApiError } from "../api.js";
 import { h } from "../dom.js";
+import { currentKey } from "../key.js";
 import { duration, size } from "../words.js";
+import { pingBlock } from "./ping.js";
 
 const REFRESH_MS = 5_000;
 
 /** @type {import("../main.js").Page} */
 export async function show(main, signal) {
   const operator = h("div", { class: "blocks" });
+  const tried = h("div", { class: "blocks" });
   const used = h("div", { class: "blocks" });
   main.replaceChildren(
-    h("section", { class: "page" }, h("div", { class: "page-head" }, h("h1", {}, "Service")), operator, h("div", { class: "page-head gap" }), used),
+    h("section", { class: "page stacked" }, h("h1", {}, "Service"), operator, tried, used),
   );
   used.replaceChildren(...usageBlocks(await api("usage", { signal })));
   const refresh = async () => {
     try {
       operator.replaceChildren(...statusBlocks(await api("status", { signal })));
+      // Pings need a key, also while anonymous callers see all the rest.
+      if (currentKey() && !tried.hasChildNodes()) tried.append(pingBlock(signal));
     } catch (error) {
       if (signal.aborted || !(error instanceof ApiError) || error.status !== 403) throw error;
       const { items } = await api("models", { signal });

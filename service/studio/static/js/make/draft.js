@@ -1,10 +1,42 @@
 /** The request that is being written. Fields are named by path, as the API's refusals name them. */
 
+const NAME = "panoweave-draft";
+const STORE_AFTER_MS = 200;
+/** What holds pictures: a browser's storage takes about 5 MB. */
+const PICTURES = ["anchor_image", "extend", "control"];
+
 /**
- * What was written last: a look at another page loses nothing.
+ * What was written last: neither a look at another page nor loading this one anew loses it. It is of
+ * one browser tab, and ends with it.
  * @type {Record<string, any>}
  */
-let latest = {};
+let latest = stored();
+
+/** @returns {Record<string, any>} */
+function stored() {
+  try {
+    return JSON.parse(sessionStorage.getItem(NAME) ?? "{}");
+  } catch {
+    return {};
+  }
+}
+
+function store() {
+  clearTimeout(storing);
+  storing = 0;
+  const fields = Object.entries(latest);
+  for (const kept of [fields, fields.filter(([name]) => !PICTURES.includes(name))]) {
+    try {
+      sessionStorage.setItem(NAME, JSON.stringify(Object.fromEntries(kept)));
+      return;
+    } catch {
+      sessionStorage.removeItem(NAME); // too large, so without pictures
+    }
+  }
+}
+
+let storing = 0;
+addEventListener("pagehide", () => storing && store());
 
 export class Draft extends EventTarget {
   /** @param {Record<string, any>} [body] */
@@ -30,13 +62,17 @@ export class Draft extends EventTarget {
     if (value === undefined) delete parent[last];
     else parent[last] = value;
     if (names.length && Object.keys(parent).length === 0) return this.set(names.join("."), undefined);
+    clearTimeout(storing);
+    storing = setTimeout(store, STORE_AFTER_MS);
     this.dispatchEvent(new CustomEvent("change", { detail: path }));
   }
 
   /** Let the page "Make" begin with this body. @param {Record<string, any>} body */
   static handOver(body) {
     latest = body;
-    location.hash = "#/";
+    store();
+    if (/^#?\/?$/.test(location.hash)) dispatchEvent(new HashChangeEvent("hashchange"));
+    else location.hash = "#/";
   }
 
   /** What another page handed over; else what was written here last. */

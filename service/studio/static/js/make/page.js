@@ -53,6 +53,7 @@ export async function show(main, signal) {
       "div",
       { class: "row" },
       h("button", { type: "button", class: "quiet", on: { click: () => all.open() } }, icon("sliders"), "All parameters"),
+      h("button", { type: "button", class: "quiet", on: { click: () => Draft.handOver({}) } }, "Start over"),
       state,
     ),
     all.element,
