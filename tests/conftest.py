@@ -101,9 +101,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     units: dict[str, list[pytest.Item]] = {}
     for item in items:
         units.setdefault(unit_of(item.nodeid), []).append(item)
-    computing, waiting = [], []
-    for unit in sorted(units, key=_rank):
-        (computing if unit.startswith(_COMPUTING) else waiting).append(unit)
+    ranked = sorted(units, key=_rank)
+    computing = [unit for unit in ranked if unit.startswith(_COMPUTING)]
+    waiting = [unit for unit in ranked if unit not in computing]
     place = {
         unit: (number + 0.5) / len(kind)
         for kind in (computing, waiting)

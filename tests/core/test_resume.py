@@ -87,7 +87,7 @@ def test_half_precision_loses_nothing(
     fresh: Make, dtype: torch.dtype, scheduler: SchedulerName
 ) -> None:
     params = asked(scheduler=scheduler, steps=3, sync=moves_of(scheduler))
-    check_resumes(lambda: fresh().to(dtype), params, at=(2,))
+    check_resumes(lambda: fresh().to(dtype), params, at=(1,))
 
 
 @pytest.mark.parametrize(
