@@ -61,8 +61,9 @@ S3_SECRET_ACCESS_KEY = "test-secret"
 
 
 # What shares something that takes seconds to start: one process of pytest-xdist runs all of it.
+_STACK = "a running stack"
 _TOGETHER = {
-    "a running stack": tuple(
+    _STACK: tuple(
         f"tests/deploy/{name}"
         for name in (
             *("examples/", "studio/test_page", "test_api_page", "test_demo", "test_doctor"),
@@ -100,7 +101,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     among those that wait, so that neither a core is idle nor all processes want one."""
     units: dict[str, list[pytest.Item]] = {}
     for item in items:
-        units.setdefault(unit_of(item.nodeid), []).append(item)
+        unit = unit_of(item.nodeid)
+        units.setdefault(unit, []).append(item)
+        asks_for_stack = "stack" in getattr(item, "fixturenames", ())
+        if asks_for_stack and unit != _STACK and item.get_closest_marker("slow") is None:
+            raise pytest.UsageError(f"{item.nodeid}: name its file in _TOGETHER[_STACK]")
     ranked = sorted(units, key=_rank)
     computing = [unit for unit in ranked if unit.startswith(_COMPUTING)]
     waiting = [unit for unit in ranked if unit not in computing]
