@@ -24,6 +24,7 @@ from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 from panoweave.core.infra.redis import connect
 from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.infra.settings import Settings
+from panoweave.deploy.local import servers
 from panoweave.deploy.local.servers import RedisServer, S3Server
 
 # `make test-fast` has no torch; these import it.
@@ -50,6 +51,15 @@ def pytest_collection_finish() -> None:
 
 def pytest_unconfigure() -> None:
     gc.freeze()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--redis-server", type=Path, help="the server to test on, say Valkey's")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if server := config.getoption("--redis-server"):
+        servers.find_redis_server = lambda: server
 
 
 # A busy machine is no bug: an example may take as long as it takes.
