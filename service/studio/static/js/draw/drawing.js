@@ -23,7 +23,12 @@ export function drawing(draft, stage, traits) {
   const brush = h("button", { type: "button", "aria-pressed": "false", on: { click: () => switchBrush() } }, icon("brush"), "Brush");
   const eraser = h("button", { type: "button", "aria-pressed": "false", hidden: true, on: { click: () => regions?.brush.erase(!regions.brush.isErasing()) } }, icon("eraser"), "Eraser");
   const picture = h("button", { type: "button", on: { click: () => file.click() } }, icon("picture"), "Picture");
-  const tools = h("div", { class: "draw-tools", role: "toolbar", "aria-label": "Draw on the strip" }, box, brush, eraser, picture, file);
+  const tools = h(
+    "div",
+    { class: "draw" },
+    h("p", { class: "draw-hint" }, "If you like: mark where something else should be, or bring a picture of your own."),
+    h("div", { class: "draw-tools", role: "toolbar", "aria-label": "Draw on the strip" }, box, brush, eraser, picture, file),
+  );
 
   const switchBrush = () => {
     if (regions?.brush.isOn()) regions.brush.finish();
