@@ -5,7 +5,7 @@ import { wrap } from "./fields.js";
 
 /** @param {import("./draft.js").Draft} draft */
 export function seedField(draft) {
-  const number = h("input", { type: "number", min: 0, inputmode: "numeric", placeholder: "a new one each time" });
+  const number = h("input", { type: "number", min: 0, inputmode: "numeric", placeholder: "random" });
   const lock = h("button", { type: "button", class: "lock" });
   const element = wrap("seed", "seed", "Seed", number);
   number.setAttribute("aria-describedby", "seed-error");
