@@ -135,9 +135,9 @@ def test_look(embedded_stack: RunningStack, page: Page, tmp_path: Path) -> None:
     accessible(page)
 
     page.get_by_role("button", name="Compare").click()
-    slider = page.get_by_role("slider", name="without synchronising")
+    slider = page.get_by_role("slider", name="without SyncDiffusion")
     expect(slider).to_be_visible(timeout=MADE_MS)
-    expect(page.locator(".coherence")).to_contain_text("without synchronising")
+    expect(page.locator(".coherence")).to_contain_text("without SyncDiffusion")
     slider.press("End")
     unlike = page.locator(".compare-sheet").screenshot()
     slider.press("Home")

@@ -5,7 +5,7 @@ import { ago, coherenceInWords, duration, size, timingsInWords } from "../words.
 
 /**
  * @param {any} panorama
- * @param {any} [plain] the same seed without synchronising
+ * @param {any} [plain] the same seed without SyncDiffusion
  */
 export function facts(panorama, plain) {
   const { params, result, model, created_at: createdAt } = panorama;
