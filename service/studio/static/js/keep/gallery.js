@@ -79,8 +79,8 @@ export async function show(main, signal) {
 function card(panorama) {
   const { id, status, params, created_at: createdAt, finished_at: finishedAt } = panorama;
   const place = h("a", { class: "picture", href: `#/panoramas/${id}`, tabindex: -1, "aria-hidden": "true" }, STATUS[status] ?? status);
-  // The whole strip, not a part of it.
-  place.style.setProperty("--ratio", String(Math.max(params.width / params.height, 2)));
+  // The whole strip, not a part of it; but no higher than others.
+  place.style.setProperty("--ratio", String(Math.max(params.width / params.height, 4)));
   if (status === "succeeded") showPicture(place, id);
   const element = h(
     "li",
@@ -90,7 +90,7 @@ function card(panorama) {
       "div",
       { class: "text" },
       h("a", { class: "title", href: `#/panoramas/${id}` }, params.prompt),
-      h("p", { class: "meta" }, `${params.width} × ${params.height} px · seed ${params.seed} · ${ago(createdAt)}`),
+      h("p", { class: "meta" }, `${params.width} × ${params.height} px · seed ${params.seed} · ${ago(createdAt)}${params.sync.weight === 0 ? " · without SyncDiffusion" : ""}`),
       h(
         "div",
         { class: "row" },
