@@ -23,30 +23,6 @@ class CheckpointDefaults(Answer):
     """Null: the preset's."""
 
 
-class CheckpointTraits(Answer):
-    """
-    What depends on the checkpoint: the sizes it works in, what it can do, and its defaults.
-
-    `window_px = window_latents * px_per_latent`.
-    """
-
-    window_px: int
-    px_per_latent: int
-    tiny_decoder: bool = False
-    """Whether sync.decoder can be 'tiny'."""
-    controlnet: bool = False
-    """Whether a request can bring `control`."""
-    family: str = "stable-diffusion"
-    """The kind of checkpoint, such as `stable-diffusion-xl`; docs/models.md says what each can do."""
-    guidance: bool = True
-    """Whether `guidance_scale` can be another number than 1."""
-    defaults: CheckpointDefaults = Field(
-        {"guidance_scale": 7.5, "scheduler": "ddim"}, validate_default=True
-    )
-    examples: list[str] = []
-    """Prompts to try."""
-
-
 class ErrorView(Answer):
     code: (
         Literal[
@@ -101,6 +77,21 @@ class KeyView(Answer):
     """When it was last used, to a minute. Absent: no use was stored."""
 
 
+class LoraTraits(Answer):
+    """A LoRA that requests may name in `loras`."""
+
+    name: str
+    triggers: list[str] = []
+    """Words in a prompt that it was trained with."""
+
+
+class LoraView(Answer):
+    name: str
+    scale: float
+    sha256: str
+    """Of the LoRA's file."""
+
+
 class ModelPreset(Answer):
     """What a preset fills in for this model."""
 
@@ -132,37 +123,6 @@ class ModelSteps(Answer):
     default: int | None
     """With the default preset. Null: its panorama is above a limit."""
     max: int
-
-
-class ModelView(Answer):
-    model: str
-    default: bool
-    """Whether it makes panoramas whose request names no model."""
-    state: Literal["loading", "ready", "failed", "offline"] | str
-    """The best state among its workers; `offline`: it has none now, and panoramas wait for one."""
-    detail: str
-    """Why its worker failed, or why its files cannot be read."""
-    traits: CheckpointTraits | None
-    """From a worker that has loaded it once, else from the model's own files. Null: from neither, and requests that name it get 503 `model_not_ready`."""
-    sizes: ModelSizes | None
-    steps: ModelSteps | None
-    presets: list[ModelPreset]
-    """Without those whose default size or steps are above a limit."""
-    schedulers: list[Literal["ddim", "euler", "dpm++", "lcm"] | str]
-    features: list[Literal["control", "tiny_decoder", "negative_prompt", "guidance_scale"] | str]
-    """What not every model can: `control`, `negative_prompt`, `guidance_scale` other than 1, and `tiny_decoder`, which is `sync.decoder` `tiny`."""
-    perceptual: (
-        Literal[
-            "stlpips-alex", "stlpips-vgg", "lpips-alex", "lpips-vgg", "lpips-squeeze", "style-vgg"
-        ]
-        | str
-        | None
-    )
-    """The network that compares windows; null until a worker has loaded the model."""
-    workers: int
-    """How many workers hold the model now."""
-    updated_at: AwareDatetime | None
-    """When a worker last reported it; null if none ever did."""
 
 
 class NewKeyView(Answer):
@@ -257,6 +217,13 @@ class ProgressView(Answer):
     """Seconds until it is finished, if known."""
     has_preview: bool = False
     """Whether `preview` has a picture to show."""
+
+
+class ResolvedLora(Answer):
+    name: str
+    """One of the model's, as `traits.loras` of `GET /models` names them."""
+    scale: float = 1.0
+    """1 is the strength that it was trained for; at 0 it changes nothing."""
 
 
 class ResolvedRegion(Answer):
@@ -419,6 +386,32 @@ class BatchItem(Answer):
     """Of one that failed."""
 
 
+class CheckpointTraits(Answer):
+    """
+    What depends on the checkpoint: the sizes it works in, what it can do, and its defaults.
+
+    `window_px = window_latents * px_per_latent`.
+    """
+
+    window_px: int
+    px_per_latent: int
+    tiny_decoder: bool = False
+    """Whether sync.decoder can be 'tiny'."""
+    controlnet: bool = False
+    """Whether a request can bring `control`."""
+    family: str = "stable-diffusion"
+    """The kind of checkpoint, such as `stable-diffusion-xl`; docs/models.md says what each can do."""
+    guidance: bool = True
+    """Whether `guidance_scale` can be another number than 1."""
+    defaults: CheckpointDefaults = Field(
+        {"guidance_scale": 7.5, "scheduler": "ddim"}, validate_default=True
+    )
+    examples: list[str] = []
+    """Prompts to try."""
+    loras: list[LoraTraits] = Field([], validate_default=True)
+    """What a request can name in `loras`."""
+
+
 class Control(Answer):
     """A picture as large as the panorama that says where things are; a ControlNet follows it."""
 
@@ -481,8 +474,35 @@ class KeyList(Answer):
     """Oldest first; expired ones too, until revoked."""
 
 
-class ModelList(Answer):
-    items: list[ModelView]
+class ModelView(Answer):
+    model: str
+    default: bool
+    """Whether it makes panoramas whose request names no model."""
+    state: Literal["loading", "ready", "failed", "offline"] | str
+    """The best state among its workers; `offline`: it has none now, and panoramas wait for one."""
+    detail: str
+    """Why its worker failed, or why its files cannot be read."""
+    traits: CheckpointTraits | None
+    """From a worker that has loaded it once, else from the model's own files. Null: from neither, and requests that name it get 503 `model_not_ready`."""
+    sizes: ModelSizes | None
+    steps: ModelSteps | None
+    presets: list[ModelPreset]
+    """Without those whose default size or steps are above a limit."""
+    schedulers: list[Literal["ddim", "euler", "dpm++", "lcm"] | str]
+    features: list[Literal["control", "tiny_decoder", "negative_prompt", "guidance_scale"] | str]
+    """What not every model can: `control`, `negative_prompt`, `guidance_scale` other than 1, and `tiny_decoder`, which is `sync.decoder` `tiny`."""
+    perceptual: (
+        Literal[
+            "stlpips-alex", "stlpips-vgg", "lpips-alex", "lpips-vgg", "lpips-squeeze", "style-vgg"
+        ]
+        | str
+        | None
+    )
+    """The network that compares windows; null until a worker has loaded the model."""
+    workers: int
+    """How many workers hold the model now."""
+    updated_at: AwareDatetime | None
+    """When a worker last reported it; null if none ever did."""
 
 
 class Params(Answer):
@@ -518,6 +538,8 @@ class Params(Answer):
     """A picture that keeps its pixels; the panorama is painted around it."""
     control: Control | None = None
     """Edges that say where things are. Needs a checkpoint with a ControlNet."""
+    loras: list[ResolvedLora] = Field([], validate_default=True)
+    """a list of up to 8 of the model's LoRAs, each named once; what they change is added up, so their order does not matter. Default: none"""
     output: Output = Field({"format": "png"}, validate_default=True)
     sync: ResolvedSync
 
@@ -562,6 +584,8 @@ class ResultView(Answer):
     """Seconds that workers spent on it, in all attempts; null if it was made by a version that did not count them."""
     warnings: list[WarningView]
     """Such as a prompt that is longer than what the model reads, words or a height that it was not trained on."""
+    loras: list[LoraView] = Field([], validate_default=True)
+    """The LoRAs that it was made with. Absent without any."""
 
 
 class StatusView(Answer):
@@ -651,6 +675,10 @@ class DeliveryList(Answer):
     ]
     items: list[DeliveryView]
     """Oldest first."""
+
+
+class ModelList(Answer):
+    items: list[ModelView]
 
 
 class PanoramaSummary(Answer):
