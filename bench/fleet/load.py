@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import httpx
+from httpx import codes
 
 from bench.fleet.service import Fleet
 from bench.fleet.workers import Claim
@@ -41,7 +42,8 @@ def post(here: Fleet, per_s: float, seconds: float) -> list[float]:
                 answer = await client.post(
                     f"{here.apis[number % len(here.apis)]}/panoramas", json=_BODY, headers=headers
                 )
-                break
+                if answer.status_code != codes.REQUEST_TIMEOUT or is_last:
+                    break  # else this process had no time to send its header
             except httpx.TransportError as error:
                 print(f"  after {time.perf_counter() - began:.2f} s: {error!r}", flush=True)
                 if is_last:

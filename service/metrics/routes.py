@@ -31,6 +31,7 @@ _EXAMPLES: Final = {
         "# TYPE panoweave_jobs_queued gauge\npanoweave_jobs_queued 3.0\n"
     }
 }
+_OPEN: Final = {"queued": {"value": f"{_EXAMPLES['queued']['value']}# EOF\n"}}
 
 
 class AllowedScrapers:
@@ -84,7 +85,7 @@ def _require_scraper(request: Request, context: ContextDep, credentials: Credent
         | {
             "content": {
                 "text/plain": {"schema": {"type": "string"}, "examples": _EXAMPLES},
-                "application/openmetrics-text": {"schema": {"type": "string"}},
+                "application/openmetrics-text": {"schema": {"type": "string"}, "examples": _OPEN},
             }
         },
         **refusals(JobStoreUnavailable),

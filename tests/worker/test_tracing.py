@@ -65,11 +65,16 @@ def make_panorama(context: WorkerContext, redis: Redis, trace_id: str = TRACE_ID
     return scraped.text
 
 
+def worker_metrics() -> str:
+    text: bytes = generate_latest(WORKER)  # type: ignore[no-untyped-call]
+    return text.decode()
+
+
 def exemplars(metrics: str, trace_id: str) -> dict[str, str]:
     """The span of this trace that each histogram names."""
     return {
         family.name: sample.exemplar.labels["span_id"]
-        for family in text_string_to_metric_families(metrics)
+        for family in text_string_to_metric_families(metrics)  # type: ignore[no-untyped-call]
         for sample in family.samples
         if sample.exemplar and sample.exemplar.labels["trace_id"] == trace_id
     }
@@ -107,7 +112,7 @@ def test_histograms_name_the_spans_that_they_measure(
     of_the_api = exemplars(make_panorama(context, redis, trace_id), trace_id)
     ids = {name: f"{context_of(span).span_id:016x}" for name, span in by_name(exporter).items()}
     assert of_the_api == {"panoweave_http_request_duration_seconds": ids["POST /panoramas"]}
-    assert exemplars(generate_latest(WORKER).decode(), trace_id) == {
+    assert exemplars(worker_metrics(), trace_id) == {
         "panoweave_wait_seconds": ids["panorama"],
         "panoweave_run_seconds": ids["panorama"],
         "panoweave_step_seconds": ids["panorama"],
@@ -119,7 +124,7 @@ def test_without_traces_histograms_name_none(context: WorkerContext, redis: Redi
     """Not even the caller's, which has no span of this process."""
     trace_id = secrets.token_hex(16)
     assert exemplars(make_panorama(context, redis, trace_id), trace_id) == {}
-    assert exemplars(generate_latest(WORKER).decode(), trace_id) == {}
+    assert exemplars(worker_metrics(), trace_id) == {}
 
 
 def test_no_trace_holds_a_token_of_a_url(
