@@ -9,14 +9,14 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 REQUIREMENTS := pyproject.toml constraints.txt Makefile
 
-.PHONY: demo test test-fast test-all test-studio test-clients chaos check lint
+.PHONY: demo test test-fast test-all test-studio test-clients chaos check lint images
 
 demo: $(VENV)/.installed-embedded
 	@$(BIN)/panoweave demo
 
 # In processes that share nothing: each has a Redis, an S3 server and one torch thread of its own.
-# Three on two cores: many tests wait for a process or a time limit.
-PYTEST := $(BIN)/pytest -n $(or $(JOBS),3) --dist loadfile --no-loadscope-reorder
+# Four on two cores: half of the time is waiting, for a process or a time limit.
+PYTEST := $(BIN)/pytest -n $(or $(JOBS),4) --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/.installed-dev
 	$(PYTEST) -m "not slow"
@@ -40,6 +40,13 @@ test-clients: $(VENV)/.installed-dev
 
 chaos: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.faults.chaos --report docs/reliability.md
+
+# The two images, by buildah: neither root nor a daemon is needed. On Debian: apt install buildah uidmap.
+# Where processes may not be confined further, as inside a container: BUILDAH_ISOLATION=chroot.
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+images:
+	buildah build --format docker --layers --target api -t panoweave-api:$(VERSION) .
+	buildah build --format docker --layers --target worker -t panoweave-worker:$(VERSION) .
 
 check: lint test
 

@@ -7,10 +7,12 @@ import platform
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
-from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+if TYPE_CHECKING:  # importing diffusers takes seconds, and bench.fleet needs none of it
+    from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 
 STYLE_SCALE = 1e6  # Gram distances are tiny numbers
 

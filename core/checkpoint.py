@@ -135,6 +135,17 @@ class CheckpointNotes(CheckpointDefaults):
         return CheckpointDefaults(**{name: getattr(self, name) for name in names})
 
 
+class LoraTraits(Params):
+    """A LoRA that requests may name in `loras`."""
+
+    is_only_answered: ClassVar[bool] = True
+
+    model_config = ConfigDict(extra="ignore")  # as in CheckpointTraits
+
+    name: str
+    triggers: Sequence[str] = Field([], description="Words in a prompt that it was trained with.")
+
+
 class CheckpointTraits(Params):
     """What depends on the checkpoint: the sizes it works in, what it can do, and its defaults.
 
@@ -163,6 +174,7 @@ class CheckpointTraits(Params):
         {}, description="The checkpoint's own values for some of `sync`, by preset."
     )
     examples: Sequence[str] = Field([], description="Prompts to try.")
+    loras: Sequence[LoraTraits] = Field([], description="What a request can name in `loras`.")
 
     @property
     def window_latents(self) -> int:

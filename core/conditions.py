@@ -186,3 +186,13 @@ class Control(Params):
     )
     image: ImageInput
     scale: ControlScale = Field(1.0, description="How strictly the ControlNet is followed.")
+
+
+def check_control(control: Control | None, traits: CheckpointTraits) -> None:
+    """Raises InvalidParams."""
+    if control and not traits.controlnet:
+        raise InvalidParams(
+            "control",
+            "this checkpoint has no ControlNet",
+            "null, or a worker that loads one (PANOWEAVE_CONTROLNET)",
+        )

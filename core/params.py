@@ -38,9 +38,11 @@ from panoweave.core.conditions import (
     Region,
     ResolvedRegion,
     Side,
+    check_control,
     resolve_regions,
 )
 from panoweave.core.families import family_named
+from panoweave.core.loras import LorasField, ResolvedLorasField, resolve_loras
 from panoweave.core.output import Output, resolve_output
 from panoweave.core.presets import (
     DEFAULT_PRESET,
@@ -205,6 +207,7 @@ class PanoramaParams(Params):
         None,
         description="Edges that say where things are. Needs a checkpoint with a ControlNet.",
     )
+    loras: LorasField = Field([])
     output: Output = Output()
     sync: SyncParams = SyncParams()
 
@@ -252,6 +255,7 @@ class ResolvedParams(PanoramaParams):
     stride: Side
     windows: Windows
     regions: Sequence[ResolvedRegion] = []
+    loras: ResolvedLorasField = Field([])
     sync: ResolvedSync
 
     @property
@@ -270,7 +274,7 @@ class ResolvedParams(PanoramaParams):
         values = _fill(PanoramaParams, asked, traits.defaults.model_dump(), PRESETS[asked.preset])
         size = resolve_size(asked.width, asked.height, asked.stride, asked.loop, traits)
         _check_family(asked, values, traits)
-        _check_controlnet(asked, traits)
+        check_control(asked.control, traits)
         _check_scheduler(values["scheduler"], values["steps"])
         lengths = _enlarged_lengths(size.width, size.height, traits.window_px, asked.upscale)
         projection = resolve_projection(_projection_of(asked), asked.loop, *lengths)
@@ -279,6 +283,7 @@ class ResolvedParams(PanoramaParams):
             "height": size.height,
             "stride": size.stride,
             "regions": resolve_regions(asked.regions, size.width, size.height, traits),
+            "loras": resolve_loras(asked.loras, traits),
             **asdict(projection),
             "output": resolve_output(asked.output, *picture_size(projection, *lengths)),
             "sync": _resolve_sync(asked, values["steps"], values["scheduler"], size, traits),
@@ -337,15 +342,6 @@ def _check_family(
             fields[f"regions.{number}.negative_prompt"] = region.negative_prompt
         if field := next((name for name, text in fields.items() if text), None):
             raise InvalidParams(field, f"{family.title} reads no negative prompt", "an empty text")
-
-
-def _check_controlnet(asked: PanoramaParams, traits: CheckpointTraits) -> None:
-    if asked.control and not traits.controlnet:
-        raise InvalidParams(
-            "control",
-            "this checkpoint has no ControlNet",
-            "null, or a worker that loads one (PANOWEAVE_CONTROLNET)",
-        )
 
 
 def _check_scheduler(scheduler: SchedulerName, steps: int) -> None:

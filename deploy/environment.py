@@ -35,13 +35,17 @@ def read_settings(defaults: Mapping[str, str] | None = None) -> Settings:
         return Settings.model_validate(left_open)
     except ValidationError as error:
         problems = [
-            f"{ENV_PREFIX}{'_'.join(str(part) for part in one['loc']).upper()}: {one['msg']}"
-            for one in error.errors()
+            f"{ENV_PREFIX}{_place(*map(str, one['loc']))}: {one['msg']}" for one in error.errors()
         ]
         raise BadOption(
             "; ".join(problems),
             "correct these environment variables: docs/settings.md has the legal values",
         ) from error
+
+
+def _place(variable: str = "", *parts: str) -> str:
+    """A variable, and the place in it if it holds an object."""
+    return ": ".join(filter(None, (variable.upper(), ".".join(parts))))
 
 
 def leave_loopback_to_no_proxy() -> None:

@@ -56,20 +56,23 @@ def _fetch_additions(settings: Settings) -> None:
     from panoweave.core.diffusion.errors import CheckpointError
     from panoweave.core.diffusion.lora_files import find_lora
 
-    for name, fetch in (
-        ("tiny_decoder", load_tiny_decoder),
-        ("controlnet", load_controlnet),
-        ("lora", find_lora),
-    ):
-        source = getattr(settings, name)
+    additions = [
+        ("tiny decoder", "TINY_DECODER", settings.tiny_decoder, load_tiny_decoder),
+        ("controlnet", "CONTROLNET", settings.controlnet, load_controlnet),
+        ("lora", "LORA", settings.lora, find_lora),
+        *(
+            (f"lora {name}", "LORAS", each.source, find_lora)
+            for name, each in settings.loras.items()
+        ),
+    ]
+    for what, variable, source, fetch in additions:
         if source is None:
             continue
-        what = name.replace("_", " ")
         out.print(f"{what}: loading {escape(source)}")
         try:
             fetch(source)
         except CheckpointError as error:
-            raise DeployError(str(error), f"correct PANOWEAVE_{name.upper()}") from error
+            raise DeployError(str(error), f"correct PANOWEAVE_{variable}") from error
         out.print(f"{what}: on this machine")
 
 

@@ -180,6 +180,8 @@ def _report(panorama: Panorama, output: Path, took_s: float) -> None:
         f"[bold]{escape(str(output))}[/]  {width} x {height} px, seed {panorama.seed}, "
         f"made in {took_s:.1f} s"
     )
+    for lora in panorama.loras:
+        out.print(f"LoRA {escape(lora.name)}, scale {lora.scale:g}")
     if panorama.coherence is not None:
         out.print(
             f"Intra-LPIPS {panorama.coherence.intra_lpips:.3f} ({panorama.coherence.lpips_net}); "

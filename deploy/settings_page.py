@@ -63,6 +63,8 @@ def _legal_values(schema: dict[str, Any]) -> str:
     match schema["type"]:
         case "null":
             return ""
+        case "object":
+            return "a JSON object"
         case "boolean":
             return "`true`, `false`"
         case "integer":

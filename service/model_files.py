@@ -91,4 +91,5 @@ class ModelFiles:
             checkpoint_of(model),
             tiny_decoder=settings.tiny_decoder if settings else None,
             controlnet=settings.controlnet if settings else None,
+            loras=settings.loras if settings else {},
         )

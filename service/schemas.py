@@ -192,6 +192,12 @@ class WarningView(View):
     detail: str
 
 
+class LoraView(View):
+    name: str
+    scale: float
+    sha256: str = Field(description="Of the LoRA's file.")
+
+
 class ResultView(View):
     image_url: str = Field(
         description="A presigned URL. It expires: read the panorama again for a new one."
@@ -211,6 +217,11 @@ class ResultView(View):
     warnings: list[WarningView] = Field(
         description="Such as a prompt that is longer than what the model reads, words or a height "
         "that it was not trained on."
+    )
+    loras: list[LoraView] = Field(
+        [],
+        exclude_if=lambda loras: not loras,
+        description="The LoRAs that it was made with. Absent without any.",
     )
 
 

@@ -131,7 +131,11 @@ def _make_panorama(context: WorkerContext, attempt: Attempt) -> Result:
     """Make the panorama and store its files. Raises a Stop, or what went wrong."""
     record, pipeline = attempt.record, context.generator.pipeline
     images = fetch_images(context.objects, record.params, attempt.check)
-    savepoint = Savepoint(context.savepoints, record, context.identity, images, context.settings)
+    # What this worker does not have, the pipeline refuses.
+    loras = pipeline.loras.applied(record.params.loras) if pipeline.loras else []
+    savepoint = Savepoint(
+        context.savepoints, record, context.identity, images, loras, context.settings
+    )
     previews = Previews(context.objects, record, pipeline)
     with closing(previews), savepoint:
         state = savepoint.load()

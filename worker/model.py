@@ -30,6 +30,9 @@ def load_model(settings: Settings) -> SyncDiffusionPipeline:
         tiny_decoder=settings.tiny_decoder,
         controlnet=settings.controlnet,
         lora=settings.lora,
+        loras=settings.loras,
+        loras_max_bytes=settings.loras_max_bytes,
         device=settings.device,
         dtype=settings.dtype,
+        offload_text_encoders=settings.offload_text_encoders,
     )

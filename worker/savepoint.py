@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
@@ -13,6 +13,7 @@ from PIL import Image
 
 from panoweave.core.diffusion.errors import InvalidSamplerStateError
 from panoweave.core.diffusion.identity import PipelineIdentity
+from panoweave.core.diffusion.loras import AppliedLora
 from panoweave.core.diffusion.sampler_state import SamplerState
 from panoweave.core.infra.errors import StoreUnavailable
 from panoweave.core.infra.settings import Settings
@@ -36,6 +37,7 @@ class Savepoint:
         record: JobRecord,
         identity: PipelineIdentity,
         images: Mapping[str, Image.Image],
+        loras: Sequence[AppliedLora],
         settings: Settings,
     ) -> None:
         """`identity`: of the pipeline; `images`: the pictures that the request came with."""
@@ -43,7 +45,7 @@ class Savepoint:
         self._savepoints = savepoints
         self._job_id, self._token = record.id, record.token
         self._label, *self._earlier_labels = (
-            {"job": record.id, "panorama": _fingerprint(record, digest, images)}
+            {"job": record.id, "panorama": _fingerprint(record, digest, images, loras)}
             for digest in (identity.digest, *identity.earlier)
         )
         self._every_s, self._max_bytes = settings.savepoint_every_s, settings.savepoint_max_bytes
@@ -94,11 +96,18 @@ class Savepoint:
             log.exception("%s: step %d is not saved", self._job_id, latest.step)
 
 
-def _fingerprint(record: JobRecord, identity: str, images: Mapping[str, Image.Image]) -> str:
-    """A digest of all that the panorama depends on: request, pictures and pipeline."""
+def _fingerprint(
+    record: JobRecord,
+    identity: str,
+    images: Mapping[str, Image.Image],
+    loras: Sequence[AppliedLora],
+) -> str:
+    """A digest of all that the panorama depends on: request, pictures, pipeline and LoRAs."""
     digest = hashlib.sha256(identity.encode())
     digest.update(record.params.model_dump_json().encode())
     for field, image in sorted(images.items()):
         digest.update(f"{field} {image.mode} {image.size} ".encode())
         digest.update(image.tobytes())
+    for lora in loras:
+        digest.update(f"{lora.name} {lora.sha256} ".encode())
     return digest.hexdigest()

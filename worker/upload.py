@@ -18,7 +18,7 @@ from panoweave.core.diffusion.panorama import Panorama
 from panoweave.core.diffusion.prompts import TruncatedPrompt, UnknownWords
 from panoweave.core.infra.errors import NoSuchObject, ObjectStoreError
 from panoweave.core.infra.s3 import ObjectStore
-from panoweave.core.jobs.record import JobRecord, Result, ResultWarning, Status
+from panoweave.core.jobs.record import JobRecord, Result, ResultWarning, Status, UsedLora
 from panoweave.core.output import MEDIA_TYPES
 
 log = logging.getLogger(__name__)
@@ -56,6 +56,7 @@ def upload(
         coherence=asdict(panorama.coherence) if panorama.coherence else {},
         timings_s=panorama.timings_s,
         warnings=warnings_of(panorama),
+        loras=[UsedLora(**asdict(lora)) for lora in panorama.loras],
     )
     for key, body, content_type in (
         (keys.image, picture, MEDIA_TYPES[output.format]),

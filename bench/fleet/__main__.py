@@ -57,9 +57,8 @@ def measure_backlog(here: Fleet, waiting: int, empty_bytes: int) -> Backlog:
     posts_s = load.post(here, _POSTS_PER_S, _POSTING_S)
     claims_s = load.claim(here, _CLAIMS)
     found = Backlog(waiting, posts_s, claims_s, load.sweep_s(here), bytes_a_job)
-    print(
-        f"{waiting:,} waiting: " + ", ".join(_row(found)[1:]) + f"; {bytes_a_job:,.0f} bytes each"
-    )
+    figures = ", ".join(_row(found)[1:])
+    print(f"{waiting:,} waiting: {figures}; {bytes_a_job:,.0f} bytes each", flush=True)
     return found
 
 
@@ -124,6 +123,7 @@ def main() -> None:
     options.add_argument("--seconds", type=float, default=30, help="how long the workers work")
     asked = options.parse_args()
     with tempfile.TemporaryDirectory() as folder, fleet(Path(folder), asked.tenants) as here:
+        print(f"{APIS} API processes are ready, {asked.tenants:,} tenants have a key", flush=True)
         empty_bytes = here.info("memory")["used_memory"]
         backlogs = [
             measure_backlog(here, waiting, empty_bytes)

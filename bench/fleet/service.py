@@ -25,7 +25,7 @@ from panoweave.deploy.local.servers import RedisServer
 
 APIS: Final = 4
 _ANY_NUMBER: Final = 10_000_000
-_READY_S: Final = 120
+_READY_S: Final = 300
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import torch
-from diffusers import (
-    AutoencoderTiny,
-    ControlNetModel,
-    DDIMScheduler,
-)
+from diffusers import AutoencoderTiny, ControlNetModel
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
@@ -20,12 +18,15 @@ from panoweave.core.diffusion.cuda_graphs import CudaGraphs
 from panoweave.core.diffusion.errors import CheckpointError, DeviceUnavailableError
 from panoweave.core.diffusion.float8 import keep_in_float8
 from panoweave.core.diffusion.fused.networks import fuse, runs_triton
-from panoweave.core.diffusion.lora_coverage import check_coverage, read_lora
-from panoweave.core.diffusion.lora_files import LORA_LEGAL, find_lora
+from panoweave.core.diffusion.lora_adapters import lora_adapter
+from panoweave.core.diffusion.lora_files import find_lora
+from panoweave.core.diffusion.loras import Loras
 from panoweave.core.diffusion.patch_autoencoder import PatchAutoencoder
 from panoweave.core.diffusion.perceptual_weights import load_perceptual, load_stlpips_style
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
-from panoweave.core.machine import DtypeName, PerceptualName
+from panoweave.core.diffusion.text_offload import place_without_text_encoders
+from panoweave.core.loras import LoraSource
+from panoweave.core.machine import DEFAULT_LORAS_MAX_BYTES, DtypeName, PerceptualName
 from panoweave.core.model_files.errors import part_errors
 from panoweave.core.model_files.find import CONTROLNET_FOLDER, TINY_FOLDER, bundled
 from panoweave.core.model_files.hub import fetch_checkpoint
@@ -74,14 +75,18 @@ def load_pipeline(
     tiny_decoder: str | None = None,
     controlnet: str | None = None,
     lora: str | None = None,
+    loras: Mapping[str, LoraSource] = MappingProxyType({}),
+    loras_max_bytes: int = DEFAULT_LORAS_MAX_BYTES,
     device: str = "auto",
     dtype: DtypeName = "auto",
+    offload_text_encoders: bool = False,
 ) -> SyncDiffusionPipeline:
     """Load a pipeline with its perceptual network and its coherence meter, onto a device.
 
     `checkpoint`: a directory, or `hub/id[@revision]`. `tiny_decoder`, an AutoencoderTiny, and
     `controlnet`, a ControlNetModel, likewise; None: the folders `tiny_decoder` and `controlnet` of
-    the checkpoint's directory, if it has them. `lora`: see `find_lora`.
+    the checkpoint's directory, if it has them. `lora`: see `find_lora`. `loras`: what requests may
+    name, see `Loras`. `offload_text_encoders`: see `text_offload`.
     Raises CheckpointError or PerceptualWeightsError, which say what is missing and what to do.
     """
     target = resolve_device(device)
@@ -93,6 +98,11 @@ def load_pipeline(
     if lora:
         add_lora(pipeline, lora)
     if dtype == "float8":
+        if loras:
+            raise CheckpointError(
+                "PANOWEAVE_LORAS: weights in float8 are too coarse to add LoRAs to; legal: another "
+                "PANOWEAVE_DTYPE, or one LoRA for all requests (PANOWEAVE_LORA)"
+            )
         keep_in_float8(pipeline)
     torch_dtype = pipeline.denoiser.dtype
     if source := tiny_decoder or bundled(checkpoint, TINY_FOLDER):
@@ -116,7 +126,13 @@ def load_pipeline(
             fuse(network, kernels=is_denoiser and runs_triton(target))
     if target.type == "cuda":
         pipeline.graphs = CudaGraphs()
-    return pipeline.to(target)
+    if offload_text_encoders and target.type != "cpu":
+        place_without_text_encoders(pipeline, target)
+    else:
+        pipeline.to(target)
+    if loras:
+        pipeline.use_loras(Loras(pipeline, loras, loras_max_bytes))
+    return pipeline
 
 
 def load_meter() -> CoherenceMeter:
@@ -160,15 +176,5 @@ def add_lora(
     `source`: see `find_lora`. Raises CheckpointError unless all of it is used.
     """
     file = find_lora(source, local_files_only=local_files_only)
-    # diffusers knows the formats of LoRA files, and loads them into the same networks. It changes
-    # some settings of the scheduler, so it gets one of its own.
-    loader = pipeline.family.lora_loader(pipeline, DDIMScheduler(steps_offset=1, clip_sample=False))
-    with part_errors(f"cannot load the LoRA {source!r}", LORA_LEGAL):
-        tensors = read_lora(file)
-        loader.load_lora_weights(str(file.parent), weight_name=file.name)
-        if not loader.get_list_adapters():
-            raise CheckpointError("it changes nothing in this checkpoint")
-        networks = (pipeline.denoiser, *pipeline.text_encoders)
-        check_coverage(tensors, [network for network in networks if network is not None])
+    with lora_adapter(pipeline, file, source) as loader:
         loader.fuse_lora(safe_fusing=True)
-        loader.unload_lora_weights()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from PIL import Image
 
 from panoweave.core.diffusion.coherence import Coherence
+from panoweave.core.diffusion.loras import AppliedLora
 from panoweave.core.diffusion.prompts import TruncatedPrompt, UnknownWords
 from panoweave.core.diffusion.quality import QualityWarning
 from panoweave.core.params import ResolvedParams
@@ -23,6 +24,7 @@ class Panorama:
     truncated_prompts: list[TruncatedPrompt]
     unknown_words: list[UnknownWords]
     quality_warnings: list[QualityWarning] = field(default_factory=list)
+    loras: list[AppliedLora] = field(default_factory=list)
 
     @property
     def seed(self) -> int:

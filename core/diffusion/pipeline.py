@@ -33,6 +33,7 @@ from panoweave.core.diffusion.equirectangular import to_equirectangular
 from panoweave.core.diffusion.families import family_of
 from panoweave.core.diffusion.families.loading import load_components
 from panoweave.core.diffusion.guidance import BatchedModel, ClassifierFreeGuidance, Model
+from panoweave.core.diffusion.loras import Loras
 from panoweave.core.diffusion.panorama import Panorama
 from panoweave.core.diffusion.parts import PartsOfPanorama
 from panoweave.core.diffusion.perceptual import PerceptualLoss
@@ -112,6 +113,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         self.meter: CoherenceMeter | None = None
         self.tiny_decoder: Any | None = None
         self.controlnet: Any | None = None
+        self.loras: Loras | None = None
         self.vocabulary: Collection[str] | None = None  # None: it may know any word
         self.trained_height: int | None = None  # pixels; None: not known
         self.gradient_checkpointing = False
@@ -202,6 +204,11 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         _match(self.controlnet, self.denoiser)
         self.traits = self.traits.model_copy(update={"controlnet": True})
 
+    def use_loras(self, loras: Loras) -> None:
+        """Add LoRAs of this pipeline, for requests with `loras`."""
+        self.loras = loras
+        self.traits = self.traits.model_copy(update={"loras": loras.traits})
+
     def enable_gradient_checkpointing(self) -> None:
         """Make the same panoramas with less memory in more time (docs/benchmarks.md).
 
@@ -240,6 +247,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         timings: dict[str, float] = {}
         with torch.no_grad(), deterministic(self.device):
             with clock(timings, "encode"):
+                loras = self.loras.fold_in(resolved.loras) if self.loras else []
                 prompts = self.encode_prompt(resolved.prompt, resolved.negative_prompt)
             with clock(timings, "denoise"):
                 latents = first_stage(resume, resolved, self.device)
@@ -282,7 +290,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         quality = find_quality_warnings(measured, resolved, self.trained_height, size)
         if resolved.projection == "equirectangular":
             image = to_equirectangular(image, resolved, self.traits.window_px)
-        return Panorama(image, resolved, coherence, timings, truncated, unknown, quality)
+        return Panorama(image, resolved, coherence, timings, truncated, unknown, quality, loras)
 
     def encode_prompt(self, prompt: str, negative_prompt: str) -> PromptEmbeddings:
         """The embeddings of a prompt and its negative prompt, as this checkpoint takes them."""

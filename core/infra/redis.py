@@ -49,7 +49,8 @@ _SHARED_CONNECTIONS = 16
 _TROUBLE = (OutOfMemoryError, ReadOnlyError, NoPermissionError, MasterDownError)
 _TROUBLE_WORDS = ("OOM ", "MISCONF ", "READONLY ", "NOREPLICAS ", "MASTERDOWN ", "BUSY ")
 _CLUSTER = (AskError, ClusterCrossSlotError, ClusterDownError, TryAgainError)
-_CLUSTER_WORDS = "non local key in a cluster"
+# What scripts are told: by Redis 6, by Redis 7 and Valkey 8.
+_CLUSTER_WORDS = ("non local key in a cluster", "a slot not served", "hash to the same slot")
 
 
 def connect(settings: RedisSettings, *, timeout_s: float = 2.0) -> Redis:
@@ -165,6 +166,6 @@ def translate_redis_errors() -> Iterator[None]:
     except ResponseError as error:
         if isinstance(error, _TROUBLE) or any(word in str(error) for word in _TROUBLE_WORDS):
             raise StoreUnavailable("Redis refuses the command") from error
-        if isinstance(error, _CLUSTER) or _CLUSTER_WORDS in str(error):
+        if isinstance(error, _CLUSTER) or any(word in str(error) for word in _CLUSTER_WORDS):
             raise RedisIsCluster from error
         raise

@@ -13,6 +13,7 @@ from pydantic_settings import SettingsConfigDict
 
 from panoweave.core.checkpoint import MAX_STEPS
 from panoweave.core.infra.addresses import check_private
+from panoweave.core.infra.lora_settings import OfferedLoras
 from panoweave.core.infra.redis_settings import RedisSettings
 from panoweave.core.infra.urls import (
     HTTP_SCHEMES,
@@ -20,7 +21,12 @@ from panoweave.core.infra.urls import (
     check_names_a_host,
     check_url,
 )
-from panoweave.core.machine import DEFAULT_WINDOW_BATCH, DtypeName, PerceptualName
+from panoweave.core.machine import (
+    DEFAULT_LORAS_MAX_BYTES,
+    DEFAULT_WINDOW_BATCH,
+    DtypeName,
+    PerceptualName,
+)
 from panoweave.core.sizes import MAX_PIXELS, MAX_WINDOWS
 
 Anonymous = Literal["off", "loopback", "everywhere"]
@@ -113,6 +119,19 @@ class Settings(RedisSettings):
         "that holds one, a hub id, or `hub/id/file.safetensors`, each hub id with an optional "
         "`@revision`. Default: none.",
     )
+    loras: OfferedLoras = Field(
+        {},
+        description="LoRAs that requests may name in `loras`, as a JSON object by name: "
+        '`{"ink": {"source": "hub/id@revision", "triggers": ["ink wash"]}}`. `source` is as in '
+        "`PANOWEAVE_LORA`; `triggers`, words to use in a prompt, may be left out. Workers check "
+        "them when they start.",
+    )
+    loras_max_bytes: int = Field(
+        DEFAULT_LORAS_MAX_BYTES,
+        ge=0,
+        description="Bytes of `PANOWEAVE_LORAS` that a worker keeps in memory. Those that were not "
+        "used for longest are dropped, and read again when a request names them.",
+    )
     window_batch: int = Field(
         DEFAULT_WINDOW_BATCH,
         ge=1,
@@ -129,6 +148,11 @@ class Settings(RedisSettings):
         description="The number format of the networks. `auto`: half precision on CUDA, `float16` "
         "or, for flow-matching checkpoints, `bfloat16`; else `float32`. `float8`: as `bfloat16`, "
         "with a transformer's weights in half the memory, and slower (docs/models.md).",
+    )
+    offload_text_encoders: bool = Field(
+        False,
+        description="Whether text encoders wait in the machine's memory. Each is on the GPU only "
+        "while it reads a prompt, so a panorama takes some seconds more, and has the same bits.",
     )
 
     host: str = Field(

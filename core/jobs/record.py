@@ -90,6 +90,14 @@ class ResultWarning(_Part):
     detail: str
 
 
+class UsedLora(_Part):
+    """A LoRA that a panorama was made with."""
+
+    name: str
+    scale: float
+    sha256: str = Field(description="Of its file.")
+
+
 class Result(_Part):
     keys: ObjectKeys
     width: int
@@ -101,6 +109,7 @@ class Result(_Part):
     timings_s: dict[str, float]
     gpu_s: float | None = Field(None, description="Seconds of workers, over all attempts.")
     warnings: list[ResultWarning] = []  # absent in records of an earlier version
+    loras: list[UsedLora] = Field([], exclude_if=lambda loras: not loras)
 
 
 StoredFailureCode = Annotated[FailureCode, KeepUnknown()]

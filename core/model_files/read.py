@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, Final
 
 from panoweave.core.checkpoint import CheckpointTraits
 from panoweave.core.families import Family, names_part
+from panoweave.core.loras import LoraSource, lora_traits
 from panoweave.core.model_files.additions import check_controlnet, check_tiny_decoder
 from panoweave.core.model_files.configs import CONFIG_FILE, read_config
 from panoweave.core.model_files.defaults import DEFAULTS_FILE, fill_defaults
@@ -42,7 +43,11 @@ class _Part:
 
 
 def read_traits(
-    checkpoint: str, *, tiny_decoder: str | None = None, controlnet: str | None = None
+    checkpoint: str,
+    *,
+    tiny_decoder: str | None = None,
+    controlnet: str | None = None,
+    loras: Mapping[str, LoraSource] = MappingProxyType({}),
 ) -> CheckpointTraits:
     """The traits of a checkpoint with what is loaded beside it, named as for `load_pipeline`.
 
@@ -70,7 +75,8 @@ def read_traits(
                 controlnet_config = read_config(folder, CONTROLNETS)
                 check_controlnet(controlnet_config, parts, traits)
                 traits = traits.model_copy(update={"controlnet": True})
-    return traits
+    # A LoRA's own file is read by workers alone, who start with none that does not fit.
+    return traits.model_copy(update={"loras": lora_traits(loras)})
 
 
 def _read_parts(family: Family, folder: Path, index: Mapping[str, Any]) -> Any:

@@ -22,6 +22,8 @@ def check_models(settings: Settings) -> Iterator[Check]:
     yield check
     if settings.lora:
         yield check_lora(settings.lora, pipeline)
+    for name, each in settings.loras.items():
+        yield check_lora(each.source, pipeline, name)
     if source := settings.tiny_decoder or _bundled(settings, "tiny_decoder"):
         yield check_addition("tiny_decoder", source, pipeline)
     if source := settings.controlnet or _bundled(settings, "controlnet"):
@@ -95,27 +97,37 @@ def check_addition(
     return Check(check.name, "ok", f"loads; {check.found}")
 
 
-def check_lora(source: str, pipeline: SyncDiffusionPipeline | None = None) -> Check:
-    """Check without the network; `pipeline`: the model, which it has to fit."""
-    name = f"LoRA {source}"
+def check_lora(
+    source: str, pipeline: SyncDiffusionPipeline | None = None, offered_as: str | None = None
+) -> Check:
+    """Check without the network; `pipeline`: the model, which it has to fit.
+
+    `offered_as`: its name in PANOWEAVE_LORAS. Otherwise it is PANOWEAVE_LORA's.
+    """
+    name = f"LoRA {offered_as or source}"
+    variable = "LORAS" if offered_as else "LORA"
     try:
         from panoweave.core.diffusion.checkpoints import add_lora
         from panoweave.core.diffusion.errors import CheckpointError
+        from panoweave.core.diffusion.lora_adapters import read_changes
         from panoweave.core.diffusion.lora_files import find_lora
     except ImportError as error:
         return Check(name, "warn", f"{error.name} is not installed", NO_WORKER_PART)
     try:
         file = find_lora(source, local_files_only=True)
     except CheckpointError as error:
-        remedy = "run panoweave prefetch if the hub has it; else correct PANOWEAVE_LORA"
+        remedy = f"run panoweave prefetch if the hub has it; else correct PANOWEAVE_{variable}"
         return Check(name, "fail", str(error), remedy)
     if pipeline is None:
         return Check(name, "ok", str(file))
     _quiet()
     try:
-        add_lora(pipeline, source, local_files_only=True)
+        if offered_as:
+            read_changes(pipeline, file, offered_as)
+        else:
+            add_lora(pipeline, source, local_files_only=True)
     except CheckpointError as error:
-        return Check(name, "fail", str(error), _remedy(source, "LORA"))
+        return Check(name, "fail", str(error), _remedy(source, variable))
     return Check(name, "ok", f"fits the model; {file}")
 
 

@@ -19,6 +19,8 @@ from prometheus_fastapi_instrumentator.metrics import Info
 from starlette.types import Scope
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
+from panoweave.core.infra.exemplars import current_exemplar
+
 log = logging.getLogger(__name__)
 
 REQUEST_ID: Final = "X-Request-ID"
@@ -56,7 +58,8 @@ def install(app: FastAPI, registry: CollectorRegistry) -> None:
     def record(info: Info) -> None:
         method = info.method if info.method in _METHODS else "other"
         route, status = info.modified_handler, info.modified_status
-        seconds.labels(method, route, status).observe(info.modified_duration_without_streaming)
+        histogram = seconds.labels(method, route, status)
+        histogram.observe(info.modified_duration_without_streaming, current_exemplar())
         fields = {
             "method": method,
             "route": route,

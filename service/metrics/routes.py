@@ -31,6 +31,7 @@ _EXAMPLES: Final = {
         "# TYPE panoweave_jobs_queued gauge\npanoweave_jobs_queued 3.0\n"
     }
 }
+_OPEN: Final = {"queued": {"value": f"{_EXAMPLES['queued']['value']}# EOF\n"}}
 
 
 class AllowedScrapers:
@@ -80,8 +81,13 @@ def _require_scraper(request: Request, context: ContextDep, credentials: Credent
     dependencies=[Depends(_require_scraper)],
     response_class=Response,
     responses={
-        200: answer("Prometheus's text format.")
-        | {"content": {"text/plain": {"schema": {"type": "string"}, "examples": _EXAMPLES}}},
+        200: answer("Prometheus's text format, or OpenMetrics, which has exemplars.")
+        | {
+            "content": {
+                "text/plain": {"schema": {"type": "string"}, "examples": _EXAMPLES},
+                "application/openmetrics-text": {"schema": {"type": "string"}, "examples": _OPEN},
+            }
+        },
         **refusals(JobStoreUnavailable),
     },
 )

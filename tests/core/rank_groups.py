@@ -15,7 +15,6 @@ from typing import Any
 import torch
 
 from panoweave.core.diffusion.panorama import Panorama
-from panoweave.core.diffusion.perceptual_weights import load_perceptual
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.diffusion.rank_group import RankGroup
 from panoweave.core.diffusion.rank_work import FirstRank, follow
@@ -29,7 +28,7 @@ CPU = torch.device("cpu")
 def make_pipeline(folder: Path) -> SyncDiffusionPipeline:
     """The same one in every process."""
     made = tiny.pipeline(folder)
-    made.perceptual = load_perceptual("stlpips-alex", None)
+    made.perceptual = tiny.perceptual()
     return made
 
 

@@ -14,6 +14,7 @@ from torch import zeros
 
 from panoweave.core.embedded import WEIGHTS
 from panoweave.core.infra.settings import Settings
+from panoweave.core.loras import LoraSource
 from panoweave.deploy.doctor.checks import check_redis
 from panoweave.deploy.doctor.models import (
     check_addition,
@@ -199,10 +200,15 @@ def test_a_model_is_ok_only_if_a_worker_can_load_it(tiny_checkpoint: Path, tmp_p
     layer = "unet.mid_block.of.another.to_q"
     save_file({f"{layer}.lora_A.weight": zeros(2, 8), f"{layer}.lora_B.weight": zeros(8, 2)}, lora)
     assert check_lora(str(lora), pipeline).level == "fail"
+    offered = check_lora(str(lora), pipeline, "ink")
+    assert (offered.name, offered.level) == ("LoRA ink", "fail")
+    assert "cannot load the LoRA 'ink': " in offered.found
+    assert "PANOWEAVE_LORAS" in offered.remedy
     assert check_addition("tiny_decoder", str(WEIGHTS / "tiny_decoder"), pipeline).level == "fail"
     shutil.copytree(WEIGHTS / "tiny_decoder", folder / "tiny_decoder")
-    bundled = {check.name.split()[0]: check.level for check in check_models(settings)}
-    assert bundled == {"model": "ok", "tiny": "fail"}
+    settings = settings.model_copy(update={"loras": {"ink": LoraSource(source=str(lora))}})
+    found = {check.name.partition(" /")[0]: check.level for check in check_models(settings)}
+    assert found == {"model": "ok", "LoRA ink": "fail", "tiny decoder": "fail"}
     (folder / "text_encoder" / "model.safetensors").write_bytes(b"")
     check, pipeline = check_model(settings)
     assert (check.level, pipeline) == ("fail", None)

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from PIL.ExifTags import IFD, Base
+from safetensors.torch import load_file, save_file
+from torch import Tensor, ones
 
 from panoweave.deploy import render
 from tests.deploy.stack import Cli
@@ -135,3 +137,33 @@ def test_a_model_that_is_not_there_is_named(cli_here: Cli, tmp_path: Path) -> No
     done = cli_here("render", "a", "-o", str(tmp_path / "x.png"), PANOWEAVE_MODEL=str(missing))
     assert done.returncode == 1
     assert f"there is no directory {missing}" in done.stderr
+
+
+def test_render_uses_loras_and_says_which(
+    cli_here: Cli, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    names = load_file(tiny_checkpoint / "unet/diffusion_pytorch_model.safetensors")
+    layers = {name: each for name, each in names.items() if name.endswith("attn1.to_q.weight")}
+    lora: dict[str, Tensor] = {}
+    for name, weight in layers.items():
+        key, (out, into) = f"unet.{name.removesuffix('.weight')}", weight.shape
+        lora |= {f"{key}.lora_A.weight": ones(1, into), f"{key}.lora_B.weight": ones(out, 1)}
+    save_file(lora, tmp_path / "ink.safetensors")
+    (tmp_path / "request.json").write_text('{"loras": [{"name": "ink", "scale": 0.5}]}')
+    environment = {
+        "PANOWEAVE_MODEL": str(tiny_checkpoint),
+        "PANOWEAVE_LORAS": json.dumps({"ink": {"source": str(tmp_path / "ink.safetensors")}}),
+    }
+    options = ["a lake", "--width", "128", "--steps", "1", "-o", str(tmp_path / "x.png")]
+    file = ["--params", str(tmp_path / "request.json")]
+    done = cli_here("render", *options, *file, **environment)
+    assert done.returncode == 0, done.stderr
+    assert "LoRA ink, scale 0.5" in done.stdout
+    with Image.open(tmp_path / "x.png") as made:
+        params = json.loads(made.text["panoweave"])  # type: ignore[attr-defined]
+    assert params["loras"] == [{"name": "ink", "scale": 0.5}]
+
+    (tmp_path / "request.json").write_text('{"loras": [{"name": "oil"}]}')
+    refused = cli_here("render", *options, *file, **environment)
+    assert refused.returncode == 2
+    assert "loras.0.name: this model has no LoRA of this name; legal: 'ink'" in refused.stderr

@@ -14,7 +14,12 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("PANOWEAVE_PERCEPTUAL_TRUNK", "/models/vgg.pth")
     monkeypatch.setenv("PANOWEAVE_S3_PUBLIC_ENDPOINT", "")  # as compose passes what is not set
     monkeypatch.setenv("PANOWEAVE_OF_ANOTHER_VERSION", "1")
+    monkeypatch.setenv(
+        "PANOWEAVE_LORAS", '{"ink": {"source": "some/lora", "triggers": ["ink wash"]}}'
+    )
     settings = Settings()
+    assert settings.loras["ink"].source == "some/lora"
+    assert settings.loras["ink"].triggers == ("ink wash",)
     assert settings.lease_s == 60
     assert settings.perceptual == "style-vgg"
     assert settings.perceptual_trunk == Path("/models/vgg.pth")
@@ -46,6 +51,10 @@ def test_a_redis_password_shows_nowhere(monkeypatch: pytest.MonkeyPatch) -> None
             "PANOWEAVE_S3_ENDPOINT has an IP address",
         ),
         ({"S3_BUCKET": "My_Pictures", "S3_ADDRESSING": "virtual"}, "PANOWEAVE_S3_BUCKET=My_Pic"),
+        ({"LORAS": "ink=some/lora"}, "loras[^/]*is not JSON"),
+        ({"LORAS": '{"ink": {}}'}, "loras.ink.source"),
+        ({"LORAS": '{"ink wash": {"source": "some/lora"}}'}, "loras.ink wash"),
+        ({"LORAS": '{"ink": {"source": "some/lora", "scale": 1}}'}, "loras.ink.scale"),
         ({"S3_BUCKET": "my.pictures", "S3_ADDRESSING": "virtual"}, "3 to 63 small letters"),
     ],
 )

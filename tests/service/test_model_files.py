@@ -20,6 +20,7 @@ from panoweave.core.jobs import models
 from panoweave.core.jobs.errors import ModelNotReady
 from panoweave.core.jobs.models import ModelState
 from panoweave.core.jobs.store import JobStore
+from panoweave.core.loras import LoraSource
 from panoweave.service import model_files
 from panoweave.service.model_files import ModelFiles
 from tests.jobs.samples import TRAITS
@@ -206,12 +207,15 @@ def test_what_the_settings_add_is_of_the_default_model(
     settings: Settings, sea: Path, tmp_path: Path
 ) -> None:
     beside = {name: str(tmp_path / name) for name in ("controlnet", "tiny_decoder")}
-    files = ModelFiles(settings.model_copy(update={"model": str(sea), **beside}))
+    ink = LoraSource(source="some/lora", triggers=("ink wash",))
+    added = {**beside, "loras": {"ink": ink}}
+    files = ModelFiles(settings.model_copy(update={"model": str(sea), **added}))
     traits = files.traits(str(sea))
     assert (traits.controlnet, traits.tiny_decoder) == (True, True)
-    files = ModelFiles(settings.model_copy(update={"models": str(sea), **beside}))
+    assert [(lora.name, lora.triggers) for lora in traits.loras] == [("ink", ("ink wash",))]
+    files = ModelFiles(settings.model_copy(update={"models": str(sea), **added}))
     traits = files.traits(str(sea))
-    assert (traits.controlnet, traits.tiny_decoder) == (False, False)
+    assert (traits.controlnet, traits.tiny_decoder, traits.loras) == (False, False, [])
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from redis import Redis
 
+from panoweave.core.checkpoint import LoraTraits
 from panoweave.core.estimate import Speeds
 from panoweave.core.infra import redis_keys
 from panoweave.core.infra.settings import Settings
@@ -15,7 +16,7 @@ from panoweave.core.jobs import models, speeds
 from panoweave.core.jobs.models import ModelState
 from panoweave.core.jobs.store import JobStore
 from tests.jobs.samples import TRAITS
-from tests.service.checks import problem
+from tests.service.checks import at_fault, problem
 from tests.service.scrape import scrape
 from tests.service.server import serving
 
@@ -118,3 +119,81 @@ def test_the_default_model_is_one_of_the_deployments(settings: Settings) -> None
     listed = settings.model_copy(update={"models": " a , embedded,, b"})
     assert listed.model_names == ("embedded", "a", "b")
     assert settings.model_names == ("embedded",)
+
+
+@pytest.fixture
+def painted(settings: Settings, redis: Redis) -> Iterator[httpx.Client]:
+    """An API whose worker has two LoRAs."""
+    loras = [LoraTraits(name="ink", triggers=["ink wash"]), LoraTraits(name="fog")]
+    models.publish(
+        redis,
+        ModelState(
+            model="embedded",
+            state="ready",
+            traits=TRAITS.model_copy(update={"loras": loras}),
+            perceptual="stlpips-alex",
+            worker="worker-1",
+        ),
+    )
+    with serving(settings) as api:
+        yield api
+
+
+def test_loras_are_listed_with_their_triggers(painted: httpx.Client) -> None:
+    (shown,) = painted.get("/models").json()["items"]
+    assert shown["traits"]["loras"] == [
+        {"name": "ink", "triggers": ["ink wash"]},
+        {"name": "fog", "triggers": []},
+    ]
+
+
+def test_a_request_names_loras_of_the_model(painted: httpx.Client) -> None:
+    asked = [{"name": "fog", "scale": 0.5}, {"name": "ink"}]
+    made = painted.post("/panoramas", json={"prompt": "a hill", "loras": asked})
+    assert made.status_code == 202
+    expected = [{"name": "fog", "scale": 0.5}, {"name": "ink", "scale": 1.0}]
+    assert made.json()["params"]["loras"] == expected
+    shown = painted.get(f"/panoramas/{made.json()['id']}").json()
+    assert shown["params"]["loras"] == expected
+
+
+@pytest.mark.parametrize("nothing", [{}, {"loras": None}, {"loras": []}])
+def test_without_loras_the_field_is_absent(
+    painted: httpx.Client, nothing: dict[str, object]
+) -> None:
+    """So requests, jobs and savepoints from before there was the field compare equal."""
+    headers = {"Idempotency-Key": "one"}
+    made = painted.post("/panoramas", json={"prompt": "a hill"}, headers=headers)
+    again = painted.post("/panoramas", json={"prompt": "a hill", **nothing}, headers=headers)
+    assert "loras" not in made.json()["params"]
+    assert (again.status_code, again.json()["id"]) == (202, made.json()["id"])
+    other = {"prompt": "a hill", "loras": [{"name": "ink"}]}
+    assert painted.post("/panoramas", json=other, headers=headers).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("loras", "field", "legal"),
+    [
+        ([{"name": "oil"}], "loras.0.name", "'ink' or 'fog'"),
+        ([{"name": "ink"}, {"name": "ink"}], "loras.1.name", "'fog'"),
+        ([{"name": "ink", "scale": 6}], "loras.0.scale", "a number from -5 to 5"),
+        ([{"name": "ink", "weight": 1}], "loras.0.weight", "the fields name, scale"),
+        ([{"name": ""}], "loras.0.name", "text of 1 to 64 characters"),
+        ([{}], "loras.0.name", "text of 1 to 64 characters"),
+        ([{"name": "ink"}] * 9, "loras", "a list of up to 8 of the model's LoRAs"),
+        ("ink", "loras", "a list of up to 8 of the model's LoRAs"),
+    ],
+)
+def test_loras_that_cannot_be_are_refused(
+    painted: httpx.Client, loras: object, field: str, legal: str
+) -> None:
+    answer = painted.post("/panoramas", json={"prompt": "a hill", "loras": loras})
+    found = at_fault(answer)
+    assert (found["field"], found["legal"][: len(legal)]) == (field, legal)
+
+
+def test_a_model_without_loras_refuses_them(both: httpx.Client) -> None:
+    answer = both.post("/panoramas", json={"prompt": "a hill", "loras": [{"name": "ink"}]})
+    found = at_fault(answer)
+    assert found["field"] == "loras"
+    assert "an empty list, or a worker with some (PANOWEAVE_LORAS)" in found["legal"]

@@ -255,7 +255,7 @@ def test_other_pictures_make_another_panorama(
 
     def savepoint(colour: str) -> Savepoint:
         images = {"anchor_image": Image.new("RGB", (8, 8), colour)}
-        return Savepoint(context.savepoints, record, context.identity, images, settings)
+        return Savepoint(context.savepoints, record, context.identity, images, [], settings)
 
     leave_early(savepoint("red"))
     found = savepoint("red").load()
@@ -272,7 +272,7 @@ def test_what_an_earlier_version_saved_is_gone_on_with(
 
     def savepoint(digest: str, *earlier: str) -> Savepoint:
         identity = PipelineIdentity(digest, earlier)
-        return Savepoint(context.savepoints, record, identity, {}, settings)
+        return Savepoint(context.savepoints, record, identity, {}, [], settings)
 
     leave_early(savepoint("old"))
     found = savepoint("new", "old").load()
@@ -288,7 +288,7 @@ def test_what_is_too_large_is_not_saved(
     limit = {"savepoint_max_bytes": after(2).size_bytes - spared}
     settings = context.settings.model_copy(update=limit)
     record = start_job(context.store, post().id, "worker")
-    leave_early(Savepoint(context.savepoints, record, context.identity, {}, settings))
+    leave_early(Savepoint(context.savepoints, record, context.identity, {}, [], settings))
     assert bool(redis.exists(redis_keys.savepoint(record.id))) is is_saved
 
 
@@ -299,7 +299,9 @@ def test_redis_away_keeps_no_step_waiting(
     nowhere = SecretStr("redis://127.0.0.1:1/0")
     settings = context.settings.model_copy(update={"redis_url": nowhere, "savepoint_every_s": 0.01})
     with connect(settings) as redis:
-        savepoint = Savepoint(Savepoints(redis, settings), record, context.identity, {}, settings)
+        savepoint = Savepoint(
+            Savepoints(redis, settings), record, context.identity, {}, [], settings
+        )
         assert savepoint.load() is None
         begun = time.monotonic()
         with savepoint:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -12,6 +13,8 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanContext
+from prometheus_client.openmetrics.exposition import generate_latest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from redis import Redis
 
 from panoweave.core.infra.settings import Settings
@@ -22,9 +25,11 @@ from panoweave.deploy.serve import tracing
 from panoweave.service.http import access_log
 from panoweave.service.openapi.examples import JOB_ID
 from panoweave.worker.job import WorkerContext, run_next_job
+from panoweave.worker.telemetry.metrics import WORKER
 from tests.service.server import serving
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
+OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
 SPAN_ID = "00f067aa0ba902b7"
 PROMPT = "a lake nobody may read of"
 
@@ -38,8 +43,8 @@ def exporter(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
     return exporter
 
 
-def make_panorama(context: WorkerContext, redis: Redis) -> None:
-    """POST it as a client does, run what RQ then finds in its queue."""
+def make_panorama(context: WorkerContext, redis: Redis, trace_id: str = TRACE_ID) -> str:
+    """POST it as a client does, run what RQ then finds in its queue. The API's metrics."""
     state = ModelState(
         model="embedded",
         state="ready",
@@ -49,13 +54,30 @@ def make_panorama(context: WorkerContext, redis: Redis) -> None:
     )
     models.publish(redis, state)
     body = {"prompt": PROMPT, "width": 128, "stride": 64, "steps": 2, "seed": 1}
-    headers = {"traceparent": f"00-{TRACE_ID}-{SPAN_ID}-01"}
+    headers = {"traceparent": f"00-{trace_id}-{SPAN_ID}-01"}
     with serving(context.settings) as api:
         answer = api.post("/panoramas", json=body, headers=headers)
+        scraped = api.get("/metrics", headers={"Accept": OPEN_METRICS})
     assert answer.status_code == 202, answer.text
     assert context.queue.tickets("embedded").count == 1
     run_next_job(context)
     assert context.store.get(answer.json()["id"]).status is Status.SUCCEEDED
+    return scraped.text
+
+
+def worker_metrics() -> str:
+    text: bytes = generate_latest(WORKER)  # type: ignore[no-untyped-call]
+    return text.decode()
+
+
+def exemplars(metrics: str, trace_id: str) -> dict[str, str]:
+    """The span of this trace that each histogram names."""
+    return {
+        family.name: sample.exemplar.labels["span_id"]
+        for family in text_string_to_metric_families(metrics)  # type: ignore[no-untyped-call]
+        for sample in family.samples
+        if sample.exemplar and sample.exemplar.labels["trace_id"] == trace_id
+    }
 
 
 def by_name(exporter: InMemorySpanExporter) -> dict[str, ReadableSpan]:
@@ -81,6 +103,28 @@ def test_a_panorama_is_a_part_of_its_callers_trace(
     times.append(panorama.end_time)
     assert times == sorted(times, key=lambda time: time or 0)
     assert PROMPT not in "".join(span.to_json() for span in spans.values())
+
+
+def test_histograms_name_the_spans_that_they_measure(
+    context: WorkerContext, redis: Redis, exporter: InMemorySpanExporter
+) -> None:
+    trace_id = secrets.token_hex(16)
+    of_the_api = exemplars(make_panorama(context, redis, trace_id), trace_id)
+    ids = {name: f"{context_of(span).span_id:016x}" for name, span in by_name(exporter).items()}
+    assert of_the_api == {"panoweave_http_request_duration_seconds": ids["POST /panoramas"]}
+    assert exemplars(worker_metrics(), trace_id) == {
+        "panoweave_wait_seconds": ids["panorama"],
+        "panoweave_run_seconds": ids["panorama"],
+        "panoweave_step_seconds": ids["panorama"],
+        "panoweave_upload_seconds": ids["upload"],
+    }
+
+
+def test_without_traces_histograms_name_none(context: WorkerContext, redis: Redis) -> None:
+    """Not even the caller's, which has no span of this process."""
+    trace_id = secrets.token_hex(16)
+    assert exemplars(make_panorama(context, redis, trace_id), trace_id) == {}
+    assert exemplars(worker_metrics(), trace_id) == {}
 
 
 def test_no_trace_holds_a_token_of_a_url(

@@ -6,11 +6,14 @@ could scrape a worker that is gone.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final, Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
+from panoweave.core.infra.exemplars import current_exemplar
 from panoweave.core.jobs.record import JobRecord, Status
 
 WORKER: Final = CollectorRegistry()
@@ -77,21 +80,28 @@ for _outcome in get_args(Outcome):
 def attempt_began(record: JobRecord) -> None:
     _busy.set(1)
     if record.attempts == 1 and record.started_at is not None:
-        _wait.observe((record.started_at - record.created_at).total_seconds())
+        waited_s = (record.started_at - record.created_at).total_seconds()
+        _wait.observe(waited_s, current_exemplar())
 
 
 def attempt_ended(record: JobRecord, status: Status | None, seconds: float) -> None:
     """`status` as committed; None where the job was no longer this attempt's."""
     _busy.set(0)
-    _run.labels(record.params.preset, status or "superseded").observe(seconds)
+    run = _run.labels(record.params.preset, status or "superseded")
+    run.observe(seconds, current_exemplar())
 
 
 def step_ended(seconds: float) -> None:
-    _step.observe(seconds)
+    _step.observe(seconds, current_exemplar())
 
 
-def upload() -> AbstractContextManager[object]:
-    return _upload.time()
+@contextmanager
+def upload() -> Iterator[None]:
+    began = time.monotonic()
+    try:
+        yield
+    finally:
+        _upload.observe(time.monotonic() - began, current_exemplar())
 
 
 def job_lost(status: Status) -> None:

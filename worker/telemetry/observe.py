@@ -24,8 +24,8 @@ def observe_attempt(record: JobRecord) -> Iterator[Ending]:
     if record.trace:
         names["request_id"] = record.trace.request_id
     ending, began = Ending(), time.monotonic()
-    metrics.attempt_began(record)
     with bound_contextvars(**names), tracing.panorama_span(record):
+        metrics.attempt_began(record)
         try:
             yield ending
         finally:

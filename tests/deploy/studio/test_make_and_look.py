@@ -22,6 +22,7 @@ from tests.deploy.studio.steps import (
     MADE_MS,
     accessible,
     forgive,
+    grid_of,
     make,
     open_studio,
     refusal,
@@ -48,9 +49,10 @@ def test_make(embedded_stack: RunningStack, page: Page, seen: Seen) -> None:
     page.get_by_role("button", name="sand dunes at sunset").click()
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("sand dunes at sunset")
     page.get_by_role("radio", name="Fast").check(force=True)
-    page.get_by_label("Width", exact=True).fill("512")
-    expect(page.get_by_role("figure")).to_contain_text("2 windows wide")
-    page.get_by_role("button", name="Drawn").click()
+    grid = grid_of(embedded_stack)
+    page.get_by_label("Width", exact=True).fill(str(2 * grid.window))
+    expect(page.get_by_role("figure")).to_contain_text(grid.caption(2))
+    page.get_by_role("button", name="Random").click()
     seed = page.get_by_label("Seed").input_value()
 
     page.get_by_role("button", name="All parameters").click()
@@ -73,14 +75,14 @@ def test_make(embedded_stack: RunningStack, page: Page, seen: Seen) -> None:
     page.get_by_role("spinbutton", name="Steps").fill("4")
     job_id = make(page)
     params = embedded_stack.http.get(f"/panoramas/{job_id}").json()["params"]
-    assert (params["preset"], params["width"], params["steps"]) == ("fast", 512, 4)
+    assert (params["preset"], params["width"], params["steps"]) == ("fast", 2 * grid.window, 4)
     assert (params["seed"], params["prompt"]) == (int(seed), "sand dunes at sunset")
     wait_until_made(page)
     forgive(seen, "422")
 
 
 def test_watch(embedded_stack: RunningStack, page: Page, seen: Seen) -> None:
-    ahead = {"prompt": "a lake", "width": 512, "steps": 12}
+    ahead = {"prompt": "a lake", "width": 256, "steps": 12}
     for _ in range(2):  # one runs, one waits
         embedded_stack.http.post("/panoramas", json=ahead)
     open_studio(page, embedded_stack)
@@ -135,9 +137,9 @@ def test_look(embedded_stack: RunningStack, page: Page, tmp_path: Path) -> None:
     accessible(page)
 
     page.get_by_role("button", name="Compare").click()
-    slider = page.get_by_role("slider", name="without synchronising")
+    slider = page.get_by_role("slider", name="without SyncDiffusion")
     expect(slider).to_be_visible(timeout=MADE_MS)
-    expect(page.locator(".coherence")).to_contain_text("without synchronising")
+    expect(page.locator(".coherence")).to_contain_text("without SyncDiffusion")
     slider.press("End")
     unlike = page.locator(".compare-sheet").screenshot()
     slider.press("Home")

@@ -25,6 +25,15 @@ class KeyRequest(TypedDict):
     """Seconds after which it is refused. Default: it does not expire."""
 
 
+class Lora(TypedDict):
+    """A LoRA of the model, and how strongly it changes the model's weights."""
+
+    name: str
+    """One of the model's, as `traits.loras` of `GET /models` names them."""
+    scale: NotRequired[float | None]
+    """1 is the strength that it was trained for; at 0 it changes nothing."""
+
+
 class Output(TypedDict):
     """The file's format."""
 
@@ -249,6 +258,8 @@ class PanoramaRequest(TypedDict):
     """A picture that keeps its pixels; the panorama is painted around it."""
     control: NotRequired[Control | None]
     """Edges that say where things are. Needs a checkpoint with a ControlNet."""
+    loras: NotRequired[list[Lora] | None]
+    """a list of up to 8 of the model's LoRAs, each named once; what they change is added up, so their order does not matter. Default: none"""
     output: NotRequired[Output | None]
     sync: NotRequired[SyncParams | None]
     model: NotRequired[str | None]
