@@ -17,6 +17,7 @@ from tests.deploy.stack import RunningStack
 from tests.deploy.studio.steps import (
     accessible,
     forgive,
+    grid_of,
     make,
     open_studio,
     refusal,
@@ -108,7 +109,8 @@ def test_keys(embedded_stack: RunningStack, page: Page, seen: Seen, keys: dict[S
     dialog.get_by_label("API key").fill(keys["write"])
     page.keyboard.press("Enter")
     page.get_by_role("button", name="a calm sea at twilight").click()
-    page.get_by_label("Width", exact=True).fill("256")
+    window = grid_of(embedded_stack, keys["write"]).window
+    page.get_by_label("Width", exact=True).fill(str(window))
     page.get_by_role("spinbutton", name="Steps").fill("4")
     make(page)
     wait_until_made(page)  # its events and its picture were read by a token
