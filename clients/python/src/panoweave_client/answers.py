@@ -77,6 +77,21 @@ class KeyView(Answer):
     """When it was last used, to a minute. Absent: no use was stored."""
 
 
+class LoraTraits(Answer):
+    """A LoRA that requests may name in `loras`."""
+
+    name: str
+    triggers: list[str] = []
+    """Words in a prompt that it was trained with."""
+
+
+class LoraView(Answer):
+    name: str
+    scale: float
+    sha256: str
+    """Of the LoRA's file."""
+
+
 class ModelPreset(Answer):
     """What a preset fills in for this model."""
 
@@ -207,6 +222,13 @@ class ProgressView(Answer):
 class PublishedSyncDefaults(Answer):
     weight: float | None = None
     max_move: float | None = None
+
+
+class ResolvedLora(Answer):
+    name: str
+    """One of the model's, as `traits.loras` of `GET /models` names them."""
+    scale: float = 1.0
+    """1 is the strength that it was trained for; at 0 it changes nothing."""
 
 
 class ResolvedRegion(Answer):
@@ -393,6 +415,8 @@ class CheckpointTraits(Answer):
     """The checkpoint's own values for some of `sync`, by preset."""
     examples: list[str] = []
     """Prompts to try."""
+    loras: list[LoraTraits] = Field([], validate_default=True)
+    """What a request can name in `loras`."""
 
 
 class Control(Answer):
@@ -521,6 +545,8 @@ class Params(Answer):
     """A picture that keeps its pixels; the panorama is painted around it."""
     control: Control | None = None
     """Edges that say where things are. Needs a checkpoint with a ControlNet."""
+    loras: list[ResolvedLora] = Field([], validate_default=True)
+    """a list of up to 8 of the model's LoRAs, each named once; what they change is added up, so their order does not matter. Default: none"""
     output: Output = Field({"format": "png"}, validate_default=True)
     sync: ResolvedSync
 
@@ -565,6 +591,8 @@ class ResultView(Answer):
     """Seconds that workers spent on it, in all attempts; null if it was made by a version that did not count them."""
     warnings: list[WarningView]
     """Such as a prompt that is longer than what the model reads, words or a height that it was not trained on."""
+    loras: list[LoraView] = Field([], validate_default=True)
+    """The LoRAs that it was made with. Absent without any."""
 
 
 class StatusView(Answer):
