@@ -95,7 +95,12 @@ def claims_per_s(claims: Sequence[Claim]) -> float:
 
 
 def fairness(claims: Sequence[Claim], tenants: Sequence[str]) -> float:
-    """Jain's index of what these tenants, which all had jobs waiting, were given: 1 if the same."""
-    given = Counter(each.tenant for each in claims)
+    """Jain's index of what these tenants, which all had jobs waiting, were given: 1 if the same.
+
+    Of whole rounds, as far as there are any: within one, some have had their turn and others not.
+    """
+    in_order = sorted(claims)
+    whole = len(in_order) // len(tenants) * len(tenants) or len(in_order)
+    given = Counter(each.tenant for each in in_order[:whole])
     shares = [given[tenant] for tenant in tenants]
     return sum(shares) ** 2 / (len(shares) * sum(share**2 for share in shares))
