@@ -15,8 +15,8 @@ demo: $(VENV)/.installed-embedded
 	@$(BIN)/panoweave demo
 
 # In processes that share nothing: each has a Redis, an S3 server and one torch thread of its own.
-# Three on two cores: many tests wait for a process or a time limit.
-PYTEST := $(BIN)/pytest -n $(or $(JOBS),3) --dist loadfile --no-loadscope-reorder
+# Four on two cores: half of the time is waiting, for a process or a time limit.
+PYTEST := $(BIN)/pytest -n $(or $(JOBS),4) --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/.installed-dev
 	$(PYTEST) -m "not slow"

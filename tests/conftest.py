@@ -70,31 +70,71 @@ S3_ACCESS_KEY_ID = "test-key"
 S3_SECRET_ACCESS_KEY = "test-secret"
 
 
-# Their files take minutes each: they come first, so that no process is left alone with one.
-_LONGEST_FIRST = ("tests/faults", "tests/deploy", "tests/e2e", "tests/worker")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: not item.nodeid.startswith(_LONGEST_FIRST))
-
-
-# These share a running stack, which takes seconds to start: one process runs them all.
-_ON_THE_STACK = tuple(
-    f"tests/deploy/{name}"
-    for name in ("examples/", "test_api_page", "test_demo", "test_readme", "test_tutorial")
+# What shares something that takes seconds to start: one process of pytest-xdist runs all of it.
+_STACK = "a running stack"
+_TOGETHER = {
+    _STACK: tuple(
+        f"tests/deploy/{name}"
+        for name in (
+            *("examples/", "studio/test_page", "test_api_page", "test_demo", "test_doctor"),
+            *("test_readme", "test_tutorial", "test_up"),
+        )
+    ),
+    # From which these fork panoweave's processes, or ranks (see tests/processes.py).
+    "a fork server": ("tests/faults/", "tests/deploy/test_operations", "tests/core/test_rank"),
+    "a fork server too": ("tests/e2e/", "tests/worker/test_process", "tests/service/test_edge"),
+}
+# Most others wait, for processes or for time limits.
+_COMPUTING = ("tests/core/", "tests/embedded/", "tests/quality/")
+_LONGEST_FIRST = (
+    *_TOGETHER,
+    *("tests/service/test_contract", "tests/worker/test_webhook", "tests/worker/test_storage"),
+    *("tests/deploy/", "tests/service/test_s3_hangs", "tests/worker/"),
+    *("tests/core/test_resume", "tests/core/test_exactness", "tests/core/test_schedulers"),
 )
 
 
-class ByFile(LoadFileScheduling):  # type: ignore[misc]
+def unit_of(nodeid: str) -> str:
+    """What one process runs as a whole: a file, or files that share something."""
+    for name, prefixes in _TOGETHER.items():
+        if nodeid.startswith(prefixes):
+            return name
+    return nodeid.partition("::")[0]
+
+
+def _rank(unit: str) -> int:
+    return next((i for i, each in enumerate(_LONGEST_FIRST) if unit.startswith(each)), 99)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, so that no process is left alone with one; and those that compute evenly
+    among those that wait, so that neither a core is idle nor all processes want one."""
+    units: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        unit = unit_of(item.nodeid)
+        units.setdefault(unit, []).append(item)
+        asks_for_stack = "stack" in getattr(item, "fixturenames", ())
+        if asks_for_stack and unit != _STACK and item.get_closest_marker("slow") is None:
+            raise pytest.UsageError(f"{item.nodeid}: name its file in _TOGETHER[_STACK]")
+    ranked = sorted(units, key=_rank)
+    computing = [unit for unit in ranked if unit.startswith(_COMPUTING)]
+    waiting = [unit for unit in ranked if unit not in computing]
+    place = {
+        unit: (number + 0.5) / len(kind)
+        for kind in (computing, waiting)
+        for number, unit in enumerate(kind)
+    }
+    items[:] = [item for unit in sorted(units, key=place.__getitem__) for item in units[unit]]
+
+
+class ByUnit(LoadFileScheduling):  # type: ignore[misc]
     def _split_scope(self, nodeid: str) -> str:
-        on_the_stack = nodeid.startswith(_ON_THE_STACK)
-        file: str = super()._split_scope(nodeid)
-        return "the stack" if on_the_stack else file
+        return unit_of(nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)  # pytest may run without pytest-xdist
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
-    return ByFile(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByUnit:
+    return ByUnit(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -109,7 +109,9 @@ def _load_lpips(name: str, net: str, trunk: Path | None) -> PerceptualLoss:
 def _load_style(name: str, trunk: Path | None) -> PerceptualLoss:
     from torchvision.models import vgg19
 
-    features = vgg19(weights=None).features
+    with torch.device("meta"):  # no numbers for the classifier, which has nine tenths of them
+        features = vgg19(weights=None).features
+    features.to_empty(device="cpu")
     state = _read_trunk(name, trunk)
     for index, layer in features.named_children():
         _load_layer(layer, state, {part: f"{index}.{part}" for part in layer.state_dict()}, name)

@@ -31,9 +31,14 @@ def perceptual() -> PerceptualLoss:
 
 
 @pytest.fixture(scope="session")
+def tiny_perceptual() -> PerceptualLoss:
+    return tiny.perceptual()
+
+
+@pytest.fixture(scope="session")
 def exact_flow(tmp_path_factory: pytest.TempPathFactory) -> Make:
     """Flow-matching families in float64, so that equal means equal. Shared: not to be changed."""
-    perceptual = load_perceptual("stlpips-alex").double()
+    perceptual = tiny.perceptual().double()
     made: dict[str, SyncDiffusionPipeline] = {}
 
     def of(case: FlowCase) -> SyncDiffusionPipeline:
@@ -47,12 +52,12 @@ def exact_flow(tmp_path_factory: pytest.TempPathFactory) -> Make:
 
 
 @pytest.fixture(scope="session")
-def fresh_flow(tmp_path_factory: pytest.TempPathFactory, perceptual: PerceptualLoss) -> Make:
+def fresh_flow(tmp_path_factory: pytest.TempPathFactory, tiny_perceptual: PerceptualLoss) -> Make:
     """Flow-matching families, in float32 as they run, made anew each time."""
 
     def of(case: FlowCase) -> SyncDiffusionPipeline:
         pipeline = case.pipeline(tmp_path_factory.mktemp(case.name))
-        pipeline.perceptual = perceptual
+        pipeline.perceptual = tiny_perceptual
         return pipeline
 
     return of

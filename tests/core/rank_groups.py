@@ -17,7 +17,6 @@ import pytest
 import torch
 
 from panoweave.core.diffusion.panorama import Panorama
-from panoweave.core.diffusion.perceptual_weights import load_perceptual
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.diffusion.rank_group import RankGroup
 from panoweave.core.diffusion.rank_work import FirstRank, follow
@@ -35,7 +34,7 @@ BOUNDED = pytest.mark.timeout(_STALL_S + 50, method="thread")
 def make_pipeline(folder: Path) -> SyncDiffusionPipeline:
     """The same one in every process."""
     made = tiny.pipeline(folder)
-    made.perceptual = load_perceptual("stlpips-alex", None)
+    made.perceptual = tiny.perceptual()
     return made
 
 

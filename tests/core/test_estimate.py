@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from panoweave.core.checkpoint import CheckpointTraits
-from panoweave.core.diffusion.perceptual_weights import load_perceptual
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.estimate import SpeedMeter, Speeds, StepWork, estimate_work, step_work
 from panoweave.core.params import PanoramaParams, ResolvedParams
@@ -20,7 +19,7 @@ TRAITS = CheckpointTraits(window_px=128, px_per_latent=4, tiny_decoder=True)
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> SyncDiffusionPipeline:
     made = tiny.pipeline(tmp_path_factory.mktemp("tiny"))
-    made.perceptual = load_perceptual("stlpips-alex")
+    made.perceptual = tiny.perceptual()
     return made
 
 

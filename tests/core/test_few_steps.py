@@ -75,9 +75,9 @@ def test_one_window_of_a_consistency_model_is_diffusers_own_picture(tmp_path: Pa
     assert (pair(2.0)[0] - ours).abs().max() > 1e-3
 
 
-def test_a_few_steps_are_synchronised(tmp_path: Path, perceptual: PerceptualLoss) -> None:
+def test_a_few_steps_are_synchronised(tmp_path: Path, tiny_perceptual: PerceptualLoss) -> None:
     pipeline = SyncDiffusionPipeline.from_pretrained(published(tmp_path, time_cond_proj_dim=16))
-    pipeline.perceptual = perceptual
+    pipeline.perceptual = tiny_perceptual
 
     def made(weight: float) -> bytes:
         params = {

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from panoweave.core.checkpoint import InvalidParams
 from panoweave.core.diffusion.decode import decode_canvas, decode_ring
-from panoweave.core.diffusion.perceptual_weights import load_perceptual
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.params import PanoramaParams, SyncParams
 from panoweave.core.presets import PresetName
@@ -22,7 +21,7 @@ from tests.core import tiny
 def exact(tmp_path: Path) -> SyncDiffusionPipeline:
     """In float64: rounding differs from place to place, and grows from step to step."""
     pipeline = tiny.in_float64(tiny.pipeline(tmp_path))
-    pipeline.perceptual = load_perceptual("stlpips-alex").double()
+    pipeline.perceptual = tiny.perceptual().double()
     return pipeline
 
 

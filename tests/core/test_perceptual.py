@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,8 @@ def test_lpips_equals_the_package(tmp_path: Path, name: str, net: str) -> None:
 def test_style_is_the_gram_matrix_distance(tmp_path: Path) -> None:
     """Against the formula written out, on a random VGG19 trunk."""
     torch.manual_seed(1)
-    trunk = models.vgg19(weights=None)
+    features = models.vgg.make_layers(models.vgg.cfgs["E"])  # vgg19's; its classifier is not read
+    trunk = torch.nn.Sequential(OrderedDict(features=features))
     torch.save(trunk.state_dict(), tmp_path / "vgg19.pth")
     network = load_perceptual("style-vgg", tmp_path / "vgg19.pth")
     a, b = picture(0.0, 32), picture(2.0, 32)
@@ -77,7 +79,7 @@ def test_style_is_the_gram_matrix_distance(tmp_path: Path) -> None:
     std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
     x, y = ((a + 1) / 2 - mean) / std, ((b + 1) / 2 - mean) / std
     for index in range(11):  # conv 1_1, 1_2, 2_1, 2_2 and 3_1 are layers 0, 2, 5, 7 and 10
-        layer = trunk.features[index]
+        layer = features[index]
         if isinstance(layer, torch.nn.ReLU):
             layer = torch.nn.ReLU()
         x, y = layer(x), layer(y)
@@ -133,7 +135,12 @@ def test_missing_trunk_says_what_to_get(tmp_path: Path) -> None:
 
 
 def test_wrong_trunk_is_refused(tmp_path: Path) -> None:
-    torch.save(models.alexnet(weights=None).state_dict(), tmp_path / "alexnet.pth")
+    with torch.device("meta"):
+        network = models.alexnet(weights=None)
+    trunk = {
+        f"features.{k}": torch.zeros(v.shape) for k, v in network.features.state_dict().items()
+    }
+    torch.save(trunk, tmp_path / "alexnet.pth")
     with pytest.raises(PerceptualWeightsError, match="does not fit"):
         load_perceptual("style-vgg", tmp_path / "alexnet.pth")
 

@@ -124,10 +124,10 @@ def windows_seen(unet: torch.nn.Module) -> Iterator[list[int]]:
         yield seen
 
 
-def test_a_step_makes_its_moves(tmp_path: Path, perceptual: Any) -> None:
+def test_a_step_makes_its_moves(tmp_path: Path, tiny_perceptual: Any) -> None:
     """Each moves every window once, but for the anchor: five windows, of which four move."""
     pipeline = tiny.pipeline(tmp_path)
-    pipeline.perceptual = perceptual
+    pipeline.perceptual = tiny_perceptual
     base: dict[str, Any] = {"prompt": "a lake", "width": 128, "seed": 5, "steps": 2}
     made = []
     for tuned_steps in (2, 4, 6):
@@ -141,10 +141,10 @@ def test_a_step_makes_its_moves(tmp_path: Path, perceptual: Any) -> None:
     assert (thrice - twice).abs().max() > 1e-4
 
 
-def test_an_extended_picture_guides_before_each_move(tmp_path: Path, perceptual: Any) -> None:
+def test_an_extended_picture_guides_before_each_move(tmp_path: Path, tiny_perceptual: Any) -> None:
     """Of five windows, three show an edge of the picture. All five move."""
     pipeline = tiny.pipeline(tmp_path)
-    pipeline.perceptual = perceptual
+    pipeline.perceptual = tiny_perceptual
     image = torch.zeros(1, 3, 64, 64)
     extend = Extend(image=ImageInput(key="default/uploads/x/picture"), x=0)
     for count in (1, 3):

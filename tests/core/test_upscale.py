@@ -35,10 +35,10 @@ INLINE = {"base64": "eA=="}
 
 
 @pytest.fixture
-def fresh(tmp_path: Path, perceptual: PerceptualLoss) -> Make:
+def fresh(tmp_path: Path, tiny_perceptual: PerceptualLoss) -> Make:
     def make() -> SyncDiffusionPipeline:
         made = tiny.pipeline(tmp_path)
-        made.perceptual = perceptual
+        made.perceptual = tiny_perceptual
         made.use_tiny_decoder(tiny.small_decoder())
         return made
 

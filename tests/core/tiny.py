@@ -24,6 +24,7 @@ from transformers import (
     CLIPTokenizer,
 )
 
+from panoweave.core.diffusion.perceptual import Lpips
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.params import PanoramaParams
 
@@ -142,6 +143,19 @@ def controlnet(network: UNet2DConditionModel) -> ControlNetModel:
     for layer in [*heads, made.controlnet_cond_embedding.conv_out]:
         nn.init.normal_(layer.weight, std=0.3)
     return made
+
+
+def perceptual() -> Lpips:
+    """LPIPS over two small convolutions: a tenth of the work of the real network.
+
+    For tests that need windows to be synchronised and not by what.
+    """
+    torch.manual_seed(2)
+    stages = [
+        nn.Sequential(nn.Conv2d(3, 8, 5, stride=2, padding=2), nn.ReLU()),
+        nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(8, 16, 3, padding=1), nn.ReLU()),
+    ]
+    return Lpips("tiny", stages, [torch.rand(8), torch.rand(16)])
 
 
 def text_config(words: CLIPTokenizer, layers: int) -> CLIPTextConfig:

@@ -41,6 +41,7 @@ def own_s3(tmp_path: Path) -> Iterator[S3Server]:
         secret_access_key=S3_SECRET_ACCESS_KEY,
     ) as server:
         yield server
+        server.child.kill()  # nobody reads this data again, and a clean end takes it seconds
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from PIL import Image, ImageDraw
 from playwright.sync_api import FilePayload, Page, expect
 
+from panoweave.core.infra.s3 import ObjectStore
+from panoweave.deploy.admin.tenants import settings_of
 from tests.deploy.browser import Seen
 from tests.deploy.stack import RunningStack
 from tests.deploy.studio.steps import (
@@ -21,6 +24,7 @@ from tests.deploy.studio.steps import (
     refusal,
     wait_until_made,
 )
+from tests.processes import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -30,7 +34,7 @@ def begin(page: Page, stack: RunningStack) -> None:
     page.get_by_role("button", name="rolling green hills").click()
     page.get_by_label("Width", exact=True).fill("256")
     page.get_by_role("spinbutton", name="Steps").fill("4")
-    expect(page.get_by_role("figure")).to_contain_text("2 windows wide")
+    expect(page.get_by_role("figure")).to_contain_text("256 \N{MULTIPLICATION SIGN} 128 px")
 
 
 def params_of(stack: RunningStack, job_id: str) -> Any:
@@ -39,6 +43,19 @@ def params_of(stack: RunningStack, job_id: str) -> Any:
 
 def picture_of(stack: RunningStack, path: str) -> Any:
     return np.asarray(Image.open(io.BytesIO(stack.http.get(path).content)).convert("RGB"))
+
+
+def mask_of(stack: RunningStack, key: str) -> Any:
+    settings = settings_of(stack.home.root)
+    objects = ObjectStore(settings)
+    try:
+        return np.asarray(Image.open(io.BytesIO(objects.get(key))).convert("L"))
+    finally:
+        objects.close()
+
+
+def stored_draft(page: Page) -> str:
+    return str(page.evaluate("sessionStorage.getItem('panoweave-draft') ?? ''"))
 
 
 def drag(page: Page, begin: tuple[float, float], end: tuple[float, float]) -> None:
@@ -67,9 +84,19 @@ def test_draw_regions(embedded_stack: RunningStack, page: Page, seen: Seen) -> N
     expect(page.get_by_label("Top").nth(1)).to_have_value("0")
     page.get_by_role("button", name="Brush").click()
     drag(page, (0.7, 0.2), (0.95, 0.2))
+    accessible(page)
+    page.get_by_role("button", name="Eraser").click()
+    drag(page, (0.6, 0.2), (0.8, 0.2))
     page.get_by_role("button", name="Finish painting").click()
     page.get_by_label("Prompt of the region").nth(2).fill("a calm sea")
+    wait_until(lambda: "a calm sea" in stored_draft(page), 10)
+    page.reload()  # loses nothing
+    expect(page.get_by_label("Prompt of the region").nth(2)).to_have_value("a calm sea")
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value(re.compile("rolling green hills"))
+    page.get_by_role("button", name="Paint on region 3, or erase").click()
+    drag(page, (0.9, 0.2), (0.9, 0.9))
     accessible(page)
+    page.get_by_role("button", name="Finish painting").click()
 
     page.get_by_label("Left").nth(0).fill("3")
     page.get_by_role("button", name="Make panorama").click()
@@ -82,6 +109,10 @@ def test_draw_regions(embedded_stack: RunningStack, page: Page, seen: Seen) -> N
     assert (keyed["prompt"], keyed["y"], keyed["height"]) == ("sand dunes", 0, 56)
     assert painted["prompt"] == "a calm sea"
     assert painted["mask"]["key"].endswith("/inputs/regions.2.mask.png")
+    mask = mask_of(embedded_stack, painted["mask"]["key"])
+    of_row = [mask[round(0.2 * 127), round(share * 255)] > 127 for share in (0.72, 0.88)]
+    assert of_row == [False, True]  # erased, painted
+    assert mask[round(0.8 * 127), round(0.9 * 255)] > 127  # painted on after the reload
     wait_until_made(page)
     expect(page.get_by_text("a lake; sand dunes; a calm sea")).to_be_visible()
     forgive(seen, "422")
@@ -93,7 +124,7 @@ def test_draw_on_from_a_picture(embedded_stack: RunningStack, page: Page) -> Non
     open_studio(page, embedded_stack, f"#/panoramas/{first['id']}")
     wait_until_made(page)
     page.get_by_role("button", name="Extend it").click()
-    expect(page.get_by_role("figure")).to_contain_text("4 windows wide")
+    expect(page.get_by_role("figure")).to_contain_text("512 \N{MULTIPLICATION SIGN} 128 px")
     expect(page.get_by_label("Left edge, in px")).to_have_value("128")
     kept = page.get_by_role("button", name="The picture to extend")
     kept.press("ArrowLeft")

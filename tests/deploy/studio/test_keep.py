@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -13,7 +14,14 @@ from panoweave.core.webhooks.secrets import WebhookSecrets
 from panoweave.deploy.admin.tenants import redis_of
 from tests.deploy.browser import Seen
 from tests.deploy.stack import RunningStack
-from tests.deploy.studio.steps import accessible, forgive, make, open_studio, wait_until_made
+from tests.deploy.studio.steps import (
+    accessible,
+    forgive,
+    make,
+    open_studio,
+    refusal,
+    wait_until_made,
+)
 from tests.processes import wait_until
 from tests.receivers import answer, receiving
 
@@ -120,6 +128,18 @@ def test_keys(embedded_stack: RunningStack, page: Page, seen: Seen, keys: dict[S
     page.keyboard.press("Enter")
     expect(page.get_by_role("region", name="Workers").first).to_contain_text("ready")
     expect(page.get_by_role("heading", name="Queue, of all tenants")).to_be_visible()
+    tried = page.get_by_role("region", name="Try a webhook")
+    tried.get_by_label("Tenant").fill("default")
+    tried.get_by_label("Address").fill("ftp://example.com/")
+    tried.get_by_role("button", name="Send a test webhook").click()
+    expect(refusal(page, "url")).to_contain_text("Legal: https://host/path")
+    with redis_of(embedded_stack.home.root) as redis:
+        WebhookSecrets(redis).create("default")
+    with receiving(answer(204)) as receiver:
+        tried.get_by_label("Address").fill(receiver.url)
+        tried.get_by_role("button", name="Send a test webhook").click()
+        expect(tried).to_contain_text("It arrived: the receiver answered 204")
+    assert json.loads(receiver.received[0].body)["type"] == "webhook.ping"
     accessible(page)
     assert not [url for url in seen.urls if any(key in url for key in keys.values())]
     other = page.context.browser
@@ -128,4 +148,4 @@ def test_keys(embedded_stack: RunningStack, page: Page, seen: Seen, keys: dict[S
     fresh.goto(page.url)
     expect(fresh.get_by_role("dialog")).to_be_visible()
     fresh.close()
-    forgive(seen, "401", "403")
+    forgive(seen, "401", "403", "422")

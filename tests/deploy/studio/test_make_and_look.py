@@ -49,8 +49,8 @@ def test_make(embedded_stack: RunningStack, page: Page, seen: Seen) -> None:
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("sand dunes at sunset")
     page.get_by_role("radio", name="Fast").check(force=True)
     page.get_by_label("Width", exact=True).fill("256")
-    expect(page.get_by_role("figure")).to_contain_text("2 windows wide")
-    page.get_by_role("button", name="Drawn").click()
+    expect(page.get_by_role("figure")).to_contain_text("256 \N{MULTIPLICATION SIGN} 128 px")
+    page.get_by_role("button", name="Random").click()
     seed = page.get_by_label("Seed").input_value()
 
     page.get_by_role("button", name="All parameters").click()
@@ -135,9 +135,9 @@ def test_look(embedded_stack: RunningStack, page: Page, tmp_path: Path) -> None:
     accessible(page)
 
     page.get_by_role("button", name="Compare").click()
-    slider = page.get_by_role("slider", name="without synchronising")
+    slider = page.get_by_role("slider", name="without SyncDiffusion")
     expect(slider).to_be_visible(timeout=MADE_MS)
-    expect(page.locator(".coherence")).to_contain_text("without synchronising")
+    expect(page.locator(".coherence")).to_contain_text("without SyncDiffusion")
     slider.press("End")
     unlike = page.locator(".compare-sheet").screenshot()
     slider.press("Home")

@@ -340,6 +340,9 @@ def test_every_operation_and_parameter_can_be_sent(
         await panoweave.listTenantPage("default", query);
         await panoweave.cancelOfTenant("default", DONE);
         const made = await panoweave.createKey({ tenant: "default", scopes: ["read"] });
+        const address = { tenant: "default", url: "https://example.com/" };
+        const ping = await panoweave.pingWebhook(address, { waitS: 0 });
+        await panoweave.webhookPing(ping.id);
         await panoweave.keys();
         await panoweave.revokeKey(made.id);
         await panoweave.delete(DONE);

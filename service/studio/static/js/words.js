@@ -84,7 +84,7 @@ export function timingsInWords(timings) {
 
 /**
  * @param {any} coherence
- * @param {any} [plain] that of the same seed without synchronising
+ * @param {any} [plain] that of the same seed without SyncDiffusion
  */
 export function coherenceInWords(coherence, plain) {
   if (!coherence) return "Its coherence was not measured.";
@@ -94,11 +94,11 @@ export function coherenceInWords(coherence, plain) {
     const ratio = plain.intra_lpips / distance;
     const compared =
       ratio >= 1.05
-        ? `its parts look ${ratio.toFixed(1)} times more alike than without synchronising`
+        ? `its parts look ${ratio.toFixed(1)} times more alike than without SyncDiffusion`
         : ratio <= 0.95
-          ? `its parts look less alike than without synchronising`
-          : `its parts look about as alike as without synchronising`;
+          ? `its parts look less alike than without SyncDiffusion`
+          : `its parts look about as alike as without SyncDiffusion`;
     return `Coherence: ${compared} (distance ${distance.toFixed(3)} against ${plain.intra_lpips.toFixed(3)}).`;
   }
-  return `Coherence: the parts of the picture are ${distance.toFixed(3)} apart in look; 0 would be the same everywhere.`;
+  return `Coherence: its parts differ in look by ${distance.toFixed(3)}, where 0 is alike everywhere. Compare shows what it is without SyncDiffusion.`;
 }

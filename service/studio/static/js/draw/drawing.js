@@ -23,7 +23,20 @@ export function drawing(draft, stage, traits) {
   const brush = h("button", { type: "button", "aria-pressed": "false", on: { click: () => switchBrush() } }, icon("brush"), "Brush");
   const eraser = h("button", { type: "button", "aria-pressed": "false", hidden: true, on: { click: () => regions?.brush.erase(!regions.brush.isErasing()) } }, icon("eraser"), "Eraser");
   const picture = h("button", { type: "button", on: { click: () => file.click() } }, icon("picture"), "Picture");
-  const tools = h("div", { class: "draw-tools", role: "toolbar", "aria-label": "Draw on the strip" }, box, brush, eraser, picture, file);
+  const hint = h("p", { class: "draw-hint" });
+  const showHint = () => {
+    hint.textContent = draft.get("extend")
+      ? "The picture stays as it is, and Make panorama paints the rest around it. Drag it to where it should stand."
+      : "If you like: mark where something else should be, or bring a picture of your own.";
+  };
+  draft.addEventListener("change", showHint);
+  showHint();
+  const tools = h(
+    "div",
+    { class: "draw" },
+    hint,
+    h("div", { class: "draw-tools", role: "toolbar", "aria-label": "Draw on the strip" }, box, brush, eraser, picture, file),
+  );
 
   const switchBrush = () => {
     if (regions?.brush.isOn()) regions.brush.finish();

@@ -76,10 +76,9 @@ export function regions(draft, sheet, size, onBrush) {
 
   /** @param {Box|Painted|Given} item @param {number} index */
   function onSheet(item, index) {
-    if (item.kind === "given") return null;
+    if (item.kind === "given" || item === changing) return null;
     if (item.kind === "brush") {
-      item.canvas.className = `painted hue-${index % 6}`;
-      return item.canvas;
+      return h("div", { class: `painted hue-${index % 6}`, style: { "mask-image": `url(${item.canvas.toDataURL()})` } });
     }
     const element = h("button", { type: "button", class: `region hue-${index % 6}`, "aria-label": `Region ${index + 1}. Arrow keys move it, with Shift they resize it, Delete removes it.` }, h("span", { class: "corner", "aria-hidden": "true" }), h("span", { "aria-hidden": "true" }, String(index + 1)));
     cover(element, item, size());
@@ -143,15 +142,20 @@ export function regions(draft, sheet, size, onBrush) {
     publish();
   }
 
+  /** @type {Painted|null} */
+  let changing = null;
+
   /** @param {Painted} item */
   function paintOn(item) {
     brush.begin(item.canvas);
-    item.canvas.remove();
+    changing = item;
+    render();
     sheet.scrollIntoView({ block: "nearest" });
   }
 
   /** @param {HTMLCanvasElement|null} painted @param {HTMLCanvasElement|null} before */
   function takePainted(painted, before) {
+    changing = null;
     const index = items.findIndex((item) => item.kind === "brush" && item.canvas === before);
     if (index < 0) {
       if (painted) add({ kind: "brush", prompt: "", canvas: painted });

@@ -77,8 +77,10 @@ export async function show(main, signal) {
 
 /** @param {any} panorama a list's item: its prompt may be cut, and its regions left out */
 function card(panorama) {
-  const { id, status, params, created_at: createdAt } = panorama;
+  const { id, status, params, created_at: createdAt, finished_at: finishedAt } = panorama;
   const place = h("a", { class: "picture", href: `#/panoramas/${id}`, tabindex: -1, "aria-hidden": "true" }, STATUS[status] ?? status);
+  // The whole strip, not a part of it; but no higher than others.
+  place.style.setProperty("--ratio", String(Math.max(params.width / params.height, 4)));
   if (status === "succeeded") showPicture(place, id);
   const element = h(
     "li",
@@ -88,13 +90,13 @@ function card(panorama) {
       "div",
       { class: "text" },
       h("a", { class: "title", href: `#/panoramas/${id}` }, params.prompt),
-      h("p", { class: "meta" }, `${params.width} × ${params.height} px · seed ${params.seed} · ${ago(createdAt)}`),
+      h("p", { class: "meta" }, `${params.width} × ${params.height} px · seed ${params.seed} · ${ago(createdAt)}${params.sync.weight === 0 ? " · without SyncDiffusion" : ""}`),
       h(
         "div",
         { class: "row" },
         h("span", { class: `state ${status}` }, STATUS[status] ?? status),
         h("button", { type: "button", class: "quiet", "aria-label": `Make a variation of ${params.prompt}`, on: { click: async () => variation(panorama.shortened ? await api(`panoramas/${id}`) : panorama) } }, "Variation"),
-        h(
+        finishedAt !== null && h(
           "button",
           {
             type: "button",

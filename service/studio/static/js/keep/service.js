@@ -4,7 +4,6 @@ import { api, ApiError } from "../api.js";
 import { h } from "../dom.js";
 import { currentKey } from "../key.js";
 import { duration, size } from "../words.js";
-import { pingBlock } from "./ping.js";
 
 const REFRESH_MS = 5_000;
 
@@ -21,7 +20,7 @@ export async function show(main, signal) {
     try {
       operator.replaceChildren(...statusBlocks(await api("status", { signal })));
       // Pings need a key, also while anonymous callers see all the rest.
-      if (currentKey() && !tried.hasChildNodes()) tried.append(pingBlock(signal));
+      if (currentKey() && !tried.hasChildNodes()) tried.append((await import("./ping.js")).pingBlock(signal));
     } catch (error) {
       if (signal.aborted || !(error instanceof ApiError) || error.status !== 403) throw error;
       const { items } = await api("models", { signal });

@@ -1,9 +1,10 @@
-/** Before and after: the same seed without synchronising, made on demand, under a slider. */
+/** Before and after: the same seed without SyncDiffusion, made on demand, under a slider. */
 
 import { api, ApiError, create, pictureBlob } from "../api.js";
 import { h } from "../dom.js";
 import { followEvents } from "../events.js";
 import { asRequest } from "../make/draft.js";
+import { duration } from "../words.js";
 
 /**
  * @param {HTMLElement} place
@@ -16,14 +17,15 @@ import { asRequest } from "../make/draft.js";
 export async function openCompare(place, url, panorama, keep, onPlain, pageSignal) {
   const closing = new AbortController();
   const signal = AbortSignal.any([pageSignal, closing.signal]);
-  const after = h("img", { src: url, alt: "With synchronising" });
-  const before = h("img", { alt: "Without synchronising", hidden: true });
-  const state = h("p", { class: "compare-state", role: "status" }, "Making the same seed without synchronising");
+  const after = h("img", { src: url, alt: "With SyncDiffusion" });
+  const before = h("img", { alt: "Without SyncDiffusion", hidden: true });
+  const state = h("p", { class: "compare-state", role: "status" }, "Making it once more, without SyncDiffusion: the same prompt and seed");
+  const left = h("p", { class: "detail" });
   const bar = h("progress", { max: 1, value: 0, "aria-label": "Progress of the comparison" });
-  const note = h("div", { class: "compare-note" }, state, bar);
-  const slider = h("input", { type: "range", min: 0, max: 100, step: 0.5, value: 50, "aria-label": "How much of the picture is shown without synchronising", hidden: true });
+  const note = h("div", { class: "compare-note" }, state, bar, left);
+  const slider = h("input", { type: "range", min: 0, max: 100, step: 0.5, value: 50, "aria-label": "How much of the picture is shown without SyncDiffusion", hidden: true });
   const handle = h("div", { class: "handle", "aria-hidden": "true", hidden: true });
-  const labels = [h("span", { class: "tag left", hidden: true }, "without"), h("span", { class: "tag right", hidden: true }, "SyncDiffusion")];
+  const labels = [h("span", { class: "tag left", hidden: true }, "without SyncDiffusion"), h("span", { class: "tag right", hidden: true }, "with SyncDiffusion")];
   const sheet = h("div", { class: "compare-sheet" }, after, before, handle, ...labels, slider);
   sheet.style.setProperty("--ratio", String(panorama.result.width / panorama.result.height));
   place.append(sheet, note);
@@ -34,7 +36,7 @@ export async function openCompare(place, url, panorama, keep, onPlain, pageSigna
   make().catch((error) => {
     if (signal.aborted) return;
     state.textContent = error.message;
-    bar.hidden = true;
+    bar.hidden = left.hidden = true;
   });
 
   async function make() {
@@ -44,7 +46,9 @@ export async function openCompare(place, url, panorama, keep, onPlain, pageSigna
         signal,
         onConnection: () => {},
         onEvent: ({ data }) => {
-          if (data.progress) bar.value = data.progress.fraction;
+          if (!data.progress) return;
+          bar.value = data.progress.fraction;
+          left.textContent = data.progress.eta_s ? `about ${duration(data.progress.eta_s)} left` : "";
         },
       });
       plain = await api(`panoramas/${plain.id}`, { signal });

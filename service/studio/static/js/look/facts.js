@@ -5,7 +5,7 @@ import { ago, coherenceInWords, duration, size, timingsInWords } from "../words.
 
 /**
  * @param {any} panorama
- * @param {any} [plain] the same seed without synchronising
+ * @param {any} [plain] the same seed without SyncDiffusion
  */
 export function facts(panorama, plain) {
   const { params, result, model, created_at: createdAt } = panorama;
@@ -13,12 +13,13 @@ export function facts(panorama, plain) {
     ["Size", `${params.width.toLocaleString("en")} × ${params.height.toLocaleString("en")} px${params.loop ? ", a loop" : ""}`],
     ["Seed", String(params.seed)],
     ["Preset", `${params.preset}, ${params.steps} steps`],
+    ...(params.sync.weight === 0 ? [["SyncDiffusion", "off"]] : []),
     ["Model", model],
     ["Created", ago(createdAt)],
     ...(params.negative_prompt ? [["Without", params.negative_prompt]] : []),
     ...(params.regions.length ? [["Regions", params.regions.map((each) => each.prompt).join("; ")]] : []),
     ...(result ? [["File", `${result.format.toUpperCase()}, ${size(result.bytes)}`]] : []),
-    ...(result && plain?.result ? [["Compared with", `made in ${duration(total(plain.result.timings_s))}`]] : []),
+    ...(result && plain?.result ? [["Without SyncDiffusion", `made in ${duration(total(plain.result.timings_s))}`]] : []),
   ];
   return h(
     "div",

@@ -12,7 +12,8 @@ export function progressPanel(id) {
   const connection = h("p", { class: "connection", role: "status", hidden: true }, "The connection is lost. The panorama goes on, and so does this page once the service answers.");
   const cancel = h("button", { type: "button" }, "Cancel");
   const retry = h("button", { type: "button", class: "primary", hidden: true }, "Try again");
-  const running = h("div", { class: "running" }, bar, detail);
+  const note = h("p", { class: "hint" }, "At first it looks patchy: the windows grow alike step by step. You may leave this page; the gallery has it.");
+  const running = h("div", { class: "running" }, bar, detail, note);
   const element = h("div", { class: "progress" }, h("div", { class: "row spread" }, headline, cancel, retry), running, connection);
 
   cancel.addEventListener("click", async () => {

@@ -56,7 +56,7 @@ export function stage(panorama, signal) {
 
   /**
    * @param {any} done
-   * @param {(plain: any) => void} onPlain called with the panorama made without synchronising, once there is one
+   * @param {(plain: any) => void} onPlain called with the panorama made without SyncDiffusion, once there is one
    */
   async function showPicture(done, onPlain) {
     file = await pictureBlob(done.id, "image", signal);

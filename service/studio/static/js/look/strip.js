@@ -61,6 +61,11 @@ export async function openStrip(place, url, prompt, isLoop) {
   const isNearlyAsHigh = Math.abs(heightAtFullWidth / place.clientHeight - 1) < NEARLY;
   let isFilled = heightAtFullWidth < TOO_LOW_PX || isNearlyAsHigh;
   fit(true);
+  if (isFilled && heightAtFullWidth < place.clientHeight * (1 - NEARLY)) {
+    const hint = h("p", { class: "drag-hint" }, "Drag to see the rest");
+    place.append(hint);
+    for (const event of ["canvas-drag", "zoom"]) viewer.addOnceHandler(event, () => hint.remove());
+  }
 
   /** @param {boolean} atOnce */
   function fit(atOnce) {

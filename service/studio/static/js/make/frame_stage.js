@@ -23,11 +23,10 @@ export function frameStage(draft, traits) {
     sheet.style.setProperty("--ratio", String(width / height));
     sheet.style.setProperty("--window", `${(100 * window) / width}%`);
     sheet.style.setProperty("--window-high", `${(100 * window) / height}%`);
-    const windows = Math.round((10 * width) / window) / 10;
+    const ends = size.isLoop ? ", its ends meet" : "";
     caption.textContent =
-      `${width.toLocaleString("en")} × ${height.toLocaleString("en")} px` +
-      ` · ${windows} windows wide` +
-      (size.isLoop ? " · the ends meet" : "");
+      `${width.toLocaleString("en")} × ${height.toLocaleString("en")} px${ends}. ` +
+      (width > window || height > window ? `The model paints windows of ${window} px; panoweave makes them one picture.` : "");
   };
   draft.addEventListener("change", refresh);
   refresh();

@@ -146,9 +146,9 @@ function promptField(draft) {
 }
 
 const PRESETS = [
-  ["fast", "Fast", "the quickest"],
-  ["balanced", "Balanced", "coherent, in little time"],
-  ["paper", "Paper", "as published, slow"],
+  ["fast", "Fast", "The quickest, a little less coherent."],
+  ["balanced", "Balanced", "Coherent, in little time."],
+  ["paper", "Paper", "Exactly as SyncDiffusion was published: slow."],
 ];
 
 /** What a preset decides: a value from before would stay in its way. */
@@ -165,11 +165,19 @@ function presetField(draft) {
     const box = h("input", { type: "radio", name: "preset", value, on: { change: () => choose(value) } });
     return { box, element: h("label", { class: "segment", title: about }, box, h("span", {}, label)) };
   });
-  const refresh = () => boxes.forEach(({ box }) => (box.checked = box.value === (draft.get("preset") ?? "balanced")));
+  const note = h("p", { class: "hint", id: "preset-about" });
+  const refresh = () => {
+    const chosen = draft.get("preset") ?? "balanced";
+    boxes.forEach(({ box }) => (box.checked = box.value === chosen));
+    note.textContent = PRESETS.find(([value]) => value === chosen)?.[2] ?? "";
+  };
   draft.addEventListener("change", refresh);
   refresh();
   const element = h("div", { class: "segments" }, ...boxes.map((each) => each.element));
-  return wrap("preset", "preset", "Preset", element);
+  element.setAttribute("aria-describedby", note.id);
+  const field = wrap("preset", "preset", "Preset", element);
+  element.after(note);
+  return field;
 }
 
 /** @param {Draft} draft */
@@ -211,7 +219,7 @@ function stepsField(draft) {
   const schema = { minimum: 1, maximum: 250 };
   const field = { name: "steps", path: "steps", label: "Steps", about: "", kind: "integer", schema, isRequired: false };
   const element = fieldControl(draft, field);
-  element.querySelector("input")?.setAttribute("placeholder", "the preset's");
+  element.querySelector("input")?.setAttribute("placeholder", "as the preset has it");
   return element;
 }
 

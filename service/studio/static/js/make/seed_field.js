@@ -5,7 +5,7 @@ import { wrap } from "./fields.js";
 
 /** @param {import("./draft.js").Draft} draft */
 export function seedField(draft) {
-  const number = h("input", { type: "number", min: 0, inputmode: "numeric", placeholder: "drawn anew" });
+  const number = h("input", { type: "number", min: 0, inputmode: "numeric", placeholder: "random" });
   const lock = h("button", { type: "button", class: "lock" });
   const element = wrap("seed", "seed", "Seed", number);
   number.setAttribute("aria-describedby", "seed-error");
@@ -15,7 +15,7 @@ export function seedField(draft) {
     const seed = draft.get("seed");
     const isLocked = seed !== undefined;
     if (number !== document.activeElement) number.value = seed ?? "";
-    lock.replaceChildren(icon(isLocked ? "lock" : "dice"), isLocked ? "Locked" : "Drawn");
+    lock.replaceChildren(icon(isLocked ? "lock" : "dice"), isLocked ? "Locked" : "Random");
     lock.setAttribute("aria-pressed", String(isLocked));
     lock.title = isLocked ? "Draw a new seed for each panorama" : "Use one seed until you unlock it";
   };
