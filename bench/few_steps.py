@@ -1,9 +1,9 @@
 """How many moves a panorama of a few steps needs to be coherent, on the embedded model.
 
-    python -m bench.few_steps [--report docs/benchmarks.md] [--seeds N]
+    python -m bench.few_steps [--report docs/benchmarks.md] [--seeds N] [--checkpoint FOLDER]
 
 The embedded model was not distilled to a few steps; no model that was ships with panoweave. So this
-shows how few steps are synchronised, not how good their pictures are.
+shows how few steps are synchronised, not how good their pictures are. `--checkpoint` takes another.
 """
 
 from __future__ import annotations
@@ -44,8 +44,9 @@ class Found(NamedTuple):
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--seeds", type=int, default=2)
+    options.add_argument("--checkpoint", default=str(WEIGHTS))
     asked = options.parse_args()
-    pipeline = load_pipeline(str(WEIGHTS), perceptual="stlpips-alex")
+    pipeline = load_pipeline(asked.checkpoint, perceptual="stlpips-alex")
     assert pipeline.meter is not None
     rows = []
     for steps, moves in (

@@ -34,4 +34,5 @@ def load_model(settings: Settings) -> SyncDiffusionPipeline:
         loras_max_bytes=settings.loras_max_bytes,
         device=settings.device,
         dtype=settings.dtype,
+        offload_text_encoders=settings.offload_text_encoders,
     )

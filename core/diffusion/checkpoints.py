@@ -24,6 +24,7 @@ from panoweave.core.diffusion.loras import Loras
 from panoweave.core.diffusion.patch_autoencoder import PatchAutoencoder
 from panoweave.core.diffusion.perceptual_weights import load_perceptual, load_stlpips_style
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.diffusion.text_offload import place_without_text_encoders
 from panoweave.core.loras import LoraSource
 from panoweave.core.machine import DEFAULT_LORAS_MAX_BYTES, DtypeName, PerceptualName
 from panoweave.core.model_files.errors import part_errors
@@ -78,13 +79,14 @@ def load_pipeline(
     loras_max_bytes: int = DEFAULT_LORAS_MAX_BYTES,
     device: str = "auto",
     dtype: DtypeName = "auto",
+    offload_text_encoders: bool = False,
 ) -> SyncDiffusionPipeline:
     """Load a pipeline with its perceptual network and its coherence meter, onto a device.
 
     `checkpoint`: a directory, or `hub/id[@revision]`. `tiny_decoder`, an AutoencoderTiny, and
     `controlnet`, a ControlNetModel, likewise; None: the folders `tiny_decoder` and `controlnet` of
     the checkpoint's directory, if it has them. `lora`: see `find_lora`. `loras`: what requests may
-    name, see `Loras`.
+    name, see `Loras`. `offload_text_encoders`: see `text_offload`.
     Raises CheckpointError or PerceptualWeightsError, which say what is missing and what to do.
     """
     target = resolve_device(device)
@@ -124,7 +126,10 @@ def load_pipeline(
             fuse(network, kernels=is_denoiser and runs_triton(target))
     if target.type == "cuda":
         pipeline.graphs = CudaGraphs()
-    pipeline.to(target)
+    if offload_text_encoders and target.type != "cpu":
+        place_without_text_encoders(pipeline, target)
+    else:
+        pipeline.to(target)
     if loras:
         pipeline.use_loras(Loras(pipeline, loras, loras_max_bytes))
     return pipeline

@@ -149,6 +149,11 @@ class Settings(RedisSettings):
         "or, for flow-matching checkpoints, `bfloat16`; else `float32`. `float8`: as `bfloat16`, "
         "with a transformer's weights in half the memory, and slower (docs/models.md).",
     )
+    offload_text_encoders: bool = Field(
+        False,
+        description="Whether text encoders wait in the machine's memory. Each is on the GPU only "
+        "while it reads a prompt, so a panorama takes some seconds more, and has the same bits.",
+    )
 
     host: str = Field(
         "127.0.0.1",

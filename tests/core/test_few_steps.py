@@ -9,6 +9,7 @@ import pytest
 import torch
 from diffusers import LCMScheduler, StableDiffusionPipeline
 
+from bench import few_steps
 from panoweave.core.checkpoint import InvalidParams
 from panoweave.core.diffusion.perceptual import PerceptualLoss
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
@@ -98,3 +99,16 @@ def test_more_steps_than_such_models_know_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidParams, match=r"steps: 51 are too many .* legal: 1 to 50"):
         PanoramaParams(prompt="a lake", steps=51).resolve(traits)
     assert PanoramaParams(prompt="a", steps=51, scheduler="euler").resolve(traits).steps == 51
+
+
+@pytest.mark.slow
+def test_its_bench_runs_to_the_end(
+    whole_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(few_steps, "PROMPTS", ("a lake",))
+    asked = ["few_steps", "--seeds", "1", "--checkpoint", str(whole_checkpoint)]
+    monkeypatch.setattr("sys.argv", asked)
+    few_steps.main()
+    rows = [line.split("|")[1:3] for line in capsys.readouterr().out.splitlines() if "|" in line]
+    made = [(int(steps), int(moves)) for steps, moves in rows[2:]]
+    assert made == [(steps, each) for steps, moves in few_steps.MOVES.items() for each in moves]
