@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, expect
@@ -22,6 +23,24 @@ def accessible(page: Page) -> None:
 
 def open_studio(page: Page, stack: RunningStack, route: str = "#/") -> None:
     page.goto(f"{stack.http.base_url}/{route}")
+
+
+class Grid(NamedTuple):
+    """In which steps the model makes sizes."""
+
+    window: int
+    unit: int
+
+    def caption(self, windows_wide: int) -> str:
+        """How the frame names the size of so many windows."""
+        width = windows_wide * self.window
+        return f"{width:,} \N{MULTIPLICATION SIGN} {self.window} px"
+
+
+def grid_of(stack: RunningStack, key: str | None = None) -> Grid:
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    (model,) = stack.http.get("/models", headers=headers).json()["items"]
+    return Grid(model["traits"]["window_px"], model["traits"]["px_per_latent"])
 
 
 def make(page: Page) -> str:

@@ -17,8 +17,10 @@ from panoweave.deploy.admin.tenants import settings_of
 from tests.deploy.browser import Seen
 from tests.deploy.stack import RunningStack
 from tests.deploy.studio.steps import (
+    Grid,
     accessible,
     forgive,
+    grid_of,
     make,
     open_studio,
     refusal,
@@ -29,12 +31,15 @@ from tests.processes import wait_until
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-def begin(page: Page, stack: RunningStack) -> None:
+def begin(page: Page, stack: RunningStack) -> Grid:
+    """Two windows, side by side."""
+    grid = grid_of(stack)
     open_studio(page, stack)
     page.get_by_role("button", name="rolling green hills").click()
-    page.get_by_label("Width", exact=True).fill("256")
+    page.get_by_label("Width", exact=True).fill(str(2 * grid.window))
     page.get_by_role("spinbutton", name="Steps").fill("4")
-    expect(page.get_by_role("figure")).to_contain_text("256 \N{MULTIPLICATION SIGN} 128 px")
+    expect(page.get_by_role("figure")).to_contain_text(grid.caption(2))
+    return grid
 
 
 def params_of(stack: RunningStack, job_id: str) -> Any:
@@ -71,7 +76,7 @@ def drag(page: Page, begin: tuple[float, float], end: tuple[float, float]) -> No
 
 
 def test_draw_regions(embedded_stack: RunningStack, page: Page, seen: Seen) -> None:
-    begin(page, embedded_stack)
+    window, unit = begin(page, embedded_stack)
     drag(page, (0.01, 0.01), (0.36, 0.98))
     page.get_by_label("Prompt of the region").fill("a lake")
     page.get_by_role("button", name="Box").press("Enter")  # and by keyboard
@@ -79,7 +84,7 @@ def test_draw_regions(embedded_stack: RunningStack, page: Page, seen: Seen) -> N
     region = page.get_by_role("button", name="Region 2.")
     region.press("ArrowRight")
     region.press("Shift+ArrowUp")
-    for _ in range(4):
+    for _ in range(window // 4 // unit):
         region.press("ArrowUp")
     expect(page.get_by_label("Top").nth(1)).to_have_value("0")
     page.get_by_role("button", name="Brush").click()
@@ -100,43 +105,50 @@ def test_draw_regions(embedded_stack: RunningStack, page: Page, seen: Seen) -> N
 
     page.get_by_label("Left").nth(0).fill("3")
     page.get_by_role("button", name="Make panorama").click()
-    expect(refusal(page, "regions.0.x")).to_contain_text("multiples of 8")
+    expect(refusal(page, "regions.0.x")).to_contain_text(f"multiples of {unit}")
     page.get_by_label("Left").nth(0).fill("0")
     job_id = make(page)
     box, keyed, painted = params_of(embedded_stack, job_id)["regions"]
-    assert (box["prompt"], box["x"], box["y"], box["height"]) == ("a lake", 0, 0, 128)
-    assert 88 <= box["width"] <= 104
-    assert (keyed["prompt"], keyed["y"], keyed["height"]) == ("sand dunes", 0, 56)
+    assert (box["prompt"], box["x"], box["y"], box["height"]) == (
+        *("a lake", 0, 0),
+        window,
+    )
+    assert 0.34 <= box["width"] / (2 * window) <= 0.41
+    assert (keyed["prompt"], keyed["y"], keyed["height"]) == ("sand dunes", 0, window // 2 - unit)
     assert painted["prompt"] == "a calm sea"
     assert painted["mask"]["key"].endswith("/inputs/regions.2.mask.png")
     mask = mask_of(embedded_stack, painted["mask"]["key"])
-    of_row = [mask[round(0.2 * 127), round(share * 255)] > 127 for share in (0.72, 0.88)]
+    high, wide = mask.shape
+    of_row = [mask[round(0.2 * high), round(share * wide)] > 127 for share in (0.72, 0.88)]
     assert of_row == [False, True]  # erased, painted
-    assert mask[round(0.8 * 127), round(0.9 * 255)] > 127  # painted on after the reload
+    assert mask[round(0.8 * high), round(0.9 * wide)] > 127  # painted on after the reload
     wait_until_made(page)
     expect(page.get_by_text("a lake; sand dunes; a calm sea")).to_be_visible()
     forgive(seen, "422")
 
 
 def test_draw_on_from_a_picture(embedded_stack: RunningStack, page: Page) -> None:
-    request = {"prompt": "a mountain lake at dawn", "width": 256, "steps": 6}
+    grid = grid_of(embedded_stack)
+    window, unit = grid
+    request = {"prompt": "a mountain lake at dawn", "width": 2 * window, "steps": 6}
     first = embedded_stack.make_panorama(**request)
     open_studio(page, embedded_stack, f"#/panoramas/{first['id']}")
     wait_until_made(page)
     page.get_by_role("button", name="Extend it").click()
-    expect(page.get_by_role("figure")).to_contain_text("512 \N{MULTIPLICATION SIGN} 128 px")
-    expect(page.get_by_label("Left edge, in px")).to_have_value("128")
+    expect(page.get_by_role("figure")).to_contain_text(grid.caption(4))
+    expect(page.get_by_label("Left edge, in px")).to_have_value(str(window))
     kept = page.get_by_role("button", name="The picture to extend")
     kept.press("ArrowLeft")
-    expect(page.get_by_label("Left edge, in px")).to_have_value("120")
+    expect(page.get_by_label("Left edge, in px")).to_have_value(str(window - unit))
     page.get_by_role("spinbutton", name="Steps").fill("6")
     accessible(page)
     job_id = make(page)
     wait_until_made(page)
     wider = picture_of(embedded_stack, f"/panoramas/{job_id}/image")
-    assert wider.shape == (128, 512, 3)
+    assert wider.shape == (window, 4 * window, 3)
     before = picture_of(embedded_stack, f"/panoramas/{first['id']}/image")
-    assert np.abs(wider[:, 120:376].astype(int) - before).mean() < 12
+    kept_part = wider[:, window - unit : 3 * window - unit].astype(int)
+    assert np.abs(kept_part - before).mean() < 12
 
 
 def test_draw_after_pictures(embedded_stack: RunningStack, page: Page, tmp_path: Path) -> None:
@@ -144,7 +156,7 @@ def test_draw_after_pictures(embedded_stack: RunningStack, page: Page, tmp_path:
     ImageDraw.Draw(hill).polygon([(0, 300), (200, 90), (400, 300)], fill=(40, 90, 40))
     file = tmp_path / "hill.png"
     hill.save(file)
-    begin(page, embedded_stack)
+    window, _ = begin(page, embedded_stack)
     choose = page.locator("input[type=file]").first
     choose.set_input_files(file)
     page.get_by_role("button", name="Trace its edges").click()
@@ -154,14 +166,14 @@ def test_draw_after_pictures(embedded_stack: RunningStack, page: Page, tmp_path:
         "it => it.getContext('2d').getImageData(0, 0, it.width, it.height)"
         ".data.filter((_, i) => i % 4 === 3).filter(Boolean).length"
     )
-    assert 100 < shown < 256 * 128 / 4
+    assert 100 < shown < 2 * window * window / 4
     choose.set_input_files(file)
     page.get_by_role("button", name="Follow its look").click()
     expect(page.get_by_text("To follow")).to_be_visible()
     choose.set_input_files(FilePayload(name="no.txt", mimeType="text/plain", buffer=b"no picture"))
     expect(page.get_by_text("This file is not a picture")).to_be_visible()
     accessible(page)
-    page.get_by_label("Width", exact=True).fill("384")  # pictures follow the size
+    page.get_by_label("Width", exact=True).fill(str(3 * window))  # pictures follow the size
     job_id = make(page)
     params = params_of(embedded_stack, job_id)
     assert params["control"]["type"] == "canny"

@@ -17,6 +17,7 @@ from tests.deploy.stack import RunningStack
 from tests.deploy.studio.steps import (
     accessible,
     forgive,
+    grid_of,
     make,
     open_studio,
     refusal,
@@ -77,7 +78,7 @@ def test_keep_sending_webhooks(embedded_stack: RunningStack, page: Page) -> None
     with redis_of(embedded_stack.home.root) as redis:
         WebhookSecrets(redis).create("default")
     with receiving(answer(410), answer(200)) as receiver:
-        hooked = embedded_stack.make_panorama(webhook={"url": receiver.url})
+        hooked = embedded_stack.make_panorama(width=256, webhook={"url": receiver.url})
         wait_until(lambda: len(receiver.received) == 1, 30)
         open_studio(page, embedded_stack, f"#/panoramas/{hooked['id']}")
         row = page.get_by_role("listitem").filter(has_text="panorama.succeeded")
@@ -108,7 +109,8 @@ def test_keys(embedded_stack: RunningStack, page: Page, seen: Seen, keys: dict[S
     dialog.get_by_label("API key").fill(keys["write"])
     page.keyboard.press("Enter")
     page.get_by_role("button", name="a calm sea at twilight").click()
-    page.get_by_label("Width", exact=True).fill("128")
+    window = grid_of(embedded_stack, keys["write"]).window
+    page.get_by_label("Width", exact=True).fill(str(window))
     page.get_by_role("spinbutton", name="Steps").fill("4")
     make(page)
     wait_until_made(page)  # its events and its picture were read by a token

@@ -22,6 +22,7 @@ from tests.deploy.studio.steps import (
     MADE_MS,
     accessible,
     forgive,
+    grid_of,
     make,
     open_studio,
     refusal,
@@ -48,8 +49,9 @@ def test_make(embedded_stack: RunningStack, page: Page, seen: Seen) -> None:
     page.get_by_role("button", name="sand dunes at sunset").click()
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("sand dunes at sunset")
     page.get_by_role("radio", name="Fast").check(force=True)
-    page.get_by_label("Width", exact=True).fill("256")
-    expect(page.get_by_role("figure")).to_contain_text("256 \N{MULTIPLICATION SIGN} 128 px")
+    grid = grid_of(embedded_stack)
+    page.get_by_label("Width", exact=True).fill(str(2 * grid.window))
+    expect(page.get_by_role("figure")).to_contain_text(grid.caption(2))
     page.get_by_role("button", name="Random").click()
     seed = page.get_by_label("Seed").input_value()
 
@@ -73,7 +75,7 @@ def test_make(embedded_stack: RunningStack, page: Page, seen: Seen) -> None:
     page.get_by_role("spinbutton", name="Steps").fill("4")
     job_id = make(page)
     params = embedded_stack.http.get(f"/panoramas/{job_id}").json()["params"]
-    assert (params["preset"], params["width"], params["steps"]) == ("fast", 256, 4)
+    assert (params["preset"], params["width"], params["steps"]) == ("fast", 2 * grid.window, 4)
     assert (params["seed"], params["prompt"]) == (int(seed), "sand dunes at sunset")
     wait_until_made(page)
     forgive(seen, "422")

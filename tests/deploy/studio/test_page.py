@@ -49,19 +49,21 @@ def test_a_prompt_by_keyboard_alone(stack: RunningStack, page: Page) -> None:
 
 @pytest.mark.slow
 def test_the_first_paint_is_soon_and_light(stack: RunningStack, page: Page) -> None:
-    measured = []
+    open_studio(page, stack)
+    page.get_by_role("button", name="Make panorama").wait_for()
+    # Loaded for the first time: a file that the browser has already weighs nothing.
+    weight = page.evaluate(
+        """() => performance.getEntriesByType("resource")
+            .reduce((sum, each) => sum + each.decodedBodySize, 0)"""
+    )
+    assert 50_000 < weight < 1_500_000
+    paints_ms = []
     for _ in range(3):  # the first one may find a busy machine
-        open_studio(page, stack)
         page.reload()
         page.get_by_role("button", name="Make panorama").wait_for()
-        measured.append(
+        paints_ms.append(
             page.evaluate(
-                """() => ({
-                    paint_ms: performance.getEntriesByName("first-contentful-paint")[0].startTime,
-                    bytes: performance.getEntriesByType("resource")
-                        .reduce((sum, each) => sum + each.decodedBodySize, 0),
-                })"""
+                """() => performance.getEntriesByName("first-contentful-paint")[0].startTime"""
             )
         )
-    assert min(each["paint_ms"] for each in measured) < 1_000
-    assert max(each["bytes"] for each in measured) < 1_500_000
+    assert min(paints_ms) < 1_000

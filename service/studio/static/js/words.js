@@ -26,6 +26,9 @@ export function ago(time) {
   return new Date(time).toLocaleDateString();
 }
 
+/** @param {string} detail of a refusal or a warning */
+export const sentence = (detail) => `${detail.charAt(0).toUpperCase()}${detail.slice(1)}${/[.!?]$/.test(detail) ? "" : "."}`;
+
 export const STATUS = {
   queued: "waiting",
   running: "being made",

@@ -1,7 +1,7 @@
 /** What a panorama is, in plain words. */
 
 import { h } from "../dom.js";
-import { ago, coherenceInWords, duration, size, timingsInWords } from "../words.js";
+import { ago, coherenceInWords, duration, sentence, size, timingsInWords } from "../words.js";
 
 /**
  * @param {any} panorama
@@ -26,7 +26,7 @@ export function facts(panorama, plain) {
     {},
     result && h("p", { class: "coherence" }, coherenceInWords(result.coherence, plain?.result?.coherence)),
     result && h("p", { class: "timings" }, timingsInWords(result.timings_s)),
-    ...(result?.warnings ?? []).map((warning) => h("p", { class: "warning" }, warning.detail)),
+    ...(result?.warnings ?? []).map((warning) => h("p", { class: "warning" }, sentence(warning.detail))),
     h("dl", {}, ...rows.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])),
   );
 }

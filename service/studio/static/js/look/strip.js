@@ -61,11 +61,9 @@ export async function openStrip(place, url, prompt, isLoop) {
   const isNearlyAsHigh = Math.abs(heightAtFullWidth / place.clientHeight - 1) < NEARLY;
   let isFilled = heightAtFullWidth < TOO_LOW_PX || isNearlyAsHigh;
   fit(true);
-  if (isFilled && heightAtFullWidth < place.clientHeight * (1 - NEARLY)) {
-    const hint = h("p", { class: "drag-hint" }, "Drag to see the rest");
-    place.append(hint);
-    for (const event of ["canvas-drag", "zoom"]) viewer.addOnceHandler(event, () => hint.remove());
-  }
+  const hint = h("p", { class: "drag-hint" }, "Drag to see the rest");
+  if (isFilled && heightAtFullWidth < place.clientHeight * (1 - NEARLY)) place.append(hint);
+  for (const event of ["canvas-drag", "canvas-scroll", "canvas-pinch", "canvas-key"]) viewer.addOnceHandler(event, () => hint.remove());
 
   /** @param {boolean} atOnce */
   function fit(atOnce) {
@@ -90,6 +88,7 @@ export async function openStrip(place, url, prompt, isLoop) {
       viewer.viewport.applyConstraints();
     },
     toggleFit: () => {
+      hint.remove();
       isFilled = !isFilled;
       fit(false);
     },

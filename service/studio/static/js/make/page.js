@@ -146,8 +146,8 @@ function promptField(draft) {
 }
 
 const PRESETS = [
-  ["fast", "Fast", "The quickest, a little less coherent."],
-  ["balanced", "Balanced", "Coherent, in little time."],
+  ["fast", "Fast", "The quickest, with fewer steps."],
+  ["balanced", "Balanced", "As coherent as Paper, in a fraction of the time."],
   ["paper", "Paper", "Exactly as SyncDiffusion was published: slow."],
 ];
 

@@ -1,5 +1,6 @@
 /** Shows what the API refused at its field, with what would be legal. */
 
+import { sentence } from "../words.js";
 import { showError } from "./fields.js";
 
 /** @param {HTMLElement} root */
@@ -33,8 +34,7 @@ export function showRefusals(root, problems, reveal) {
 
 /** @param {import("../api.js").FieldProblem} problem */
 export function inWords({ detail, legal }) {
-  const sentence = detail.charAt(0).toUpperCase() + detail.slice(1);
-  return legal ? `${sentence}. Legal: ${legal}.` : `${sentence}.`;
+  return legal ? `${sentence(detail)} Legal: ${legal}.` : sentence(detail);
 }
 
 /**
