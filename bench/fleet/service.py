@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from redis import Redis
 
 from bench.fleet.backlog import tenant
+from panoweave.core.infra import redis_keys
 from panoweave.core.infra.api_keys import ApiKeys
 from panoweave.core.infra.redis import connect
 from panoweave.core.infra.settings import Settings
@@ -38,6 +39,10 @@ class Fleet:
     def info(self, section: str) -> dict[str, Any]:
         found: dict[str, Any] = self.redis.info(section)
         return found
+
+    def served(self) -> int:
+        """How many jobs have been claimed so far."""
+        return int(self.redis.get(redis_keys.SERVED_COUNT) or 0)
 
 
 @contextmanager

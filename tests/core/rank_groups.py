@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import tempfile
@@ -12,6 +13,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from panoweave.core.diffusion.panorama import Panorama
@@ -23,6 +25,10 @@ from tests.core import tiny
 from tests.processes import forking
 
 CPU = torch.device("cpu")
+_STALL_S = 850
+# A rank that waits for another waits inside of torch, where no signal is handled: only a thread can
+# end a test that stalls. It shows where each thread is, as do the followers shortly before.
+BOUNDED = pytest.mark.timeout(_STALL_S + 50, method="thread")
 
 
 def make_pipeline(folder: Path) -> SyncDiffusionPipeline:
@@ -34,6 +40,7 @@ def make_pipeline(folder: Path) -> SyncDiffusionPipeline:
 
 def run_follower(folder: Path, rank: int, size: int, fault: str) -> None:
     torch.set_num_threads(1)
+    faulthandler.dump_traceback_later(_STALL_S)
     pipeline = make_pipeline(folder / f"rank-{rank}")
     if fault and rank == 1:
         break_after(pipeline, fault)

@@ -102,10 +102,12 @@ def test_more_steps_than_such_models_know_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_its_bench_runs_to_the_end(
     whole_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(few_steps, "PROMPTS", ("a lake",))
+    monkeypatch.setattr(few_steps, "WIDTH_PX", 256)
     asked = ["few_steps", "--seeds", "1", "--checkpoint", str(whole_checkpoint)]
     monkeypatch.setattr("sys.argv", asked)
     few_steps.main()

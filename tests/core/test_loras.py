@@ -210,6 +210,27 @@ def test_a_dora_is_what_dora_defines(tmp_path: Path) -> None:
         torch.testing.assert_close(weight, (before[name] + whole[name]) / 2, rtol=1e-4, atol=1e-5)
 
 
+def test_stable_diffusion_xl_has_two_text_encoders(tmp_path: Path) -> None:
+    ours, by_hand = (
+        SyncDiffusionPipeline(**tiny.components_xl(tmp_path / "words")) for _ in range(2)
+    )
+    tensors = tensors_of(ours.unet, ("to_q", "proj_in"), 6, "unet")
+    tensors |= tensors_of(ours.text_encoder_2, ("v_proj",), 7, "text_encoder_2")
+    offered = {"ink": save(tensors, tmp_path / "ink.safetensors")}
+    ours.use_loras(Loras(ours, offered, PLENTY))
+    add_lora(by_hand, offered["ink"].source)
+    assert ours.loras
+    before = ours.text_encoder_2.state_dict()
+    before = {name: weight.clone() for name, weight in before.items()}
+    ours.loras.fold_in(request(("ink", 1)).loras)
+    for one, other in zip(ours.text_encoders, by_hand.text_encoders, strict=True):
+        torch.testing.assert_close(one.state_dict(), other.state_dict(), rtol=0, atol=1e-6)
+    torch.testing.assert_close(ours.unet.state_dict(), by_hand.unet.state_dict(), rtol=0, atol=1e-6)
+    ours.loras.fold_in([])
+    after = ours.text_encoder_2.state_dict()
+    assert all(torch.equal(weight, before[name]) for name, weight in after.items())
+
+
 @CASE
 def test_flow_models_too(fresh_flow: Make, case: FlowCase, tmp_path: Path) -> None:
     ours, other = fresh_flow(case), fresh_flow(case)

@@ -9,9 +9,9 @@ import pytest
 
 from panoweave.core.diffusion.errors import NonFiniteGradientError, RankFailedError
 from panoweave.core.diffusion.rank_group import RankLost
-from tests.core.rank_groups import asked, group_of, make_pipeline
+from tests.core.rank_groups import BOUNDED, asked, group_of, make_pipeline
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, BOUNDED]
 
 
 def test_all_ranks_go_on_with_less_memory(tmp_path: Path) -> None:

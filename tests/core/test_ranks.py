@@ -12,11 +12,12 @@ from panoweave.core.checkpoint import InvalidParams
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.diffusion.ranks import Ranks
 from panoweave.core.diffusion.sampling import StepReport
-from tests.core.rank_groups import Group, asked, group_of, make_pipeline
+from tests.core.rank_groups import BOUNDED, Group, asked, group_of, make_pipeline
 from tests.core.resuming import picture
 
 KEY = {"key": "given beside the request"}
 slow = pytest.mark.slow
+pytestmark = BOUNDED
 
 
 @pytest.fixture(scope="module", params=[2, pytest.param(3, marks=slow)])

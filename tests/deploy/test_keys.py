@@ -16,7 +16,9 @@ from panoweave.deploy.admin import api_keys
 from tests.deploy.stack import Cli
 
 
-def test_a_key_is_made_shown_once_and_revoked(cli: Cli, settings: Settings, redis: Redis) -> None:
+def test_a_key_is_made_shown_once_and_revoked(
+    cli: Cli, cli_here: Cli, settings: Settings, redis: Redis
+) -> None:
     environment = {"PANOWEAVE_REDIS_URL": settings.redis_url.get_secret_value()}
     made = cli("keys", "create", "--tenant", "ada", **environment)
     assert made.returncode == 0, made.stderr
@@ -27,12 +29,12 @@ def test_a_key_is_made_shown_once_and_revoked(cli: Cli, settings: Settings, redi
     key = ApiKeys(redis).find(token)
     assert key is not None
     assert (key.tenant, key.scopes) == ("ada", ("write",))
-    listed = cli("keys", "list", **environment)
+    listed = cli_here("keys", "list", **environment)
     assert key.id in listed.stdout
     assert token not in listed.stdout
-    assert cli("keys", "revoke", key.id, **environment).returncode == 0
+    assert cli_here("keys", "revoke", key.id, **environment).returncode == 0
     assert ApiKeys(redis).find(token) is None
-    again = cli("keys", "revoke", key.id, **environment)
+    again = cli_here("keys", "revoke", key.id, **environment)
     assert (again.returncode, "panoweave keys list" in again.stderr) == (1, True)
 
 

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 
 import pytest
 
+from panoweave.core.infra.api_keys import ApiKeys
+from panoweave.core.webhooks.secrets import WebhookSecrets
+from panoweave.deploy.admin.tenants import redis_of
 from tests.deploy.examples.service import TENANT, Service
-from tests.deploy.stack import COMMAND, RunningStack, environment
+from tests.deploy.stack import RunningStack
 
 
 @pytest.fixture(scope="package")
 def service(stack: RunningStack) -> Iterator[Service]:
-    def panoweave(*arguments: str) -> str:
-        command = [*COMMAND, *arguments, "--data", str(stack.home.root)]
-        return subprocess.run(
-            command, env=environment(), check=True, capture_output=True, text=True
-        ).stdout.strip()
-
-    secret = panoweave("webhook-secrets", "create", "--tenant", TENANT)
-    api_key = panoweave("keys", "create", "--tenant", TENANT)
+    with redis_of(stack.home.root) as redis:
+        secret = WebhookSecrets(redis).create(TENANT).secret.get_secret_value()
+        _, api_key = ApiKeys(redis).create(TENANT, ("write",))
     yield Service(stack.state().api_url, api_key, secret)
     stack.open_again()
