@@ -1,4 +1,5 @@
-"""What one exact step of a full-size model holds in memory, and what sparing it saves.
+"""What one exact step of a full-size model holds in memory, and what gradient
+checkpointing saves.
 
     python -m bench.sd2_random FOLDER
     python -m bench.memory --checkpoint FOLDER [--report docs/benchmarks.md]
@@ -25,7 +26,7 @@ from bench.sections import finish_kernels, machine, parser, publish, table
 from panoweave.core.diffusion.checkpoints import load_pipeline
 from panoweave.core.params import PanoramaParams
 
-ROWS = ((2, False), (1, False), (1, True))  # windows at once, sparing
+ROWS = ((2, False), (1, False), (1, True))  # windows at once, gradient checkpointing
 
 
 def main() -> None:
@@ -37,12 +38,14 @@ def main() -> None:
         print(json.dumps(measure(asked.checkpoint, *asked.row)))
         return
     rows = []
-    for windows, sparing in ROWS:
+    for windows, checkpointing in ROWS:
         command = [sys.executable, "-m", "bench.memory", "--checkpoint", str(asked.checkpoint)]
         done = subprocess.run(
-            [*command, "--row", json.dumps([windows, sparing])], stdout=subprocess.PIPE, text=True
+            [*command, "--row", json.dumps([windows, checkpointing])],
+            stdout=subprocess.PIPE,
+            text=True,
         )
-        head_of_row = [f"{windows}", "yes" if sparing else "no"]
+        head_of_row = [f"{windows}", "yes" if checkpointing else "no"]
         if done.returncode == -signal.SIGKILL:  # Linux, where memory is out
             rows.append([*head_of_row, f"more than {_all_gib():.0f} GiB", "", ""])
         else:
@@ -51,16 +54,16 @@ def main() -> None:
             figures = [f"{peak_mib:,.0f} MiB", f"{peak_mib - rest_mib:,.0f} MiB", f"{took_s:.0f}"]
             rows.append([*head_of_row, *figures])
         print(rows[-1], flush=True)
-    head = ["windows at once", "sparing", "peak", "of it the step's", "seconds"]
+    head = ["windows at once", "gradient checkpointing", "peak", "of it the step's", "seconds"]
     text = f"`python -m bench.memory` on {machine()}.\n\n{table(head, rows)}"
     publish("memory", text, asked.report)
 
 
-def measure(checkpoint: Path, windows: int, sparing: bool) -> tuple[float, float, float]:
+def measure(checkpoint: Path, windows: int, checkpointing: bool) -> tuple[float, float, float]:
     """Peak memory, that of the loaded model alone (both in MiB), and the step's seconds."""
     pipeline = load_pipeline(str(checkpoint), perceptual="stlpips-alex")
     pipeline.meter = None
-    if sparing:
+    if checkpointing:
         pipeline.enable_gradient_checkpointing()
     side = pipeline.traits.window_px
     params = PanoramaParams(

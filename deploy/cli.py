@@ -167,7 +167,8 @@ def recover(
 def prefetch() -> None:
     """Download what the worker will need.
 
-    That is the checkpoint and the perceptual weights that the settings name.
+    That is the checkpoint, what is loaded beside it, and the perceptual weights, as the settings
+    name them.
     """
     from panoweave.deploy.prefetch import run_prefetch
 

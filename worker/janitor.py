@@ -30,7 +30,7 @@ from panoweave.worker.webhook_sender import WebhookDispatcher
 
 log = logging.getLogger(__name__)
 
-_COMPARE_EVERY_S = 60.0  # the queues by model, job by job: 0.1 s of Redis for 100,000 jobs
+_COMPARE_EVERY_S = 60.0  # the queues by model, job by job: 0.4 s of Redis for 100,000 jobs
 _SLOW_HEARTBEAT_S = 5.0  # how long a heartbeat takes while Redis is slow to come back
 
 

@@ -1,4 +1,4 @@
-"""Coherence against the quality of windows, over the settings of the pull.
+"""Coherence against the quality of windows, over the settings of `sync`.
 
     python -m bench.quality.sweep --work FOLDER [--weights ..] [--moves ..] [--shares ..]
         [--report docs/quality.md]

@@ -79,7 +79,7 @@ Place = tuple[str, str]
 
 
 def read_changes(pipeline: Any, file: Path, name: str) -> Mapping[Place, LayerChange]:
-    """What a LoRA changes in the pipeline's networks, in memory of the CPU."""
+    """What a LoRA changes in the pipeline's networks, in the CPU's memory."""
     with lora_adapter(pipeline, file, name):
         return {
             (part, layer): _change(adapter, layer)

@@ -1,4 +1,4 @@
-"""Text encoders that wait in the CPU's memory: for T5, and language models, of many gigabytes."""
+"""Text encoders that wait in the CPU's memory: T5 and language models take many gigabytes."""
 
 from __future__ import annotations
 

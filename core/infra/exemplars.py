@@ -1,5 +1,5 @@
-"""Exemplars: a histogram names the trace of one observation of each bucket, so that who sees a slow
-one in Grafana can open its trace. Without tracing there are none."""
+"""Exemplars: a histogram names the trace of one observation of each bucket, so that Grafana can
+open the trace of a slow one. Without tracing there are none."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ class Settings(RedisSettings):
     offload_text_encoders: bool = Field(
         False,
         description="Whether text encoders wait in the machine's memory. Each is on the GPU only "
-        "while it reads a prompt, so a panorama takes some seconds more, and has the same bits.",
+        "while it reads a prompt, so each prompt takes the time to copy it. The bits are the same.",
     )
 
     host: str = Field(

@@ -2,7 +2,7 @@
 -- before the scripts that use it.
 --
 -- Redis answers nobody else while a script runs, so a script compares some hundred jobs only, and
--- says where the next one goes on. Jobs that come and go meanwhile are no matter: ZSCAN finds each
+-- says where the next one goes on. Jobs that come and go meanwhile do no harm: ZSCAN finds each
 -- entry that was there all the time.
 
 local SCAN = 100 -- about how many jobs one ZSCAN finds
