@@ -14,7 +14,7 @@ from fastapi.openapi.models import Example
 from panoweave.core.checkpoint import InvalidParams
 from panoweave.core.infra.api_keys import TENANT_PATTERN
 from panoweave.core.webhooks.deliveries import State
-from panoweave.core.webhooks.pings import ID_PATTERN, Pings
+from panoweave.core.webhooks.pings import ID_PATTERN
 from panoweave.service.dependencies import Context, ContextDep, SubscriptionsDep
 from panoweave.service.http import conditional
 from panoweave.service.http.auth import AdminOnly, raise_if_revoked
@@ -109,7 +109,7 @@ def get_webhook_ping(
 ) -> PingView:
     """A ping is kept for an hour."""
     is_id = re.fullmatch(ID_PATTERN, ping_id)
-    found = Pings(context.redis, context.settings).find(ping_id) if is_id else None
+    found = context.pings.find(ping_id) if is_id else None
     if found is None:
         raise PingNotFound("There is no ping of this id. Each is kept for an hour.")
     return ping_view(found)
@@ -121,4 +121,4 @@ def _create(context: Context, request: PingRequest) -> str:
         raise InvalidParams("tenant", "is no tenant's name", legal)
     check_target(context, "url", request.url)
     check_secret(context, "tenant", request.tenant)
-    return Pings(context.redis, context.settings).create(request.tenant, request.url)
+    return context.pings.create(request.tenant, request.url)
