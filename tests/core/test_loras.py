@@ -18,6 +18,7 @@ from panoweave.core.diffusion.errors import CheckpointError
 from panoweave.core.diffusion.fused.networks import fuse
 from panoweave.core.diffusion.identity import identify
 from panoweave.core.diffusion.lora_adapters import LayerChange, weight_at
+from panoweave.core.diffusion.lora_coverage import read_lora
 from panoweave.core.diffusion.loras import Loras
 from panoweave.core.diffusion.oom_retry import OomRetry
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
@@ -347,7 +348,7 @@ def test_where_memory_runs_out_while_one_is_read_less_is_used(
     pipeline.use_loras(Loras(pipeline, offered, max_bytes=0))
     with_it = picture(pipeline, ("ink", 1))
     picture(pipeline)
-    read_lora, calls = lora_adapters.read_lora, []
+    calls: list[Path] = []
 
     def run_out(file: Path) -> Any:
         calls.append(file)
