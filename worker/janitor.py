@@ -79,10 +79,10 @@ def sweep_until(
     while not stopping.wait(pause_s):
         try:
             if is_settled:
+                sweep(store, queue)  # first: lost jobs wait for no comparison
                 if time.monotonic() >= compare_at:
                     queue.compare()
                     compare_at = time.monotonic() + _COMPARE_EVERY_S
-                sweep(store, queue)
                 pause_s = settings.janitor_interval_s
             else:
                 store.check()
