@@ -30,6 +30,8 @@ from panoweave.core.embedded.training.renderer import render, sample_scene
 from panoweave.core.image_reader import to_png
 from panoweave.core.params import PanoramaParams
 
+_SHOWN_WIDTH: Final = 1_024  # pixels, at most
+
 # Pictures that the examples begin with; by file, as `panoweave render --params` takes them.
 PICTURE: Final = "picture.png"  # a window that the model makes first
 SCENE: Final = "scene.png"  # a scene of the kind that the model learnt from, but not one of them
@@ -106,7 +108,9 @@ def example(
         shown = [(label, _show(panorama)) for label, panorama in made.items()]
         if name == "control":
             used.append(("its edges", edges(pictures[SCENE])))
-        stack([*shown, *used]).save(folder / f"{name}.png")
+        sheet = stack([*shown, *used])
+        sheet.thumbnail((_SHOWN_WIDTH, sheet.height), Image.Resampling.LANCZOS)
+        sheet.save(folder / f"{name}.png", optimize=True)
     figures = ", ".join(
         f"{label}: {panorama.coherence.intra_lpips:.3f}"
         for label, panorama in made.items()

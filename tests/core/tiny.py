@@ -112,15 +112,15 @@ def unet(**changes: Any) -> UNet2DConditionModel:
 
 
 def autoencoder(**changes: Any) -> AutoencoderKL:
-    return AutoencoderKL(
-        **changes,
-        block_out_channels=(8, 8, 16, 16),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        latent_channels=4,
-        layers_per_block=1,
-        norm_num_groups=4,
-    )
+    config: dict[str, Any] = {
+        "block_out_channels": (8, 8, 16, 16),
+        "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "up_block_types": ("UpDecoderBlock2D",) * 4,
+        "latent_channels": 4,
+        "layers_per_block": 1,
+        "norm_num_groups": 4,
+    }
+    return AutoencoderKL(**{**config, **changes})
 
 
 def small_decoder(channels: int = 4) -> AutoencoderTiny:

@@ -44,7 +44,7 @@ def test_every_parameter_with_one_value_is_an_option_of_render(cli: Cli) -> None
     first = "width height seed stride steps guidance-scale preset loop negative-prompt sync-weight"
     assert {f"--{name}" for name in first.split()} <= said
     single = PanoramaParams.model_fields.keys() - {
-        *("prompt", "regions", "anchor_image", "extend", "control", "output", "sync")
+        *("prompt", "regions", "anchor_image", "extend", "control", "loras", "output", "sync")
     }
     assert {f"--{name.replace('_', '-')}" for name in single} <= said
     assert {f"--sync-{name.replace('_', '-')}" for name in SyncParams.model_fields} <= said

@@ -127,6 +127,8 @@ def test_the_contract_is_published_whole(bare_api: httpx.Client) -> None:
         "/keys/{key_id}",
         "/tenants/{tenant}/panoramas",
         "/tenants/{tenant}/panoramas/{job_id}/cancel",
+        "/webhooks/pings",
+        "/webhooks/pings/{ping_id}",
         "/models",
         "/scaling/{model}",
         "/livez",

@@ -29,6 +29,7 @@ def test_where_memory_runs_out_less_is_used_for_the_same_picture(
         gradient_checkpointing = False
         ranks = ONE_RANK
         graphs = None
+        loras = None
 
         def enable_gradient_checkpointing(self) -> None:
             self.gradient_checkpointing = True

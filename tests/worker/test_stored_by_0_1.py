@@ -6,6 +6,7 @@ import dataclasses
 import signal
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from redis import Redis
@@ -13,6 +14,7 @@ from rq.serializers import JSONSerializer
 
 from panoweave.core.diffusion.identity import PipelineIdentity
 from panoweave.core.diffusion.oom_retry import OomRetry
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.infra import redis_keys
 from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.infra.settings import Settings
@@ -22,9 +24,9 @@ from panoweave.core.jobs.record import Status
 from panoweave.core.webhooks.deliveries import Deliveries, State
 from panoweave.core.webhooks.secrets import WebhookSecrets
 from panoweave.worker.job import WorkerContext, run_next_job
-from panoweave.worker.model import load_model
 from panoweave.worker.rq_worker import PanoramaWorker
 from panoweave.worker.webhook_sender import WebhookDispatcher
+from tests.core import tiny
 from tests.jobs.old_data import OldData, load_old_data
 from tests.receivers import receiving
 
@@ -43,16 +45,27 @@ def handlers() -> Iterator[None]:
         signal.signal(number, handler)
 
 
+def of_its_sizes(folder: Path) -> SyncDiffusionPipeline:
+    """A model with the sizes of its embedded one: windows of 128 px, eight channels."""
+    networks = tiny.components(folder) | {
+        "unet": tiny.unet(sample_size=16, in_channels=8, out_channels=8),
+        "vae": tiny.autoencoder(latent_channels=8),
+    }
+    pipeline = SyncDiffusionPipeline(**networks)
+    pipeline.use_tiny_decoder(tiny.small_decoder(8))
+    pipeline.perceptual = tiny.perceptual()
+    return pipeline
+
+
 @pytest.mark.usefixtures("handlers")
 def test_its_jobs_get_tickets_and_its_savepoint_is_resumed(
-    old: OldData, context: WorkerContext, redis: Redis
+    old: OldData, context: WorkerContext, redis: Redis, tmp_path: Path
 ) -> None:
     """Its own tickets lie in the queue for all models. The first job has the savepoint."""
-    on_cpu = context.settings.model_copy(update={"device": "cpu"})
     stopping, used = StopEvent(), 0
     today = dataclasses.replace(
         context,
-        generator=OomRetry(load_model(on_cpu), on_cpu.window_batch),
+        generator=OomRetry(of_its_sizes(tmp_path), context.settings.window_batch),
         identity=PipelineIdentity("today's", earlier=(old.identity,)),
         stopping=threading.Event(),
     )
