@@ -8,6 +8,7 @@ from playwright.sync_api import Page, expect
 from tests.deploy.browser import Seen
 from tests.deploy.stack import RunningStack
 from tests.deploy.studio.steps import accessible, make, open_studio, refusal, wait_until_made
+from tests.processes import wait_until
 
 
 def test_a_prompt_becomes_a_picture(stack: RunningStack, page: Page, seen: Seen) -> None:
@@ -55,7 +56,7 @@ def test_a_prompt_by_keyboard_alone(stack: RunningStack, page: Page) -> None:
 def test_a_draft_that_cannot_be_read_whole(
     stack: RunningStack, page: Page, regions: object, shown: int
 ) -> None:
-    """People may write JSON that is no region. It is stored, and must not break the page for good."""
+    """People may write JSON that is no region. It is stored, and must not break each reload."""
     open_studio(page, stack)
     page.get_by_role("button", name="Make panorama").wait_for()
     page.evaluate(
@@ -76,7 +77,7 @@ def test_a_forgotten_key_takes_the_draft_along(stack: RunningStack, page: Page) 
     open_studio(page, stack)
     prompt = page.get_by_label("Prompt", exact=True)
     prompt.fill("a secret hill")
-    page.wait_for_function("sessionStorage.getItem('panoweave-draft')?.includes('secret')")
+    wait_until(lambda: page.evaluate("sessionStorage.getItem('panoweave-draft')"), 10)
     prompt.evaluate(
         """it => {
             it.value = 'a secret lake';
