@@ -11,7 +11,7 @@ one is asked for.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -76,14 +76,13 @@ def draw_windows(pipeline: SyncDiffusionPipeline, prompts: Sequence[str]) -> Ima
 
 
 def draw_panoramas(pipeline: SyncDiffusionPipeline, prompts: Sequence[str]) -> Image.Image:
-    def pairs() -> Iterator[tuple[str, Image.Image]]:
-        for prompt in track(prompts, "panoramas"):
-            for name in (BASELINE, DEFAULT_PRESET):
-                side = pipeline.traits.window_px
-                params = ask(ROWS[name], prompt, _SEED, side, _PANORAMA_WINDOWS)
-                yield f"{prompt}: {name}", pipeline(params).image
-
-    return stack(list(pairs()))
+    side = pipeline.traits.window_px
+    rows = []
+    for prompt in track(prompts, "panoramas"):
+        for name in (BASELINE, DEFAULT_PRESET):
+            params = ask(ROWS[name], prompt, _SEED, side, _PANORAMA_WINDOWS)
+            rows.append((f"{prompt}: {name}", pipeline(params).image))
+    return stack(rows)
 
 
 if __name__ == "__main__":

@@ -79,4 +79,9 @@ def _join(pipeline: SyncDiffusionPipeline, plan: RankPlan, rank: int) -> RankGro
             "the ranks have loaded different models, or run on different kinds of devices; name "
             "the hub's revision in PANOWEAVE_MODEL"
         )
+    first, *others = group.all_values(pipeline.loras.digests if pipeline.loras else {})
+    if any(digests != first for digests in others):
+        raise DiffusionError(
+            "the ranks have loaded different LoRAs; name the hub's revisions in PANOWEAVE_LORAS"
+        )
     return group

@@ -30,17 +30,20 @@ def lora_adapter(pipeline: Any, file: Path, name: str) -> Iterator[Any]:
     """A LoRA as an adapter in the pipeline's networks, while the block runs.
 
     Gives diffusers' pipeline of the same networks. Raises CheckpointError unless all of the file's
-    tensors are used.
+    tensors are used, and OutOfMemoryError.
     """
     # diffusers knows the formats of LoRA files. It changes some settings of the scheduler, so it
     # gets one of its own.
     loader = pipeline.family.lora_loader(pipeline, DDIMScheduler(steps_offset=1, clip_sample=False))
-    with part_errors(f"cannot load the LoRA {name!r}", LORA_LEGAL):
-        tensors = read_lora(file)
+    ran_out = (torch.OutOfMemoryError,)  # a worker tries again with less memory
+    with part_errors(f"cannot load the LoRA {name!r}", LORA_LEGAL, passing=ran_out):
+        tensors, shapes = read_lora(file), _shapes(pipeline)
         try:
             loader.load_lora_weights(str(file.parent), weight_name=file.name)
             if not loader.get_list_adapters():
                 raise CheckpointError("it changes nothing in this checkpoint")
+            if _shapes(pipeline) != shapes:
+                raise CheckpointError("it widens layers of the checkpoint, as control LoRAs do")
             check_coverage(tensors, _networks(pipeline).values())
             yield loader
         finally:
@@ -98,6 +101,16 @@ def weight_at(pipeline: Any, place: Place) -> Tensor:
 def _networks(pipeline: Any) -> dict[str, Any]:
     encoders = {f"text_encoder {n}": each for n, each in enumerate(pipeline.text_encoders, 1)}
     return {_DENOISER: pipeline.denoiser, **encoders}
+
+
+def _shapes(pipeline: Any) -> dict[tuple[str, str], torch.Size]:
+    """Of the checkpoint's own weights. diffusers replaces layers of FLUX.1 that a file widens."""
+    return {
+        (part, name.replace(".base_layer.", ".")): weight.shape
+        for part, network in _networks(pipeline).items()
+        for name, weight in network.named_parameters()
+        if ".lora_" not in name
+    }
 
 
 def _change(adapter: Any, layer: str) -> LayerChange:

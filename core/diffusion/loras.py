@@ -17,8 +17,9 @@ from torch import Tensor
 
 from panoweave.core.diffusion.errors import CheckpointError
 from panoweave.core.diffusion.lora_adapters import LayerChange, Place, read_changes, weight_at
-from panoweave.core.diffusion.lora_files import find_lora
+from panoweave.core.diffusion.lora_files import LORA_LEGAL, find_lora
 from panoweave.core.loras import Lora, LoraSource, lora_traits, resolve_loras
+from panoweave.core.model_files.errors import part_errors
 
 
 @dataclass(frozen=True)
@@ -44,14 +45,14 @@ class Loras:
         self._pipeline = pipeline
         self._max_bytes = max_bytes
         self._files: dict[str, Path] = {}
-        self._digests: dict[str, str] = {}
+        self.digests: dict[str, str] = {}  # SHA-256 of the files, by name
         self._kept: OrderedDict[str, Mapping[Place, LayerChange]] = OrderedDict()
-        self._folded: tuple[tuple[str, float], ...] = ()
+        self._folded: tuple[AppliedLora, ...] | None = ()  # None: not known
         self._originals: dict[Place, Tensor] = {}
         for name, each in offered.items():
-            self._files[name] = find_lora(each.source)
-            self._digests[name] = _digest(self._files[name])
-            self._changes(name)
+            file = self._files[name] = find_lora(each.source)
+            self.digests[name] = _digest(file, name)
+            self._kept[name] = read_changes(pipeline, file, name)
             self._drop_least_used(wanted=())
 
     def applied(self, asked: Sequence[Lora]) -> list[AppliedLora]:
@@ -61,22 +62,22 @@ class Loras:
         """
         known = resolve_loras(asked, self._pipeline.traits)
         loras = sorted((lora.name, lora.scale) for lora in known if lora.scale)
-        return [AppliedLora(name, scale, self._digests[name]) for name, scale in loras]
+        return [AppliedLora(name, scale, self.digests[name]) for name, scale in loras]
 
     @torch.no_grad()
     def fold_in(self, asked: Sequence[Lora]) -> list[AppliedLora]:
         """Change the pipeline's weights to those with these LoRAs, and no others.
 
         The bits depend on these LoRAs alone: not on what was folded in before, nor on the order of
-        a request. Whatever is raised, the weights are the checkpoint's own then.
+        a request. If one cannot be read or folded in, the weights are the checkpoint's own then.
         """
         applied = self.applied(asked)
-        wanted = tuple((lora.name, lora.scale) for lora in applied)
-        if wanted == self._folded:
+        if tuple(applied) == self._folded:
             return applied
+        self._folded = None
         self._restore()
-        changes = [(scale, self._changes(name)) for name, scale in wanted]
-        self._drop_least_used([name for name, _ in wanted])
+        changes = [(lora.scale, self._changes(lora.name)) for lora in applied]
+        self._drop_least_used([lora.name for lora in applied])
         try:
             for place in dict.fromkeys(place for _, each in changes for place in each):
                 self._fold(
@@ -85,7 +86,7 @@ class Loras:
         except BaseException:
             self._restore()
             raise
-        self._folded = wanted
+        self._folded = tuple(applied)
         return applied
 
     def _fold(self, place: Place, changes: Sequence[tuple[float, LayerChange]]) -> None:
@@ -98,7 +99,6 @@ class Loras:
         weight.copy_(exact + added)
 
     def _restore(self) -> None:
-        self._folded = ()
         for place, original in self._originals.items():
             weight_at(self._pipeline, place).copy_(original)
         self._originals.clear()
@@ -106,7 +106,7 @@ class Loras:
     def _changes(self, name: str) -> Mapping[Place, LayerChange]:
         if name not in self._kept:
             file = self._files[name]
-            if _digest(file) != self._digests[name]:
+            if _digest(file, name) != self.digests[name]:
                 raise CheckpointError(
                     f"the file of the LoRA {name!r} has changed since this worker started; restart "
                     "the workers"
@@ -127,6 +127,6 @@ def _size_bytes(changes: Mapping[Place, LayerChange]) -> int:
     return sum(change.size_bytes for change in changes.values())
 
 
-def _digest(file: Path) -> str:
-    with file.open("rb") as opened:
+def _digest(file: Path, name: str) -> str:
+    with part_errors(f"cannot read the LoRA {name!r}", LORA_LEGAL), file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
@@ -31,27 +30,23 @@ def offload(network: nn.Module, device: torch.device) -> None:
 
     The weights themselves stay where they are: nothing is copied back.
     """
-    at_home: list[Tensor] = []
+    at_home: list[tuple[Tensor, Tensor]] = []
 
     def enter(_: nn.Module, args: Any, options: Any) -> tuple[Any, Any]:
-        for tensor in _tensors(network):
-            at_home.append(tensor.data)
+        for tensor in chain(network.parameters(), network.buffers()):
+            at_home.append((tensor, tensor.data))
             tensor.data = tensor.data.to(device, copy=True)
         moved = {name: _moved(value, device) for name, value in options.items()}
         return tuple(_moved(value, device) for value in args), moved
 
     def leave(*_: Any) -> None:
-        for tensor, data in zip(_tensors(network), at_home, strict=False):
+        while at_home:
+            tensor, data = at_home.pop()
             tensor.data = data
-        at_home.clear()
 
     network.register_forward_pre_hook(enter, with_kwargs=True)
     # Also after an error, such as memory that runs out.
     network.register_forward_hook(leave, always_call=True)
-
-
-def _tensors(network: nn.Module) -> Iterator[Tensor]:
-    return chain(network.parameters(), network.buffers())
 
 
 def _moved(value: Any, device: torch.device) -> Any:

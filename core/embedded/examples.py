@@ -1,4 +1,4 @@
-"""Prompts to try: what the embedded models paint well."""
+"""Prompts to try: what the embedded model paints well."""
 
 from typing import Final
 

@@ -1,5 +1,7 @@
-"""Exemplars: a histogram names the trace of one observation of each bucket, so that who sees a slow
-one in Grafana can open its trace. Without tracing there are none."""
+"""Exemplars: each bucket of a histogram names the trace of one of its observations.
+
+A slow observation in Grafana leads to its trace. Without tracing there are no exemplars.
+"""
 
 from __future__ import annotations
 

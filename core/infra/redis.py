@@ -49,7 +49,7 @@ _SHARED_CONNECTIONS = 16
 _TROUBLE = (OutOfMemoryError, ReadOnlyError, NoPermissionError, MasterDownError)
 _TROUBLE_WORDS = ("OOM ", "MISCONF ", "READONLY ", "NOREPLICAS ", "MASTERDOWN ", "BUSY ")
 _CLUSTER = (AskError, ClusterCrossSlotError, ClusterDownError, TryAgainError)
-# What scripts are told: by Redis 6, by Redis 7 and Valkey 8.
+# In errors of scripts: Redis 6 says the first, Redis 7 and Valkey 8 the others.
 _CLUSTER_WORDS = ("non local key in a cluster", "a slot not served", "hash to the same slot")
 
 

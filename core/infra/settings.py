@@ -391,6 +391,11 @@ class Settings(RedisSettings):
                 f"PANOWEAVE_MAX_ESTIMATED_S ({self.max_estimated_s:g}): a panorama that was "
                 "accepted must have the time that it was estimated to take"
             )
+        if self.loras and self.dtype == "float8":
+            raise ValueError(
+                "PANOWEAVE_LORAS needs another PANOWEAVE_DTYPE than float8, whose weights are too "
+                "coarse to add LoRAs to; PANOWEAVE_LORA, one for all requests, goes with it"
+            )
         if self.s3_addressing == "virtual":
             check_names_a_bucket_in_hosts(self.s3_bucket)
             check_names_a_host("PANOWEAVE_S3_ENDPOINT", self.s3_endpoint)

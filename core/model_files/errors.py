@@ -53,10 +53,17 @@ def by_path(error: ValidationError) -> str:
 
 
 @contextmanager
-def part_errors(what: str, legal: str | None = None) -> Iterator[None]:
-    """Raise CheckpointError, in one line with the part's name, for every error while loading it."""
+def part_errors(
+    what: str, legal: str | None = None, passing: tuple[type[Exception], ...] = ()
+) -> Iterator[None]:
+    """Raise CheckpointError, in one line with the part's name, for every error while loading it.
+
+    `passing`: errors that the caller's caller handles, and that stay as they are.
+    """
     try:
         yield
+    except passing:
+        raise
     except UnsupportedSchedulerError as error:
         error.args = (f"{what}: {error}",)
         raise

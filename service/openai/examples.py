@@ -23,7 +23,7 @@ _PICTURE: Final = base64.b64encode(b"\x89PNG...").decode()
 REQUESTS: Final[dict[str, Example]] = {
     "image": {
         "summary": "A panorama as a file in base64",
-        "value": {"prompt": "a mountain lake at dawn", "size": "1536x128"},
+        "value": {"prompt": "a mountain lake at dawn", "size": "1536x256"},
     },
     "urls": {
         "summary": "Two panoramas as URLs, with the seeds 7 and 8",
@@ -37,7 +37,7 @@ REQUESTS: Final[dict[str, Example]] = {
 
 
 def _images(item: ImageItem) -> dict[str, Any]:
-    view = ImagesAnswer(created=_FINISHED, data=[item], output_format="png", size="1536x128")
+    view = ImagesAnswer(created=_FINISHED, data=[item], output_format="png", size="1536x256")
     return {"value": view.model_dump()}
 
 
@@ -85,7 +85,7 @@ STREAM: Final = {
                     type="image_generation.completed",
                     b64_json=_PICTURE,
                     created_at=_FINISHED,
-                    size="1536x128",
+                    size="1536x256",
                     output_format="png",
                     id=JOB_ID,
                     usage=TokenUsage(),

@@ -35,7 +35,7 @@ class ImagesRequest(Params):
         max_length=11,
         # Documented here and checked with the model's sizes.
         json_schema_extra={"pattern": "^(auto|[1-9][0-9]{0,4}x[1-9][0-9]{0,4})$"},
-        description="WIDTHxHEIGHT in pixels, such as `1536x128`. Default, and `auto`: six windows "
+        description="WIDTHxHEIGHT in pixels, such as `1536x256`. Default, and `auto`: six windows "
         "of the model wide, one high.",
     )
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = Field(

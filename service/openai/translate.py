@@ -15,7 +15,7 @@ from panoweave.service.openai.schemas import ImagesRequest
 from panoweave.service.schemas import PanoramaRequest
 
 _SIZE: Final = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
-_SIZES: Final = "'auto' or WIDTHxHEIGHT in pixels, such as 1536x128"
+_SIZES: Final = "'auto' or WIDTHxHEIGHT in pixels, such as 1536x256"
 _NAMES: Final = {"width": "size", "height": "size", "output.format": "output_format"}
 # Of the costs, only the size can be asked for here.
 _COSTS: Final = frozenset({"stride", "steps"})

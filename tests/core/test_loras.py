@@ -17,14 +17,16 @@ from panoweave.core.diffusion.checkpoints import add_lora, load_pipeline
 from panoweave.core.diffusion.errors import CheckpointError
 from panoweave.core.diffusion.fused.networks import fuse
 from panoweave.core.diffusion.identity import identify
-from panoweave.core.diffusion.lora_adapters import LayerChange
+from panoweave.core.diffusion.lora_adapters import LayerChange, weight_at
+from panoweave.core.diffusion.lora_coverage import read_lora
 from panoweave.core.diffusion.loras import Loras
+from panoweave.core.diffusion.oom_retry import OomRetry
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.loras import LoraSource
 from panoweave.core.params import PanoramaParams
 from tests.core import tiny
 from tests.core.flow import CASE, Make, diffusers_own, max_difference, params
-from tests.core.tiny_flow import FlowCase
+from tests.core.tiny_flow import CASES, FlowCase
 
 PLENTY = 2**30
 Asked = Sequence[tuple[str, float]]
@@ -314,6 +316,9 @@ def test_a_file_that_has_changed_is_not_used(
     with pytest.raises(CheckpointError, match="'ink' has changed since this worker started"):
         pipeline(request(("ink", 1)))
     assert all(torch.equal(weight, before[name]) for name, weight in weights(pipeline).items())
+    file.unlink()
+    with pytest.raises(CheckpointError, match=r"cannot read the LoRA 'ink': .*No such file"):
+        pipeline(request(("ink", 1)))
 
 
 def test_where_memory_runs_out_the_weights_are_the_checkpoints(
@@ -334,6 +339,48 @@ def test_where_memory_runs_out_the_weights_are_the_checkpoints(
         pipeline(request(("ink", 1)))
     assert all(torch.equal(weight, before[name]) for name, weight in weights(pipeline).items())
     assert picture(pipeline, ("ink", 1)) == with_it
+
+
+def test_where_memory_runs_out_while_one_is_read_less_is_used(
+    tmp_path: Path, offered: dict[str, LoraSource], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = tiny.pipeline(tmp_path / "words")
+    pipeline.use_loras(Loras(pipeline, offered, max_bytes=0))
+    with_it = picture(pipeline, ("ink", 1))
+    picture(pipeline)
+    calls: list[Path] = []
+
+    def run_out(file: Path) -> Any:
+        calls.append(file)
+        if len(calls) == 1:
+            raise torch.OutOfMemoryError
+        return read_lora(file)
+
+    monkeypatch.setattr(lora_adapters, "read_lora", run_out)
+    worker = OomRetry(pipeline, window_batch=8)
+    assert worker.generate(request(("ink", 1))).image.tobytes() == with_it
+    assert worker.window_batch == 4
+
+
+@pytest.mark.parametrize("asked", [[], [("fog", 1.0)]])
+def test_weights_that_were_partly_restored_are_restored_by_the_next_request(
+    pipeline: SyncDiffusionPipeline, monkeypatch: pytest.MonkeyPatch, asked: Asked
+) -> None:
+    expected = picture(pipeline, *asked)
+    picture(pipeline, ("ink", 1))
+    calls: list[Any] = []
+
+    def interrupt(pipeline: Any, place: Any) -> Any:
+        calls.append(place)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return weight_at(pipeline, place)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("panoweave.core.diffusion.loras.weight_at", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            picture(pipeline, *asked)
+    assert picture(pipeline, *asked) == expected
 
 
 Broken = Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]
@@ -373,6 +420,17 @@ def test_a_lora_of_which_a_part_would_be_used_stops_the_worker(
     with pytest.raises(CheckpointError, match=said):
         Loras(pipeline, {"ink": wrong}, PLENTY)
     assert [name for name, _ in pipeline.unet.named_parameters()] == names
+
+
+def test_a_control_lora_stops_the_worker(fresh_flow: Make, tmp_path: Path) -> None:
+    """For it, diffusers gives FLUX.1 an input that no request has."""
+    (flux,) = (case for case in CASES if case.name == "flux")
+    pipeline = fresh_flow(flux)
+    out, into = pipeline.transformer.x_embedder.weight.shape
+    name = "transformer.x_embedder.lora_{}.weight"
+    tensors = {name.format("A"): torch.randn(2, 2 * into), name.format("B"): torch.randn(out, 2)}
+    with pytest.raises(CheckpointError, match="'depth': it widens layers of the checkpoint"):
+        Loras(pipeline, {"depth": save(tensors, tmp_path / "depth.safetensors")}, PLENTY)
 
 
 def test_they_are_loaded_beside_a_checkpoint(

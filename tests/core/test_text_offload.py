@@ -1,4 +1,4 @@
-"""Text encoders that wait in the CPU's memory. tests/core/test_gpu_bits.py has a GPU."""
+"""Text encoders that wait in the CPU's memory. tests/core/test_gpu_models.py has a GPU."""
 
 from __future__ import annotations
 
@@ -79,6 +79,31 @@ def test_after_an_error_they_wait_again(tmp_path: Path) -> None:
     failing.remove()
     made = embeddings(pipeline)
     assert all(torch.equal(one, other) for one, other in zip(made, expected, strict=True))
+
+
+def test_after_an_interruption_their_weights_are_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch calls no hook then, so the next prompt finds some of the copies."""
+    pipeline = tiny.pipeline(tmp_path)
+    expected, home = embeddings(pipeline), places(pipeline.text_encoder)
+    place_without_text_encoders(pipeline, DEVICE)
+    to, calls = Tensor.to, []
+
+    def interrupt(self: Tensor, *args: Any, **options: Any) -> Tensor:
+        calls.append(self)
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+        return to(self, *args, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Tensor, "to", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            embeddings(pipeline)
+    assert places(pipeline.text_encoder) != home
+    made = embeddings(pipeline)
+    assert all(torch.equal(one, other) for one, other in zip(made, expected, strict=True))
+    assert places(pipeline.text_encoder) == home
 
 
 def test_loras_change_them_where_they_wait(tmp_path: Path) -> None:

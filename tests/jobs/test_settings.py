@@ -55,6 +55,10 @@ def test_a_redis_password_shows_nowhere(monkeypatch: pytest.MonkeyPatch) -> None
         ({"LORAS": '{"ink": {}}'}, "loras.ink.source"),
         ({"LORAS": '{"ink wash": {"source": "some/lora"}}'}, "loras.ink wash"),
         ({"LORAS": '{"ink": {"source": "some/lora", "scale": 1}}'}, "loras.ink.scale"),
+        (
+            {"LORAS": '{"ink": {"source": "some/lora"}}', "DTYPE": "float8"},
+            "PANOWEAVE_LORAS needs another PANOWEAVE_DTYPE",
+        ),
         ({"S3_BUCKET": "my.pictures", "S3_ADDRESSING": "virtual"}, "3 to 63 small letters"),
     ],
 )

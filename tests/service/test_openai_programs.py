@@ -52,7 +52,7 @@ def test_in_python(
     source = program("python", "base_url", api, token)
     with_key = program("python", "Idempotency-Key", api, token)
     with painting(store, objects):
-        assert run([sys.executable, "-c", source + 2 * with_key], tmp_path) == "1536x128\n"
+        assert run([sys.executable, "-c", source + 2 * with_key], tmp_path) == "1536x256\n"
     assert (tmp_path / "panorama.png").read_bytes() == PICTURE
     waited_for, first = store.list(TENANT).records
     assert (first.params.seed, waited_for.params.width) == (7, 768)
