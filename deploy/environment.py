@@ -13,6 +13,8 @@ from panoweave.deploy.errors import BadOption
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pydantic_core import ErrorDetails
+
     from panoweave.core.infra.settings import Settings
 
 ENV_PREFIX = "PANOWEAVE_"
@@ -34,18 +36,19 @@ def read_settings(defaults: Mapping[str, str] | None = None) -> Settings:
     try:
         return Settings.model_validate(left_open)
     except ValidationError as error:
-        problems = [
-            f"{ENV_PREFIX}{_place(*map(str, one['loc']))}: {one['msg']}" for one in error.errors()
-        ]
         raise BadOption(
-            "; ".join(problems),
+            "; ".join(map(_problem, error.errors())),
             "correct these environment variables: docs/settings.md has the legal values",
         ) from error
 
 
-def _place(variable: str = "", *parts: str) -> str:
-    """A variable, and the place in it if it holds an object."""
-    return ": ".join(filter(None, (variable.upper(), ".".join(parts))))
+def _problem(error: ErrorDetails) -> str:
+    """Names the variable, and the place in it if it holds an object."""
+    if not error["loc"]:
+        return error["msg"]  # of several variables, which the message names
+    variable, *inside = map(str, error["loc"])
+    place = f"{'.'.join(inside)}: " if inside else ""
+    return f"{ENV_PREFIX}{variable.upper()}: {place}{error['msg']}"
 
 
 def leave_loopback_to_no_proxy() -> None:

@@ -23,6 +23,7 @@ from panoweave.core.jobs.queue import Queue
 from panoweave.core.jobs.rates import Rates
 from panoweave.core.jobs.store import JobStore
 from panoweave.core.webhooks.deliveries import Deliveries
+from panoweave.core.webhooks.pings import Pings
 from panoweave.core.webhooks.secrets import WebhookSecrets
 from panoweave.service.model_files import ModelFiles
 from panoweave.service.panoramas.subscriptions import JobSubscriptions
@@ -41,6 +42,7 @@ class Context:
     idempotency: Idempotency
     api_keys: ApiKeys
     deliveries: Deliveries
+    pings: Pings
     webhook_secrets: WebhookSecrets
     rates: Rates
     view_tokens: ViewTokens
@@ -62,6 +64,7 @@ def open_context(settings: Settings) -> Iterator[Context]:
                 Idempotency(redis),
                 ApiKeys(redis),
                 Deliveries(redis, settings),
+                Pings(redis, settings),
                 WebhookSecrets(redis),
                 Rates(redis, settings),
                 ViewTokens(redis),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pydantic import Field
 
 from panoweave.core.checkpoint import Params
-from panoweave.core.infra.api_keys import TENANT_PATTERN, Scope, StoredScope
+from panoweave.core.infra.api_keys import Scope, StoredScope
 from panoweave.core.jobs.record import is_none
 from panoweave.core.jobs.times import Timestamp
+from panoweave.service.tenant_names import AskedTenant
 from panoweave.service.view import View
 
 MAX_LABEL_CHARS = 100
@@ -16,12 +17,8 @@ KEY_ID_PATTERN = "^[0-9a-f]{16}$"
 
 
 class KeyRequest(Params):
-    tenant: str = Field(
-        min_length=1,
-        max_length=63,
-        # Documented here and checked by the route, whose refusal says it in words.
-        json_schema_extra={"pattern": TENANT_PATTERN},
-        description="Lower-case letters, digits and hyphens. It need not have any keys yet.",
+    tenant: AskedTenant = Field(
+        description="Lower-case letters, digits and hyphens. It need not have any keys yet."
     )
     scopes: list[Scope] = Field(
         min_length=1,

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Body, Path, Response, status
 from fastapi.openapi.models import Example
 
-from panoweave.core.checkpoint import InvalidParams
-from panoweave.core.infra.api_keys import TENANT_PATTERN, ApiKey
+from panoweave.core.infra.api_keys import ApiKey
 from panoweave.core.infra.errors import NoSuchKey
 from panoweave.service.dependencies import ContextDep
 from panoweave.service.http.auth import AdminOnly
@@ -24,6 +22,7 @@ from panoweave.service.key_schemas import (
 )
 from panoweave.service.openapi.document import answer, refusals
 from panoweave.service.openapi.response_headers import CACHE_CONTROL
+from panoweave.service.tenant_names import check_tenant
 
 router = APIRouter(prefix="/keys", tags=["admin"], dependencies=[AdminOnly])
 
@@ -54,9 +53,7 @@ def create_key(
 ) -> NewKeyView:
     """Create an API key for a tenant. Needs a key of scope `admin`: the first one is made with
     `panoweave keys create`."""
-    if not re.fullmatch(TENANT_PATTERN, request.tenant):
-        legal = "1 to 63 lower-case letters, digits and hyphens, of which the first is no hyphen"
-        raise InvalidParams("tenant", "is no tenant's name", legal)
+    check_tenant(request.tenant)
     expires_at = None
     if request.expires_in is not None:
         expires_at = datetime.now(UTC) + timedelta(seconds=request.expires_in)

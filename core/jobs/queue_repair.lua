@@ -2,8 +2,8 @@
 -- before the scripts that use it.
 --
 -- Redis answers nobody else while a script runs, so a script compares some hundred jobs only, and
--- says where the next one goes on. Jobs that come and go meanwhile are no matter: ZSCAN finds each
--- entry that was there all the time.
+-- says where the next one goes on. Jobs may come and go meanwhile: ZSCAN finds each entry that was
+-- there all the time.
 
 local SCAN = 100 -- about how many jobs one ZSCAN finds
 local COMPARED_AT_ONCE = 500

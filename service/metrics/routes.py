@@ -31,7 +31,7 @@ _EXAMPLES: Final = {
         "# TYPE panoweave_jobs_queued gauge\npanoweave_jobs_queued 3.0\n"
     }
 }
-_OPEN: Final = {"queued": {"value": f"{_EXAMPLES['queued']['value']}# EOF\n"}}
+_OPENMETRICS_EXAMPLES: Final = {"queued": {"value": f"{_EXAMPLES['queued']['value']}# EOF\n"}}
 
 
 class AllowedScrapers:
@@ -85,7 +85,10 @@ def _require_scraper(request: Request, context: ContextDep, credentials: Credent
         | {
             "content": {
                 "text/plain": {"schema": {"type": "string"}, "examples": _EXAMPLES},
-                "application/openmetrics-text": {"schema": {"type": "string"}, "examples": _OPEN},
+                "application/openmetrics-text": {
+                    "schema": {"type": "string"},
+                    "examples": _OPENMETRICS_EXAMPLES,
+                },
             }
         },
         **refusals(JobStoreUnavailable),

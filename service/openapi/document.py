@@ -209,13 +209,13 @@ def _webhook(event: str) -> dict[str, Any]:
     """What a receiver is sent, and what it should answer."""
     kind = _MESSAGES.get(event, WebhookMessage)
     message = {"$ref": f"#/components/schemas/{kind.__name__}"}
+    responses = {"2XX": {"description": "Received."}}
+    if event != PING:
+        responses["410"] = {"description": "No more webhooks of this panorama."}
     return {
         "summary": "Signed as Standard Webhooks specifies",
         "requestBody": {"required": True, "content": {"application/json": {"schema": message}}},
-        "responses": {
-            "2XX": {"description": "Received."},
-            "410": {"description": "No more webhooks of this panorama."},
-        },
+        "responses": responses,
     }
 
 

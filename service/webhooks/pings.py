@@ -11,16 +11,15 @@ from fastapi import APIRouter, Body, Header, Path, Request, Response, status
 from fastapi.concurrency import run_in_threadpool
 from fastapi.openapi.models import Example
 
-from panoweave.core.checkpoint import InvalidParams
-from panoweave.core.infra.api_keys import TENANT_PATTERN
 from panoweave.core.webhooks.deliveries import State
-from panoweave.core.webhooks.pings import ID_PATTERN, Pings
+from panoweave.core.webhooks.pings import ID_PATTERN
 from panoweave.service.dependencies import Context, ContextDep, SubscriptionsDep
 from panoweave.service.http import conditional
 from panoweave.service.http.auth import AdminOnly, raise_if_revoked
 from panoweave.service.http.errors import JobStoreUnavailable, PingNotFound
 from panoweave.service.openapi.document import answer, refusals
 from panoweave.service.openapi.response_headers import PREFERENCE_APPLIED
+from panoweave.service.tenant_names import check_tenant
 from panoweave.service.webhooks.schemas import PingRequest, PingView
 from panoweave.service.webhooks.targets import check_secret, check_target
 from panoweave.service.webhooks.views import ping_view
@@ -108,17 +107,14 @@ def get_webhook_ping(
     context: ContextDep,
 ) -> PingView:
     """A ping is kept for an hour."""
-    is_id = re.fullmatch(ID_PATTERN, ping_id)
-    found = Pings(context.redis, context.settings).find(ping_id) if is_id else None
+    found = context.pings.find(ping_id) if re.fullmatch(ID_PATTERN, ping_id) else None
     if found is None:
         raise PingNotFound("There is no ping of this id. Each is kept for an hour.")
     return ping_view(found)
 
 
 def _create(context: Context, request: PingRequest) -> str:
-    if not re.fullmatch(TENANT_PATTERN, request.tenant):
-        legal = "1 to 63 lower-case letters, digits and hyphens, of which the first is no hyphen"
-        raise InvalidParams("tenant", "is no tenant's name", legal)
+    check_tenant(request.tenant)
     check_target(context, "url", request.url)
     check_secret(context, "tenant", request.tenant)
-    return Pings(context.redis, context.settings).create(request.tenant, request.url)
+    return context.pings.create(request.tenant, request.url)

@@ -8,12 +8,12 @@ from typing import Any, Literal
 from pydantic import Field
 
 from panoweave.core.checkpoint import Params
-from panoweave.core.infra.api_keys import TENANT_PATTERN
 from panoweave.core.jobs.record import BatchEvent, PanoramaEvent, Status
 from panoweave.core.jobs.times import Timestamp
 from panoweave.core.webhooks.deliveries import StoredState
 from panoweave.core.webhooks.targets import MAX_URL_CHARS
 from panoweave.service.schemas import ErrorView, ProgressView, TryView
+from panoweave.service.tenant_names import AskedTenant
 from panoweave.service.view import View
 
 
@@ -77,14 +77,7 @@ class PingMessage(View):
 
 
 class PingRequest(Params):
-    tenant: str = Field(
-        min_length=1,
-        max_length=63,
-        # Documented here and checked by the route, whose refusal says it in words.
-        json_schema_extra={"pattern": TENANT_PATTERN},
-        description="Its secrets sign the webhook.",
-        examples=["ada"],
-    )
+    tenant: AskedTenant = Field(description="Its secrets sign the webhook.", examples=["ada"])
     url: str = Field(
         min_length=1,
         max_length=MAX_URL_CHARS,

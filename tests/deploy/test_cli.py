@@ -13,6 +13,8 @@ import pytest
 from panoweave.core.infra.settings import Settings
 from panoweave.core.params import PanoramaParams, SyncParams
 from panoweave.core.presets import DEFAULT_PRESET
+from panoweave.deploy.environment import read_settings
+from panoweave.deploy.errors import BadOption
 from tests.deploy.stack import Cli, environment
 
 COMMANDS = ("up", "demo", "render", "api", "worker", "janitor", "doctor", "prefetch", "recover")
@@ -77,6 +79,17 @@ def test_settings_that_do_not_parse_are_named(cli: Cli, tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "PANOWEAVE_PORT" in done.stderr
     assert not (tmp_path / "var").exists()
+
+
+def test_variables_that_contradict_each_other_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PANOWEAVE_LEASE_S", "1")
+    with pytest.raises(
+        BadOption, match=r"^Value error, PANOWEAVE_HEARTBEAT_S .* PANOWEAVE_LEASE_S"
+    ):
+        read_settings()
+    monkeypatch.setenv("PANOWEAVE_LORAS", '{"ink": {}}')
+    with pytest.raises(BadOption, match=r"^PANOWEAVE_LORAS: ink\.source: "):
+        read_settings()
 
 
 def test_an_api_whose_port_is_taken_ends(cli: Cli, settings: Settings) -> None:

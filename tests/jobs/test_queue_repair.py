@@ -13,6 +13,7 @@ from panoweave.core.jobs.queue import Queue
 from panoweave.core.jobs.record import JobRecord, new_job_id
 from panoweave.core.jobs.store import JobStore
 from tests.jobs.samples import new_record
+from tests.jobs.steps import claim
 
 JOBS = 1_200
 MOST_AT_ONCE = 700  # 500, and what the last ZSCAN found more than it was asked for
@@ -120,4 +121,31 @@ def test_jobs_come_and_go_while_queues_are_compared(
     queue.compare()
     assert len(ended) >= 3
     assert ids(records[len(ended) :]) < by_model(redis)
+    assert by_model(redis) == set(redis.zrange(redis_keys.QUEUED, 0, -1))
+
+
+def test_earlier_versions_go_on_while_queues_are_compared(
+    store: JobStore,
+    queue: Queue,
+    redis: Redis,
+    records: Sequence[JobRecord],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Between parts an earlier version starts a job and accepts one, and this one claims one."""
+    missing = records[-100:]
+    accept_as_before(redis, missing)
+    compare, claimed = queue._compare, list[JobRecord]()
+
+    def compare_beside_others(args: list[bytes]) -> object:
+        start_as_before(redis, [records[len(claimed)]])
+        accept_as_before(redis, [store.create(new_record("t9"))])
+        claimed.append(claim(store, "sea"))
+        return compare(args=args)
+
+    monkeypatch.setattr(queue, "_compare", compare_beside_others)
+    queue.compare()
+    assert len(claimed) >= 3
+    assert len(ids(claimed)) == len(claimed)
+    assert ids(missing) - ids(claimed) <= by_model(redis)
+    Queue(redis).compare()
     assert by_model(redis) == set(redis.zrange(redis_keys.QUEUED, 0, -1))

@@ -11,6 +11,7 @@ import pytest
 from redis import Redis
 
 from panoweave.core.infra import redis_keys
+from panoweave.core.infra.errors import StoreUnavailable
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs.queue import Queue
 from panoweave.core.jobs.record import JobRecord, Status
@@ -94,3 +95,15 @@ def test_a_sweep_expires_what_should_have_begun(store: JobStore, redis: Redis) -
     redis.zadd(redis_keys.START_DEADLINES, {record.id: 1})
     janitor.sweep(store, queue)
     assert store.get(record.id).status is Status.EXPIRED
+
+
+def test_lost_jobs_wait_for_no_comparison(
+    store: JobStore, redis: Redis, here: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_queue: Queue) -> None:
+        raise StoreUnavailable("Redis does not answer")
+
+    monkeypatch.setattr(Queue, "compare", fails)
+    lost = silent(store, redis)
+    with watching(store, redis, here.model_copy(update={"lease_s": 0.2})):
+        wait_until(lambda: store.get(lost.id).status is Status.QUEUED, 10)

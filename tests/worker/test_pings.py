@@ -11,6 +11,7 @@ from panoweave.core.infra.settings import Settings
 from panoweave.core.webhooks.deliveries import Deliveries, State
 from panoweave.core.webhooks.pings import Pings
 from panoweave.service.webhooks.schemas import PingMessage
+from panoweave.worker.telemetry.metrics import JANITOR
 from panoweave.worker.webhook_sender import WebhookDispatcher
 from tests.receivers import answer, receiving
 from tests.worker.outbox import deliver_all
@@ -19,6 +20,16 @@ from tests.worker.outbox import deliver_all
 @pytest.fixture
 def pings(redis: Redis, settings: Settings) -> Pings:
     return Pings(redis, settings)
+
+
+def attempts() -> list[float]:
+    return [
+        sample.value
+        for metric in JANITOR.collect()
+        for sample in metric.samples
+        if sample.name
+        in ("panoweave_webhook_attempts_total", "panoweave_webhook_attempt_seconds_count")
+    ]
 
 
 def test_a_receiver_can_verify_it(
@@ -43,6 +54,7 @@ def test_it_is_tried_once(
     secret: str,  # noqa: ARG001
     redis: Redis,
 ) -> None:
+    before = attempts()
     with receiving(answer(503)) as receiver:
         ping_id = pings.create("default", receiver.url)
         deliver_all(dispatcher, deliveries)
@@ -50,6 +62,7 @@ def test_it_is_tried_once(
     assert history is not None
     assert (history.delivery.state, history.tries[0].status) == (State.DEAD, 503)
     assert redis.zcard(redis_keys.OUTBOX) == 0
+    assert attempts() == before  # no alert on webhooks that were given up
 
 
 def test_addresses_are_checked_when_it_is_sent(

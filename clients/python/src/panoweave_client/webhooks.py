@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Final
 
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from panoweave_client.answers import BatchMessage, PingMessage, WebhookMessage
 from panoweave_client.errors import WebhookRefused
+
+_KINDS: Final[dict[str, type[BatchMessage | PingMessage]]] = {
+    "batch": BatchMessage,
+    "webhook": PingMessage,
+}
 
 
 def verify_webhook(
@@ -24,9 +30,5 @@ def verify_webhook(
         Webhook(secret).verify(body, dict(headers), json_parse=False)
     except (WebhookVerificationError, ValueError) as error:  # ValueError: not base64, not UTF-8
         raise WebhookRefused(str(error) or "the signature cannot be read") from error
-    match json.loads(body)["type"].partition("."):
-        case ("batch", *_):
-            return BatchMessage.model_validate_json(body)
-        case ("webhook", *_):
-            return PingMessage.model_validate_json(body)
-    return WebhookMessage.model_validate_json(body)
+    kind = _KINDS.get(json.loads(body)["type"].partition(".")[0], WebhookMessage)
+    return kind.model_validate_json(body)
