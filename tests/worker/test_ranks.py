@@ -17,7 +17,7 @@ from tests.core.rank_groups import BOUNDED
 from tests.processes import forking
 
 LAYER = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_v"
-pytestmark = BOUNDED
+pytestmark = [pytest.mark.slow, BOUNDED]
 
 
 def settings_with(checkpoint: Path, folder: Path, strength: float) -> Settings:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -61,6 +63,19 @@ def mask_of(stack: RunningStack, key: str) -> Any:
 
 def stored_draft(page: Page) -> str:
     return str(page.evaluate("sessionStorage.getItem('panoweave-draft') ?? ''"))
+
+
+def stored_mask(page: Page) -> Any:
+    (region,) = json.loads(stored_draft(page) or "{}").get("regions", [{}])
+    mask = base64.b64decode(region.get("mask", {}).get("base64", ""))
+    return np.asarray(Image.open(io.BytesIO(mask)).convert("L")) if mask else np.zeros((1, 1))
+
+
+def is_painted(page: Page, across: float) -> bool:
+    """In the middle of the strip."""
+    mask = stored_mask(page)
+    high, wide = mask.shape
+    return bool(mask[high // 2, round(across * wide)] > 127)
 
 
 def drag(page: Page, begin: tuple[float, float], end: tuple[float, float]) -> None:
@@ -125,6 +140,31 @@ def test_draw_regions(embedded_stack: RunningStack, page: Page, seen: Seen) -> N
     wait_until_made(page)
     expect(page.get_by_text("a lake; sand dunes; a calm sea")).to_be_visible()
     forgive(seen, "422")
+
+
+def test_draw_on_a_painted_region(stack: RunningStack, page: Page) -> None:
+    open_studio(page, stack)
+    expect(page.get_by_role("figure")).to_contain_text("px")
+    prompts = page.get_by_label("Prompt of the region")
+    finish = page.get_by_role("button", name="Finish painting")
+    paint_on = page.get_by_role("button", name="Paint on region 1, or erase")
+    page.get_by_role("button", name="Brush").click()
+    drag(page, (0.2, 0.5), (0.3, 0.5))
+    finish.click()
+    prompts.fill("a lake")
+    paint_on.press("Enter")
+    expect(finish).to_be_focused()  # the button that was pressed is drawn anew
+    drag(page, (0.5, 0.5), (0.6, 0.5))
+    paint_on.click()  # again: what was just painted stays
+    drag(page, (0.8, 0.5), (0.9, 0.5))
+    finish.click()
+    expect(prompts).to_have_value("a lake")  # and there is one region
+    wait_until(lambda: is_painted(page, 0.85), 10)
+    assert [is_painted(page, across) for across in (0.25, 0.4, 0.55)] == [True, False, True]
+    paint_on.click()
+    page.get_by_role("button", name="Remove region 1").click()
+    expect(page.get_by_role("button", name="Brush")).to_have_attribute("aria-pressed", "false")
+    expect(prompts).to_have_count(0)
 
 
 def test_draw_on_from_a_picture(embedded_stack: RunningStack, page: Page) -> None:

@@ -8,6 +8,7 @@ from playwright.sync_api import Page, expect
 from tests.deploy.browser import Seen
 from tests.deploy.stack import RunningStack
 from tests.deploy.studio.steps import accessible, make, open_studio, refusal, wait_until_made
+from tests.processes import wait_until
 
 
 def test_a_prompt_becomes_a_picture(stack: RunningStack, page: Page, seen: Seen) -> None:
@@ -45,6 +46,48 @@ def test_a_prompt_by_keyboard_alone(stack: RunningStack, page: Page) -> None:
     page.keyboard.press("Control+Enter")
     page.wait_for_url("**/#/panoramas/pano_*")
     expect(page.get_by_role("heading", name="a lake")).to_be_visible()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("regions", "shown"),
+    [("a lake", 0), ([None, "a lake", {"prompt": "a tree", "mask": {"base64": "!"}}], 1)],
+)
+def test_a_draft_that_cannot_be_read_whole(
+    stack: RunningStack, page: Page, regions: object, shown: int
+) -> None:
+    """People may write JSON that is no region. It is stored, and must not break each reload."""
+    open_studio(page, stack)
+    page.get_by_role("button", name="Make panorama").wait_for()
+    page.evaluate(
+        "draft => sessionStorage.setItem('panoweave-draft', JSON.stringify(draft))",
+        {"prompt": "a hill", "regions": regions},
+    )
+    page.reload()
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("a hill")
+    expect(page.get_by_role("figure")).to_contain_text("px")
+    expect(page.get_by_label("Prompt of the region")).to_have_count(shown)
+    page.get_by_role("button", name="Box").click()
+    expect(page.get_by_label("Prompt of the region").last).to_be_focused()
+
+
+@pytest.mark.slow
+def test_a_forgotten_key_takes_the_draft_along(stack: RunningStack, page: Page) -> None:
+    """Also what was written just before."""
+    open_studio(page, stack)
+    prompt = page.get_by_label("Prompt", exact=True)
+    prompt.fill("a secret hill")
+    wait_until(lambda: page.evaluate("sessionStorage.getItem('panoweave-draft')"), 10)
+    prompt.evaluate(
+        """it => {
+            it.value = 'a secret lake';
+            it.dispatchEvent(new Event('input', { bubbles: true }));
+            sessionStorage.setItem('panoweave-key', 'pw_1');
+            document.getElementById('forget-key').click();
+        }"""
+    )
+    expect(prompt).to_have_value("")
+    assert page.evaluate("Object.entries(sessionStorage)") == []
 
 
 @pytest.mark.slow

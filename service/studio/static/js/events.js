@@ -74,7 +74,7 @@ function stream(url, { onEvent, onConnection, signal }) {
  * @param {string} id
  * @param {string} seen
  */
-export function isLater(id, seen) {
+function isLater(id, seen) {
   const [time, number] = id.split("-").map(Number);
   const [seenTime, seenNumber] = seen.split("-").map(Number);
   return seen === "" || time > seenTime || (time === seenTime && number > seenNumber);

@@ -9,6 +9,7 @@ export const currentKey = () => sessionStorage.getItem(NAME);
 
 /** Forget the key, and everything that was read with it. */
 export function forgetKey() {
+  document.dispatchEvent(new Event("forget"));
   sessionStorage.clear();
   location.reload();
 }

@@ -46,7 +46,7 @@ const NO_ANSWER = {
   timeout: "the receiver did not answer in time",
   no_secret: "the tenant has no secret to sign with",
   job_forgotten: "the panorama was deleted",
-  internal_error: "panoweave made an error",
+  internal_error: "an error inside panoweave",
 };
 
 /** @param {any} tried of a webhook: a newer service may know other errors */

@@ -44,6 +44,8 @@ export function drawing(draft, stage, traits) {
   };
   const showBrush = () => {
     const isOn = regions?.brush.isOn() ?? false;
+    // Painting begins: the button of a region that began it is drawn anew.
+    if (isOn && eraser.hidden) brush.focus({ preventScroll: true });
     brush.setAttribute("aria-pressed", String(isOn));
     brush.lastChild?.replaceWith(isOn ? "Finish painting" : "Brush");
     eraser.hidden = !isOn;
@@ -78,11 +80,10 @@ export function drawing(draft, stage, traits) {
   return {
     tools,
     lists,
-    /** What is being painted counts, also without `Finish painting`. */
+    /** What is being painted counts, also without `Finish painting`. Masks take a while to be written. */
     finish: async () => {
-      if (!regions?.brush.isOn()) return;
-      regions.brush.finish();
-      await regions.published();
+      regions?.brush.finish();
+      await regions?.published();
     },
     /** Once it is known which sizes the model makes. */
     begin: async () => {

@@ -20,16 +20,23 @@ import { clamp, cover, makeMovable, pointAt, snap } from "./strip_place.js";
  */
 export function regions(draft, sheet, size, onBrush) {
   /** @type {(Box|Painted|Given)[]} */
-  const items = (draft.get("regions") ?? []).map(fromRegion);
+  const items = written();
   const list = h("ul", { class: "drawn" });
   const layer = h("div", { class: "layer" });
   sheet.append(layer);
+
+  /** What the draft has. The API refuses what is no region: people may have written it as JSON. */
+  function written() {
+    const found = draft.get("regions");
+    return (Array.isArray(found) ? found : []).filter((each) => each && typeof each === "object").map(fromRegion);
+  }
 
   /** Masks that were painted here before the page was loaded anew. */
   async function restore() {
     for (const item of items) {
       const base64 = item.kind === "given" && item.region.mask.base64;
-      if (base64) Object.assign(item, { kind: "brush", canvas: await fromMask(base64) });
+      const canvas = base64 && (await fromMask(base64).catch(() => null)); // the API refuses what is no picture
+      if (canvas) Object.assign(item, { kind: "brush", canvas });
     }
     render();
   }
@@ -45,8 +52,11 @@ export function regions(draft, sheet, size, onBrush) {
   let publishing = Promise.resolve();
   const publish = () => (publishing = write());
 
+  let writes = 0;
   async function write() {
+    const mine = ++writes;
     const found = await Promise.all(items.map(toRegion));
+    if (mine !== writes) return; // masks take a while, and there is a newer state
     isOwn = true;
     draft.set("regions", found.length ? found : undefined);
     isOwn = false;
@@ -55,10 +65,10 @@ export function regions(draft, sheet, size, onBrush) {
   let isOwn = false;
   draft.addEventListener("change", (event) => {
     if (isOwn || /** @type {CustomEvent} */ (event).detail !== "regions") return;
-    const written = draft.get("regions");
-    items.splice(0, items.length, ...(Array.isArray(written) ? written : []).map(fromRegion));
+    writes++;
+    items.splice(0, items.length, ...written());
     render();
-    restore().catch(() => {}); // what is no picture is refused by the API
+    restore();
   });
 
   /** @param {Box|Painted|Given} item */
@@ -97,7 +107,7 @@ export function regions(draft, sheet, size, onBrush) {
       done: publish,
     });
     element.addEventListener("keydown", (event) => {
-      if (event.key === "Delete" || event.key === "Backspace") remove(index);
+      if (event.key === "Delete" || event.key === "Backspace") remove(item);
     });
     return element;
   }
@@ -127,7 +137,7 @@ export function regions(draft, sheet, size, onBrush) {
     return h(
       "li",
       { class: `drawn-item hue-${index % 6}`, "data-field": path },
-      h("div", { class: "row spread" }, h("strong", {}, `Region ${index + 1}, ${item.kind === "box" ? "a box" : "painted"}`), iconButton("close", `Remove region ${index + 1}`, () => remove(index))),
+      h("div", { class: "row spread" }, h("strong", {}, `Region ${index + 1}, ${item.kind === "box" ? "a box" : "painted"}`), iconButton("close", `Remove region ${index + 1}`, () => remove(item))),
       wrap(`${path}.prompt`, `${id}-prompt`, "Prompt of the region", prompt),
       numbers.length ? h("div", { class: "numbers" }, ...numbers) : null,
       item.kind === "brush" && h("button", { type: "button", "aria-label": `Paint on region ${index + 1}, or erase`, on: { click: () => paintOn(item) } }, icon("brush"), "Paint on, or erase"),
@@ -135,9 +145,11 @@ export function regions(draft, sheet, size, onBrush) {
     );
   }
 
-  /** @param {number} index */
-  function remove(index) {
-    items.splice(index, 1);
+  /** @param {Box|Painted|Given} item */
+  function remove(item) {
+    if (item === changing) brush.finish();
+    if (!items.includes(item)) return; // all of it had been erased
+    items.splice(items.indexOf(item), 1);
     render();
     publish();
   }
@@ -147,24 +159,26 @@ export function regions(draft, sheet, size, onBrush) {
 
   /** @param {Painted} item */
   function paintOn(item) {
-    brush.begin(item.canvas);
+    brush.finish();
+    if (!items.includes(item)) return; // all of it had been erased
     changing = item;
+    brush.begin(item.canvas);
     render();
     sheet.scrollIntoView({ block: "nearest" });
   }
 
-  /** @param {HTMLCanvasElement|null} painted @param {HTMLCanvasElement|null} before */
-  function takePainted(painted, before) {
+  /** @param {HTMLCanvasElement|null} painted */
+  function takePainted(painted) {
+    const item = changing;
     changing = null;
-    const index = items.findIndex((item) => item.kind === "brush" && item.canvas === before);
-    if (index < 0) {
+    if (!item || !items.includes(item)) {
       if (painted) add({ kind: "brush", prompt: "", canvas: painted });
     } else if (painted) {
-      /** @type {Painted} */ (items[index]).canvas = painted;
+      item.canvas = painted;
       render();
       publish();
     } else {
-      remove(index);
+      remove(item);
     }
   }
 

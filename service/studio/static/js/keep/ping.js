@@ -1,6 +1,6 @@
 /** Trying an address for webhooks, for admin keys. */
 
-import { api, ApiError } from "../api.js";
+import { api } from "../api.js";
 import { h } from "../dom.js";
 import { wrap } from "../make/fields.js";
 import { clearErrors, showRefusals } from "../make/refusals.js";
@@ -34,8 +34,9 @@ export function pingBlock(signal) {
       result.textContent = inWords(ping);
     } catch (error) {
       if (signal.aborted) return;
-      const homeless = error instanceof ApiError ? showRefusals(form, error.errors, () => {}) : [null];
-      result.textContent = homeless.length || !error.errors.length ? error.message : "";
+      const problems = error.errors ?? [];
+      const unplaced = showRefusals(form, problems, () => {});
+      result.textContent = problems.length && !unplaced.length ? "" : error.message;
     } finally {
       send.disabled = false;
     }
@@ -45,7 +46,7 @@ export function pingBlock(signal) {
 
 /** @param {any} ping */
 function inWords({ state, tries }) {
-  if (!tries.length) return `Nobody has sent it within ${WAIT_S} s. Does a janitor run?`;
+  if (!tries.length) return `It was not sent within ${WAIT_S} s. Is the janitor running?`;
   const answer = tryInWords(tries[0]);
   return state === "delivered" ? `It arrived: ${answer}.` : `It did not arrive: ${answer}.`;
 }

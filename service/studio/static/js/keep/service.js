@@ -10,17 +10,17 @@ const REFRESH_MS = 5_000;
 /** @type {import("../main.js").Page} */
 export async function show(main, signal) {
   const operator = h("div", { class: "blocks" });
-  const tried = h("div", { class: "blocks" });
+  const ping = h("div", { class: "blocks" });
   const used = h("div", { class: "blocks" });
   main.replaceChildren(
-    h("section", { class: "page stacked" }, h("h1", {}, "Service"), operator, tried, used),
+    h("section", { class: "page stacked" }, h("h1", {}, "Service"), operator, ping, used),
   );
   used.replaceChildren(...usageBlocks(await api("usage", { signal })));
   const refresh = async () => {
     try {
       operator.replaceChildren(...statusBlocks(await api("status", { signal })));
       // Pings need a key, also while anonymous callers see all the rest.
-      if (currentKey() && !tried.hasChildNodes()) tried.append((await import("./ping.js")).pingBlock(signal));
+      if (currentKey() && !ping.hasChildNodes()) ping.replaceChildren((await import("./ping.js")).pingBlock(signal));
     } catch (error) {
       if (signal.aborted || !(error instanceof ApiError) || error.status !== 403) throw error;
       const { items } = await api("models", { signal });

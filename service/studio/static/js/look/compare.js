@@ -20,9 +20,9 @@ export async function openCompare(place, url, panorama, keep, onPlain, pageSigna
   const after = h("img", { src: url, alt: "With SyncDiffusion" });
   const before = h("img", { alt: "Without SyncDiffusion", hidden: true });
   const state = h("p", { class: "compare-state", role: "status" }, "Making it once more, without SyncDiffusion: the same prompt and seed");
-  const left = h("p", { class: "detail" });
+  const remaining = h("p", { class: "detail" });
   const bar = h("progress", { max: 1, value: 0, "aria-label": "Progress of the comparison" });
-  const note = h("div", { class: "compare-note" }, state, bar, left);
+  const note = h("div", { class: "compare-note" }, state, bar, remaining);
   const slider = h("input", { type: "range", min: 0, max: 100, step: 0.5, value: 50, "aria-label": "How much of the picture is shown without SyncDiffusion", hidden: true });
   const handle = h("div", { class: "handle", "aria-hidden": "true", hidden: true });
   const labels = [h("span", { class: "tag left", hidden: true }, "without SyncDiffusion"), h("span", { class: "tag right", hidden: true }, "with SyncDiffusion")];
@@ -36,7 +36,7 @@ export async function openCompare(place, url, panorama, keep, onPlain, pageSigna
   make().catch((error) => {
     if (signal.aborted) return;
     state.textContent = error.message;
-    bar.hidden = left.hidden = true;
+    bar.hidden = remaining.hidden = true;
   });
 
   async function make() {
@@ -48,7 +48,7 @@ export async function openCompare(place, url, panorama, keep, onPlain, pageSigna
         onEvent: ({ data }) => {
           if (!data.progress) return;
           bar.value = data.progress.fraction;
-          left.textContent = data.progress.eta_s ? `about ${duration(data.progress.eta_s)} left` : "";
+          remaining.textContent = data.progress.eta_s ? `about ${duration(data.progress.eta_s)} left` : "";
         },
       });
       plain = await api(`panoramas/${plain.id}`, { signal });

@@ -104,7 +104,6 @@ export function stage(panorama, signal) {
       }),
     );
     tools.hidden = false;
-    element.classList.add("done");
     await enter("strip");
   }
 

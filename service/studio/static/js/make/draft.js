@@ -37,6 +37,12 @@ function store() {
 
 let storing = 0;
 addEventListener("pagehide", () => storing && store());
+// The page is loaded anew: what is stored then would be there for whoever brings the next key.
+document.addEventListener("forget", () => {
+  clearTimeout(storing);
+  storing = 0;
+  latest = {};
+});
 
 export class Draft extends EventTarget {
   /** @param {Record<string, any>} [body] */

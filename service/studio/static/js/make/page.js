@@ -148,7 +148,7 @@ function promptField(draft) {
 const PRESETS = [
   ["fast", "Fast", "The quickest, with fewer steps."],
   ["balanced", "Balanced", "As coherent as Paper, in a fraction of the time."],
-  ["paper", "Paper", "Exactly as SyncDiffusion was published: slow."],
+  ["paper", "Paper", "The algorithm as it was published: slow."],
 ];
 
 /** What a preset decides: a value from before would stay in its way. */
