@@ -178,7 +178,8 @@ def test_look(embedded_stack: RunningStack, page: Page, tmp_path: Path) -> None:
     script = tmp_path / "as_python.py"
     script.write_text(python)
     subprocess.run([sys.executable, script], check=True, cwd=tmp_path)
-    assert Image.open(tmp_path / "panorama.png").width == result["width"]
+    with Image.open(tmp_path / "panorama.png") as made:
+        assert made.width == result["width"]
 
 
 def contrast(screenshot: bytes) -> float:
