@@ -180,8 +180,9 @@ class PanoramaParams(Params):
     upscale: UpscaleField = None
     preset: PresetName = Field(
         DEFAULT_PRESET,
-        description="Defaults for the fields that a request leaves open: 'paper' follows the paper "
-        "exactly, 'balanced' is as coherent in a fraction of the time, 'fast' is faster still.",
+        description="Defaults for the fields that a request leaves open: 'paper' runs the paper's "
+        "algorithm at every step, 'balanced' is about as coherent in a fraction of the time, "
+        "'fast' is faster still.",
     )
     windows: Windows | None = Field(
         None,

@@ -147,7 +147,7 @@ def test_the_caller_may_hold_no_grad_or_not(pipeline: SyncDiffusionPipeline) -> 
         assert pipeline(PARAMS).image.tobytes() == expected
 
 
-def test_sparing_memory_keeps_less_and_changes_nothing(pipeline: SyncDiffusionPipeline) -> None:
+def test_with_less_memory_less_is_kept_and_nothing_changes(pipeline: SyncDiffusionPipeline) -> None:
     def made() -> tuple[bytes, int]:
         kept = 0
 

@@ -40,7 +40,7 @@ NAMES: Final = ("worker-1", "worker-2", "api-1", "janitor-1", "janitor-2")
 STEPS: Final = 30
 _CLIENTS: Final = 4
 _LOST_WITH_REDIS_S: Final = 1.5  # its append-only file is written every second
-_PATIENCE_S: Final = 240.0
+_LIMIT_S: Final = 240.0
 _FORGOTTEN: Final = "forgotten"
 _FILES: Final = ("panorama.png", "preview.jpg", "metadata.json")
 _ENDS: Final = {status.value for status in TERMINAL}
@@ -188,7 +188,7 @@ def _make_trouble(
         "S3 silent": (2, lambda: freeze_s3(here, chance.uniform(0.5, 4), tend)),
     }
     needs_worker = {kind for kind in kinds if kind.startswith("worker")}
-    deadline = time.monotonic() + _PATIENCE_S + 4 * report.jobs
+    deadline = time.monotonic() + _LIMIT_S + 4 * report.jobs
     while not (clients.are_done() and _ended_share(here, clients) > 0.8):
         assert time.monotonic() < deadline, "the panoramas are not made"
         tend()
@@ -216,7 +216,7 @@ def _ended_share(here: Arena, clients: Clients) -> float:
 
 
 def _wait(is_true: Callable[[], bool], here: Arena, what: str) -> None:
-    deadline = time.monotonic() + _PATIENCE_S
+    deadline = time.monotonic() + _LIMIT_S
     while True:
         here.tend()  # first: what is asked may need the API
         if is_true():

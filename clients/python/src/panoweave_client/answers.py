@@ -536,7 +536,7 @@ class Params(Answer):
     upscale: Literal[2, 4] | None = None
     """How many times as wide and as high the finished panorama is painted again, with finer details, in 6 more steps. `width` and `height` stay the sizes before that. Default: not at all."""
     preset: Literal["paper", "balanced", "fast"] | str = "balanced"
-    """Defaults for the fields that a request leaves open: 'paper' follows the paper exactly, 'balanced' is as coherent in a fraction of the time, 'fast' is faster still."""
+    """Defaults for the fields that a request leaves open: 'paper' runs the paper's algorithm at every step, 'balanced' is about as coherent in a fraction of the time, 'fast' is faster still."""
     windows: Literal["overlapping", "shifted"] | str
     regions: list[ResolvedRegion] = Field([], validate_default=True)
     anchor_image: ImageInput | None = None

@@ -247,7 +247,7 @@ class PanoramaRequest(TypedDict):
     upscale: NotRequired[Literal[2, 4] | None]
     """How many times as wide and as high the finished panorama is painted again, with finer details, in 6 more steps. `width` and `height` stay the sizes before that. Default: not at all."""
     preset: NotRequired[Literal["paper", "balanced", "fast"] | None]
-    """Defaults for the fields that a request leaves open: 'paper' follows the paper exactly, 'balanced' is as coherent in a fraction of the time, 'fast' is faster still."""
+    """Defaults for the fields that a request leaves open: 'paper' runs the paper's algorithm at every step, 'balanced' is about as coherent in a fraction of the time, 'fast' is faster still."""
     windows: NotRequired[Literal["overlapping", "shifted"] | None]
     """'overlapping': one window every stride (MultiDiffusion); 'shifted': windows side by side, at other places in each step. Default: 'overlapping' where a stride is given; else the preset's."""
     regions: NotRequired[list[Region] | None]
