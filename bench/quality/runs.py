@@ -130,8 +130,11 @@ class Runs:
         folder.mkdir(parents=True, exist_ok=True)
 
     def panorama(self, params: PanoramaParams) -> Stored:
-        """One panorama of the model. The same request is made once."""
-        asked = params.model_dump_json(exclude_unset=True)
+        """One panorama of the model. The same request is made once.
+
+        What the request leaves open counts with its value: presets and checkpoints change theirs.
+        """
+        asked = params.resolve(self.pipeline.traits).model_dump_json()
         stored = Stored.at(self.folder, self._identity, asked, self.meter.names)
         if not stored.is_there():
             begun = time.perf_counter()

@@ -27,6 +27,7 @@ from bench.quality.seams import end_step
 from bench.quality.summary import summarise
 from bench.quality.sweep import build_rows
 from bench.quality.tables import differences, fid_note, figures
+from panoweave.core.checkpoint import SyncDefaults
 from panoweave.core.params import PanoramaParams
 from tests.quality.conftest import SIDE
 
@@ -140,6 +141,19 @@ def test_another_model_or_request_is_another_panorama(runs_in: Callable[[str], R
     assert kept["took_s"] > 0
     assert one.read().features["vgg"].shape == (2, 512)
     assert one.open().size == (2 * SIDE, SIDE)
+
+
+def test_another_default_of_the_checkpoint_is_another_panorama(
+    runs_in: Callable[[str], Runs],
+) -> None:
+    runs = runs_in("own")
+    asked = ask(
+        {**TINY[BASELINE], "preset": "balanced", "sync": {"steps": 1}}, "a lake", 1, SIDE, 2
+    )
+    one = runs.panorama(asked)
+    own = {"balanced": SyncDefaults(weight=3)}
+    runs.pipeline.traits = runs.pipeline.traits.model_copy(update={"sync": own})
+    assert runs.panorama(asked) != one
 
 
 @pytest.mark.slow
