@@ -136,14 +136,13 @@ def _work_at(
 ) -> StepWork:
     sync, windows = params.sync, len(places)
     follows_image = params.anchor_image is not None or params.extend is not None
-    anchor_is_extra = follows_image or params.windows == "shifted"  # there, in most steps
-    others = windows if anchor_is_extra else windows - 1
+    others = windows if follows_image or params.windows == "shifted" else windows - 1
     moves = moves_at(step, params.steps, sync) if sync.weight > 0 else 0
     gradients = others * moves
     if gradients and sync.reuse_prediction:
         predictions: float = 1  # the anchor's; the gradients bring those of the others
     else:
-        predictions = windows + (anchor_is_extra and gradients > 0)
+        predictions = windows + (follows_image and gradients > 0)  # an image is no window
     predictions += sum(_touched(region, params, traits, places) for region in params.regions)
     if params.extend:
         guidance = max(1, moves)  # times

@@ -42,7 +42,6 @@ def resolved(**asked: Any) -> ResolvedParams:
         {"preset": "fast", "width": 64},
         {"preset": "paper", "width": 128, "anchor_image": PICTURE},
         {"preset": "balanced", "width": 128, "anchor_image": PICTURE},
-        {"preset": "balanced", "width": 128, "sync": {"reuse_prediction": False}},
     ],
 )
 def test_the_work_is_what_the_sampler_does(

@@ -121,7 +121,7 @@ def run_algorithm_1(
     """
     if given is not None:
         with torch.no_grad():
-            encoded = pipeline.vae.encode(given).latent_dist.mode()
+            encoded = pipeline.vae.encode(given).latent_dist.mode().float()  # as pictures are kept
         given = (encoded * pipeline.vae.config.scaling_factor).to(z)
     traits = pipeline.traits
     columns = (params.width - traits.window_px) // params.stride + 1
