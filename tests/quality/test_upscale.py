@@ -11,9 +11,10 @@ from PIL import Image, ImageChops
 
 from bench.quality import large_pictures
 from bench.quality.large_pictures import CropMeter, LargeRenders, UpscaledPanoramas
+from bench.quality.plots import REAL
 from bench.quality.renders import HELD_OUT_SEED
 from bench.quality.runs import Meter
-from bench.quality.upscale import ENLARGED, REAL, REAL_ENLARGED, UPSCALED, as_table, compare
+from bench.quality.upscale import ENLARGED, REAL_ENLARGED, UPSCALED, as_table, compare
 from panoweave.core.embedded.training.renderer import Scene, render, sample_scene
 from panoweave.core.params import PanoramaParams, SyncParams
 from tests.core import tiny
