@@ -21,7 +21,8 @@ TAKES_S = 10.0
 
 
 def post_all(store: JobStore, most: int = 3, takes_s: float | None = TAKES_S) -> list[JobRecord]:
-    chance, posted = random.Random(5), []
+    posted: list[JobRecord] = []
+    chance = random.Random(5)
     for number in chance.sample(range(TENANTS), TENANTS):
         new = [
             new_record(f"tenant-{number}").model_copy(update={"estimate_s": takes_s})
