@@ -4,6 +4,8 @@
 
 The embedded model was not distilled to a few steps; no model that was ships with panoweave. So this
 shows how few steps are synchronised, not how good their pictures are. `--checkpoint` takes another.
+Every round makes one prompt and seed with each row; the table is written after each, so that a run
+that is cut off leaves what it has.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from PIL import Image
 from bench.sections import machine, parser, publish, table
 from bench.steps import WIDTH_PX, apart_to_beside
 from panoweave.core.diffusion.checkpoints import load_pipeline
+from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.embedded import WEIGHTS
 from panoweave.core.params import PanoramaParams
 
@@ -31,6 +34,14 @@ MOVES: Final[Mapping[int, Sequence[int]]] = {  # by steps; 0: not synchronised
     6: (6, 12, 18, 24, 30),
     4: (4, 12, 20, 28),
 }
+HEAD: Final = (
+    "steps",
+    "moves of a window",
+    "apart / beside",
+    "torn",
+    "Intra-LPIPS (held out)",
+    "CPU seconds",
+)
 TORN: Final = 20  # levels between the mean colours of two windows
 
 
@@ -47,30 +58,36 @@ def main() -> None:
     options.add_argument("--checkpoint", default=str(WEIGHTS))
     asked = options.parse_args()
     pipeline = load_pipeline(asked.checkpoint, perceptual="stlpips-alex")
-    assert pipeline.meter is not None
-    rows = []
-    for steps, moves in (
-        (steps, moves) for steps, all_moves in MOVES.items() for moves in all_moves
-    ):
-        sync: dict[str, Any] = {"tuned_steps": moves, "steps": steps} if moves else {"weight": 0}
-        found = []
-        for seed, prompt in product(range(1, asked.seeds + 1), PROMPTS):
+    found: dict[tuple[int, int], list[Found]] = {
+        (steps, moves): [] for steps, all_moves in MOVES.items() for moves in all_moves
+    }
+    rounds = list(product(range(1, asked.seeds + 1), PROMPTS))
+    for number, (seed, prompt) in enumerate(rounds, 1):
+        for (steps, moves), row in found.items():
+            sync: dict[str, Any] = {"weight": 0}
+            if moves:
+                sync = {"tuned_steps": moves, "steps": steps}
             request = {"prompt": prompt, "seed": seed, "width": WIDTH_PX, "steps": steps}
-            begun = time.process_time()
-            made = pipeline(
-                PanoramaParams.model_validate({**request, "preset": PRESET, "sync": sync})
-            )
-            took_s = time.process_time() - begun
-            assert made.coherence is not None
-            half_px = pipeline.traits.window_px // 2
-            apart = apart_to_beside(made.image, half_px, pipeline.meter.lpips)
-            spread = spread_of(made.image, pipeline.traits.window_px)
-            found.append(Found(apart, spread, made.coherence.intra_lpips, took_s))
-            print(steps, moves, prompt, seed, *(f"{value:.3f}" for value in found[-1]), flush=True)
-        rows.append(cells(steps, moves, found))
-    head = ["steps", "moves of a window", "apart / beside", "torn", "Intra-LPIPS (held out)"]
-    text = f"`python -m bench.few_steps` on {machine()}, preset `{PRESET}`, {WIDTH_PX} px.\n\n"
-    publish("few steps", text + table([*head, "CPU seconds"], rows), asked.report)
+            params = PanoramaParams.model_validate({**request, "preset": PRESET, "sync": sync})
+            row.append(make(pipeline, params))
+            print(steps, moves, prompt, seed, *(f"{value:.3f}" for value in row[-1]), flush=True)
+        text = (
+            f"`python -m bench.few_steps` on {machine()}, preset `{PRESET}`, {WIDTH_PX} px: "
+            f"{number} of {len(rounds)} rounds ({len(PROMPTS)} prompts, {asked.seeds} seeds).\n\n"
+            f"{table(HEAD, [cells(*key, row) for key, row in found.items()])}"
+        )
+        publish("few steps", text, asked.report)
+
+
+def make(pipeline: SyncDiffusionPipeline, params: PanoramaParams) -> Found:
+    assert pipeline.meter is not None
+    begun = time.process_time()
+    made = pipeline(params)
+    took_s = time.process_time() - begun
+    assert made.coherence is not None
+    side = pipeline.traits.window_px
+    apart = apart_to_beside(made.image, side // 2, pipeline.meter.lpips)
+    return Found(apart, spread_of(made.image, side), made.coherence.intra_lpips, took_s)
 
 
 def spread_of(image: Image.Image, window_px: int) -> float:

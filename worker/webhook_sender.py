@@ -157,7 +157,9 @@ class WebhookDispatcher:
         )
         self._deliveries.settle(delivery.id, tried, state, pause_s)
         if delivery.type != PING:  # of no panorama: it raises no alert on webhooks
-            metrics.webhook_attempt(_OUTCOMES[state], tried.took_s)
+            # Progress that is lost is no event that is lost: nobody is to redeliver it.
+            is_minor = state is State.DEAD and delivery.is_tried_once
+            metrics.webhook_attempt("failed" if is_minor else _OUTCOMES[state], tried.took_s)
         log.info(
             "%s: %s: %s, %s", delivery.job_id, delivery.type, error or tried.status, state.value
         )
@@ -207,8 +209,7 @@ def outcome(delivery: Delivery, response: Response | None) -> tuple[State, float
         return State.DELIVERED, 0
     if response and response.status == 410:
         return State.GONE, 0
-    # Progress is not retried: by then there is newer progress. A ping shows how one try ends.
-    if delivery.type in ("panorama.progress", PING) or delivery.tries >= len(PAUSES_S):
+    if delivery.is_tried_once or delivery.tries >= len(PAUSES_S):
         return State.DEAD, 0
     asked_s = _seconds(response.retry_after) if response and response.retry_after else 0.0
     return State.PENDING, max(PAUSES_S[delivery.tries], min(asked_s, MAX_RETRY_AFTER_S))

@@ -1,4 +1,5 @@
-"""What Redis does for each part of a panorama, and how that grows with workers and with what waits.
+"""What Redis does for each part of a panorama, and how that grows with workers, with what waits,
+and with the tenants that wait.
 
     python -m bench.fleet.costs [--report docs/scale.md]
 
@@ -20,6 +21,7 @@ from redis import Redis
 from bench.fleet.backlog import fill, tenant
 from bench.sections import machine, parser, publish, table
 from panoweave.core.infra.redis import connect
+from panoweave.core.infra.redis_keys import TENANTS_COUNTED_OF
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs import models
 from panoweave.core.jobs.models import ModelState
@@ -35,6 +37,9 @@ _WORKERS: Final = (10, 100, 1_000)
 _WAITING: Final = 3_000
 _TENANTS: Final = 100
 _BACKLOGS: Final = (1_000, 10_000, 100_000)
+_WAITING_TENANTS: Final = (10, 100, 1_000, 10_000)
+_JOBS_OF_EACH: Final = 3
+_PAGE: Final = 100
 _ANY_NUMBER: Final = 10_000_000
 
 
@@ -157,6 +162,34 @@ def by_waiting() -> list[list[str]]:
     return rows
 
 
+def by_tenants() -> list[list[str]]:
+    """Milliseconds of Redis for what is done while so many tenants wait, without workers."""
+    return [
+        [f"{tenants:,}", *(f"{each:.2f}" for each in _with_tenants(tenants))]
+        for tenants in _WAITING_TENANTS
+    ]
+
+
+def _with_tenants(tenants: int) -> list[float]:
+    with empty_redis() as (redis, settings):
+        store, queue = JobStore(redis, settings), Queue(redis)
+        fill(store, "embedded", tenants * _JOBS_OF_EACH, tenants)
+        page = store.create_all([new_record(tenant(tenants // 2)) for _ in range(_PAGE)])
+
+        def count_anew() -> None:
+            redis.delete(f"{TENANTS_COUNTED_OF}embedded")
+            queue.estimate(page[-1:])
+
+        calls: tuple[Callable[[], object], ...] = (
+            lambda: store.create(new_record()),
+            lambda: queue.estimate(page[-1:]),
+            lambda: queue.estimate(page),
+            lambda: queue.demand("embedded"),
+            count_anew,
+        )
+        return [cost(redis, call, 20).cpu_us / 1_000 for call in calls]
+
+
 def scripts_of(redis: Redis, call: Callable[[], object]) -> int:
     def count() -> int:
         calls: int = redis.info("commandstats")["cmdstat_evalsha"]["calls"]
@@ -178,26 +211,49 @@ def start(redis: Redis, store: JobStore, name: str) -> None:
     store.report(record.id, record.token, progress(10))
 
 
-def main() -> None:
-    asked = parser(__doc__).parse_args()
+def publish_parts(report: Path | None) -> None:
     head = ["a panorama is", "commands", "bytes in", "bytes out", "CPU, us", "memory that stays"]
     rows = [[name, *(f"{max(0, value):,.0f}" for value in found)] for name, found in of_one_job()]
     looks = ["tickets after a POST or an end, ms", "estimate of a waiting panorama, ms"]
     text = (
-        f"`python -m bench.fleet.costs` on {machine()}: what Redis does when\n\n"
+        f"{_begin()}what Redis does when\n\n"
         f"{table(head, rows)}\n\nand how long it computes, with {_WAITING:,} waiting panoramas of "
         f"{_TENANTS} tenants:\n\n{table(['workers', *looks, '/scaling, ms'], by_workers())}"
     )
-    publish("fleet costs", text, asked.report)
+    publish("fleet costs", text, report)
+
+
+def publish_backlog(report: Path | None) -> None:
     head = ["waiting", "accepted, ms", "claimed and given back, ms", "estimate, ms"]
     head += ["comparing, ms", "in parts"]
     text = (
-        f"`python -m bench.fleet.costs` on {machine()}: how long Redis computes, with panoramas of "
+        f"{_begin()}how long Redis computes, with panoramas of "
         f"{_TENANTS} tenants waiting. Once a minute a janitor compares the queues; Redis answers "
         f"others between the parts.\n\n"
         f"{table(head, by_waiting())}"
     )
-    publish("fleet backlog", text, asked.report)
+    publish("fleet backlog", text, report)
+
+
+def publish_tenants(report: Path | None) -> None:
+    head = ["tenants", "accepted, ms", "estimate, ms", f"of {_PAGE} at once, ms"]
+    head += ["/scaling, ms", "one that counts anew, ms"]
+    text = (
+        f"{_begin()}how long Redis computes, with "
+        f"{_JOBS_OF_EACH} panoramas of each tenant waiting, and {_PAGE} more of the one that asks."
+        f"\n\n{table(head, by_tenants())}"
+    )
+    publish("fleet tenants", text, report)
+
+
+def _begin() -> str:
+    return f"`python -m bench.fleet.costs` on {machine()}: "
+
+
+def main() -> None:
+    asked = parser(__doc__).parse_args()
+    for part in (publish_parts, publish_backlog, publish_tenants):
+        part(asked.report)
 
 
 if __name__ == "__main__":

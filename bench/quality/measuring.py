@@ -67,7 +67,7 @@ def measure(
         params.resolve(runs.pipeline.traits)  # what cannot be made is refused before the first
     reference = _renders(runs, renders) if renders else _singles(runs, prompts, seeds, side)
     pictures: dict[tuple[str, int], dict[str, Stored]] = {}
-    for name, params in _shown(wanted, "panoramas"):
+    for name, params in shown(wanted, "panoramas"):
         assert params.seed is not None
         pictures.setdefault((params.prompt, params.seed), {})[name] = runs.panorama(params)
     asked = {prompt: labels_of(prompt) for prompt in prompts}
@@ -88,11 +88,11 @@ def measure(
 def _renders(runs: Runs, held_out: HeldOut) -> Reference:
     """Half of the renders is the reference; the other half is a row, and so are its windows after
     the model's autoencoder. The classifier learns from three quarters of both."""
-    renders = held_out.make(lambda these: _shown(these, "renders"))
-    measured = [runs.picture(render.image).read() for render in _shown(renders, "renders measured")]
+    renders = held_out.make(lambda these: shown(these, "renders"))
+    measured = [runs.picture(render.image).read() for render in shown(renders, "renders measured")]
     again = [
         runs.reconstruction(render.image).read()
-        for render in _shown(renders[1::2], "reconstructions")
+        for render in shown(renders[1::2], "reconstructions")
     ]
     looks = look_of([one.features for one in measured])
     examined = train(looks, [render.labels for render in renders])
@@ -116,7 +116,7 @@ def _singles(runs: Runs, prompts: Sequence[str], seeds: int, side: int) -> Refer
         for seed in range(seeds)
         for prompt in prompts
     ]
-    measured = [runs.panorama(params).read() for params in _shown(wanted, SINGLES)]
+    measured = [runs.panorama(params).read() for params in shown(wanted, SINGLES)]
     halves = [
         [_windows(one, half * WINDOWS, (half + 1) * WINDOWS) for one in measured] for half in (0, 1)
     ]
@@ -128,6 +128,6 @@ def _windows(measured: Measures, first: int, end: int) -> Measures:
     return replace(measured, features=features, took_s=0.0)
 
 
-def _shown(items: Iterable[T], text: str) -> Iterable[T]:
+def shown(items: Iterable[T], text: str) -> Iterable[T]:
     """A progress bar on stderr."""
     return track(list(items), description=text)

@@ -23,7 +23,7 @@ JUDGES: Final = ("stlpips", "published")
 _LEAST_RENDERS: Final = 8
 
 
-def build_parser(doc: str | None) -> argparse.ArgumentParser:
+def base_parser(doc: str | None) -> argparse.ArgumentParser:
     """The options that every command of bench.quality has."""
     made = parser(doc)
     made.add_argument(
@@ -40,21 +40,27 @@ def build_parser(doc: str | None) -> argparse.ArgumentParser:
     made.add_argument(
         "--work", type=Path, required=True, help="a folder that keeps everything that is made"
     )
-    made.add_argument(
-        "--reference",
-        choices=("renders", "singles"),
-        default="renders",
-        help="held-out renders, or windows that the model makes alone (default: renders)",
-    )
     made.add_argument("--renders", type=int, default=256, help="how many held-out renders")
-    made.add_argument("--inception", type=Path, help="FID's Inception weights, a file")
-    made.add_argument("--clip", type=Path, help="a CLIP model's folder, for Mean-CLIP-S")
     made.add_argument(
         "--perceptual",
         choices=get_args(PerceptualName),
         default="stlpips-alex",
         help="pulls windows together (default: stlpips-alex)",
     )
+    return made
+
+
+def build_parser(doc: str | None) -> argparse.ArgumentParser:
+    """The options of the commands that compare settings of one model."""
+    made = base_parser(doc)
+    made.add_argument(
+        "--reference",
+        choices=("renders", "singles"),
+        default="renders",
+        help="held-out renders, or windows that the model makes alone (default: renders)",
+    )
+    made.add_argument("--inception", type=Path, help="FID's Inception weights, a file")
+    made.add_argument("--clip", type=Path, help="a CLIP model's folder, for Mean-CLIP-S")
     made.add_argument(
         "--judge",
         choices=JUDGES,
@@ -65,12 +71,16 @@ def build_parser(doc: str | None) -> argparse.ArgumentParser:
     return made
 
 
-def run(asked: argparse.Namespace, rows: dict[str, Changes]) -> Results:
-    """Make and measure the rows as the options say."""
+def check_counts(asked: argparse.Namespace) -> None:
     if asked.seeds < 1:
         raise SystemExit(f"--seeds: must be at least 1, not {asked.seeds}")
     if asked.renders < _LEAST_RENDERS:
         raise SystemExit(f"--renders: must be at least {_LEAST_RENDERS}, not {asked.renders}")
+
+
+def run(asked: argparse.Namespace, rows: dict[str, Changes]) -> Results:
+    """Make and measure the rows as the options say."""
+    check_counts(asked)
     if asked.judge == "published" and asked.perceptual == "lpips-vgg":
         print("Intra-LPIPS is by the network that pulls windows together, as in the paper.")
     pipeline = load_pipeline(checkpoint_of(asked.model), perceptual=asked.perceptual)

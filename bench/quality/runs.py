@@ -114,7 +114,7 @@ class Stored:
 
     def write(self, image: Image.Image, measures: Measures) -> None:
         replace_file(self.picture, lambda beside: image.save(beside, "PNG"))
-        replace_file(self.features, lambda beside: _save(beside, measures.features))
+        replace_file(self.features, lambda beside: save_arrays(beside, measures.features))
         numbers = {name: each for name, each in asdict(measures).items() if name != "features"}
         replace_file(self.measures, lambda beside: beside.write_text(json.dumps(numbers)))
 
@@ -145,14 +145,14 @@ class Runs:
 
     def picture(self, image: Image.Image) -> Stored:
         """A picture from elsewhere, measured like a panorama."""
-        stored = Stored.at(self.folder, _digest(image), self.meter.names)
+        stored = Stored.at(self.folder, digest_of(image), self.meter.names)
         if not stored.is_there():
             stored.write(image, self._measure(image, 0.0, None, False))
         return stored
 
     def reconstruction(self, image: Image.Image) -> Stored:
         """What the model's own autoencoder makes of a picture, window by window."""
-        about = ("reconstructed", _digest(image), self.meter.names)
+        about = ("reconstructed", digest_of(image), self.meter.names)
         stored = Stored.at(self.folder, self._identity, *about)
         if not stored.is_there():
             side = self.pipeline.traits.window_px
@@ -179,10 +179,10 @@ def reconstruct(pipeline: SyncDiffusionPipeline, windows: Sequence[Image.Image])
     return row
 
 
-def _digest(image: Image.Image) -> str:
+def digest_of(image: Image.Image) -> str:
     return hashlib.sha256(repr((image.mode, image.size)).encode() + image.tobytes()).hexdigest()
 
 
-def _save(file: Path, arrays: Mapping[str, Any]) -> None:
+def save_arrays(file: Path, arrays: Mapping[str, Any]) -> None:
     with file.open("wb") as opened:  # by name, numpy would add an ending
         np.savez(opened, **arrays)

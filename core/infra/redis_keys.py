@@ -10,6 +10,7 @@ PREFIX = "panoweave:"
 # Whole keys.
 OUTBOX = PREFIX + "outbox"  # zset: webhook delivery -> when it is due (ms)
 OUTBOX_TENANTS = PREFIX + "outbox_tenants"  # zset: tenant with deliveries -> last served (a count)
+OUTBOX_TENANTS_LATER = PREFIX + "outbox_tenants_later"  # zset: tenant -> when its next is due (ms)
 OUTBOX_SERVED = PREFIX + "outbox_served"  # counter: deliveries claimed so far
 LEASES = PREFIX + "leases"  # zset: running job -> when its lease expires (ms, Redis's clock)
 QUEUED = PREFIX + "queued"  # zset: queued job -> since when (ms)
@@ -49,6 +50,7 @@ WAITING_OF = PREFIX + "waiting_of:"  # zset, by tenant:model: jobs that wait -> 
 WAITING_TENANTS_OF = PREFIX + "turns_of:"  # zset: WAITING_TENANTS of the model
 LAST_SERVED_OF = PREFIX + "served_of:"  # hash: LAST_SERVED by workers of the model
 QUEUE_STATE_OF = PREFIX + "queue_state_of:"  # string: the model's workers and jobs, for a second
+TENANTS_COUNTED_OF = PREFIX + "tenants_counted_of:"  # string: jobs of each of many, for a while
 RUN_TIMES_OF = PREFIX + "run_times_of:"  # list: how long the model's last successes ran (ms)
 OUTBOX_OF = PREFIX + "outbox_of:"  # zset: the tenant's part of OUTBOX
 DELIVERIES = PREFIX + "deliveries:"  # list: ids of the job's webhook deliveries, oldest first

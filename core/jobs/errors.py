@@ -11,6 +11,7 @@
     │   └── TenantBytesFull   the tenant's records are at their limit of bytes
     ├── TooManyUploads        the tenant's uploads are at their limit
     ├── ModelNotReady         it is not known what the model makes
+    │   └── WorkersDiffer     a worker of the model would ignore a part of the request
     ├── OtherRequest          the idempotency key was used with another request
     └── StillInFlight         the first request with the idempotency key has no answer yet
 
@@ -82,6 +83,14 @@ class ModelNotReady(JobsError):
         super().__init__(f"no worker has loaded the model {model!r} yet, and this server {problem}")
         self.model = model
         self.problem = problem
+
+
+class WorkersDiffer(ModelNotReady):
+    def __init__(self, model: str, difference: str) -> None:
+        """`difference`: what one of the workers is or lacks."""
+        JobsError.__init__(self, f"a worker of the model {model!r} {difference}")
+        self.model = model
+        self.difference = difference
 
 
 class OtherRequest(JobsError):

@@ -5,12 +5,9 @@
 -- ARGV: tenant, job id and model of each. Answers {the place of each, -1 if it is not queued; how long
 -- each waits (ms), -1 if unknown; how long each takes (ms), -1 if unknown}.
 
--- How many jobs start before it, and how long they take together.
-local function before(queue, model, tenant, id)
-  local own_before = redis.call('ZRANK', waiting_key(model, tenant), id)
-  if not own_before then return -1 end
-  local place, own_rank = own_before, queue.rank_of[tenant]
-  local total = queue.first_ms(tenant, own_before)
+-- Of few tenants, all is read.
+local function add_each_tenant(queue, own_rank, own_before)
+  local place, total = 0, 0
   for rank, jobs in ipairs(queue.waiting) do
     if rank ~= own_rank then
       -- Tenants of a lower rank are served once more.
@@ -20,6 +17,63 @@ local function before(queue, model, tenant, id)
     end
   end
   return place, total
+end
+
+-- Tenants with equally many jobs, together: by their jobs, how many tenants, and how long one job of
+-- each takes, added up.
+local function group(counted, first, last)
+  local groups = {}
+  for rank = first, last do
+    local jobs, ms = counted.waiting[rank], counted.mean_ms[rank]
+    local found = groups[jobs]
+    if not found then
+      found = {tenants = 0, ms = 0}
+      groups[jobs] = found
+    end
+    found.tenants = found.tenants + 1
+    found.ms = found.ms and ms >= 0 and found.ms + ms
+  end
+  return groups
+end
+
+-- How many jobs that are of `each` tenant at most, and how long they take; nil if unknown.
+local function add_groups(groups, each)
+  local place, total = 0, 0
+  if each == 0 then return place, total end
+  for jobs, found in pairs(groups) do
+    local count = math.min(jobs, each)
+    place = place + count * found.tenants
+    total = total and found.ms and total + count * found.ms
+  end
+  return place, total
+end
+
+-- Of many tenants, what was counted a while ago. The first job of a tenant has as many before it as
+-- there are tenants of a lower rank, so its place is that of this moment.
+local function add_counted(queue, own_rank, own_before)
+  local counted = queue.counted
+  local last = #counted.waiting
+  if queue.grouped_for ~= own_rank then
+    queue.grouped_for = own_rank
+    queue.before = group(counted, 1, math.min(own_rank - 1, last))
+    queue.behind = nil
+  end
+  local place, total = add_groups(queue.before, own_before + 1)
+  if own_before == 0 then return own_rank - 1, total end
+  queue.behind = queue.behind or group(counted, own_rank + 1, last)
+  local more, takes = add_groups(queue.behind, own_before)
+  return place + more, total and takes and total + takes
+end
+
+-- How many jobs start before it, and how long they take together.
+local function before(queue, model, tenant, id)
+  local own_before = redis.call('ZRANK', waiting_key(model, tenant), id)
+  if not own_before then return -1 end
+  local own_rank = redis.call('ZRANK', KEY.WAITING_TENANTS_OF .. model, tenant) + 1
+  local add_others = queue.counted and add_counted or add_each_tenant
+  local place, total = add_others(queue, own_rank, own_before)
+  local own_ms = queue.first_ms(tenant, own_before)
+  return place + own_before, total and own_ms and total + own_ms
 end
 
 repair_model_queues()

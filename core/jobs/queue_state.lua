@@ -46,10 +46,48 @@ local function look_at_workers(model, run_ms)
   return found, #names + #leases
 end
 
+-- The tenants that wait, each as how many jobs it has and how long one takes on average (ms, -1 if
+-- unknown), in the order in which they are served. Of at most READ_IN_ALL tenants jobs are read;
+-- the others' take the average of these.
+local function count_tenants(model, run_ms)
+  local tenants = redis.call('ZRANGE', KEY.WAITING_TENANTS_OF .. model, 0, -1)
+  local of_each = math.max(1, math.floor(READ_IN_ALL / #tenants))
+  local every = math.ceil(#tenants / READ_IN_ALL)
+  local waiting, mean_ms, sum, read = {}, {}, 0, 0
+  for rank, tenant in ipairs(tenants) do
+    local key = waiting_key(model, tenant)
+    waiting[rank] = redis.call('ZCARD', key)
+    if rank % every == 0 then
+      local ids, ms = redis.call('ZRANGE', key, 0, of_each - 1), 0
+      for _, id in ipairs(ids) do
+        local each_ms = run_ms(id)
+        ms = ms and each_ms and ms + each_ms
+      end
+      mean_ms[rank] = ms and #ids > 0 and math.floor(ms / #ids) or -1
+      if mean_ms[rank] >= 0 then sum, read = sum + mean_ms[rank], read + 1 end
+    end
+  end
+  local usual = read > 0 and math.floor(sum / read) or -1
+  for rank = 1, #tenants do mean_ms[rank] = mean_ms[rank] or usual end
+  return {waiting = waiting, mean_ms = mean_ms}
+end
+
+-- Counting many tenants takes milliseconds too. It is kept for a second, or longer where there are
+-- thousands, so that it takes less than a hundredth of Redis's time.
+local function tenants_counted_lately(model, count, run_ms)
+  local key = KEY.TENANTS_COUNTED_OF .. model
+  local kept = redis.call('GET', key)
+  if kept then return cmsgpack.unpack(kept) end
+  local counts = count_tenants(model, run_ms)
+  -- A full Redis refuses it.
+  redis.pcall('SET', key, cmsgpack.pack(counts), 'PX', math.max(COUNTS_KEPT_MS, count))
+  return counts
+end
+
 -- What the estimates of one model's jobs are made from.
 local function read_queue(model)
   local usual = usual_ms(model)
-  local queue = {rank_of = {}, tenants = {}, waiting = {}}
+  local queue = {}
 
   function queue.run_ms(id)
     local estimate_s = tonumber(redis.call('HGET', KEY.JOB .. id, 'estimate_s'))
@@ -74,13 +112,17 @@ local function read_queue(model)
     return sums[known] and sums[known] * count / known
   end
 
-  for rank, tenant in ipairs(redis.call('ZRANGE', KEY.WAITING_TENANTS_OF .. model, 0, -1)) do
-    queue.rank_of[tenant], queue.tenants[rank] = rank, tenant
-    queue.waiting[rank] = redis.call('ZCARD', waiting_key(model, tenant))
+  local count = redis.call('ZCARD', KEY.WAITING_TENANTS_OF .. model)
+  if count <= FEW then
+    queue.tenants, queue.waiting = redis.call('ZRANGE', KEY.WAITING_TENANTS_OF .. model, 0, -1), {}
+    for rank, tenant in ipairs(queue.tenants) do
+      queue.waiting[rank] = redis.call('ZCARD', waiting_key(model, tenant))
+    end
+    queue.exact = math.max(1, math.min(EXACT, math.floor(READ_IN_ALL / math.max(1, count))))
+  else
+    queue.counted = tenants_counted_lately(model, count, queue.run_ms)
+    queue.exact = EXACT
   end
-
-  local of_each = math.floor(READ_IN_ALL / math.max(1, #queue.tenants))
-  queue.exact = math.max(1, math.min(EXACT, of_each))
 
   local workers = counted_lately(KEY.QUEUE_STATE_OF .. model, function()
     return look_at_workers(model, queue.run_ms)

@@ -138,6 +138,7 @@ PanoramaEvent = Literal[
 BatchEvent = Literal["batch.ended"]
 WebhookEvent = Literal[PanoramaEvent, BatchEvent]
 EXPIRED: Final = "panorama.expired"
+PROGRESS: Final = "panorama.progress"
 BATCH_ENDED: Final = "batch.ended"
 StoredWebhookEvent = Annotated[WebhookEvent, KeepUnknown()]
 PING: Final = "webhook.ping"  # of no job: see panoweave.core.webhooks.pings

@@ -17,7 +17,7 @@ from panoweave.core.infra.lua import register_script
 from panoweave.core.infra.redis import translate_redis_errors
 from panoweave.core.infra.settings import Settings
 from panoweave.core.infra.stored import KeepUnknown, read_all
-from panoweave.core.jobs.record import JobRecord, StoredDeliveryType
+from panoweave.core.jobs.record import PING, PROGRESS, JobRecord, StoredDeliveryType
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 class State(StrEnum):
     PENDING = "pending"
     DELIVERED = "delivered"
-    DEAD = "dead"  # given up after the last retry; may be redelivered
+    DEAD = "dead"  # given up after the last try; may be redelivered
     GONE = "gone"  # the receiver answered 410: it wants no more events of this job
 
 
@@ -67,6 +67,11 @@ class Delivery(_Part):
     happened_at: datetime
     state: StoredState
     tries: int  # since the event or the last redelivery
+
+    @property
+    def is_tried_once(self) -> bool:
+        """After a failed try there is newer progress. A ping shows how one try ends."""
+        return self.type in (PROGRESS, PING)
 
 
 class DeliveryHistory(_Part):

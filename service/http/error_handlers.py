@@ -24,6 +24,7 @@ from panoweave.core.jobs.errors import (
     TenantQueueFull,
     TooManyUploads,
     UnreadableRecord,
+    WorkersDiffer,
 )
 from panoweave.service.http.access_log import REQUEST_ID
 from panoweave.service.http.errors import (
@@ -88,6 +89,11 @@ def translate(request: Request, error: Exception) -> ServiceError:
             )
         case QueueFull():
             return TooManyQueued(f"{error.limit:,} are waiting already.")
+        case WorkersDiffer():
+            return ModelNotLoaded(
+                f"The workers of the model {error.model} are being replaced: one of them "
+                f"{error.difference}. Try again when it has ended."
+            )
         case ModelNotReady():
             return ModelNotLoaded(
                 f"No worker has loaded the model {error.model} yet, and this server "

@@ -58,17 +58,21 @@ def redeliver_deliveries(
             alias="id",
             max_length=_MAX_IDS,
             description="A delivery of this panorama in any state. May be repeated. Without it, "
-            "all deliveries that were given up are sent again.",
+            "all that were given up are sent again, except progress, which is out of date.",
         ),
     ] = None,
 ) -> DeliveryList:
     """Deliver again, at once and with the same retries as before. The `webhook-id` stays the
     same."""
     record = lookup_job(context, job_id, tenant)
-    states = {each.delivery.id: each.delivery.state for each in context.deliveries.of_job(record)}
+    known = {each.delivery.id: each.delivery for each in context.deliveries.of_job(record)}
     if ids is None:
-        ids = [id_ for id_, state in states.items() if state is State.DEAD]
-    elif not states.keys() >= set(ids):
+        ids = [
+            each.id
+            for each in known.values()
+            if each.state is State.DEAD and not each.is_tried_once
+        ]
+    elif not known.keys() >= set(ids):
         raise InvalidParams("id", "is no delivery of this panorama", "ids as GET lists them")
     context.deliveries.redeliver(ids)
     return delivery_list(record, context.deliveries.of_job(record))

@@ -13,7 +13,7 @@ from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs.store import JobStore
 from panoweave.core.webhooks.deliveries import Deliveries, State, Try
 from panoweave.core.webhooks.secrets import WebhookSecrets
-from tests.jobs.samples import result_of, start_job
+from tests.jobs.samples import progress, result_of, start_job
 from tests.service.checks import at_fault, problem
 
 URL = "https://example.com/hook"
@@ -93,6 +93,26 @@ def test_what_was_given_up_is_sent_again(
         api_with_secret.post(redeliver, params={"id": [due.id, "whk_other"]}), 422, "invalid_params"
     )
     assert refused["errors"][0]["field"] == "id"
+
+
+def test_progress_that_was_given_up_is_sent_again_by_its_id_alone(
+    api_with_secret: httpx.Client, deliveries: Deliveries, store: JobStore
+) -> None:
+    webhook = {"url": URL, "events": ["panorama.progress", "panorama.succeeded"]}
+    body = {"prompt": "a hill", "webhook": webhook}
+    job_id = api_with_secret.post("/panoramas", json=body).json()["id"]
+    record = start_job(store, job_id, "worker-1")
+    assert record.token is not None
+    store.report(job_id, record.token, progress(1))
+    store.succeed(job_id, record.token, result_of(record))
+    for each in deliveries.claim(10, 60):
+        deliveries.settle(each.id, TRIED, State.DEAD)
+    redeliver = f"/panoramas/{job_id}/deliveries/redeliver"
+    first, end = api_with_secret.post(redeliver).json()["items"]
+    assert (first["type"], first["state"]) == ("panorama.progress", "dead")
+    assert (end["type"], end["state"]) == ("panorama.succeeded", "pending")
+    first, _ = api_with_secret.post(redeliver, params={"id": first["id"]}).json()["items"]
+    assert first["state"] == "pending"
 
 
 def test_without_a_webhook_there_are_no_deliveries(api: httpx.Client, store: JobStore) -> None:

@@ -6,6 +6,7 @@ import email.utils
 import json
 import re
 import time
+from collections import Counter
 from datetime import UTC, datetime
 from typing import get_args
 
@@ -20,6 +21,7 @@ from panoweave.core.webhooks.deliveries import Deliveries, State
 from panoweave.core.webhooks.secrets import WebhookSecrets
 from panoweave.service.webhooks.schemas import BatchMessage, WebhookMessage
 from panoweave.worker import webhook_sender
+from panoweave.worker.telemetry.metrics import JANITOR
 from panoweave.worker.webhook_http import Response
 from panoweave.worker.webhook_sender import PAUSES_S, WebhookDispatcher, outcome
 from tests.jobs.samples import FAILURE, new_record, start_job
@@ -29,6 +31,17 @@ from tests.receivers import (
     receiving,
 )
 from tests.worker.outbox import deliver_all, only, post, succeed
+
+
+def counted_attempts() -> Counter[str]:
+    return Counter(
+        {
+            sample.labels["outcome"]: int(sample.value)
+            for metric in JANITOR.collect()
+            for sample in metric.samples
+            if sample.name == "panoweave_webhook_attempts_total"
+        }
+    )
 
 
 def test_a_receiver_can_verify_its_webhooks(
@@ -278,10 +291,25 @@ def test_the_pauses_then_dead_then_redelivered(
 def test_progress_is_not_worth_a_second_try(
     dispatcher: WebhookDispatcher, store: JobStore, deliveries: Deliveries
 ) -> None:
+    """And no alert: what counts as dead is what an operator should redeliver."""
+    before = counted_attempts()
     with receiving(answer(500)) as receiver:
         record = succeed(store, post(store, receiver.url, "panorama.progress"))
         deliver_all(dispatcher, deliveries)
-    assert only(deliveries, record).delivery.state is State.DEAD
+        assert counted_attempts() - before == Counter({"failed": 1})
+        assert only(deliveries, record).delivery.state is State.DEAD
+        assert len(receiver.received) == 1
+
+
+def test_an_end_that_nobody_took_counts_as_dead(
+    dispatcher: WebhookDispatcher, store: JobStore, deliveries: Deliveries, redis: Redis
+) -> None:
+    before = counted_attempts()
+    with receiving(answer(500)) as receiver:
+        record = succeed(store, post(store, receiver.url))
+        redis.hset(redis_keys.delivery(only(deliveries, record).delivery.id), "tries", 7)
+        deliver_all(dispatcher, deliveries)
+    assert counted_attempts() - before == Counter({"dead": 1})
 
 
 def test_retry_after_may_be_a_date(deliveries: Deliveries, store: JobStore) -> None:

@@ -115,8 +115,8 @@ def swept() -> None:
 def webhook_attempt(outcome: Outcome, seconds: float) -> None:
     """One attempt to deliver one event.
 
-    delivered: the receiver took it (2xx). failed: it did not, and it is tried again later.
-    dead: it did not, and this was the last time. gone: it wants no more (410).
+    delivered: the receiver took it (2xx). failed: it did not, and it is tried again later, unless
+    it is progress. dead: it did not, and this was the last time. gone: it wants no more (410).
     """
     _webhooks.labels(outcome).inc()
     _webhook.observe(seconds)

@@ -161,7 +161,7 @@ class FollowEventsQuery(TypedDict):
 
 class RedeliverDeliveriesQuery(TypedDict):
     id: NotRequired[list[str]]
-    """A delivery of this panorama in any state. May be repeated. Without it, all deliveries that were given up are sent again."""
+    """A delivery of this panorama in any state. May be repeated. Without it, all that were given up are sent again, except progress, which is out of date."""
 
 
 class GetUsageQuery(TypedDict):

@@ -1,0 +1,101 @@
+"""While the workers of a model are replaced, no request is made without a part of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from redis import Redis
+
+from panoweave.core.checkpoint import LoraTraits
+from panoweave.core.infra import redis_keys
+from panoweave.core.infra.settings import Settings
+from panoweave.core.jobs import models
+from panoweave.core.jobs.models import LIVENESS_S, ModelState
+from tests.jobs.samples import TRAITS
+from tests.service.checks import at_fault, problem
+from tests.service.server import serving
+
+INK = {"loras": [{"name": "ink"}]}
+OF_0_1_0 = ("window_px", "px_per_latent", "tiny_decoder", "controlnet", "defaults")
+
+
+@pytest.fixture
+def api(settings: Settings, redis: Redis) -> Iterator[httpx.Client]:
+    """With one worker, which has two LoRAs."""
+    publish(redis, "new", "ink", "fog")
+    with serving(settings) as running:
+        yield running
+
+
+def state(worker: str, *loras: str, model: str = "embedded") -> ModelState:
+    traits = TRAITS.model_copy(update={"loras": [LoraTraits(name=name) for name in loras]})
+    return ModelState(
+        model=model, state="ready", traits=traits, perceptual="stlpips-alex", worker=worker
+    )
+
+
+def publish(redis: Redis, worker: str, *loras: str, model: str = "embedded") -> None:
+    models.publish(redis, state(worker, *loras, model=model))
+
+
+def publish_as_0_1_0(redis: Redis, worker: str) -> None:
+    fields = json.loads(state(worker).model_dump_json())
+    fields["traits"] = {name: fields["traits"][name] for name in OF_0_1_0}
+    redis.hset(redis_keys.MODELS, "embedded", json.dumps(fields))
+    redis.sadd(redis_keys.WORKERS, worker)
+    redis.set(redis_keys.worker(worker), json.dumps(fields), ex=LIVENESS_S)
+
+
+def post(api: httpx.Client, fields: dict[str, Any]) -> httpx.Response:
+    return api.post("/panoramas", json={"prompt": "a hill", **fields})
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        (INK, "`loras`"),
+        ({"upscale": 2}, "`upscale`"),
+        ({"loop": True, "projection": "equirectangular"}, "`projection`"),
+        ({"upscale": 2, **INK}, "`loras` and `upscale`"),
+    ],
+)
+def test_a_worker_of_0_1_0_gets_no_request_that_it_would_not_understand(
+    api: httpx.Client, redis: Redis, fields: dict[str, Any], named: str
+) -> None:
+    publish_as_0_1_0(redis, "old")
+    answer = post(api, fields)
+    refused = problem(answer, 503, "model_not_ready")
+    assert f"is of version 0.1.0, which does not know {named}." in refused["detail"]
+    assert int(answer.headers["Retry-After"]) > 0
+    assert post(api, {}).status_code == 202
+    assert post(api, dict.fromkeys(fields)).status_code == 202
+
+    models.withdraw(redis, "old")
+    publish(redis, "new", "ink", "fog")
+    assert post(api, fields).status_code == 202
+
+
+def test_a_lora_that_some_workers_lack_waits_until_all_have_it(
+    api: httpx.Client, redis: Redis
+) -> None:
+    publish(redis, "earlier", "fog")
+    publish(redis, "other", model="org/sea")
+    headers = {"Idempotency-Key": "order-7"}
+    refused = api.post("/panoramas", json={"prompt": "a hill", **INK}, headers=headers)
+    detail = problem(refused, 503, "model_not_ready")["detail"]
+    assert "LoRAs that other workers have" in detail
+    assert post(api, {"loras": [{"name": "fog"}]}).status_code == 202
+    assert at_fault(post(api, {"loras": [{"name": "oil"}]}))["field"] == "loras.0.name"
+
+    publish(redis, "earlier", "fog", "ink")
+    again = api.post("/panoramas", json={"prompt": "a hill", **INK}, headers=headers)
+    assert again.status_code == 202
+
+
+def test_without_workers_a_panorama_waits(api: httpx.Client, redis: Redis) -> None:
+    models.withdraw(redis, "new")
+    assert post(api, INK).status_code == 202
