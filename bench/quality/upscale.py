@@ -15,10 +15,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
 from PIL import Image
 
-from bench.quality.distances import Kid, giqa, kid
+from bench.quality.distances import Kid, kid
 from bench.quality.features import VggFeatures
 from bench.quality.intervals import Figure, mean_of
 from bench.quality.large_pictures import CropMeter, Crops, LargeRenders, UpscaledPanoramas
@@ -45,16 +44,12 @@ class Row:
     """The figures of a set of pictures."""
 
     kid: Kid
-    giqa: Figure
     detail: Figure
 
     @classmethod
     def of(cls, pictures: Sequence[Crops], reference: Sequence[Crops]) -> Row:
-        theirs = [one.features for one in reference]
-        together = np.concatenate(theirs)
         return cls(
-            kid([one.features for one in pictures], theirs),
-            mean_of([float(giqa(one.features, together).mean()) for one in pictures]),
+            kid([one.features for one in pictures], [one.features for one in reference]),
             mean_of([one.detail for one in pictures]),
         )
 
@@ -82,13 +77,12 @@ def compare(
 
 def as_table(rows: Mapping[str, Row]) -> Table:
     """A row each, and what `upscale` adds to enlarging: the same panoramas, the same resamples."""
-    head = ["row", "KID x 1e3 (vgg)", "KID x 1e3, all pairs (vgg)", "GIQA x 1e3 (vgg)", "detail"]
+    head = ["row", "KID x 1e3 (vgg)", "KID x 1e3, all pairs (vgg)", "detail"]
     cells = [
         [
             name,
             show(row.kid.between, 1, 1e3),
             show(row.kid.all_pairs, 1, 1e3),
-            show(row.giqa, 2, 1e3),
             show(row.detail, 2),
         ]
         for name, row in rows.items()
@@ -99,7 +93,6 @@ def as_table(rows: Mapping[str, Row]) -> Table:
             "`upscale` minus enlarged",
             show(ours.kid.between.minus(plain.kid.between), 1, 1e3),
             show(ours.kid.all_pairs.minus(plain.kid.all_pairs), 1, 1e3),
-            show(ours.giqa.minus(plain.giqa), 2, 1e3),
             show(ours.detail.minus(plain.detail), 2),
         ]
     )
