@@ -11,7 +11,6 @@ of the spatial mean underflows.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Final
@@ -36,8 +35,13 @@ _LPIPS_SCALE: Final = (0.458, 0.448, 0.450)
 
 def distance(a: Embedding, b: Embedding) -> Tensor:
     """The squared distance (N,) between embeddings of N images, or of N images and one."""
-    per_layer = [((x - y) ** 2).flatten(1).sum(1) for x, y in zip(a, b, strict=True)]
-    return torch.stack(per_layer).sum(0)
+    return torch.stack([_squares(x - y).flatten() for x, y in zip(a, b, strict=True)]).sum(0)
+
+
+def _squares(x: Tensor, *, dim: Sequence[int] = (1, 2, 3)) -> Tensor:
+    """The sums of squares over these dimensions, which stay: one pass, and one for the gradient."""
+    dim = [axis for axis in dim if axis < x.ndim]
+    return torch.linalg.vector_norm(x, dim=dim, keepdim=True).square()
 
 
 class PerceptualLoss(nn.Module, ABC):
@@ -82,9 +86,10 @@ class Lpips(PerceptualLoss):
         embedding = []
         for stage, root in zip(self.stages, self.roots, strict=True):
             activation = stage(activation)
-            norm = (activation.square().sum(1, keepdim=True) + _NORM_EPS).sqrt()
-            height, width = activation.shape[-2:]
-            embedding.append(activation * (root / norm) / math.sqrt(height * width))
+            places = activation.shape[-2] * activation.shape[-1]
+            # Small tensors first: what has all channels is passed over twice.
+            scale = ((_squares(activation, dim=[1]) + _NORM_EPS) * places).rsqrt()
+            embedding.append(activation * scale * root)
         return embedding
 
 
