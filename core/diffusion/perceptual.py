@@ -35,13 +35,13 @@ _LPIPS_SCALE: Final = (0.458, 0.448, 0.450)
 
 def distance(a: Embedding, b: Embedding) -> Tensor:
     """The squared distance (N,) between embeddings of N images, or of N images and one."""
-    return torch.stack([_squares(x - y).flatten() for x, y in zip(a, b, strict=True)]).sum(0)
+    per_layer = [_squares(x - y).flatten(1).sum(1) for x, y in zip(a, b, strict=True)]
+    return torch.stack(per_layer).sum(0)
 
 
-def _squares(x: Tensor, *, dim: Sequence[int] = (1, 2, 3)) -> Tensor:
-    """The sums of squares over these dimensions, which stay: one pass, and one for the gradient."""
-    dim = [axis for axis in dim if axis < x.ndim]
-    return torch.linalg.vector_norm(x, dim=dim, keepdim=True).square()
+def _squares(x: Tensor) -> Tensor:
+    """The sum of squares over the channels (N, 1, ...): one pass, and one for the gradient."""
+    return torch.linalg.vector_norm(x, dim=1, keepdim=True).square()
 
 
 class PerceptualLoss(nn.Module, ABC):
@@ -88,7 +88,7 @@ class Lpips(PerceptualLoss):
             activation = stage(activation)
             places = activation.shape[-2] * activation.shape[-1]
             # Small tensors first: what has all channels is passed over twice.
-            scale = ((_squares(activation, dim=[1]) + _NORM_EPS) * places).rsqrt()
+            scale = ((_squares(activation) + _NORM_EPS) * places).rsqrt()
             embedding.append(activation * scale * root)
         return embedding
 
