@@ -56,7 +56,12 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
             {"prompt": "an autumn forest", "x": 960, "width": 384},
         ],
     },
-    "anchor_image": {"prompt": "mountains", "seed": 5, "anchor_image": {"file": PICTURE}},
+    "anchor_image": {
+        "prompt": "mountains",
+        "seed": 5,
+        "anchor_image": {"file": PICTURE},
+        "sync": {"weight": 6},
+    },
     "extend": {
         "prompt": "a lake",
         "seed": 6,

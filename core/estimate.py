@@ -139,8 +139,10 @@ def _work_at(
     others = windows if follows_image or params.windows == "shifted" else windows - 1
     moves = moves_at(step, params.steps, sync) if sync.weight > 0 else 0
     gradients = others * moves
-    # Where the gradient's prediction is used again, only the anchor's is missing.
-    predictions: float = 1 if gradients and sync.reuse_prediction else windows
+    if gradients and sync.reuse_prediction:
+        predictions: float = 1  # the anchor's; the gradients bring those of the others
+    else:
+        predictions = windows + (follows_image and gradients > 0)  # an image is no window
     predictions += sum(_touched(region, params, traits, places) for region in params.regions)
     if params.extend:
         guidance = max(1, moves)  # times

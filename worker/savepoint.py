@@ -105,6 +105,8 @@ def _fingerprint(
     """A digest of all that the panorama depends on: request, pictures, pipeline and LoRAs."""
     digest = hashlib.sha256(identity.encode())
     digest.update(record.params.model_dump_json().encode())
+    if images.keys() & {"anchor_image", "extend.image"}:
+        digest.update(b"followed as they are predicted ")  # decision 63; before, as they are
     for field, image in sorted(images.items()):
         digest.update(f"{field} {image.mode} {image.size} ".encode())
         digest.update(image.tobytes())

@@ -341,15 +341,19 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         halves = guided if params.sync.gradient != "conditional" else guided.through_conditional
         gradient_of = partial(perceptual_gradient, halves)
         model = batched(graphs.model(guided, params) if graphs else guided)
-        appearance, reference = prepare_reference(self, params.sync, images, parts)
+        plan = WindowPlan(params, self.traits)
+        appearance, reference, given_anchor = prepare_reference(
+            self, params.sync, images, parts, noise, plan, scheduler
+        )
         return sample_syncdiffusion(
             model,
             noise,
             scheduler,
-            WindowPlan(params, self.traits),
+            plan,
             params.sync,
             appearance,
             reference=reference,
+            given_anchor=given_anchor,
             # Ranks would wait for the one that has the anchor.
             batch_anchor=noise.is_cuda and self.ranks.size == 1,
             regional_prompts=prepare_regions(

@@ -92,6 +92,7 @@ def sample_syncdiffusion(
     appearance: Appearance | None,
     *,
     reference: Callable[[Sequence[View]], Embedding] | None = None,
+    given_anchor: Callable[[Step], Tensor] | None = None,
     batch_anchor: bool = False,
     regional_prompts: RegionalPrompts | None = None,
     known_region: KnownRegion | None = None,
@@ -103,8 +104,9 @@ def sample_syncdiffusion(
 
     `model`: model(windows, step, views) -> model output, all (N, C, S, S), under the prompt.
     `appearance`: D and what L compares; needed where `sync` has a weight.
-    `reference`: what windows follow in place of the anchor's image, embedded: one for all of them,
-        or one for each of the views.
+    `reference`: what each of the views follows in place of the anchor's image, embedded.
+    `given_anchor`: x_0 (1, C, S, S) at a step, if it is no window of the panorama. All windows
+        follow it then.
     `batch_anchor`: evaluate the anchor in one batch with windows, not alone. The result is the
         same, but for rounding. It saves a GPU a call that would not fill it, and costs a CPU a
         useless backward pass.
@@ -124,8 +126,8 @@ def sample_syncdiffusion(
             windows = known_region.guide(windows, grid, step, model)
 
         cached_predictions: dict[View, Tensor] = {}
-        follow_image = reference is not None
-        others = [i for i, view in enumerate(views) if follow_image or view != plan.anchor]
+        has_anchor = reference is None and given_anchor is None  # one of its own windows
+        others = [i for i, view in enumerate(views) if not has_anchor or view != plan.anchor]
         weight = sync_weight(sync, step.index)
         moves = moves_at(step.index, len(scheduler.steps), sync) if weight and others else 0
         gradients: list[tuple[Tensor, Sequence[int]]] = []
@@ -133,16 +135,19 @@ def sample_syncdiffusion(
             if appearance is None:
                 raise ValueError("a weight above 0 needs a perceptual network")
             target = None
-            # The anchor is read before `known_region` guides it: `extend` always has an image.
             if reference is None:  # line 4
-                anchor = plan.canvas.crop(latents, plan.anchor, plan.window)
+                if given_anchor:
+                    anchor = given_anchor(step)
+                else:  # before `known_region` guides it: with `extend`, the anchor is given
+                    anchor = plan.canvas.crop(latents, plan.anchor, plan.window)
                 if batch_anchor and model.size > 1:  # it goes first, in the batch of the first ones
                     windows, views = torch.cat([windows, anchor]), [*views, plan.anchor]
                     others.insert(0, len(grid))
                 else:
                     output = model.predict_everywhere(anchor, step, [plan.anchor])
                     target = appearance.of(scheduler.pred_original_sample(anchor, step, output))
-                    cached_predictions[plan.anchor] = output[0]
+                    if has_anchor:
+                        cached_predictions[plan.anchor] = output[0]
             for move in range(moves):
                 if known_region and move:  # as in a step of its own
                     windows = known_region.guide(windows, grid, step, model)
@@ -157,7 +162,9 @@ def sample_syncdiffusion(
                     limited = limit_length(weight * gradient, sync.max_move)
                     for i, change, output in zip(batch, limited, outputs, strict=True):
                         windows[i] -= change  # line 7
-                        if sync.reuse_prediction or i == len(grid):  # the anchor stays as it is
+                        # The anchor stays as it is; a given one is none of the windows.
+                        keeps = has_anchor if i == len(grid) else sync.reuse_prediction
+                        if keeps:
                             cached_predictions[views[i]] = output
                 model.share(others, windows)
                 if sync.reuse_prediction:

@@ -10,6 +10,7 @@ PREFIX = "panoweave:"
 # Whole keys.
 OUTBOX = PREFIX + "outbox"  # zset: webhook delivery -> when it is due (ms)
 OUTBOX_TENANTS = PREFIX + "outbox_tenants"  # zset: tenant with deliveries -> last served (a count)
+OUTBOX_TENANTS_LATER = PREFIX + "outbox_tenants_later"  # zset: tenant -> when its next is due (ms)
 OUTBOX_SERVED = PREFIX + "outbox_served"  # counter: deliveries claimed so far
 LEASES = PREFIX + "leases"  # zset: running job -> when its lease expires (ms, Redis's clock)
 QUEUED = PREFIX + "queued"  # zset: queued job -> since when (ms)

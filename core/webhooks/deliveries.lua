@@ -2,7 +2,9 @@
 -- puts each into the outbox in the same step as its event.
 --
 -- OUTBOX says when each is due. OUTBOX_OF holds the same for one tenant, so that tenants are served in
--- turn; where the two differ, OUTBOX is right: version 0.1.0 writes it alone.
+-- turn; where the two differ, OUTBOX is right: version 0.1.0 writes it alone. OUTBOX_TENANTS holds
+-- tenants with deliveries, in the order in which they were served. A claim that finds one without a
+-- due delivery moves it to OUTBOX_TENANTS_LATER until then: claims do not look at it meanwhile.
 --
 -- ARGV: move, and
 --   claim:     how many senders are free, how many of these are kept for tenants that have none,
@@ -15,6 +17,8 @@
 
 local ATTEMPTS_KEPT = 50
 local COMPARED = 100 -- entries of OUTBOX at each claim
+local TENANTS_READ = 50 -- at once; few claims need more
+local TENANTS_BACK = 500 -- at each claim, more than there are senders
 
 local move = ARGV[1]
 local clock = redis.call('TIME')
@@ -59,7 +63,9 @@ local function claim_next(tenant, lease_ms)
   while true do
     local id = redis.call('ZRANGEBYSCORE', own, '-inf', now, 'LIMIT', 0, 1)[1]
     if not id then
-      if redis.call('EXISTS', own) == 0 then redis.call('ZREM', KEY.OUTBOX_TENANTS, tenant) end
+      local first = redis.call('ZRANGE', own, 0, 0, 'WITHSCORES')
+      if first[2] then redis.call('ZADD', KEY.OUTBOX_TENANTS_LATER, first[2], tenant) end
+      redis.call('ZREM', KEY.OUTBOX_TENANTS, tenant)
       return nil
     end
     local due = redis.call('ZSCORE', KEY.OUTBOX, id)
@@ -76,6 +82,15 @@ local function claim_next(tenant, lease_ms)
   end
 end
 
+local function bring_tenants_back()
+  local key = KEY.OUTBOX_TENANTS_LATER
+  local ready = redis.call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, TENANTS_BACK)
+  for _, tenant in ipairs(ready) do
+    redis.call('ZREM', key, tenant)
+    redis.call('ZADD', KEY.OUTBOX_TENANTS, 'NX', 0, tenant)
+  end
+end
+
 -- The tenant served longest ago is next. No tenant has more senders than are free: however much one
 -- has to send, there are senders left for the next tenant, and half of these for the one after it.
 -- Several tenants could take all of them together. So some senders are kept for tenants that have none.
@@ -85,21 +100,27 @@ if move == 'claim' then
   for i = 5, #ARGV, 2 do senders[ARGV[i]] = tonumber(ARGV[i + 1]) end
   local claimed = {}
   if not compare_outbox() then return claimed end
-  local tenants = redis.call('ZRANGE', KEY.OUTBOX_TENANTS, 0, -1)
-  local claimed_before
+  bring_tenants_back()
+  -- Whoever gets a sender goes to the end, and whoever has nothing due leaves; the others are passed
+  -- over, and stay so: the number of free senders only falls.
+  local passed_over = 0
   repeat
-    claimed_before = #claimed
+    local last = passed_over + TENANTS_READ - 1
+    local tenants = redis.call('ZRANGE', KEY.OUTBOX_TENANTS, passed_over, last)
     for _, tenant in ipairs(tenants) do
       local held = senders[tenant] or 0
-      local may_have = held < free - kept or (held == 0 and free > 0)
-      local fields = may_have and claim_next(tenant, lease_ms)
-      if fields then
-        claimed[#claimed + 1] = fields
-        senders[tenant] = held + 1
-        free = free - 1
+      if held < free - kept or (held == 0 and free > 0) then
+        local fields = claim_next(tenant, lease_ms)
+        if fields then
+          claimed[#claimed + 1] = fields
+          senders[tenant] = held + 1
+          free = free - 1
+        end
+      else
+        passed_over = passed_over + 1
       end
     end
-  until #claimed == claimed_before
+  until #tenants == 0 or free == 0
   return claimed
 end
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from panoweave.core.checkpoint import CheckpointTraits
+from panoweave.core.conditions import ImageInput
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.estimate import SpeedMeter, Speeds, StepWork, estimate_work, step_work
+from panoweave.core.image_reader import to_png
 from panoweave.core.params import PanoramaParams, ResolvedParams
 from panoweave.core.sync_moves import moves_at
 from tests.core import tiny
 
+PICTURE = ImageInput.inline(to_png(Image.new("RGB", (64, 64)))).model_dump()
 TRAITS = CheckpointTraits(window_px=128, px_per_latent=4, tiny_decoder=True)
 
 
@@ -36,6 +40,8 @@ def resolved(**asked: Any) -> ResolvedParams:
         {"preset": "balanced", "width": 128, "height": 128, "loop": True},
         {"preset": "paper", "width": 128, "loop": True, "sync": {"weight": 0}},
         {"preset": "fast", "width": 64},
+        {"preset": "paper", "width": 128, "anchor_image": PICTURE},
+        {"preset": "balanced", "width": 128, "anchor_image": PICTURE},
     ],
 )
 def test_the_work_is_what_the_sampler_does(

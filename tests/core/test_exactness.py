@@ -49,12 +49,14 @@ def params(**changes: Any) -> PanoramaParams:
     return PanoramaParams(**{**base, **changes}, sync=SyncParams(**sync))
 
 
-def papers(pipeline: SyncDiffusionPipeline, asked: PanoramaParams) -> Tensor:
+def papers(
+    pipeline: SyncDiffusionPipeline, asked: PanoramaParams, given: Tensor | None = None
+) -> Tensor:
     resolved = asked.resolve(pipeline.traits)
     with torch.no_grad():
         embeddings = pipeline.encode_prompt(resolved.prompt, resolved.negative_prompt)
     noise = tiny.draw_noise(pipeline, asked)
-    return run_algorithm_1(pipeline, resolved, noise, embeddings)
+    return run_algorithm_1(pipeline, resolved, noise, embeddings, given)
 
 
 LAYOUTS: dict[str, dict[str, Any]] = {
@@ -93,6 +95,21 @@ def test_equals_algorithm_1(tmp_path: Path, prediction_type: str, changes: dict[
     assert (plain - expected).abs().max() > 0.1  # synchronising did move something
 
 
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+def test_a_given_picture_takes_the_anchors_place(tmp_path: Path, prediction_type: str) -> None:
+    """As it is predicted at each step; the window where the anchor was follows it too."""
+    pipeline = exact_pipeline(tmp_path, prediction_type)
+    asked = params(width=96, steps=3, anchor_image={"key": "given"})
+    torch.manual_seed(4)
+    given = torch.rand(1, 3, 64, 64, dtype=torch.float64) * 2 - 1
+
+    made = tiny.sample(pipeline, asked, {"anchor_image": given})
+
+    expected = papers(pipeline, asked, given)
+    torch.testing.assert_close(made, expected, rtol=0, atol=1e-8)
+    assert (papers(pipeline, asked) - expected).abs().max() > 0.1
+
+
 def test_window_batch_changes_nothing(tmp_path: Path) -> None:
     pipeline = exact_pipeline(tmp_path)
     one, all_at_once = (
@@ -104,10 +121,17 @@ def test_window_batch_changes_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("preset", ["paper", "balanced"])
 @pytest.mark.parametrize("window_batch", [1, 64])
+@pytest.mark.parametrize("given", [{}, {"anchor_image": {"key": "given"}}], ids=["own", "given"])
 def test_anchor_in_a_batch_with_windows_changes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, preset: PresetName, window_batch: int
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    preset: PresetName,
+    window_batch: int,
+    given: dict[str, Any],
 ) -> None:
     """As on a GPU. Fewer calls, the same latents."""
+    torch.manual_seed(4)
+    images = {field: torch.rand(1, 3, 64, 64) * 2 - 1 for field in given}
     pipeline = exact_pipeline(tmp_path)
     calls: list[int] = []
     forward = pipeline.unet.forward
@@ -117,9 +141,9 @@ def test_anchor_in_a_batch_with_windows_changes_nothing(
         return forward(latents, *args, **options)
 
     monkeypatch.setattr(pipeline.unet, "forward", counted)
-    asked = params(preset=preset, sync={"steps": 4})
+    asked = params(preset=preset, sync={"steps": 4}, **given)
 
-    alone = tiny.sample(pipeline, asked, window_batch=window_batch)
+    alone = tiny.sample(pipeline, asked, images, window_batch=window_batch)
     calls_alone = calls.copy()
     calls.clear()
     monkeypatch.setattr(
@@ -127,7 +151,7 @@ def test_anchor_in_a_batch_with_windows_changes_nothing(
         "sample_syncdiffusion",
         lambda *args, **options: sample_syncdiffusion(*args, **{**options, "batch_anchor": True}),
     )
-    together = tiny.sample(pipeline, asked, window_batch=window_batch)
+    together = tiny.sample(pipeline, asked, images, window_batch=window_batch)
 
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-8)
     assert (len(calls) < len(calls_alone)) == (window_batch == 64)

@@ -10,15 +10,16 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 
 from panoweave.core.checkpoint import InvalidParams
 from panoweave.core.conditions import Extend, ImageInput
-from panoweave.core.diffusion.appearance import Appearance
 from panoweave.core.diffusion.decode import from_pil
 from panoweave.core.diffusion.guidance import BatchedModel, ClassifierFreeGuidance
 from panoweave.core.diffusion.known_region import KnownRegion
-from panoweave.core.diffusion.perceptual import PerceptualLoss, distance
+from panoweave.core.diffusion.perceptual import distance
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
+from panoweave.core.diffusion.reference import cover
 from panoweave.core.diffusion.schedulers import SCHEDULERS
 from panoweave.core.diffusion.unet import UNet
 from panoweave.core.diffusion.views import View, WindowPlan
@@ -41,13 +42,17 @@ def sunset(embedded: SyncDiffusionPipeline) -> Image.Image:
     return embedded(params).image
 
 
-def test_a_picture_is_scaled_to_cover_a_window_and_cut_evenly(perceptual: PerceptualLoss) -> None:
+@pytest.mark.parametrize("upright", [False, True])
+def test_a_picture_is_scaled_to_cover_a_window_and_cut_evenly(upright: bool) -> None:
     picture = torch.zeros(1, 3, 64, 256)
     picture[..., 96:160] = torch.linspace(-1, 1, 64)
-    appearance = Appearance(tiny.autoencoder(), perceptual)
-    embedding = appearance.of_image(picture, torch.zeros(1, 4, 8, 8))
-    expected = perceptual.embed(picture[..., 96:160])
-    assert float(distance(embedding, expected)) < 1e-6
+    middle = picture[..., 96:160]
+    if upright:
+        picture, middle = picture.mT, middle.mT
+    assert torch.equal(cover(picture, 64), middle)
+    shrunk = cover(picture, 32)
+    assert shrunk.shape == (1, 3, 32, 32)
+    assert (shrunk - functional.avg_pool2d(middle, 2)).abs().mean() < 0.01
 
 
 @pytest.mark.slow

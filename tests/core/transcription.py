@@ -72,6 +72,7 @@ class Algorithm1:
         decay: float = 1.0,
         sync_steps: int | None = None,
         every: int = 1,
+        given: Tensor | None = None,  # the clean latents of a picture in the anchor's place
     ) -> Tensor:
         height, width = z.shape[-2:]
         views = [
@@ -80,6 +81,8 @@ class Algorithm1:
             for column in range((width - window) // stride + 1)
         ]
         anchor_corner = (anchor[0] * stride, anchor[1] * stride)
+        top, left = anchor_corner
+        first_noise = z[:, :, top : top + window, left : left + window]
         self.scheduler.set_timesteps(steps)
 
         for i, timestep in enumerate(self.scheduler.timesteps):
@@ -88,11 +91,15 @@ class Algorithm1:
             total, count = torch.zeros_like(z), torch.zeros_like(z)
             if synchronised:
                 top, left = anchor_corner
+                anchor_z = z[:, :, top : top + window, left : left + window]
+                if given is not None:
+                    a = self.scheduler.alphas_cumprod[t]
+                    anchor_z = a.sqrt() * given + (1 - a).sqrt() * first_noise
                 with torch.no_grad():
-                    target = self.picture(z[:, :, top : top + window, left : left + window], t)
+                    target = self.picture(anchor_z, t)
             for top, left in views:
                 z_v = z[:, :, top : top + window, left : left + window].clone()
-                if synchronised and (top, left) != anchor_corner:
+                if synchronised and (given is not None or (top, left) != anchor_corner):
                     z_v.requires_grad_()
                     loss = self.perceptual(self.picture(z_v, t), target).sum()
                     (gradient,) = torch.autograd.grad(loss, z_v)
@@ -105,8 +112,17 @@ class Algorithm1:
         return z
 
 
-def run_algorithm_1(pipeline: Any, params: Any, z: Tensor, embeddings: Any) -> Tensor:
-    """The pipeline's own networks and resolved parameters, in the paper's words."""
+def run_algorithm_1(
+    pipeline: Any, params: Any, z: Tensor, embeddings: Any, given: Tensor | None = None
+) -> Tensor:
+    """The pipeline's own networks and resolved parameters, in the paper's words.
+
+    `given`: a picture in the anchor's place (1, 3, H, W), as large as a window.
+    """
+    if given is not None:
+        with torch.no_grad():
+            encoded = pipeline.vae.encode(given).latent_dist.mode().float()  # as pictures are kept
+        given = (encoded * pipeline.vae.config.scaling_factor).to(z)
     traits = pipeline.traits
     columns = (params.width - traits.window_px) // params.stride + 1
     algorithm = Algorithm1(
@@ -128,4 +144,5 @@ def run_algorithm_1(pipeline: Any, params: Any, z: Tensor, embeddings: Any) -> T
         decay=params.sync.decay,
         sync_steps=params.sync.steps,
         every=params.sync.every,
+        given=given,
     )

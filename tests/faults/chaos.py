@@ -57,7 +57,7 @@ _KEPT_KEYS: Final = (
         "deliveries",
         "delivery_attempts",
     ),
-    *("outbox_tenants", "outbox_served"),
+    *("outbox_tenants", "outbox_tenants_later", "outbox_served"),
     *("idempotency", "idempotency_of", "webhook_secrets", "claim", "batch"),
     *("speeds", "kept_bytes", "kept_bytes_of", "usage", "rate"),
 )

@@ -27,6 +27,7 @@ _AT_ONCE = (
     "from panoweave.deploy.cli import main; import sys; sys.argv = ['panoweave', 'worker']; main()"
 )
 _SOON_S = 240  # a worker starts, on a busy machine
+_REMOVED_S = 30
 _GRACE_S: float = of_defaults()["terminationGracePeriodSeconds"]
 ASKED = {"width": 192, "stride": 32, "steps": 60}
 
@@ -59,6 +60,10 @@ def phases(here: Arena, job_id: str) -> list[str]:
     with connect(here.settings) as redis:
         found = events.read(redis, job_id, limit=1_000)
     return [str(each.data.get("phase", each.type)) for each in found]
+
+
+def objects_of_other_attempts(here: Arena, job_id: str) -> list[str]:
+    return [key for key in objects_of(here) if f"{job_id}/" in key and "/5/" not in key]
 
 
 def has_reached(here: Arena, job_id: str, phase: str, times: int) -> Callable[[], bool]:
@@ -104,7 +109,8 @@ def test_workers_leave_at_every_phase_and_others_go_on(
         with connect(here.settings) as redis:
             lost = redis.hget(f"panoweave:job:{job_id}", "losses")
         assert lost in (None, b"0")
-        assert not [key for key in objects_of(here) if f"{job_id}/" in key and "/5/" not in key]
+        # What S3 took from the fourth attempt, the janitor removes two leases after the end.
+        wait_until(lambda: not objects_of_other_attempts(here, job_id), _REMOVED_S)
 
 
 @pytest.mark.slow

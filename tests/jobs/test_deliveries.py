@@ -111,6 +111,47 @@ def test_tenants_are_served_in_turn_and_none_gets_more_than_stays_free(
     assert claim(8, flood=7) == {"flood": 1}
 
 
+def test_many_tenants_are_served_in_turn(store: JobStore, deliveries: Deliveries) -> None:
+    """More than a claim reads at once."""
+    tenants = [f"tenant-{number}" for number in range(120)]
+    for tenant in tenants * 2:
+        cancel_new(store, tenant)
+    for _ in range(2):
+        served = [deliveries.claim(free, 60) for free in (70, 50)]
+        assert sorted(due.tenant for claimed in served for due in claimed) == sorted(tenants)
+    assert deliveries.claim(10, 60) == []
+
+
+def test_tenants_whose_deliveries_are_due_later_cost_a_claim_nothing(
+    store: JobStore, deliveries: Deliveries, redis: Redis
+) -> None:
+    for number in range(120):
+        cancel_new(store, f"later-{number}")
+    for due in deliveries.claim(120, 60):
+        deliveries.settle(due.id, TRIED, State.PENDING, 300)
+
+    def commands_of_a_claim() -> int:
+        cancel_new(store, "now")
+        before: Any = redis.info("commandstats")
+        (due,) = deliveries.claim(120, 60)
+        after: Any = redis.info("commandstats")
+        assert due.tenant == "now"
+        return sum(after[name]["calls"] - before.get(name, {"calls": 0})["calls"] for name in after)
+
+    assert commands_of_a_claim() > 120
+    assert commands_of_a_claim() < 40
+    # As if the pause had passed for two of them, and a third had another one, that is due.
+    assert redis.zcard(redis_keys.OUTBOX_TENANTS_LATER) >= 120
+    for tenant in ("later-7", "later-70"):
+        redis.zadd(redis_keys.OUTBOX_TENANTS_LATER, {tenant: 1})
+        waiting: Any = redis.zrange(redis_keys.OUTBOX_OF + tenant, 0, -1)
+        for key in (redis_keys.OUTBOX, redis_keys.OUTBOX_OF + tenant):
+            redis.zadd(key, dict.fromkeys(waiting, 1))
+    cancel_new(store, "later-9")
+    found = deliveries.claim(120, 60)
+    assert sorted(due.tenant for due in found) == ["later-7", "later-70", "later-9"]
+
+
 def test_senders_are_kept_for_tenants_that_have_none(
     store: JobStore, deliveries: Deliveries
 ) -> None:

@@ -67,6 +67,7 @@ def test_an_estimate_takes_as_many_commands_with_more_tenants(
     waiting = post_all(store)
     queue.estimate(waiting[-1:])
     assert 0 < redis.pttl(COUNTED) <= 1_000
+    redis.persist(COUNTED)  # however slow this machine is
     before = commands(redis)
     queue.estimate(waiting[-1:])
     assert commands(redis) - before < 20
