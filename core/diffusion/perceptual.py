@@ -41,7 +41,8 @@ def distance(a: Embedding, b: Embedding) -> Tensor:
 
 def _squares(x: Tensor) -> Tensor:
     """The sum of squares over the channels (N, 1, ...): one pass, and one for the gradient."""
-    return torch.linalg.vector_norm(x, dim=1, keepdim=True).square()
+    norms: Tensor = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+    return norms.square()
 
 
 class PerceptualLoss(nn.Module, ABC):

@@ -159,7 +159,8 @@ _LEAST_CELLS: Final = 16  # PyTorch gives oneDNN smaller convolutions only with 
 
 def _prefers_onednn(x: Tensor) -> bool:
     """In bfloat16 it has linear layers too."""
-    return x.device.type == "cpu" and x.dtype == torch.float32 and mkldnn.is_available()
+    has_it: bool = mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return has_it and x.device.type == "cpu" and x.dtype == torch.float32
 
 
 class FusedGEGLU(GEGLU):  # type: ignore[misc]
