@@ -66,6 +66,7 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
         "prompt": "a lake",
         "seed": 6,
         "extend": {"image": {"file": PICTURE}, "x": 640},
+        "sync": {"weight": 6},
     },
     "control": {
         "prompt": "a lake",

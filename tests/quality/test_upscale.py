@@ -14,7 +14,14 @@ from bench.quality.large_pictures import CropMeter, LargeRenders, UpscaledPanora
 from bench.quality.plots import REAL
 from bench.quality.renders import HELD_OUT_SEED
 from bench.quality.runs import Meter
-from bench.quality.upscale import ENLARGED, REAL_ENLARGED, UPSCALED, as_table, compare
+from bench.quality.upscale import (
+    ENLARGED,
+    REAL_ENLARGED,
+    SHARPENED,
+    UPSCALED,
+    as_table,
+    compare,
+)
 from panoweave.core.embedded.training.renderer import Scene, render, sample_scene
 from panoweave.core.params import PanoramaParams, SyncParams
 from tests.core import tiny
@@ -91,11 +98,14 @@ def test_pictures_with_details_are_nearer_than_enlarged_ones(tmp_path: Path, met
     assert rows[ENLARGED].detail.value < 0.5 * rows[UPSCALED].detail.value
     assert rows[REAL_ENLARGED].detail.value < 0.5 * rows[REAL].detail.value
     head, cells = as_table(rows)
-    assert [each[0] for each in cells] == [*rows, "`upscale` minus enlarged"]
+    assert list(rows) == [REAL, REAL_ENLARGED, UPSCALED, ENLARGED, SHARPENED]
+    differences = [f"`upscale` minus: {name}" for name in (ENLARGED, SHARPENED)]
+    assert [each[0] for each in cells] == [*rows, *differences]
     assert all(len(each) == len(head) for each in cells)
-    assert cells[-1][1].startswith("-")
+    assert cells[-2][1].startswith("-")
+    assert rows[ENLARGED].detail.value < rows[SHARPENED].detail.value
 
     kept = {file: file.stat().st_mtime_ns for file in (tmp_path / "crops").iterdir()}
-    assert len(kept) == 20
+    assert len(kept) == 24
     compare(crops, renders, panoramas)
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / "crops").iterdir()} == kept
