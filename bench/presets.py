@@ -1,7 +1,7 @@
 """What each preset costs and how coherent its panoramas are, on the embedded model.
 
     python -m bench.presets [--report docs/benchmarks.md] [--prompts N] [--seeds N]
-                            [--parts | --sweep]
+                            [--parts | --sweep [--kept FILE]]
 
 Every round makes one prompt and seed by every row in turn, so that a busy machine slows all rows
 alike; costs are medians of the rounds' ratios. Windows are pulled together by stlpips-alex, and
@@ -92,11 +92,12 @@ def main() -> None:
     options.add_argument("--seeds", type=int, default=2)
     options.add_argument("--parts", action="store_true")
     options.add_argument("--sweep", action="store_true")
+    options.add_argument("--kept", type=Path, help="of --sweep: a file that keeps its figures")
     asked = options.parse_args()
     pipeline = load_pipeline(str(WEIGHTS), perceptual="stlpips-alex")
     prompts = OPEN[: asked.prompts]
     if asked.sweep:
-        sweep(pipeline, prompts, asked.seeds, asked.report)
+        sweep(pipeline, prompts, asked.seeds, asked.report, asked.kept)
         return
     rows = {**ROWS, **PARTS} if asked.parts else ROWS
     measured = {name: Measured() for name in rows}

@@ -1,18 +1,19 @@
 """How coherent a preset's panoramas are with fewer and more steps: `bench.presets --sweep`.
 
 Every round makes one prompt and seed with each number of steps in turn. The table is written after
-each round, so that a run that is cut off leaves what it has.
+each round. With a file to keep figures in (`--kept`), a run that was cut off goes on where it was.
 """
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, product
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
 from PIL import Image
@@ -42,10 +43,21 @@ class Row:
     apart: list[float] = field(default_factory=list)
 
 
+class Figures(NamedTuple):
+    took_s: float
+    lpips: float
+    apart: float
+
+
 def sweep(
-    pipeline: SyncDiffusionPipeline, prompts: Sequence[str], seeds: int, report: Path | None
+    pipeline: SyncDiffusionPipeline,
+    prompts: Sequence[str],
+    seeds: int,
+    report: Path | None,
+    kept: Path | None,
 ) -> None:
-    assert pipeline.meter is not None
+    lines = kept.read_text().splitlines() if kept and kept.exists() else []
+    done = {key: Figures(*figures) for key, figures in map(json.loads, lines)}
     rows = {(preset, steps): Row() for preset, all_steps in SWEEP.items() for steps in all_steps}
     rounds = list(product(range(1, seeds + 1), prompts))
     for number, (seed, prompt) in enumerate(rounds, 1):
@@ -53,14 +65,17 @@ def sweep(
             params = PanoramaParams(
                 prompt=prompt, seed=seed, width=WIDTH_PX, steps=steps, preset=preset
             )
-            begun = time.process_time()
-            panorama = pipeline(params)
-            row.took_s.append(time.process_time() - begun)
-            row.moves = sum(moves_at(i, steps, panorama.params.sync) for i in range(steps))
-            assert panorama.coherence is not None
-            row.lpips.append(panorama.coherence.intra_lpips)
-            half_px = pipeline.traits.window_px // 2
-            row.apart.append(apart_to_beside(panorama.image, half_px, pipeline.meter.lpips))
+            resolved = params.resolve(pipeline.traits)
+            row.moves = sum(moves_at(i, steps, resolved.sync) for i in range(steps))
+            key = resolved.model_dump_json()
+            if key not in done:
+                done[key] = figures_of(pipeline, params)
+                if kept:
+                    with kept.open("a") as file:
+                        file.write(json.dumps([key, done[key]]) + "\n")
+            row.took_s.append(done[key].took_s)
+            row.lpips.append(done[key].lpips)
+            row.apart.append(done[key].apart)
             print(
                 f"{prompt}, seed {seed}, {preset}, {steps} steps: Intra-LPIPS "
                 f"{row.lpips[-1]:.3f}, apart / beside {row.apart[-1]:.2f}",
@@ -72,6 +87,17 @@ def sweep(
             f"{as_table(rows)}"
         )
         publish("steps", text, report)
+
+
+def figures_of(pipeline: SyncDiffusionPipeline, params: PanoramaParams) -> Figures:
+    assert pipeline.meter is not None
+    begun = time.process_time()
+    panorama = pipeline(params)
+    took_s = time.process_time() - begun
+    assert panorama.coherence is not None
+    half_px = pipeline.traits.window_px // 2
+    apart = apart_to_beside(panorama.image, half_px, pipeline.meter.lpips)
+    return Figures(took_s, panorama.coherence.intra_lpips, apart)
 
 
 @torch.no_grad()

@@ -9,7 +9,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 _REGION_CODES: Final = frozenset(
     {"AuthorizationHeaderMalformed", "AuthorizationQueryParametersError", "PermanentRedirect"}
 )
-_NEED_VIRTUAL_HOSTS: Final = frozenset({"SecondLevelDomainForbidden", "VirtualHostDomainRequired"})
+_NEED_VIRTUAL_HOSTS: Final = frozenset(
+    {"PathStyleDomainForbidden", "SecondLevelDomainForbidden", "VirtualHostDomainRequired"}
+)
 _REMEDIES: Final = {
     "AccessDenied": "give the key the rights to write, read, list and delete in the bucket; if the "
     "bucket demands encryption, set PANOWEAVE_S3_ENCRYPTION",

@@ -20,14 +20,15 @@ _STARTUP_FAILURE: Final = 3  # uvicorn's
 
 
 def run_api() -> int:
-    import uvicorn
+    with uncollected():
+        import uvicorn
 
-    from panoweave.core.infra.api_keys import ApiKeys
-    from panoweave.core.infra.errors import StoreUnavailable
-    from panoweave.core.infra.redis import connect
-    from panoweave.service.app import create_app
-    from panoweave.service.http.auth import UnsafeBind, check_bind
-    from panoweave.service.http.server import server_config
+        from panoweave.core.infra.api_keys import ApiKeys
+        from panoweave.core.infra.errors import StoreUnavailable
+        from panoweave.core.infra.redis import connect
+        from panoweave.service.app import create_app
+        from panoweave.service.http.auth import UnsafeBind, check_bind
+        from panoweave.service.http.server import server_config
 
     settings = read_settings()
     try:
@@ -43,7 +44,12 @@ def run_api() -> int:
         ) from error
     start_tracing("panoweave-api")
     log_to_stderr(settings.log_level)
-    server = uvicorn.Server(server_config(create_app(settings), settings))
+    with uncollected():
+        app = create_app(settings)
+        # FastAPI would build it, and what it knows of each route, at the first request that needs
+        # it. All other requests would wait for 0.2 s.
+        app.openapi()
+    server = uvicorn.Server(server_config(app, settings))
     with suppress(KeyboardInterrupt):
         server.run()
     return 0 if server.started else _STARTUP_FAILURE

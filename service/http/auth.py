@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Annotated, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 from fastapi import Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
@@ -32,6 +32,8 @@ bearer = HTTPBearer(
     description="An API key, as `panoweave keys create` shows it. Not needed in anonymous mode, as "
     "in `panoweave up`, until the first key is made.",
 )
+
+_NO_KEY: Final = "Send Authorization: Bearer and an API key."
 
 
 class Caller(NamedTuple):
@@ -72,7 +74,7 @@ def find_key(context: Context, credentials: HTTPAuthorizationCredentials | None)
         # The mode is a setting: neither a revoked key nor an emptied Redis switches it on.
         if may_be_anonymous(context.settings) and not context.api_keys.was_one_made():
             return None
-        raise Unauthorized("Send Authorization: Bearer and an API key.")
+        raise Unauthorized(_NO_KEY)
     key = context.api_keys.find(credentials.credentials)
     if key is None:
         raise Unauthorized("This API key has expired, is not known, or was revoked.")
@@ -87,6 +89,8 @@ async def authenticate(
 ) -> ApiKey | None:
     """As `find_key`, once for each request, which counts against the tenant's rate limit."""
     if not hasattr(request.state, "api_key"):
+        if credentials is None and not may_be_anonymous(context.settings):
+            raise Unauthorized(_NO_KEY)  # here, as a thread costs more than the refusal
         found = await run_in_threadpool(find_key, context, credentials)
         await count_request(request, context, found.tenant if found else DEFAULT_TENANT)
         request.state.api_key = found
@@ -138,7 +142,7 @@ async def raise_if_revoked(request: Request, redis: AsyncRedis) -> None:
     with suppress(StoreUnavailable):  # asked again after the next wait
         if not key_id:
             if await has_anonymous_mode_ended(redis):
-                raise Unauthorized("Send Authorization: Bearer and an API key.")
+                raise Unauthorized(_NO_KEY)
         elif await has_ended(redis, key_id):
             raise Unauthorized("This API key has expired, or was revoked.")
 
