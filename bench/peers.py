@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, cast
 
 import torch
@@ -72,11 +71,18 @@ def run_diffusers(
         requires_safety_checker=False,
     )
     reference.set_progress_bar_config(disable=True)
-    reference.get_views = partial(
-        reference.get_views,
-        window_size=plain.traits.window_latents,
-        stride=params.stride // plain.traits.px_per_latent,
-    )
+    get_views, scale = reference.get_views, plain.traits.px_per_latent
+
+    def views(height: int, width: int, circular_padding: bool) -> Any:
+        """In latents; its own takes any latent for 8 pixels."""
+        return get_views(
+            *(8 * side // scale for side in (height, width)),
+            window_size=plain.traits.window_latents,
+            stride=params.stride // scale,
+            circular_padding=circular_padding,
+        )
+
+    reference.get_views = views
     noise, _ = _start(plain, params)
     finish_kernels()
     begun = time.perf_counter()

@@ -11,7 +11,6 @@ of the spatial mean underflows.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Final
@@ -36,8 +35,14 @@ _LPIPS_SCALE: Final = (0.458, 0.448, 0.450)
 
 def distance(a: Embedding, b: Embedding) -> Tensor:
     """The squared distance (N,) between embeddings of N images, or of N images and one."""
-    per_layer = [((x - y) ** 2).flatten(1).sum(1) for x, y in zip(a, b, strict=True)]
+    per_layer = [_squares(x - y).flatten(1).sum(1) for x, y in zip(a, b, strict=True)]
     return torch.stack(per_layer).sum(0)
+
+
+def _squares(x: Tensor) -> Tensor:
+    """The sum of squares over the channels (N, 1, ...): one pass, and one for the gradient."""
+    norms: Tensor = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+    return norms.square()
 
 
 class PerceptualLoss(nn.Module, ABC):
@@ -82,9 +87,10 @@ class Lpips(PerceptualLoss):
         embedding = []
         for stage, root in zip(self.stages, self.roots, strict=True):
             activation = stage(activation)
-            norm = (activation.square().sum(1, keepdim=True) + _NORM_EPS).sqrt()
-            height, width = activation.shape[-2:]
-            embedding.append(activation * (root / norm) / math.sqrt(height * width))
+            places = activation.shape[-2] * activation.shape[-1]
+            # Small tensors first: what has all channels is passed over twice.
+            scale = ((_squares(activation) + _NORM_EPS) * places).rsqrt()
+            embedding.append(activation * scale * root)
         return embedding
 
 

@@ -33,13 +33,19 @@ def reflect(x: Tensor) -> Tensor:
     return x
 
 
+# One row of the blur, and what it is at the end of a side of even length, where the row beyond the
+# last is the last but one.
+_BLUR = (0.25, 0.5, 0.25)
+_BLUR_AT_END = (0.5, 0.5)
+
+
 class BlurredConv(nn.Module):
     """`convolution` (stride 1) followed by `BlurPool`, as one convolution with stride 2.
 
     It computes a quarter of the outputs with a kernel that is wider by two: a third of the work.
-    Only the last row and the last column differ, since the blur reaches into the padding there;
-    they are computed separately. The first ones are the same: [1 2 1] over the reflected (2, 1, 0)
-    is [1 2 1] over (0, 1, 2).
+    Where a convolved side is even, the last row or column has a kernel of its own, since the blur
+    reflects there. The first ones are the same: [1 2 1] over the reflected (2, 1, 0) is [1 2 1]
+    over (0, 1, 2).
     """
 
     def __init__(self, convolution: nn.Conv2d) -> None:
@@ -51,31 +57,43 @@ class BlurredConv(nn.Module):
         """(N, C, H, W), with sides of at least 14, to (N, C', (H - 5) // 2 + 1, ...)."""
         pad_y, pad_x = (int(side) for side in self.convolution.padding)
         x = functional.pad(x, (pad_x, pad_x, pad_y, pad_y))
-        inner = functional.conv2d(x, self._blurred_kernel(), self.convolution.bias, stride=2)
-        right = self._convolve_and_blur(x[..., self._tail(x.shape[-1]) :])[..., 1:-1, -1:]
-        bottom = self._convolve_and_blur(x[..., self._tail(x.shape[-2]) :, :])[..., -1:, :]
+        inner = self._convolve(x, _BLUR, _BLUR)
+        right, bottom, corner = inner[..., -1:], inner[..., -1:, :], inner[..., -1:, -1:]
+        height, width = (int(side) for side in self.convolution.kernel_size)
+        is_even_y, is_even_x = (x.shape[-2] - height) % 2, (x.shape[-1] - width) % 2
+        last_y, last_x = x[..., -height - 1 :, :], x[..., -width - 1 :]
+        if is_even_x:
+            right = self._convolve(last_x, _BLUR, _BLUR_AT_END)
+            corner = right[..., -1:, :]
+        if is_even_y:
+            bottom = self._convolve(last_y, _BLUR_AT_END, _BLUR)
+            corner = bottom[..., -1:]
+        if is_even_x and is_even_y:
+            corner = self._convolve(last_y[..., -width - 1 :], _BLUR_AT_END, _BLUR_AT_END)
         middle = torch.cat([inner[..., :1], inner, right], dim=-1)
-        return torch.cat([middle[..., :1, :], middle, bottom], dim=-2)
+        last = torch.cat([bottom[..., :1], bottom, corner], dim=-1)
+        return torch.cat([middle[..., :1, :], middle, last], dim=-2)
 
-    def _blurred_kernel(self) -> Tensor:
-        out, channels, height, width = self.convolution.weight.shape
-        planes = self.convolution.weight.reshape(out * channels, 1, height, width)
-        blurred = functional.conv2d(planes, self.blur.kernel[:1], padding=2)
-        return blurred.view(out, channels, height + 2, width + 2)
+    def _convolve(self, x: Tensor, down: tuple[float, ...], across: tuple[float, ...]) -> Tensor:
+        """With stride 2, the kernel blurred by `down` and `across`, both symmetric.
 
-    def _tail(self, side: int) -> int:
-        """Where the last few positions of a padded side begin.
-
-        An even number, so that the stride stays in phase; with at least three convolved positions,
-        since padding by reflection needs them.
+        Squares of 2 x 2 pixels become channels: on a CPU the gradient takes a third of the time
+        that it takes with stride 2 over three channels.
         """
-        convolved = side - self.convolution.kernel_size[0] + 1
-        return convolved - convolved % 2 - 4
+        weight = self.convolution.weight
+        out, channels, height, width = weight.shape
+        blur = weight.new_tensor(down)[:, None] * weight.new_tensor(across)
+        planes = weight.reshape(out * channels, 1, height, width)
+        padding = len(down) - 1, len(across) - 1
+        kernel = functional.conv2d(planes, blur[None, None], padding=padding)
+        kernel = kernel.view(out, channels, *kernel.shape[-2:])
+        return functional.conv2d(_to_channels(x), _to_channels(kernel), self.convolution.bias)
 
-    def _convolve_and_blur(self, padded: Tensor) -> Tensor:
-        weight, bias = self.convolution.weight, self.convolution.bias
-        blurred: Tensor = self.blur(functional.conv2d(padded, weight, bias))
-        return blurred
+
+def _to_channels(x: Tensor) -> Tensor:
+    """Squares of 2 x 2 pixels to channels, sides that are odd lengthened by a row of zeros."""
+    height, width = x.shape[-2:]
+    return functional.pixel_unshuffle(functional.pad(x, (0, width % 2, 0, height % 2)), 2)
 
 
 def alex_stages() -> list[nn.Sequential]:

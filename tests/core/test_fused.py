@@ -51,6 +51,37 @@ def tiny_noise(*shape: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
 
 
+@pytest.mark.parametrize("shape", [(8, 32, 24), (2, 4, 64, 24), (256, 24)])
+def test_many_rows_are_a_convolution_with_the_same_result(
+    monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...]
+) -> None:
+    torch.manual_seed(1)
+    plain = nn.Linear(24, 40)
+    fused = copy.deepcopy(plain)
+    fuse(nn.Sequential(fused))
+    x = tiny_noise(*shape).requires_grad_()
+    expected = plain(x)
+    cotangent = torch.randn_like(expected)
+    (expected_gradient,) = torch.autograd.grad(expected, x, cotangent)
+
+    monkeypatch.setattr(nn.functional, "linear", None)  # nothing calls it
+    output = fused(x)
+    (gradient,) = torch.autograd.grad(output, x, cotangent)
+
+    assert output.is_contiguous()
+    torch.testing.assert_close(output, expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(gradient, expected_gradient, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(240, 24), (257, 24), (24,)])
+def test_few_rows_or_odd_ones_have_the_same_bits(shape: tuple[int, ...]) -> None:
+    plain = nn.Linear(24, 40)
+    fused = copy.deepcopy(plain)
+    fuse(nn.Sequential(fused))
+    x = tiny_noise(*shape)
+    assert torch.equal(fused(x), plain(x))
+
+
 def test_attention_with_a_mask_is_diffusers_own() -> None:
     from diffusers.models.attention_processor import Attention
 

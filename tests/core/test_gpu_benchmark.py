@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import gpu
-from bench.gpu import Bench, Pair, Row, line_of
+from bench.gpu import Bench, Pair, Row, line_of, without_figures
 from tests.core import tiny
 
 PAGE = Path(__file__).parents[2] / "docs/benchmarks.md"
@@ -42,6 +42,15 @@ def test_a_row_that_fails_or_is_late_says_so() -> None:
     ]
 
 
+def test_a_rehearsal_gives_no_figures_and_names_what_failed() -> None:
+    measured = ["a / b", "0.25", "<= 1", "1.00 s", "4.00 s", "as set"]
+    assert without_figures(measured) == [
+        *("a / b", "not measured: no card was at hand", "<= 1", "", "", "")
+    ]
+    failed = ["a / b", "failed: RuntimeError", "<= 1", "", "", "no memory"]
+    assert without_figures(failed) == failed
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_rehearsal_measures_every_row(
@@ -52,6 +61,9 @@ def test_the_rehearsal_measures_every_row(
     printed = capsys.readouterr().out
     assert "failed" not in printed
     assert "`view_batch_size=" in printed
+    table = printed[printed.index("| ours / other |") :].splitlines()[2:]
+    assert len(table) > 20
+    assert all(" | not measured: no card was at hand | " in line for line in table)
 
 
 def test_it_refuses_a_machine_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

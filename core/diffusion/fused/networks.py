@@ -1,15 +1,16 @@
 """diffusers' UNets and autoencoders, with fewer passes over memory.
 
 Modules change their class in place, so weights keep their names. Left out are copies between
-layouts, and divisions by a factor that is 1. On a CPU the results have the same bits. On a GPU,
-where Triton runs, GroupNorm and GEGLU are kernels of our own, which round less.
+layouts, and divisions by a factor that is 1: the results have the same bits. On a CPU oneDNN
+multiplies matrices (`FusedLinear`). On a GPU, where Triton runs, GroupNorm and GEGLU are kernels of
+our own, which round less.
 """
 
 from __future__ import annotations
 
 import logging
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import torch
 from diffusers.models.activations import GEGLU
@@ -17,6 +18,7 @@ from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from torch import Tensor, nn
+from torch.backends import mkldnn
 from torch.nn import functional
 
 log = logging.getLogger(__name__)
@@ -37,6 +39,8 @@ def fuse(network: nn.Module, *, kernels: bool = False) -> None:
             module.norm.__class__ = FusedGroupNorm
         elif type(module) is GEGLU:
             module.__class__ = FusedGEGLU
+        elif type(module) is nn.Linear:
+            module.__class__ = FusedLinear
         elif type(module) is Attention and _is_plain_attention(module):
             module.set_processor(PlainAttention())
         if type(getattr(module, "conv_norm_out", None)) is nn.GroupNorm:
@@ -131,6 +135,32 @@ class FusedTransformer(Transformer2DModel):  # type: ignore[misc]
             image = self.proj_out(image)
         added: Tensor = image + residual
         return added
+
+
+class FusedLinear(nn.Linear):
+    """A linear layer; on a CPU, where it has many rows, a convolution over cells of them.
+
+    PyTorch gives convolutions to oneDNN and linear layers to MKL, which on processors that are not
+    Intel's takes twice the time (docs/LOG.md).
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        rows = input.numel() // self.in_features
+        if rows < _LEAST_CELLS * _CELL or rows % _CELL or not _prefers_onednn(input):
+            return super().forward(input)
+        cells = input.reshape(-1, 1, _CELL, self.in_features).permute(0, 3, 1, 2)
+        output = functional.conv2d(cells, self.weight[:, :, None, None], self.bias)
+        return output.permute(0, 2, 3, 1).reshape(*input.shape[:-1], self.out_features)
+
+
+_CELL: Final = 16  # rows
+_LEAST_CELLS: Final = 16  # PyTorch gives oneDNN smaller convolutions only with several threads
+
+
+def _prefers_onednn(x: Tensor) -> bool:
+    """In bfloat16 it has linear layers too."""
+    has_it: bool = mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return has_it and x.device.type == "cpu" and x.dtype == torch.float32
 
 
 class FusedGEGLU(GEGLU):  # type: ignore[misc]
