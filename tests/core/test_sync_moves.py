@@ -141,7 +141,7 @@ def test_a_step_makes_its_moves(tmp_path: Path, tiny_perceptual: Any) -> None:
 
 
 def test_an_extended_picture_guides_before_each_move(tmp_path: Path, tiny_perceptual: Any) -> None:
-    """Of five windows, three show an edge of the picture. All five move."""
+    """Of five windows, three show an edge of the picture. All five move, after it is predicted."""
     pipeline = tiny.pipeline(tmp_path)
     pipeline.perceptual = tiny_perceptual
     image = torch.zeros(1, 3, 64, 64)
@@ -158,7 +158,8 @@ def test_an_extended_picture_guides_before_each_move(tmp_path: Path, tiny_percep
         )
         with windows_seen(pipeline.unet) as seen:
             tiny.sample(pipeline, params, {"extend.image": image})
-        assert sum(seen) == count * (3 + 5) + 5 + (3 + 5)  # a step with moves, a step without
+        with_moves, without = 1 + count * (3 + 5) + 5, 3 + 5
+        assert sum(seen) == with_moves + without
 
 
 @pytest.mark.slow
