@@ -51,6 +51,7 @@ WAITING_TENANTS_OF = PREFIX + "turns_of:"  # zset: WAITING_TENANTS of the model
 LAST_SERVED_OF = PREFIX + "served_of:"  # hash: LAST_SERVED by workers of the model
 QUEUE_STATE_OF = PREFIX + "queue_state_of:"  # string: the model's workers and jobs, for a second
 TENANTS_COUNTED_OF = PREFIX + "tenants_counted_of:"  # string: jobs of each of many, for a while
+TENANTS_RANKED_OF = PREFIX + "tenants_ranked_of:"  # + model: zset, WAITING_TENANTS_OF then
 RUN_TIMES_OF = PREFIX + "run_times_of:"  # list: how long the model's last successes ran (ms)
 OUTBOX_OF = PREFIX + "outbox_of:"  # zset: the tenant's part of OUTBOX
 DELIVERIES = PREFIX + "deliveries:"  # list: ids of the job's webhook deliveries, oldest first

@@ -6,7 +6,7 @@
 -- each waits (ms), -1 if unknown; how long each takes (ms), -1 if unknown}.
 
 -- Of few tenants, all is read.
-local function add_each_tenant(queue, own_rank, own_before)
+local function add_each_tenant(queue, _, own_rank, own_before)
   local place, total = 0, 0
   for rank, jobs in ipairs(queue.waiting) do
     if rank ~= own_rank then
@@ -20,10 +20,12 @@ local function add_each_tenant(queue, own_rank, own_before)
 end
 
 -- Tenants with equally many jobs, together: by their jobs, how many tenants, and how long one job of
--- each takes, added up.
-local function group(counted, first, last)
+-- each takes, added up. Of those counted, the ones in places first to last of a ring that begins
+-- with rank `start`.
+local function group(counted, start, first, last)
   local groups = {}
-  for rank = first, last do
+  for place = first, last do
+    local rank = (start + place - 2) % #counted.waiting + 1
     local jobs, ms = counted.waiting[rank], counted.mean_ms[rank]
     local found = groups[jobs]
     if not found then
@@ -50,19 +52,24 @@ end
 
 -- Of many tenants, what was counted a while ago. The first job of a tenant has as many before it as
 -- there are tenants of a lower rank, so its place is that of this moment.
-local function add_counted(queue, own_rank, own_before)
+--
+-- Whoever is served goes to the end. So the tenants stand in a ring, in which a tenant that was counted
+-- keeps its place: all others come after it, and those that are before it now are the last of them.
+local function add_counted(queue, tenant, own_rank, own_before)
   local counted = queue.counted
-  local last = #counted.waiting
-  if queue.grouped_for ~= own_rank then
-    queue.grouped_for = own_rank
-    queue.before = group(counted, 1, math.min(own_rank - 1, last))
-    queue.behind = nil
+  if queue.grouped_for ~= tenant then
+    queue.grouped_for = tenant
+    local count, rank = #counted.waiting, counted.rank_of(tenant)
+    local others = rank and count - 1 or count
+    local start = rank and rank + 1 or math.min(own_rank, count + 1)
+    local behind = others - math.min(own_rank - 1, others)
+    queue.before = group(counted, start, behind + 1, others)
+    queue.behind = group(counted, start, 1, behind)
   end
   local place, total = add_groups(queue.before, own_before + 1)
   if own_before == 0 then return own_rank - 1, total end
-  queue.behind = queue.behind or group(counted, own_rank + 1, last)
   local more, takes = add_groups(queue.behind, own_before)
-  return place + more, total and takes and total + takes
+  return math.max(place, own_rank - 1) + more, total and takes and total + takes
 end
 
 -- How many jobs start before it, and how long they take together.
@@ -71,7 +78,7 @@ local function before(queue, model, tenant, id)
   if not own_before then return -1 end
   local own_rank = redis.call('ZRANK', KEY.WAITING_TENANTS_OF .. model, tenant) + 1
   local add_others = queue.counted and add_counted or add_each_tenant
-  local place, total = add_others(queue, own_rank, own_before)
+  local place, total = add_others(queue, tenant, own_rank, own_before)
   local own_ms = queue.first_ms(tenant, own_before)
   return place + own_before, total and own_ms and total + own_ms
 end

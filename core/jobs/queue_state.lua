@@ -75,12 +75,23 @@ end
 -- Counting many tenants takes milliseconds too. It is kept for a second, or longer where there are
 -- thousands, so that it takes less than a hundredth of Redis's time.
 local function tenants_counted_lately(model, count, run_ms)
-  local key = KEY.TENANTS_COUNTED_OF .. model
+  local key, ranks = KEY.TENANTS_COUNTED_OF .. model, KEY.TENANTS_RANKED_OF .. model
   local kept = redis.call('GET', key)
-  if kept then return cmsgpack.unpack(kept) end
-  local counts = count_tenants(model, run_ms)
-  -- A full Redis refuses it.
-  redis.pcall('SET', key, cmsgpack.pack(counts), 'PX', math.max(COUNTS_KEPT_MS, count))
+  local counts = kept and cmsgpack.unpack(kept)
+  if not kept then
+    counts = count_tenants(model, run_ms)
+    local kept_ms = math.max(COUNTS_KEPT_MS, count)
+    -- A full Redis refuses the first; what follows a write is not refused.
+    if redis.pcall('SET', key, cmsgpack.pack(counts), 'PX', kept_ms).ok then
+      redis.call('COPY', KEY.WAITING_TENANTS_OF .. model, ranks, 'REPLACE')
+      redis.call('PEXPIRE', ranks, kept_ms)
+    end
+  end
+  -- The rank (from 1) that a tenant had then; nil if it had nothing waiting.
+  function counts.rank_of(tenant)
+    local rank = redis.call('ZRANK', kept and ranks or KEY.WAITING_TENANTS_OF .. model, tenant)
+    return rank and rank + 1
+  end
   return counts
 end
 

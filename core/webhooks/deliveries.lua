@@ -4,7 +4,8 @@
 -- OUTBOX says when each is due. OUTBOX_OF holds the same for one tenant, so that tenants are served in
 -- turn; where the two differ, OUTBOX is right: version 0.1.0 writes it alone. OUTBOX_TENANTS holds
 -- tenants with deliveries, in the order in which they were served. A claim that finds one without a
--- due delivery moves it to OUTBOX_TENANTS_LATER until then: claims do not look at it meanwhile.
+-- due delivery moves it to OUTBOX_TENANTS_LATER until then: claims do not look at it meanwhile. It
+-- returns as one that was never served: so it is before those that were.
 --
 -- ARGV: move, and
 --   claim:     how many senders are free, how many of these are kept for tenants that have none,

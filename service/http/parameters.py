@@ -19,9 +19,12 @@ _MAX_NAME_CHARS = 64
 _PAGES: Final = frozenset({"/", "/docs"})
 
 
-def refuse_unknown_query(request: Request) -> None:
+async def refuse_unknown_query(request: Request) -> None:
     """A dependency of all routes. Raises InvalidParams, also where a value would be left out.
-    Pages ignore parameters."""
+    Pages ignore parameters.
+
+    It is `async` so that no request needs a thread before its key was read.
+    """
     if request.scope["route"].path in _PAGES:
         return
     described = {each["name"]: each for each in _described(request) if each["in"] == "query"}

@@ -7,6 +7,7 @@ import os
 from multiprocessing.connection import Connection
 from typing import NoReturn
 
+import fastapi.dependencies.utils
 import httpx
 import pytest
 import uvicorn
@@ -51,7 +52,9 @@ def test_a_request_without_a_key_takes_no_thread(
         raise AssertionError("a thread was asked for")
 
     monkeypatch.setattr(auth, "run_in_threadpool", no_thread)
+    monkeypatch.setattr(fastapi.dependencies.utils, "run_in_threadpool", no_thread)
     with serving(settings.model_copy(update={"anonymous": "off"})) as api:
         problem(api.post("/panoramas", json={"prompt": "a lake"}), 401, "unauthorized")
         answer: httpx.Response = api.get("/models")
+        assert api.get("/livez").status_code == 200
     problem(answer, 401, "unauthorized")
