@@ -32,7 +32,7 @@ GALLERY: Final = (
     ("rolling green hills under clouds", 2),
     ("a calm sea at twilight", 4),
 )
-RING: Final = {"prompt": "a mountain lake at dawn", "seed": 11, "loop": True, "width": 2304}
+RING: Final = {"prompt": "a forest", "seed": 1, "loop": True, "width": 2304}
 
 Theme = Literal["light", "dark"]
 
