@@ -64,10 +64,12 @@ local function add_counted(queue, tenant, own_rank, own_before)
     local start = rank and rank + 1 or math.min(own_rank, count + 1)
     local behind = others - math.min(own_rank - 1, others)
     queue.before = group(counted, start, behind + 1, others)
-    queue.behind = group(counted, start, 1, behind)
+    queue.group_behind = function() return group(counted, start, 1, behind) end
+    queue.behind = nil
   end
   local place, total = add_groups(queue.before, own_before + 1)
   if own_before == 0 then return own_rank - 1, total end
+  queue.behind = queue.behind or queue.group_behind()
   local more, takes = add_groups(queue.behind, own_before)
   return math.max(place, own_rank - 1) + more, total and takes and total + takes
 end
