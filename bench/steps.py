@@ -20,6 +20,7 @@ from PIL import Image
 
 from bench.sections import machine, publish, table
 from panoweave.core.diffusion.decode import from_pil
+from panoweave.core.diffusion.identity import identify
 from panoweave.core.diffusion.perceptual import PerceptualLoss, distance
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.params import PanoramaParams
@@ -57,6 +58,7 @@ def sweep(
     kept: Path | None,
 ) -> None:
     lines = kept.read_text().splitlines() if kept and kept.exists() else []
+    identity = identify(pipeline).digest  # other weights are another panorama
     done = {key: Figures(*figures) for key, figures in map(json.loads, lines)}
     rows = {(preset, steps): Row() for preset, all_steps in SWEEP.items() for steps in all_steps}
     rounds = list(product(range(1, seeds + 1), prompts))
@@ -67,7 +69,7 @@ def sweep(
             )
             resolved = params.resolve(pipeline.traits)
             row.moves = sum(moves_at(i, steps, resolved.sync) for i in range(steps))
-            key = resolved.model_dump_json()
+            key = f"{identity} {resolved.model_dump_json()}"
             if key not in done:
                 done[key] = figures_of(pipeline, params)
                 if kept:

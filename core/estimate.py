@@ -142,7 +142,9 @@ def _work_at(
     if gradients and sync.reuse_prediction:
         predictions: float = 1  # the anchor's; the gradients bring those of the others
     else:
-        predictions = windows + (follows_image and gradients > 0)  # an image is no window
+        # A given picture is no window, and shifted windows seldom have the anchor among them.
+        apart = follows_image or params.windows == "shifted"
+        predictions = windows + (apart and gradients > 0)
     predictions += sum(_touched(region, params, traits, places) for region in params.regions)
     if params.extend:
         guidance = max(1, moves)  # times

@@ -237,8 +237,8 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         the network, before each tile is decoded and before each window is measured; an exception
         that they raise stops the panorama.
         `window_batch`: how many windows go through the networks at once. It changes memory and
-        speed, but not the result, except for rounding on a GPU. On one device the same request
-        gives the same bits each time.
+        speed, and the result by rounding only. On one device, with the same value, the same
+        request gives the same bits each time.
         `resume`: an earlier state of the same panorama; the result is as if it had not stopped.
         Raises InvalidParams if the checkpoint cannot make this panorama.
         """

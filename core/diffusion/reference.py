@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -51,7 +50,8 @@ def prepare_reference(
         return None, None, None
     decoder = pipeline.tiny_decoder if sync.decoder == "tiny" else pipeline.vae
     if parts:
-        window = torch.zeros_like(plan.canvas.crop(noise, plan.anchor, plan.window))
+        # The enlarged canvas need not hold a grid of the request's stride, so it has no anchor.
+        window = noise.new_zeros(1, noise.shape[1], plan.window, plan.window)
         without_details = WithoutDetails(decoder, pipeline.perceptual, parts, window)
         return without_details, without_details.of_views, None
     appearance = Appearance(decoder, pipeline.perceptual)

@@ -33,12 +33,6 @@ def reflect(x: Tensor) -> Tensor:
     return x
 
 
-# One row of the blur, and what it is at the end of a side of even length, where the row beyond the
-# last is the last but one.
-_BLUR = (0.25, 0.5, 0.25)
-_BLUR_AT_END = (0.5, 0.5)
-
-
 class BlurredConv(nn.Module):
     """`convolution` (stride 1) followed by `BlurPool`, as one convolution with stride 2.
 
@@ -57,24 +51,28 @@ class BlurredConv(nn.Module):
         """(N, C, H, W), with sides of at least 14, to (N, C', (H - 5) // 2 + 1, ...)."""
         pad_y, pad_x = (int(side) for side in self.convolution.padding)
         x = functional.pad(x, (pad_x, pad_x, pad_y, pad_y))
-        inner = self._convolve(x, _BLUR, _BLUR)
+        # One row of the blur. At the end of a side of even length, the row beyond the last is the
+        # last but one. Neither is made of numbers here: a CUDA graph cannot record their copy.
+        blur = self.blur.kernel[0, 0].sum(0)
+        at_end = torch.stack([blur[0] + blur[2], blur[1]])
+        inner = self._convolve(x, blur, blur)
         right, bottom, corner = inner[..., -1:], inner[..., -1:, :], inner[..., -1:, -1:]
         height, width = (int(side) for side in self.convolution.kernel_size)
         is_even_y, is_even_x = (x.shape[-2] - height) % 2, (x.shape[-1] - width) % 2
         last_y, last_x = x[..., -height - 1 :, :], x[..., -width - 1 :]
         if is_even_x:
-            right = self._convolve(last_x, _BLUR, _BLUR_AT_END)
+            right = self._convolve(last_x, blur, at_end)
             corner = right[..., -1:, :]
         if is_even_y:
-            bottom = self._convolve(last_y, _BLUR_AT_END, _BLUR)
+            bottom = self._convolve(last_y, at_end, blur)
             corner = bottom[..., -1:]
         if is_even_x and is_even_y:
-            corner = self._convolve(last_y[..., -width - 1 :], _BLUR_AT_END, _BLUR_AT_END)
+            corner = self._convolve(last_y[..., -width - 1 :], at_end, at_end)
         middle = torch.cat([inner[..., :1], inner, right], dim=-1)
         last = torch.cat([bottom[..., :1], bottom, corner], dim=-1)
         return torch.cat([middle[..., :1, :], middle, last], dim=-2)
 
-    def _convolve(self, x: Tensor, down: tuple[float, ...], across: tuple[float, ...]) -> Tensor:
+    def _convolve(self, x: Tensor, down: Tensor, across: Tensor) -> Tensor:
         """With stride 2, the kernel blurred by `down` and `across`, both symmetric.
 
         Squares of 2 x 2 pixels become channels: on a CPU the gradient takes a third of the time
@@ -82,10 +80,9 @@ class BlurredConv(nn.Module):
         """
         weight = self.convolution.weight
         out, channels, height, width = weight.shape
-        blur = weight.new_tensor(down)[:, None] * weight.new_tensor(across)
         planes = weight.reshape(out * channels, 1, height, width)
         padding = len(down) - 1, len(across) - 1
-        kernel = functional.conv2d(planes, blur[None, None], padding=padding)
+        kernel = functional.conv2d(planes, torch.outer(down, across)[None, None], padding=padding)
         kernel = kernel.view(out, channels, *kernel.shape[-2:])
         return functional.conv2d(_to_channels(x), _to_channels(kernel), self.convolution.bias)
 

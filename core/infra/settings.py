@@ -136,7 +136,7 @@ class Settings(RedisSettings):
         DEFAULT_WINDOW_BATCH,
         ge=1,
         description="How many windows go through the networks at once. It changes memory and "
-        "speed. Give all GPU workers the same value, so that a panorama resumes with equal bits.",
+        "speed. Give all workers the same value, so that a panorama resumes with equal bits.",
     )
     device: str = Field(
         "auto",

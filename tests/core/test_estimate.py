@@ -39,6 +39,7 @@ def resolved(**asked: Any) -> ResolvedParams:
         {"preset": "balanced", "width": 96, "sync": {"tuned_steps": 8}},
         {"preset": "balanced", "width": 128, "height": 128, "loop": True},
         {"preset": "paper", "width": 128, "loop": True, "sync": {"weight": 0}},
+        {"preset": "balanced", "width": 96, "sync": {"reuse_prediction": False}},
         {"preset": "fast", "width": 64},
         {"preset": "paper", "width": 128, "anchor_image": PICTURE},
         {"preset": "balanced", "width": 128, "anchor_image": PICTURE},

@@ -69,6 +69,13 @@ def test_the_picture_is_larger_and_its_steps_are_counted(fresh: Make, factor: in
     assert made.timings_s["upscale"] > 0
 
 
+@pytest.mark.parametrize("weight", [0, 1])
+def test_a_stride_need_not_divide_the_window(fresh: Make, weight: float) -> None:
+    """The larger panorama is no grid of that stride: its windows have places of their own."""
+    made = fresh()(asked(width=88, stride=24, sync={"weight": weight}))
+    assert made.image.size == (2 * 88, 2 * 64)
+
+
 @pytest.mark.parametrize(
     "changes",
     [

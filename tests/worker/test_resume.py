@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +27,7 @@ from panoweave.core.jobs.events import read
 from panoweave.core.jobs.failures import FailureCode
 from panoweave.core.jobs.record import JobRecord, Status
 from panoweave.core.jobs.savepoints import Savepoints
-from panoweave.worker import attempt, upload
+from panoweave.worker import attempt, savepoint, upload
 from panoweave.worker.attempt import Attempt
 from panoweave.worker.job import WorkerContext, run_attempt
 from panoweave.worker.savepoint import Savepoint
@@ -262,6 +263,25 @@ def test_other_pictures_make_another_panorama(
     assert found is not None
     assert found.step == 2
     assert savepoint("blue").load() is None
+
+
+def test_what_followed_a_picture_as_it_is_is_not_gone_on_with(
+    context: WorkerContext, post: Post
+) -> None:
+    """Decision 63: earlier versions have another target, so their savepoints are of another
+    panorama. Other pictures' are gone on with."""
+    record = start_job(context.store, post().id, "worker")
+    image = Image.new("RGB", (8, 8), "red")
+
+    def is_as_before(field: str) -> bool:
+        before = hashlib.sha256(b"identity")
+        before.update(record.params.model_dump_json().encode())
+        before.update(f"{field} RGB (8, 8) ".encode() + image.tobytes())
+        return before.hexdigest() == savepoint._fingerprint(record, "identity", {field: image}, [])
+
+    assert not is_as_before("anchor_image")
+    assert not is_as_before("extend.image")
+    assert is_as_before("control.image")
 
 
 def test_what_an_earlier_version_saved_is_gone_on_with(

@@ -158,7 +158,7 @@ _LEAST_CELLS: Final = 16  # PyTorch gives oneDNN smaller convolutions only with 
 
 
 def _prefers_onednn(x: Tensor) -> bool:
-    """In bfloat16 it has linear layers too."""
+    """PyTorch gives oneDNN the linear layers in bfloat16 already."""
     has_it: bool = mkldnn.is_available()  # type: ignore[no-untyped-call]
     return has_it and x.device.type == "cpu" and x.dtype == torch.float32
 
