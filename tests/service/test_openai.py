@@ -21,6 +21,7 @@ from panoweave.core.jobs.failures import FailureCode
 from panoweave.core.jobs.record import Failure, JobRecord
 from panoweave.core.jobs.store import JobStore
 from tests.jobs.samples import FAILURE
+from tests.processes import wait_until
 from tests.service.painter import paint_in_steps, painting
 from tests.service.server import serving
 from tests.service.steps import PICTURE, finish, start
@@ -338,6 +339,7 @@ def test_the_panorama_is_made_after_its_client_has_gone(
     bearer = {"Authorization": f"Bearer {token}"}
     with pytest.raises(httpx.ReadTimeout):
         api.post(IMAGES, json={"prompt": "a hill"}, headers=bearer, timeout=0.5)
+    wait_until(lambda: bool(kept(store)), 30)
     (record,) = kept(store)
     finish(store, objects, record.id)
     assert api.get(f"/panoramas/{record.id}", headers=bearer).json()["status"] == "succeeded"
