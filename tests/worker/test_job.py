@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import json
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -22,7 +23,9 @@ from panoweave.core.jobs.failures import FailureCode
 from panoweave.core.jobs.record import Status
 from panoweave.core.output import DEFAULT_QUALITY
 from panoweave.core.params import PanoramaParams
+from panoweave.worker import speed
 from panoweave.worker.job import WorkerContext, explain, run_next_job
+from panoweave.worker.speed import StepClock
 from tests.worker.attempts import Post, run
 
 
@@ -112,7 +115,20 @@ def test_a_picture_is_fetched_and_followed(context: WorkerContext, post: Post) -
     assert followed == context.generator.pipeline(direct).image.tobytes()
 
 
-def test_an_attempt_measures_how_fast_its_steps_are(context: WorkerContext, post: Post) -> None:
+def test_an_attempt_measures_how_fast_its_steps_are(
+    context: WorkerContext, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here each synchronised step takes four seconds, and each other one."""
+    now = 0.0
+    step_ended = StepClock.step_ended
+
+    def end_later(self: StepClock, step: int) -> None:
+        nonlocal now
+        now += 4 if step <= 3 else 1
+        step_ended(self, step)
+
+    monkeypatch.setattr(StepClock, "step_ended", end_later)
+    monkeypatch.setattr(speed, "time", SimpleNamespace(monotonic=lambda: now))
     ended = run(context, post(steps=6, sync={"steps": 3}))
     assert ended is not None
     assert ended.result is not None
@@ -122,8 +138,9 @@ def test_an_attempt_measures_how_fast_its_steps_are(context: WorkerContext, post
     work = estimate_work(ended.params, context.generator.pipeline.traits)
     estimate_s = measured.predict(work)
     assert estimate_s is not None
-    took_s = sum(ended.result.timings_s[part] for part in ("denoise", "decode", "measure"))
-    assert took_s / 4 < estimate_s < took_s * 4
+    finish_s = sum(ended.result.timings_s[part] for part in ("decode", "measure"))
+    assert estimate_s == pytest.approx(3 * 4 + 3 * 1 + finish_s, rel=0.05)
+    took_s = ended.result.timings_s["denoise"] + finish_s
     assert took_s <= ended.result.gpu_s <= ended.run_ms / 1_000 + 0.001
 
 
