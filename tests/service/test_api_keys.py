@@ -119,7 +119,7 @@ def test_idempotency_keys_that_belonged_to_an_api_key_are_still_known(
     stored = {"id": "pano_1", "params": {}, "metadata": {}}
     known.finish(key.id, "order-7", json.dumps(stored))
     headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": "order-7"}
-    answer = httpx.post(f"{api.base_url}/panoramas", json=fields, headers=headers)
+    answer = httpx.post(f"{api.base_url}/panoramas", json=fields, headers=headers, timeout=30)
     assert (answer.status_code, answer.json()) == (202, stored)
     assert answer.headers["idempotency-replayed"] == "true"
 

@@ -15,6 +15,7 @@ from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs.queue import Queue
 from panoweave.core.jobs.store import JobStore
 from panoweave.deploy.local.servers import RedisServer
+from panoweave.service import dependencies
 from tests.service.checks import problem
 from tests.service.pictures import inline, png
 from tests.service.server import publish_model, serving
@@ -64,6 +65,7 @@ def test_a_redis_that_hangs_is_not_waited_for(own_redis: RedisServer, settings: 
     here = settings.model_copy(update={"redis_url": SecretStr(own_redis.url)})
     with serving(here) as api, Redis.from_url(own_redis.url) as other:
         other.client_pause(600_000)
+        assert dependencies._REDIS_TIMEOUT_S <= 1
         problem(api.get("/readyz"), 503, "store_unavailable")
 
 

@@ -94,7 +94,7 @@ def test_several_as_urls(client: openai.OpenAI, store: JobStore, objects: Object
     for image in answer.data:
         assert image.b64_json is None
         assert image.url is not None
-        assert httpx.get(image.url).content == PICTURE
+        assert httpx.get(image.url, timeout=30).content == PICTURE
     records = kept(store)[::-1]
     assert [record.params.seed for record in records] == [7, 8, 9]
     assert [image.model_extra for image in answer.data] == [{"id": each.id} for each in records]

@@ -94,11 +94,11 @@ def test_a_finished_panorama_is_downloaded_by_its_links(
     result = job["result"]
     assert result["coherence"] == expected.coherence
     assert "keys" not in result
-    picture = httpx.get(result["image_url"])
+    picture = httpx.get(result["image_url"], timeout=30)
     assert hashlib.sha256(picture.content).hexdigest() == result["sha256"]
     assert len(picture.content) == result["bytes"]
     assert f'filename="{job_id}.png"' in picture.headers["content-disposition"]
-    assert httpx.get(result["preview_url"]).status_code == 200
+    assert httpx.get(result["preview_url"], timeout=30).status_code == 200
 
 
 def test_the_image_is_a_redirect_to_a_fresh_link(

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from functools import partial
+from inspect import signature
 from itertools import count
 from types import SimpleNamespace
 
@@ -95,7 +97,7 @@ def test_a_hung_s3_is_left_alone_for_a_while(
         count_failure(self)
 
     monkeypatch.setattr(Breaker, "_count_failure", note_and_count)
-    monkeypatch.setitem(Breaker.__init__.__kwdefaults__, "pause_s", 3_600)
+    monkeypatch.setattr(dependencies, "Breaker", partial(Breaker, pause_s=3_600))
     with hung(own_s3, settings) as here, serving(here) as api:
         with ThreadPoolExecutor(5) as callers:
             assert {*callers.map(lambda number: ask(api, number), range(5))} == {503}
@@ -138,7 +140,7 @@ def test_a_breaker_opens_after_failures_and_closes_after_an_answer(
 
 def test_a_breaker_lets_so_many_through_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """More are refused, soon; or let through, if one of the others ends meanwhile."""
-    assert Breaker.__init__.__kwdefaults__["queue_s"] < 1
+    assert signature(Breaker).parameters["queue_s"].default < 1
     guard = Breaker(OSError, at_once=1, queue_s=0.05)
     waited_s: list[float] = []
     acquire = guard._slots.acquire
