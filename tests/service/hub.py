@@ -23,6 +23,8 @@ class Hub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.folder = folder
         self.is_hanging = False
+        self.must_ask_for: set[str] = set()  # nothing is answered before all of these are asked for
+        self.asked_for: set[str] = set()
         self.released = threading.Event()
         self.fetched: list[str] = []
 
@@ -38,13 +40,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.do_GET()
 
     def do_GET(self) -> None:
-        import sys
-
-        print(self.command, self.path, file=sys.stderr)
+        path = unquote(self.path)
         if self.server.is_hanging:
             self.server.released.wait()
             return
-        path = unquote(self.path)
+        if self.server.must_ask_for:
+            self.server.asked_for.add(path)
+            if self.server.must_ask_for <= self.server.asked_for:
+                self.server.released.set()
+            self.server.released.wait()
         if path.startswith("/api/models/org/sea/revision/"):
             files = [file for file in self.server.folder.rglob("*") if file.is_file()]
             names = sorted(str(file.relative_to(self.server.folder)) for file in files)
