@@ -103,16 +103,18 @@ class SyncParams(Params):
         exclude_if=lambda value: value is None,
         description="The number of steps that `weight` and `max_move` are meant for. A panorama of "
         "fewer steps makes several moves in a step, one of more steps makes none in some, so that "
-        "windows are moved as often over the same noise levels. Default: the panorama's own steps, "
-        "one move in each; but for 'balanced' and 'fast' with 10 steps or more, and fewer than the "
-        "preset's, the preset's; and for checkpoints that were distilled to a few steps, 32 with "
-        "'balanced' and 24 with 'fast'.",
+        "windows are moved as often over the same noise levels. Default: for 'balanced' and 'fast' "
+        "with 10 steps or more, the preset's own steps; for checkpoints that were distilled to a "
+        "few steps, 32 with 'balanced' and 24 with 'fast', or the panorama's if it has more; else "
+        "the panorama's steps, one move in each.",
     )
     steps: SyncSteps | None = Field(
         None, description="How many of the first steps are synchronised. Default: the preset's."
     )
     every: Every | None = Field(
-        None, description="Synchronise only every n-th step. Default: the preset's."
+        None,
+        description="Synchronise only every n-th step; with `tuned_steps` below the panorama's "
+        "steps, every n-th of its moves. Default: the preset's.",
     )
     anchor: Literal["centre"] | WindowIndex = Field(
         "centre",
@@ -370,11 +372,10 @@ def _resolve_sync(
         raise InvalidParams("sync.decoder", "this checkpoint has no tiny decoder", "'full'")
     preset = dict(PRESETS[asked.preset]["sync"])
     is_distilled = scheduler == "lcm" or traits.defaults.steps is not None
-    tuned_steps = preset.pop("tuned_steps", steps)
     if is_distilled:
-        tuned_steps = FEW_STEPS_MOVES.get(asked.preset, steps)
-    if steps < tuned_steps and (is_distilled or steps > DRAFT_STEPS):
-        preset["tuned_steps"] = tuned_steps
+        preset["tuned_steps"] = max(steps, FEW_STEPS_MOVES.get(asked.preset, steps))
+    elif steps <= DRAFT_STEPS:
+        preset.pop("tuned_steps", None)
     of_steps = {"steps": math.ceil(SYNC_SHARES[asked.preset] * steps), "tuned_steps": steps}
     own = traits.sync.get(asked.preset, SyncDefaults())
     values = _fill(SyncParams, sync, own.model_dump(), preset, of_steps)

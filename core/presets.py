@@ -12,7 +12,7 @@ Decoder = Literal["full", "tiny"]
 Gradient = Literal["guided", "conditional"]
 SchedulerName = Literal["ddim", "euler", "dpm++", "lcm"]
 MAX_LCM_STEPS: Final = 50  # such checkpoints were distilled from this many steps
-DRAFT_STEPS: Final = 9  # up to this many, a panorama is a draft: `tuned_steps` is its own number
+DRAFT_STEPS: Final = 9  # up to this many steps, a panorama is a draft: one move in each
 DEFAULT_PRESET: Final[PresetName] = "balanced"
 
 # Each preset is shaped like the request that would ask for the same values by field name. The

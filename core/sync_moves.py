@@ -12,9 +12,10 @@ def moves_at(step: int, steps: int, sync: ResolvedSync) -> int:
     makes all those that fall between its own timestep and the next step's. So a panorama of fewer
     or more steps is pulled together as often, over the same noise levels.
     """
-    if step >= sync.steps or (step + 1) % sync.every:
+    tuned_steps = sync.tuned_steps or steps
+    before, after = (-(-place * tuned_steps // steps) for place in (step, step + 1))
+    # Where steps without a move stand between the others, `every` counts those that have one.
+    number = before if tuned_steps < steps else step
+    if step >= sync.steps or (number + 1) % sync.every:
         return 0
-    if sync.tuned_steps is None:
-        return 1
-    before, after = (-(-place * sync.tuned_steps // steps) for place in (step, step + 1))
     return after - before

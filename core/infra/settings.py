@@ -8,19 +8,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from panoweave.core.checkpoint import MAX_STEPS
 from panoweave.core.infra.addresses import check_private
 from panoweave.core.infra.lora_settings import OfferedLoras
 from panoweave.core.infra.redis_settings import RedisSettings
-from panoweave.core.infra.urls import (
-    HTTP_SCHEMES,
-    check_names_a_bucket_in_hosts,
-    check_names_a_host,
-    check_url,
-)
+from panoweave.core.infra.s3_settings import S3Settings
 from panoweave.core.machine import (
     DEFAULT_LORAS_MAX_BYTES,
     DEFAULT_WINDOW_BATCH,
@@ -36,7 +31,7 @@ LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 SigningAlgorithm = Literal["es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519"]
 
 
-class Settings(RedisSettings):
+class Settings(S3Settings, RedisSettings):
     """The settings of one process. Secrets are `SecretStr`, so no log and no error shows them."""
 
     model_config = SettingsConfigDict(
@@ -46,41 +41,6 @@ class Settings(RedisSettings):
         extra="ignore",
         frozen=True,
         hide_input_in_errors=True,  # a URL may carry a password
-    )
-
-    s3_endpoint: str | None = Field(
-        None, description="URL of the S3 server. Default: the endpoints of AWS."
-    )
-    s3_public_endpoint: str | None = Field(
-        None,
-        description="URL of the S3 server as clients reach it, for presigned URLs. Default: the "
-        "same as `PANOWEAVE_S3_ENDPOINT`.",
-    )
-    s3_bucket: str = Field("panoweave", description="The bucket that pictures are stored in.")
-    s3_region: str = Field("us-east-1", description="The region of the bucket.")
-    s3_access_key_id: SecretStr | None = Field(
-        None,
-        description="Set it together with the secret key. Default: what boto3 finds by itself "
-        "(instance role, profile).",
-    )
-    s3_secret_access_key: SecretStr | None = Field(
-        None, description="The secret key of `PANOWEAVE_S3_ACCESS_KEY_ID`."
-    )
-
-    s3_addressing: Literal["path", "virtual"] = Field(
-        "path",
-        description="Where the bucket's name stands in URLs: `path` (`https://s3.example/bucket`) "
-        "or `virtual` (`https://bucket.s3.example`), which some servers demand.",
-    )
-    s3_checksum: Literal["sha256", "md5"] = Field(
-        "sha256",
-        description="What the server checks an arriving object with. `md5` is for servers that "
-        "refuse `x-amz-checksum-*` headers.",
-    )
-    s3_encryption: Literal["AES256", "aws:kms"] | None = Field(
-        None,
-        description="The `x-amz-server-side-encryption` header of each stored object, for buckets "
-        "that demand one. `aws:kms` uses the bucket's default key. Default: no header.",
     )
 
     model: str = Field(
@@ -365,13 +325,6 @@ class Settings(RedisSettings):
         others = (name.strip() for name in (self.models or "").split(","))
         return tuple(dict.fromkeys((self.model, *filter(None, others))))
 
-    @field_validator("s3_endpoint", "s3_public_endpoint")
-    @classmethod
-    def _is_http_url(cls, url: str | None) -> str | None:
-        if url is not None:
-            check_url(url, HTTP_SCHEMES, shows="http://127.0.0.1:8333")
-        return url
-
     @field_validator("webhook_networks")
     @classmethod
     def _are_networks(cls, networks: str | None) -> str | None:
@@ -395,15 +348,6 @@ class Settings(RedisSettings):
             raise ValueError(
                 "PANOWEAVE_LORAS needs another PANOWEAVE_DTYPE than float8, whose weights are too "
                 "coarse to add LoRAs to; PANOWEAVE_LORA, one for all requests, goes with it"
-            )
-        if self.s3_addressing == "virtual":
-            check_names_a_bucket_in_hosts(self.s3_bucket)
-            check_names_a_host("PANOWEAVE_S3_ENDPOINT", self.s3_endpoint)
-            check_names_a_host("PANOWEAVE_S3_PUBLIC_ENDPOINT", self.s3_public_endpoint)
-        if (self.s3_access_key_id is None) != (self.s3_secret_access_key is None):
-            raise ValueError(
-                "PANOWEAVE_S3_ACCESS_KEY_ID and PANOWEAVE_S3_SECRET_ACCESS_KEY go together: "
-                "set both or neither"
             )
         if (self.c2pa_certificate is None) != (self.c2pa_private_key is None):
             raise ValueError(

@@ -11,8 +11,10 @@ from panoweave.core.diffusion.perceptual import PerceptualLoss
 from panoweave.core.diffusion.perceptual_weights import load_perceptual
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.embedded import WEIGHTS
+from panoweave.core.loras import LoraSource
 from tests.core import tiny
 from tests.core.flow import Make, Saved
+from tests.core.loras import make_loras
 from tests.core.tiny_flow import FlowCase
 
 # Tiny networks gain nothing from threads, and lose much where cores are shared.
@@ -33,6 +35,12 @@ def perceptual() -> PerceptualLoss:
 @pytest.fixture(scope="session")
 def tiny_perceptual() -> PerceptualLoss:
     return tiny.perceptual()
+
+
+@pytest.fixture(scope="session")
+def offered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, LoraSource]:
+    """LoRAs of the tiny model, shared: not to be changed."""
+    return make_loras(tmp_path_factory.mktemp("loras"))
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from panoweave.core.diffusion.loras import Loras
 from panoweave.core.embedded import WEIGHTS
 from panoweave.core.params import PanoramaParams
 from tests.core.cuda import NEEDS_CUDA, load
-from tests.core.test_loras import save, tensors_of
+from tests.core.loras import save, tensors_of
 
 pytestmark = NEEDS_CUDA
 

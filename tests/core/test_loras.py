@@ -2,101 +2,39 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from panoweave.core.checkpoint import InvalidParams
-from panoweave.core.diffusion import lora_adapters
 from panoweave.core.diffusion.checkpoints import add_lora, load_pipeline
 from panoweave.core.diffusion.errors import CheckpointError
-from panoweave.core.diffusion.fused.networks import fuse
 from panoweave.core.diffusion.identity import identify
-from panoweave.core.diffusion.lora_adapters import LayerChange, weight_at
-from panoweave.core.diffusion.lora_coverage import read_lora
 from panoweave.core.diffusion.loras import Loras
-from panoweave.core.diffusion.oom_retry import OomRetry
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.loras import LoraSource
-from panoweave.core.params import PanoramaParams
 from tests.core import tiny
 from tests.core.flow import CASE, Make, diffusers_own, max_difference, params
+from tests.core.loras import (
+    PLENTY,
+    Asked,
+    picture,
+    pipeline_with,
+    request,
+    save,
+    tensors_of,
+    weights,
+)
 from tests.core.tiny_flow import CASES, FlowCase
-
-PLENTY = 2**30
-Asked = Sequence[tuple[str, float]]
-
-
-def save(tensors: dict[str, torch.Tensor], file: Path) -> LoraSource:
-    save_file(tensors, file)
-    return LoraSource(source=str(file))
-
-
-def tensors_of(network: Any, layers: tuple[str, ...], seed: int, prefix: str) -> dict[str, Any]:
-    """A LoRA of rank 2 in PEFT's format, of the layers whose names end so."""
-    generator = torch.Generator().manual_seed(seed)
-    found = {}
-    for name, layer in network.named_modules():
-        if name.endswith(layers):
-            out, into, *kernel = layer.weight.shape
-            key, point = f"{prefix}.{name}", [1] * len(kernel)
-            down = torch.randn(2, into, *kernel, generator=generator)
-            found[f"{key}.lora_A.weight"] = down
-            found[f"{key}.lora_B.weight"] = torch.randn(out, 2, *point, generator=generator) / 4
-    return found
-
-
-@pytest.fixture(scope="module")
-def offered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, LoraSource]:
-    """`ink` changes attention, `fog` convolutions and attention, `words` the text encoder too."""
-    folder = tmp_path_factory.mktemp("loras")
-    pipeline = tiny.pipeline(folder / "words")
-    unet, encoder = pipeline.unet, pipeline.text_encoder
-    ink = tensors_of(unet, ("to_q", "to_v"), 1, "unet")
-    fog = tensors_of(unet, ("to_v", "conv1", "conv_shortcut"), 2, "unet")
-    words = tensors_of(encoder, ("q_proj",), 3, "text_encoder")
-    return {
-        "ink": save(ink, folder / "ink.safetensors"),
-        "fog": save(fog, folder / "fog.safetensors"),
-        "words": save({**ink, **words}, folder / "words.safetensors"),
-    }
-
-
-def pipeline_with(offered: dict[str, LoraSource], folder: Path) -> SyncDiffusionPipeline:
-    made = tiny.pipeline(folder / "words")
-    fuse(made.unet)  # as a worker runs it
-    made.use_loras(Loras(made, offered, PLENTY))
-    return made
 
 
 @pytest.fixture
 def pipeline(tmp_path: Path, offered: dict[str, LoraSource]) -> SyncDiffusionPipeline:
     return pipeline_with(offered, tmp_path)
-
-
-def request(*loras: tuple[str, float], **changes: Any) -> PanoramaParams:
-    asked = [{"name": name, "scale": scale} for name, scale in loras]
-    base = {"prompt": "a lake", "width": 128, "stride": 64, "steps": 2, "seed": 1}
-    sync = {"weight": 0}
-    return PanoramaParams.model_validate({**base, "sync": sync, "loras": asked, **changes})
-
-
-def picture(pipeline: SyncDiffusionPipeline, *loras: tuple[str, float]) -> bytes:
-    return pipeline(request(*loras)).image.tobytes()
-
-
-def weights(pipeline: SyncDiffusionPipeline) -> dict[str, torch.Tensor]:
-    networks = {"unet": pipeline.denoiser, "text": pipeline.text_encoder}
-    return {
-        f"{part}.{name}": weight.clone()
-        for part, network in networks.items()
-        for name, weight in network.state_dict().items()
-    }
 
 
 def test_requests_that_alternate_have_the_bits_of_each_alone(
@@ -267,120 +205,6 @@ def test_what_is_not_offered_is_refused_by_name(
             asked_of(request(*loras))
         assert raised.value.field == field
         assert raised.value.legal.startswith(legal)
-
-
-def test_what_was_not_used_for_longest_is_read_again(
-    tmp_path: Path, offered: dict[str, LoraSource], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pipeline = tiny.pipeline(tmp_path / "words")
-    read: list[str] = []
-    read_changes = lora_adapters.read_changes
-
-    def note(pipeline: Any, file: Path, name: str) -> Any:
-        read.append(name)
-        return read_changes(pipeline, file, name)
-
-    monkeypatch.setattr("panoweave.core.diffusion.loras.read_changes", note)
-    sizes = {name: os.path.getsize(each.source) for name, each in offered.items()}
-    made = Loras(pipeline, offered, max_bytes=sizes["ink"] + sizes["words"])
-    pipeline.use_loras(made)
-    assert read == ["ink", "fog", "words"]  # all are checked; `ink` and `fog` had to go
-    read.clear()
-
-    def use(*names: str) -> list[str]:
-        made.fold_in(request(*((name, 1) for name in names)).loras)
-        found = list(read)
-        read.clear()
-        return found
-
-    assert use("words") == []
-    assert use("ink") == ["ink"]
-    assert use("words") == []
-    assert use("fog") == ["fog"]  # `ink` goes: `words` was used since
-    assert use("ink") == ["ink"]
-    # Those of one panorama stay together, whatever they need.
-    assert set(use("ink", "fog", "words")) <= {"fog", "words"}
-    assert use("ink", "words", "fog") == []
-
-
-def test_a_file_that_has_changed_is_not_used(
-    tmp_path: Path, offered: dict[str, LoraSource]
-) -> None:
-    pipeline = tiny.pipeline(tmp_path / "words")
-    file = tmp_path / "ink.safetensors"
-    tensors = load_file(offered["ink"].source)
-    made = Loras(pipeline, {"ink": save(tensors, file)}, max_bytes=0)
-    pipeline.use_loras(made)
-    before = weights(pipeline)
-    save({name: 2 * tensor for name, tensor in tensors.items()}, file)
-    with pytest.raises(CheckpointError, match="'ink' has changed since this worker started"):
-        pipeline(request(("ink", 1)))
-    assert all(torch.equal(weight, before[name]) for name, weight in weights(pipeline).items())
-    file.unlink()
-    with pytest.raises(CheckpointError, match=r"cannot read the LoRA 'ink': .*No such file"):
-        pipeline(request(("ink", 1)))
-
-
-def test_where_memory_runs_out_the_weights_are_the_checkpoints(
-    pipeline: SyncDiffusionPipeline, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before, with_it = weights(pipeline), picture(pipeline, ("ink", 1))
-    picture(pipeline)
-    of, calls = LayerChange.of, []
-
-    def run_out(self: LayerChange, weight: torch.Tensor) -> torch.Tensor:
-        calls.append(weight)
-        if len(calls) == 5:
-            raise torch.OutOfMemoryError
-        return of(self, weight)
-
-    monkeypatch.setattr(LayerChange, "of", run_out)
-    with pytest.raises(torch.OutOfMemoryError):
-        pipeline(request(("ink", 1)))
-    assert all(torch.equal(weight, before[name]) for name, weight in weights(pipeline).items())
-    assert picture(pipeline, ("ink", 1)) == with_it
-
-
-def test_where_memory_runs_out_while_one_is_read_less_is_used(
-    tmp_path: Path, offered: dict[str, LoraSource], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pipeline = tiny.pipeline(tmp_path / "words")
-    pipeline.use_loras(Loras(pipeline, offered, max_bytes=0))
-    with_it = picture(pipeline, ("ink", 1))
-    picture(pipeline)
-    calls: list[Path] = []
-
-    def run_out(file: Path) -> Any:
-        calls.append(file)
-        if len(calls) == 1:
-            raise torch.OutOfMemoryError
-        return read_lora(file)
-
-    monkeypatch.setattr(lora_adapters, "read_lora", run_out)
-    worker = OomRetry(pipeline, window_batch=8)
-    assert worker.generate(request(("ink", 1))).image.tobytes() == with_it
-    assert worker.window_batch == 4
-
-
-@pytest.mark.parametrize("asked", [[], [("fog", 1.0)]])
-def test_weights_that_were_partly_restored_are_restored_by_the_next_request(
-    pipeline: SyncDiffusionPipeline, monkeypatch: pytest.MonkeyPatch, asked: Asked
-) -> None:
-    expected = picture(pipeline, *asked)
-    picture(pipeline, ("ink", 1))
-    calls: list[Any] = []
-
-    def interrupt(pipeline: Any, place: Any) -> Any:
-        calls.append(place)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return weight_at(pipeline, place)
-
-    with monkeypatch.context() as patched:
-        patched.setattr("panoweave.core.diffusion.loras.weight_at", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            picture(pipeline, *asked)
-    assert picture(pipeline, *asked) == expected
 
 
 Broken = Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]

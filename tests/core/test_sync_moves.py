@@ -41,13 +41,12 @@ def test_a_presets_own_steps_have_one_move_each(preset: PresetName) -> None:
 
 
 @pytest.mark.parametrize("preset", TUNED)
-@pytest.mark.parametrize("steps", range(10, 50))
-def test_the_moves_of_fewer_steps_keep_their_times(preset: PresetName, steps: int) -> None:
+@pytest.mark.parametrize("steps", [*range(10, 50), 60, 75, 99, 100, 250])
+def test_the_moves_of_fewer_and_more_steps_keep_their_times(
+    preset: PresetName, steps: int
+) -> None:
     """Before each step, those moves were made that the preset's own steps make before its time."""
     own = PRESETS[preset]["steps"]
-    if steps >= own:
-        assert set(moves(steps, preset=preset)[: 9 * steps // 10]) == {1}
-        return
     made = 0
     for step, count in enumerate(moves(steps, preset=preset)[: 9 * steps // 10]):
         made += count
@@ -58,8 +57,16 @@ def test_moves_of_coarse_and_fine_schedules() -> None:
     assert moves(10, preset="fast") == [3] * 9 + [0]
     assert moves(20, preset="fast")[:6] == [2, 1, 2, 1, 2, 1]
     assert sum(moves(20)) == sum(moves(50)) == 45
-    assert moves(100, preset="fast") == [1] * 90 + [0] * 10
-    assert moves(100, sync={"tuned_steps": 50})[:4] == [1, 0, 1, 0]
+    assert moves(100, preset="fast")[:8] == [1, 0, 0, 1, 0, 0, 1, 0]
+    assert sum(moves(100, preset="fast")) == sum(moves(30, preset="fast")) == 27
+    assert moves(100) == [1, 0] * 45 + [0] * 10
+    assert moves(100, sync={"tuned_steps": 100}) == [1] * 90 + [0] * 10
+
+
+def test_every_second_of_the_moves_where_steps_lie_between_them() -> None:
+    """Of the steps, it would be each that has none."""
+    assert moves(100, sync={"every": 2})[:8] == [0, 0, 1, 0, 0, 0, 1, 0]
+    assert sum(moves(100, sync={"every": 2})) == sum(moves(50, sync={"every": 2})) == 22
 
 
 def test_a_draft_of_fewer_than_ten_steps_has_one_move_in_each() -> None:

@@ -17,7 +17,7 @@ from panoweave.core.diffusion.text_offload import place_without_text_encoders
 from panoweave.core.loras import LoraSource, ResolvedLora
 from tests.core import tiny
 from tests.core.flow import CASE, Make
-from tests.core.test_loras import save, tensors_of
+from tests.core.loras import save, tensors_of
 from tests.core.tiny_flow import FlowCase
 
 # Copies are copies there too.

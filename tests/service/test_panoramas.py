@@ -6,6 +6,7 @@ import hashlib
 import logging
 import re
 import time
+from typing import Any
 
 import httpx
 import pytest
@@ -67,6 +68,26 @@ def test_progress_is_shown_while_it_runs(api: httpx.Client, store: JobStore) -> 
         "has_preview": False,
     }  # fmt: skip
     assert "token" not in job
+
+
+def test_progress_is_never_null_while_running(api: httpx.Client, store: JobStore) -> None:
+    """Before a worker's first report: the phase is `starting`, the step 0. In a list too, and at a
+    second attempt."""
+    job_id = post(api)
+    _, token = start(store, job_id)
+
+    def progress_of(job: dict[str, Any]) -> dict[str, Any]:
+        assert job["status"] == "running"
+        return dict(job["progress"])
+
+    beginning = progress_of(api.get(f"/panoramas/{job_id}").json())
+    assert (beginning["phase"], beginning["step"], beginning["fraction"]) == ("starting", 0, 0)
+    assert beginning["total_steps"] == 50
+    assert progress_of(api.get("/panoramas").json()["items"][0]) == beginning
+    store.requeue(job_id, token, "preempted")
+    start(store, job_id)
+    again = progress_of(api.get(f"/panoramas/{job_id}").json())
+    assert (again["phase"], again["step"]) == ("starting", 0)
 
 
 def test_a_waiting_panorama_foretells_its_end_from_those_before(

@@ -75,6 +75,22 @@ def test_a_prompt_that_is_too_long_is_made_and_said_so(context: WorkerContext, p
     assert warning.detail == "has 16 tokens, of which the model reads 14; not read: 'op'"
 
 
+def test_what_the_model_cannot_do_well_is_said(
+    context: WorkerContext, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of words that it does not know, and of pictures higher than those that it was trained on."""
+    pipeline = context.generator.pipeline
+    monkeypatch.setattr(pipeline, "vocabulary", {"a", "lake"})
+    monkeypatch.setattr(pipeline, "trained_height", 32)
+    ended = run(context, post(prompt="a lake elk", steps=1))
+    assert ended is not None
+    assert ended.result is not None
+    assert [(warning.code, warning.field) for warning in ended.result.warnings] == [
+        ("unknown_words", "prompt"),
+        ("higher_than_trained", "height"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("changes", "sphere"),
     [({"loop": True}, True), ({}, False), ({"loop": True, "width": 192}, False)],
