@@ -13,8 +13,11 @@ from PIL import Image
 from redis import Redis
 
 from panoweave.core.checkpoint import InvalidParams
+from panoweave.core.conditions import Extend, ImageInput
+from panoweave.core.diffusion import quality
 from panoweave.core.diffusion.errors import NonFiniteGradientError
 from panoweave.core.estimate import estimate_work
+from panoweave.core.image_reader import to_png
 from panoweave.core.infra import redis_keys
 from panoweave.core.infra.errors import ObjectStoreError
 from panoweave.core.infra.s3 import ObjectStore
@@ -89,6 +92,21 @@ def test_what_the_model_cannot_do_well_is_said(
         ("unknown_words", "prompt"),
         ("higher_than_trained", "height"),
     ]
+
+
+def test_joins_of_a_picture_that_is_extended_are_measured(
+    context: WorkerContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the picture's real size, which the request does not say."""
+    monkeypatch.setattr(quality, "_VISIBLE_STEP", 0.0)
+    image = ImageInput.inline(to_png(Image.radial_gradient("L").convert("RGB").resize((64, 32))))
+    params = PanoramaParams(
+        prompt="a lake", width=256, steps=1, seed=1, extend=Extend(image=image, x=96)
+    )
+    (join,) = context.generator.pipeline(params).quality_warnings
+    assert (join.code, join.field) == ("visible_join", "extend")
+    assert all(f"{side} (" in join.detail for side in ("left", "right", "bottom"))
+    assert "top (" not in join.detail  # the panorama's own edge
 
 
 @pytest.mark.parametrize(
