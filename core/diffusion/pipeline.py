@@ -326,13 +326,11 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         the request's. `parts`: the panorama that the windows are parts of, with `upscale`.
         """
         scheduler = scheduler or self.family.scheduler(self, params, noise.device)
-        hint = images.get("control.image")
-        network = self.family.network(
-            self, params.guidance_scale, params.control, hint, params.loop
-        )
+        hint, scale = images.get("control.image"), params.guidance_scale
+        network = self.family.network(self, scale, params.control, hint, params.loop)
 
         def guided_by(embeddings: PromptEmbeddings) -> ClassifierFreeGuidance:
-            return ClassifierFreeGuidance(network, embeddings, params.guidance_scale)
+            return ClassifierFreeGuidance(network, embeddings, scale)
 
         def batched(model: Model) -> BatchedModel:
             return BatchedModel(model, window_batch, on_batch, self.ranks)
