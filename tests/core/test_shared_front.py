@@ -10,7 +10,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
-from panoweave.core.diffusion.guidance import ClassifierFreeGuidance
+from panoweave.core.diffusion.guidance import ClassifierFreeGuidance, Model
 from panoweave.core.diffusion.prompts import PromptEmbeddings, TextEmbedding
 from panoweave.core.diffusion.schedulers import Step
 from panoweave.core.diffusion.shared_front import has_front
@@ -66,7 +66,8 @@ def test_outputs_and_gradients_are_those_of_the_whole_network(changes: dict[str,
     ]
     assert has_front(unet, 8)
     guided = ClassifierFreeGuidance(UNet(unet, SCALE), prompts, SCALE)
-    for model, gradient in zip((guided, guided.through_conditional), gradients, strict=True):
+    models: list[Model] = [guided, guided.through_conditional]
+    for model, gradient in zip(models, gradients, strict=True):
         output = model(x, STEP, VIEWS)
         torch.testing.assert_close(output, expected)
         torch.testing.assert_close(torch.autograd.grad(output.square().sum(), x)[0], gradient)
