@@ -42,9 +42,7 @@ def test_a_presets_own_steps_have_one_move_each(preset: PresetName) -> None:
 
 @pytest.mark.parametrize("preset", TUNED)
 @pytest.mark.parametrize("steps", [*range(10, 50), 60, 75, 99, 100, 250])
-def test_the_moves_of_fewer_and_more_steps_keep_their_times(
-    preset: PresetName, steps: int
-) -> None:
+def test_the_moves_of_fewer_and_more_steps_keep_their_times(preset: PresetName, steps: int) -> None:
     """Before each step, those moves were made that the preset's own steps make before its time."""
     own = PRESETS[preset]["steps"]
     made = 0
