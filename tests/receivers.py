@@ -58,7 +58,14 @@ def never_end(handler: BaseHTTPRequestHandler) -> None:
 
 
 def be_silent(handler: BaseHTTPRequestHandler) -> None:  # noqa: ARG001
-    time.sleep(20)
+    time.sleep(60)
+
+
+def be_silent_until(released: threading.Event) -> Behaviour:
+    def behave(_: BaseHTTPRequestHandler) -> None:
+        released.wait(600)
+
+    return behave
 
 
 @dataclass

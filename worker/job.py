@@ -109,7 +109,10 @@ def run_attempt(context: WorkerContext, record: JobRecord) -> JobRecord | None:
 
     None: the job does not belong to this attempt any more.
     """
-    batch_s = context.speed.batch_s(record.params, context.settings.window_batch)
+    generator = context.generator
+    batch_s = context.speed.batch_s(
+        record.params, generator.pipeline.traits, generator.window_batch
+    )
     with Attempt(record, context.store, context.settings, context.stopping, batch_s) as attempt:
         try:
             result = _make_panorama(context, attempt)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from redis import Redis
 
 from panoweave.core.checkpoint import CheckpointTraits
-from panoweave.core.estimate import SpeedMeter, finish_area, step_work
+from panoweave.core.estimate import SpeedMeter, estimate_work, finish_area, step_work
 from panoweave.core.infra.errors import StoreUnavailable
 from panoweave.core.jobs import speeds
 from panoweave.core.params import ResolvedParams
@@ -39,15 +39,18 @@ class SpeedReporter:
         if time.monotonic() - self._published_at > _PUBLISHED_EVERY_S:
             self.publish()
 
-    def batch_s(self, params: ResolvedParams, window_batch: int) -> float | None:
+    def batch_s(
+        self, params: ResolvedParams, traits: CheckpointTraits, window_batch: int
+    ) -> float | None:
         """What the slowest batch of a panorama should take; None before anything was measured."""
         known, sync = self.meter.speeds, params.sync
         prediction_s = known.of_prediction()
         if prediction_s is None:
             return None
+        windows = min(window_batch, estimate_work(params, traits).most_windows)
         if sync.weight and sync.steps:
-            return window_batch * known.of_gradient(sync.decoder, prediction_s)
-        return window_batch * prediction_s
+            return windows * known.of_gradient(sync.decoder, prediction_s)
+        return windows * prediction_s
 
 
 class StepClock:

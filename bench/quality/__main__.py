@@ -17,6 +17,7 @@ from bench.quality.html import write_html
 from bench.quality.measuring import Results
 from bench.quality.options import build_parser, run
 from bench.quality.plots import draw_trade_off
+from bench.quality.prompts import BUILT_IN
 from bench.quality.rows import OPTIONS, ROWS
 from bench.quality.sheets import draw_sheet
 from bench.quality.tables import differences, fid_note, figures, show
@@ -30,10 +31,12 @@ def main() -> None:
     asked = options.parse_args()
     results = run(asked, {**ROWS, **OPTIONS} if asked.options else dict(ROWS))
     about = describe(asked, results)
-    publish("quality", as_markdown(about, results), asked.report)
+    name = f"quality-{asked.prompts}" if asked.prompts in BUILT_IN else "quality"
+    publish(name, as_markdown(about, results), asked.report)
     if asked.report:
-        draw_trade_off(asked.report.parent / "quality.png", results.summaries)
-        draw_sheet(results.pictures).save(asked.report.parent / "quality-panoramas.jpg", quality=88)
+        beside = asked.report.parent
+        draw_trade_off(beside / f"{name}.png", results.summaries)
+        draw_sheet(results.pictures).save(beside / f"{name}-panoramas.jpg", quality=88)
     if asked.html:
         write_html(asked.html, about, results)
 

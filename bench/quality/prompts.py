@@ -30,6 +30,7 @@ PAPER: Final = (
     "a photo of a snowy mountain peak with skiers",
     "a photo of a city skyline at night",
 )
+BUILT_IN: Final = ("labelled", "open", "paper")
 _LABELLED_COUNT: Final = 24
 _LABELLED: Final = (tuple(SUBJECT_OF), TIMES, WEATHERS)
 
@@ -58,7 +59,7 @@ def read_prompts(asked: str) -> Sequence[str]:
         return labelled()
     file = Path(asked)
     if not file.is_file():
-        raise SystemExit(f"--prompts: {asked} is no file, and none of labelled, open, paper")
+        raise SystemExit(f"--prompts: {asked} is no file, and none of {', '.join(BUILT_IN)}")
     prompts = [line.strip() for line in file.read_text().splitlines() if line.strip()]
     if not prompts:
         raise SystemExit(f"--prompts: {asked} has no prompt; write one on each line")

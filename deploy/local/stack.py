@@ -71,7 +71,7 @@ class Stack:
             port=s3_port,
         )
         home.keep_ports(Ports(redis=self._redis.port, s3=self._s3.port))
-        self._env = {
+        self.environment = {  # of panoweave's processes, beside this one's own
             "PANOWEAVE_REDIS_URL": self._redis.url,
             "PANOWEAVE_S3_ENDPOINT": self._s3.endpoint,
             "PANOWEAVE_S3_PUBLIC_ENDPOINT": settings.s3_public_endpoint or self._s3.endpoint,
@@ -101,7 +101,7 @@ class Stack:
             self._supervisor.start(server.child)
             if not server.wait_until_ready(stop_asked):
                 return False
-        self._home.publish_env(self._env)
+        self._home.publish_env(self.environment)
         self._supervisor.start(self._child("janitor", _GRACE_S))
         self._supervisor.start(self._child("worker", _WORKER_GRACE_S))
         self._supervisor.start(self._child("api", _GRACE_S))
@@ -128,7 +128,7 @@ class Stack:
         self._supervisor.stop(in_a_hurry)
 
     def _child(self, name: str, grace_s: float) -> Child:
-        env = {**os.environ, **self._env}
+        env = {**os.environ, **self.environment}
         if name in self._metrics_ports:
             env |= {
                 "PANOWEAVE_METRICS_HOST": LOOPBACK,

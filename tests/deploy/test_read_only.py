@@ -88,7 +88,10 @@ def test_no_process_writes_elsewhere(
         "steps": 2,
         "anchor_image": {"base64": base64.b64encode(picture.getvalue()).decode()},
     }
-    with ExitStack() as stack, httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+    with (
+        ExitStack() as stack,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
+    ):
         for name, log in logs.items():
             stack.enter_context(running(name, here, tiny_checkpoint, log))
         wait_until(lambda: b"ready: model" in logs["worker"].read_bytes(), 90, logs["worker"])

@@ -81,7 +81,7 @@ def test_stopped_or_killed_it_leaves_no_process_and_keeps_the_jobs(
         tmp_path / "var", tiny_checkpoint, wait_for="api", host="127.0.0.2", **proxies
     )
     assert second.state().api_url == f"http://127.0.0.2:{second.port}"
-    assert httpx.get(link).content == picture  # it is good for an hour
+    assert httpx.get(link, timeout=30).content == picture  # it is good for an hour
     assert second.http.get(f"/panoramas/{job['id']}/image").content == picture
     children = second.state().children
     second.kill()

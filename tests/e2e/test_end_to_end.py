@@ -44,7 +44,7 @@ def test_a_prompt_becomes_a_picture(service: Service) -> None:
     assert len(set(fractions)) > 2  # it was seen to move
 
     result = done["result"]
-    picture = httpx.get(result["image_url"])
+    picture = httpx.get(result["image_url"], timeout=30)
     assert picture.headers["content-type"] == "image/png"
     assert hashlib.sha256(picture.content).hexdigest() == result["sha256"]
     assert len(picture.content) == result["bytes"]
@@ -54,7 +54,7 @@ def test_a_prompt_becomes_a_picture(service: Service) -> None:
     assert result["coherence"]["intra_lpips"] > 0
     redirect = service.http.get(f"/panoramas/{job['id']}/image")
     assert redirect.status_code == 307
-    assert httpx.get(redirect.headers["location"]).content == picture.content
+    assert httpx.get(redirect.headers["location"], timeout=30).content == picture.content
 
 
 @pytest.mark.slow
@@ -66,7 +66,7 @@ def test_kill_9_mid_job_and_another_worker_takes_over(service: Service) -> None:
     service.start_worker()
     done = service.wait(job["id"], "succeeded")
     assert done["attempts"] == 2
-    picture = httpx.get(done["result"]["image_url"]).content
+    picture = httpx.get(done["result"]["image_url"], timeout=30).content
     assert hashlib.sha256(picture).hexdigest() == done["result"]["sha256"]
 
 

@@ -102,7 +102,9 @@ def test_rendered_and_over_http_killed_and_resumed(
 
     assert done["attempts"] == 2
     assert f"{job['id']}: resumed after step" in service.log.read_text()
-    picture = Image.open(io.BytesIO(httpx.get(done["result"]["image_url"]).content)).convert("RGB")
+    picture = Image.open(
+        io.BytesIO(httpx.get(done["result"]["image_url"], timeout=30).content)
+    ).convert("RGB")
     assert picture.size == (128, 64)
     difference = ImageChops.difference(picture, rendered)
     assert max(difference.tobytes()) <= 1

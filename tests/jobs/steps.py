@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
+import pytest
 from redis import Redis
 
 from panoweave.core.jobs import models
@@ -44,3 +46,8 @@ def claim(store: JobStore, model: str = "embedded") -> JobRecord:
 def succeed(store: JobStore, record: JobRecord) -> None:
     assert record.token is not None
     store.succeed(record.id, record.token, result_of(record))
+
+
+def approx(etas_s: Any, begun: float) -> Any:
+    """What was left when the job in hand began, at `begun` or later; since then it became less."""
+    return pytest.approx(etas_s, abs=time.monotonic() - begun + 0.05)

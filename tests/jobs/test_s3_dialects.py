@@ -54,9 +54,9 @@ def test_the_error_names_the_setting_and_the_setting_mends_it(
             store.put("a.png", BODY, "image/png", SHA256)
             assert store.get("a.png") == BODY
             assert store.find("b.png") is None
-            assert httpx.get(store.presign("a.png", "a.png")).content == BODY
+            assert httpx.get(store.presign("a.png", "a.png"), timeout=30).content == BODY
             form = store.presign_upload("u.png", 100)
-            sent = httpx.post(form.url, data=form.fields, files={"file": BODY})
+            sent = httpx.post(form.url, data=form.fields, files={"file": BODY}, timeout=30)
             assert sent.status_code == 204
             assert store.get("u.png") == BODY
         checks = list(check_s3(settings.model_copy(update=right)))

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.infra.settings import Settings
 from panoweave.deploy.errors import StackFailed
 from panoweave.deploy.local.servers import RedisServer, S3Server
+from tests.processes import wait_until
 
 
 def s3(folder: Path) -> S3Server:
@@ -97,10 +97,7 @@ def test_a_killed_parent_leaves_no_server_behind(tmp_path: Path) -> None:
         server_pid = int(said.readline())
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    deadline = time.monotonic() + 5
-    while _alive(server_pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not _alive(server_pid)
+    wait_until(lambda: not _alive(server_pid), 30)
 
 
 def _alive(pid: int) -> bool:

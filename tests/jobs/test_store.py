@@ -10,6 +10,7 @@ import pytest
 from redis import Redis
 
 from panoweave.core.infra import redis_keys
+from panoweave.core.infra.redis import now_ms
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs import events
 from panoweave.core.jobs.errors import IllegalMove, NotFound, Refused, StaleAttempt, TenantQueueFull
@@ -220,30 +221,41 @@ def test_a_cancelled_job_is_not_queued_again(store: JobStore, brief: JobStore) -
     assert store.expire_lost(LostJob(record.id, token)).status is Status.CANCELLED
 
 
-def test_a_silent_worker_loses_its_job(brief: JobStore, redis: Redis) -> None:
-    record, token = running(brief)
-    assert brief.lost() == []
-    time.sleep(0.06)
-    assert brief.lost() == [(record.id, token)]
-    assert brief.expire_lost(brief.lost()[0]).status is Status.QUEUED
-    assert brief.lost() == []
+def lease_ends_at(redis: Redis, record: JobRecord) -> float:
+    """In milliseconds."""
+    found: Any = redis.zscore(redis_keys.LEASES, record.id)
+    return float(found)
+
+
+def test_a_silent_worker_loses_its_job(store: JobStore, redis: Redis, settings: Settings) -> None:
+    before, lease_ms = now_ms(redis), settings.lease_s * 1_000
+    record, token = running(store)
+    assert before + lease_ms <= lease_ends_at(redis, record) <= now_ms(redis) + lease_ms
+    assert store.lost() == []
+    redis.zadd(redis_keys.LEASES, {record.id: now_ms(redis) - 1})
+    assert store.lost() == [(record.id, token)]
+    assert store.expire_lost(store.lost()[0]).status is Status.QUEUED
+    assert store.lost() == []
     with pytest.raises(StaleAttempt):
-        brief.report(record.id, token, progress(4))
+        store.report(record.id, token, progress(4))
     with pytest.raises(StaleAttempt):
-        brief.succeed(record.id, token, result_of(record))
+        store.succeed(record.id, token, result_of(record))
     assert event_types(redis, record.id) == ["created", "started", "requeued"]
 
 
-def test_a_worker_that_beats_keeps_its_job(redis: Redis, settings: Settings) -> None:
-    store = JobStore(redis, settings.model_copy(update={"lease_s": 0.3}))
+def test_a_worker_that_beats_keeps_its_job(
+    store: JobStore, redis: Redis, settings: Settings
+) -> None:
     record, token = running(store)
     for step in range(6):
-        time.sleep(0.1)
+        before, lease_ms = now_ms(redis), settings.lease_s * 1_000
+        redis.zadd(redis_keys.LEASES, {record.id: before - 1})
         if step % 2:
             store.heartbeat(record.id, token)
         else:
             store.report(record.id, token, progress(step))
-    assert store.lost() == []
+        assert before + lease_ms <= lease_ends_at(redis, record) <= now_ms(redis) + lease_ms
+        assert store.lost() == []
 
 
 def test_a_worker_that_beat_after_it_was_found_lost_keeps_its_job(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import pytest
@@ -13,6 +14,8 @@ from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs.queue import Queue
 from panoweave.core.jobs.store import JobStore
 from panoweave.deploy.local.servers import RedisServer
+from panoweave.service.panoramas import subscriptions
+from panoweave.service.panoramas.subscriptions import JobSubscription
 from tests.service.server import publish_model, serving
 
 
@@ -50,3 +53,31 @@ def store(redis: Redis, settings: Settings) -> JobStore:
 @pytest.fixture
 def queue(redis: Redis) -> Queue:
     return Queue(redis)
+
+
+class Wait(NamedTuple):
+    """Of a request that stays open: until its job changes, or `limit_s` have passed."""
+
+    subscription: JobSubscription
+    limit_s: float
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[Wait]:
+    """The waits that have begun. None ends after five seconds to look again: what ends one early
+    is a change."""
+    begun: list[Wait] = []
+    wait = JobSubscription.wait
+
+    async def note_and_wait(self: JobSubscription, limit_s: float = 600) -> None:
+        begun.append(Wait(self, limit_s))
+        await wait(self, limit_s)
+
+    monkeypatch.setattr(subscriptions, "_MAX_WAIT_S", 600)
+    monkeypatch.setattr(JobSubscription, "wait", note_and_wait)
+    return begun
+
+
+def waiting(waits: list[Wait]) -> int:
+    """How many requests have begun to wait."""
+    return len({id(each.subscription) for each in waits})

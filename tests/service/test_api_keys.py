@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,7 +21,9 @@ from panoweave.core.jobs.idempotency import Idempotency
 from panoweave.core.jobs.store import JobStore
 from panoweave.service.http.auth import UnsafeBind, check_bind
 from tests.jobs.samples import FAILURE, start_job
+from tests.processes import wait_until
 from tests.service.checks import problem
+from tests.service.conftest import Wait, waiting
 from tests.service.server import serving
 
 
@@ -118,7 +119,7 @@ def test_idempotency_keys_that_belonged_to_an_api_key_are_still_known(
     stored = {"id": "pano_1", "params": {}, "metadata": {}}
     known.finish(key.id, "order-7", json.dumps(stored))
     headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": "order-7"}
-    answer = httpx.post(f"{api.base_url}/panoramas", json=fields, headers=headers)
+    answer = httpx.post(f"{api.base_url}/panoramas", json=fields, headers=headers, timeout=30)
     assert (answer.status_code, answer.json()) == (202, stored)
     assert answer.headers["idempotency-replayed"] == "true"
 
@@ -252,7 +253,7 @@ def test_a_loopback_mode_lets_nobody_in_from_beyond(settings: Settings, redis: R
 
 
 def test_a_revoked_key_ends_its_open_requests(
-    api: httpx.Client, api_keys: ApiKeys, store: JobStore
+    api: httpx.Client, api_keys: ApiKeys, store: JobStore, waits: list[Wait]
 ) -> None:
     """At once: a stream ends, also one of a token that the key made; a long poll is refused, and a
     POST that waits is answered as accepted. Those of other keys go on."""
@@ -265,23 +266,22 @@ def test_a_revoked_key_ends_its_open_requests(
             pool.submit(client.get, f"{path}/events"),
             pool.submit(api.get, f"{path}/events", params=view),
         ]
-        poll = pool.submit(client.get, path, headers={"Prefer": "wait=20"})
-        waiting = pool.submit(post, client, Prefer="wait=20")
+        poll = pool.submit(client.get, path, headers={"Prefer": "wait=60"})
+        posted = pool.submit(post, client, Prefer="wait=60")
         others = pool.submit(other.get, f"{path}/events")
-        time.sleep(1)
-        begun = time.monotonic()
+        wait_until(lambda: waiting(waits) == 5, 30)
         api_keys.revoke(revoked.id)
-        assert [stream.result().text.count("event: ") for stream in streams] == [1, 1]
-        problem(poll.result(), 401, "unauthorized")
-        assert (waiting.result().status_code, waiting.result().json()["status"]) == (202, "queued")
-        assert time.monotonic() - begun < 3
+        assert [stream.result(30).text.count("event: ") for stream in streams] == [1, 1]
+        problem(poll.result(30), 401, "unauthorized")
+        accepted = posted.result(30)
+        assert (accepted.status_code, accepted.json()["status"]) == (202, "queued")
         assert not others.done()
         store.request_cancel(path.rpartition("/")[2])
         assert "event: cancelled" in others.result().text
 
 
 def test_the_first_key_ends_open_requests_of_anonymous_callers(
-    api: httpx.Client, api_keys: ApiKeys
+    api: httpx.Client, api_keys: ApiKeys, waits: list[Wait]
 ) -> None:
     path = f"/panoramas/{post(api).json()['id']}"
     view = {"token": api.post("/tokens").json()["token"]}
@@ -290,12 +290,10 @@ def test_the_first_key_ends_open_requests_of_anonymous_callers(
             pool.submit(api.get, f"{path}/events"),
             pool.submit(api.get, f"{path}/events", params=view),
         ]
-        poll = pool.submit(api.get, path, headers={"Prefer": "wait=20"})
-        waiting = pool.submit(post, api, Prefer="wait=20")
-        time.sleep(1)
-        begun = time.monotonic()
+        poll = pool.submit(api.get, path, headers={"Prefer": "wait=60"})
+        posted = pool.submit(post, api, Prefer="wait=60")
+        wait_until(lambda: waiting(waits) == 4, 30)
         api_keys.create("ada", ("read",))
-        assert [stream.result().text.count("event: ") for stream in streams] == [1, 1]
-        problem(poll.result(), 401, "unauthorized")
-        assert waiting.result().status_code == 202
-        assert time.monotonic() - begun < 3
+        assert [stream.result(30).text.count("event: ") for stream in streams] == [1, 1]
+        problem(poll.result(30), 401, "unauthorized")
+        assert posted.result(30).status_code == 202

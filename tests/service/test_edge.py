@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -20,7 +19,11 @@ from panoweave.deploy.local.ports import free_port
 from panoweave.service.http import body as body_module
 from panoweave.service.http import connections
 from panoweave.service.http.body import MAX_BODY_BYTES
-from panoweave.service.http.connections import MAX_HEADER_BYTES
+from panoweave.service.http.connections import (
+    MAX_HEADER_BYTES,
+    BoundedHttpProtocol,
+    Connections,
+)
 from tests.processes import process, wait_until
 from tests.service.checks import problem
 from tests.service.server import serving
@@ -108,7 +111,7 @@ def test_a_header_is_bounded_in_bytes(closed: httpx.Client) -> None:
     fits = {"X-Long": "x" * (MAX_HEADER_BYTES - 500)}
     assert closed.get("/livez", headers=fits).status_code == 200
     too_long = {"X-Long": "x" * MAX_HEADER_BYTES}
-    answer = httpx.get(f"{closed.base_url}/livez", headers=too_long)
+    answer = httpx.get(f"{closed.base_url}/livez", headers=too_long, timeout=30)
     problem(answer, 431, "header_too_large")
     with connect(closed) as client:
         client.sendall(b"GET /" + b"x" * MAX_HEADER_BYTES)
@@ -159,45 +162,50 @@ def test_unfinished_headers_make_room_for_others(settings: Settings, redis: Redi
         for client in held:
             client.sendall(HEAD)
         for _ in range(20):
-            assert httpx.get(f"{api.base_url}/livez").status_code == 200
+            assert httpx.get(f"{api.base_url}/livez", timeout=30).status_code == 200
         for client in held:
             client.close()
 
 
-def test_connections_that_are_at_work_are_kept(settings: Settings, redis: Redis) -> None:  # noqa: ARG001
+def test_connections_that_are_at_work_are_kept(
+    settings: Settings,
+    redis: Redis,  # noqa: ARG001 (emptied)
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    at_work = set()
+    work = Connections.work
+
+    def note_and_work(self: Connections, protocol: BoundedHttpProtocol) -> None:
+        at_work.add(protocol)
+        work(self, protocol)
+
+    monkeypatch.setattr(Connections, "work", note_and_work)
     request = HEAD + b"Content-Length: 100\r\n\r\n{"
     with serving(settings.model_copy(update={"max_connections": 16})) as api:
         held = [connect(api) for _ in range(16)]
         for client in held:
             client.sendall(request)
-        time.sleep(0.5)
+        wait_until(lambda: len(at_work) == 16, 30)
         with connect(api) as client:
             assert code(read_all(client)) == "503 too_many_connections"
         for client in held:
             client.close()
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            if httpx.get(f"{api.base_url}/livez").status_code == 200:
-                return
-        pytest.fail("there is no room again")
+        wait_until(lambda: httpx.get(f"{api.base_url}/livez", timeout=30).status_code == 200, 30)
 
 
 def test_all_bodies_together_are_bounded(settings: Settings, redis: Redis) -> None:  # noqa: ARG001
     """Half-sent bodies fill the room. Once they are gone, others are read again."""
+    asked = {"prompt": "", "metadata": {"x": "x" * 1_000}}
     body = b'{"metadata": "' + b"x" * (MAX_BODY_BYTES - 100)
     head = HEAD + b"Content-Length: %d\r\n\r\n" % MAX_BODY_BYTES
     with serving(settings.model_copy(update={"bodies_max_bytes": MAX_BODY_BYTES})) as api:
         with connect(api) as client:
             client.sendall(head + body)
-            time.sleep(0.5)
-            answer = api.post("/panoramas", json={"prompt": "x" * 1_000})
+            wait_until(lambda: api.post("/panoramas", json=asked).status_code == 503, 30)
+            answer = api.post("/panoramas", json=asked)
             problem(answer, 503, "too_many_bodies")
             assert int(answer.headers["retry-after"]) > 0
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            if api.post("/panoramas", json={"prompt": ""}).status_code == 422:
-                return
-        pytest.fail("there is no room again")
+        wait_until(lambda: api.post("/panoramas", json={"prompt": ""}).status_code == 422, 30)
 
 
 @pytest.mark.parametrize(
@@ -238,13 +246,13 @@ def test_the_api_runs_with_its_bounds(settings: Settings, redis: Redis, tmp_path
 
         def is_alive() -> bool:
             try:
-                return httpx.get(f"{url}/livez").status_code == 200
+                return httpx.get(f"{url}/livez", timeout=30).status_code == 200
             except httpx.TransportError:
                 return False
 
         wait_until(is_alive, 60, log)
-        answer = httpx.get(f"{url}/livez", headers={"X-Long": "x" * MAX_HEADER_BYTES})
+        answer = httpx.get(f"{url}/livez", headers={"X-Long": "x" * MAX_HEADER_BYTES}, timeout=30)
         problem(answer, 431, "header_too_large")
         bearer = {"Authorization": f"Bearer {token}"}
-        assert httpx.get(f"{url}/panoramas", headers=bearer).status_code == 200
-        problem(httpx.get(f"{url}/panoramas"), 401, "unauthorized")
+        assert httpx.get(f"{url}/panoramas", headers=bearer, timeout=30).status_code == 200
+        problem(httpx.get(f"{url}/panoramas", timeout=30), 401, "unauthorized")

@@ -21,6 +21,7 @@ from panoweave.core.jobs.failures import FailureCode
 from panoweave.core.jobs.record import Failure, JobRecord
 from panoweave.core.jobs.store import JobStore
 from tests.jobs.samples import FAILURE
+from tests.processes import wait_until
 from tests.service.painter import paint_in_steps, painting
 from tests.service.server import serving
 from tests.service.steps import PICTURE, finish, start
@@ -93,7 +94,7 @@ def test_several_as_urls(client: openai.OpenAI, store: JobStore, objects: Object
     for image in answer.data:
         assert image.b64_json is None
         assert image.url is not None
-        assert httpx.get(image.url).content == PICTURE
+        assert httpx.get(image.url, timeout=30).content == PICTURE
     records = kept(store)[::-1]
     assert [record.params.seed for record in records] == [7, 8, 9]
     assert [image.model_extra for image in answer.data] == [{"id": each.id} for each in records]
@@ -338,6 +339,7 @@ def test_the_panorama_is_made_after_its_client_has_gone(
     bearer = {"Authorization": f"Bearer {token}"}
     with pytest.raises(httpx.ReadTimeout):
         api.post(IMAGES, json={"prompt": "a hill"}, headers=bearer, timeout=0.5)
+    wait_until(lambda: bool(kept(store)), 30)
     (record,) = kept(store)
     finish(store, objects, record.id)
     assert api.get(f"/panoramas/{record.id}", headers=bearer).json()["status"] == "succeeded"

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import re
 import threading
+from typing import Any
 
 import httpx
 import pytest
+from pydantic import BaseModel
+from redis import Redis
 
+from panoweave.core.conditions import Extend, ImageInput, Region
+from panoweave.core.infra.api_keys import ApiKeys
 from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.jobs.store import JobStore
+from panoweave.core.output import Output
+from panoweave.core.params import SyncParams
+from panoweave.core.webhooks.secrets import WebhookSecrets
 from panoweave.service.openapi.examples import JOB_ID
-from panoweave.service.schemas import PanoramaRequest
+from panoweave.service.schemas import PanoramaRequest, WebhookRequest
 from tests.jobs.samples import FAILURE, new_record
 from tests.service.checks import at_fault
+from tests.service.pictures import inline, png
 from tests.service.steps import finish, post, start
 
 HERE = f"/panoramas/{JOB_ID}"
@@ -86,6 +95,38 @@ def test_refused_parameters_carry_what_is_legal(
     assert legal in error["legal"]
 
 
+def can_be_refused(schema: dict[str, Any]) -> bool:
+    """Whatever is not any text."""
+    if schema.get("type") == "array":
+        return can_be_refused(schema["items"])
+    return schema.get("type") != "string" or bool(schema.keys() & {"pattern", "format", "enum"})
+
+
+def test_every_parameter_that_is_refused_carries_what_is_legal(
+    api: httpx.Client, redis: Redis
+) -> None:
+    """Those of all reading operations, as the document has them."""
+    _, key = ApiKeys(redis).create("default", ("admin",))
+    names = {"job_id": JOB_ID, "tenant": "ada", "model": "embedded"}
+    asked = []
+    for path, operations in api.get("/openapi.json").json()["paths"].items():
+        for each in operations.get("get", {}).get("parameters", []):
+            if each["in"] == "path" or not can_be_refused(each["schema"]):
+                continue
+            where = "params" if each["in"] == "query" else "headers"
+            sent: dict[str, dict[str, str]] = {"params": {}, "headers": {}}
+            sent["headers"]["Authorization"] = f"Bearer {key}"
+            sent[where][each["name"]] = "!"
+            asked.append(each["name"])
+            error = at_fault(api.get(path.format_map(names), **sent))  # type: ignore[arg-type]
+            assert error["field"] == each["name"], path
+            assert len(error["legal"]) > len("text"), path
+    assert set(asked) == {
+        *("limit", "cursor", "total", "status", "created_after", "created_before", "batch_id"),
+        *("redirect", "last-event-id", "by", "seconds_per_worker"),
+    }
+
+
 def test_a_refused_idempotency_key_carries_what_is_legal(api: httpx.Client) -> None:
     headers = {"Idempotency-Key": "two words"}
     error = at_fault(api.post("/panoramas", json={"prompt": "a hill"}, headers=headers))
@@ -111,15 +152,76 @@ def test_null_is_as_absent(api: httpx.Client, field: str) -> None:
     assert answers[1].headers["idempotency-replayed"] == "true"
 
 
-def test_null_is_as_absent_inside_objects_too(api: httpx.Client) -> None:
-    sync = dict.fromkeys(("weight", "decay", "steps", "every", "anchor", "decoder"))
-    region = {"prompt": "x", "x": 0, "y": None, "width": 64, "negative_prompt": None}
-    output = {"format": None, "quality": None}
-    body = {"prompt": "a hill", "sync": sync, "regions": [region], "output": output}
-    answer = api.post("/panoramas", json={**body, "metadata": {"kept": None}})
-    assert answer.status_code == 202, answer.text
-    assert answer.json()["metadata"] == {"kept": None}
-    assert answer.json()["params"]["output"]["format"] == "png"
+def nulls(model: type[BaseModel]) -> dict[str, None]:
+    """Every optional field."""
+    return {name: None for name, field in model.model_fields.items() if not field.is_required()}
+
+
+def test_null_is_as_absent_inside_objects_too(api: httpx.Client, redis: Redis) -> None:
+    WebhookSecrets(redis).create("default")
+    image = nulls(ImageInput) | inline(png((64, 64)))
+    with_null = {
+        "seed": 1,
+        "sync": nulls(SyncParams),
+        "output": nulls(Output),
+        "regions": [nulls(Region) | {"prompt": "x", "x": 0, "width": 64}],
+        "extend": nulls(Extend) | {"image": image},
+        "webhook": nulls(WebhookRequest) | {"url": "https://example.com/hook"},
+    }
+    without = {
+        "seed": 1,
+        "regions": [{"prompt": "x", "x": 0, "width": 64}],
+        "extend": {"image": inline(png((64, 64)))},
+        "webhook": {"url": "https://example.com/hook"},
+    }
+    made = []
+    for asked in (with_null, without):
+        body = {"prompt": "a hill", **asked, "metadata": {"kept": None}}
+        answer = api.post("/panoramas", json=body)
+        assert answer.status_code == 202, answer.text
+        assert answer.json()["metadata"] == {"kept": None}
+        params = answer.json()["params"]
+        params["extend"].pop("image")  # a copy for each
+        made.append(params)
+    assert made[0] == made[1]
+
+
+def test_null_is_legal_in_all_optional_fields_of_all_bodies(api: httpx.Client) -> None:
+    document = api.get("/openapi.json").json()
+    schemas = document["components"]["schemas"]
+    seen: set[str] = set()
+
+    def takes_null(schema: dict[str, Any]) -> bool:
+        if "$ref" in schema:
+            return takes_null(schemas[schema["$ref"].rpartition("/")[2]])
+        if schema.get("type") == "null":
+            return True
+        return any(takes_null(each) for each in schema.get("anyOf", []) + schema.get("oneOf", []))
+
+    def refusing(schema: dict[str, Any], name: str) -> list[str]:
+        if "$ref" in schema:
+            name = schema["$ref"].rpartition("/")[2]
+            if name in seen:
+                return []
+            seen.add(name)
+            schema = schemas[name]
+        found = []
+        for each in [*schema.get("anyOf", []), *schema.get("oneOf", []), schema.get("items", {})]:
+            found += refusing(each, name) if each else []
+        for field, inner in schema.get("properties", {}).items():
+            if field not in schema.get("required", []) and not takes_null(inner):
+                found.append(f"{name}.{field}")
+            found += refusing(inner, f"{name}.{field}")
+        return found
+
+    bodies = [
+        body["schema"]
+        for operations in document["paths"].values()
+        for operation in operations.values()
+        for body in operation.get("requestBody", {}).get("content", {}).values()
+    ]
+    assert [each for body in bodies for each in refusing(body, "body")] == []
+    assert seen >= {"PanoramaRequest", "SyncParams", "Region", "Output", "ImagesRequest"}
 
 
 def test_every_time_has_one_format(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -30,7 +29,7 @@ TRIED = Try(at=datetime(2026, 11, 27, tzinfo=UTC), took_s=0.1, status=204)
 def admin(api: httpx.Client, redis: Redis) -> Iterator[httpx.Client]:
     _, token = ApiKeys(redis).create("ops", ("admin",))
     headers = {"Authorization": f"Bearer {token}"}
-    with httpx.Client(base_url=api.base_url, headers=headers) as client:
+    with httpx.Client(base_url=api.base_url, headers=headers, timeout=30) as client:
         yield client
 
 
@@ -69,14 +68,12 @@ def test_it_is_waited_for(admin: httpx.Client, redis: Redis, deliveries: Deliver
     assert (early.status_code, early.headers["Preference-Applied"]) == (202, "wait=0")
     deliveries.settle(deliveries.claim(1, 60)[0].id, TRIED, State.DEAD)
     with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(ping, admin, wait_s=20)
-        wait_until(lambda: redis.zcard(redis_keys.OUTBOX) == 1, 5)
+        asked = pool.submit(ping, admin, wait_s=60)
+        wait_until(lambda: redis.zcard(redis_keys.OUTBOX) == 1, 30)
         assert not asked.done()
         deliveries.settle(deliveries.claim(1, 60)[0].id, TRIED, State.DELIVERED)
-        answered_at = time.monotonic()
-        answer = asked.result(5)
-    assert time.monotonic() - answered_at < 2
-    assert (answer.status_code, answer.headers["Preference-Applied"]) == (200, "wait=20")
+        answer = asked.result(30)
+    assert (answer.status_code, answer.headers["Preference-Applied"]) == (200, "wait=60")
     assert answer.json()["state"] == "delivered"
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -13,7 +11,9 @@ import pytest
 from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.jobs.store import JobStore
 from tests.jobs.samples import FAILURE, new_record, progress
+from tests.processes import wait_until
 from tests.service.checks import problem
+from tests.service.conftest import Wait
 from tests.service.steps import finish, post, start
 
 
@@ -39,41 +39,45 @@ def test_what_has_not_changed_is_not_sent_again(
     assert get(api, job_id, if_none_match=changed.headers["etag"]).status_code == 304
 
 
-def later(wait_s: float, do: Callable[[], object]) -> None:
-    threading.Timer(wait_s, do).start()
-
-
-def test_one_may_wait_for_its_end(api: httpx.Client, store: JobStore) -> None:
-    """Progress on the way ends no wait; its end does, at once."""
+def test_one_may_wait_for_its_end(api: httpx.Client, store: JobStore, waits: list[Wait]) -> None:
+    """Progress on the way ends no wait; its end does."""
     job_id = post(api)
     _, token = start(store, job_id)
-    later(0.3, lambda: store.report(job_id, token, progress(1)))
-    later(0.8, lambda: store.fail(job_id, token, FAILURE))
-    begun = time.monotonic()
-    answer = get(api, job_id, prefer="respond-async, wait=30")
-    assert 0.7 < time.monotonic() - begun < 2
-    assert answer.headers["preference-applied"] == "wait=30"
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(get, api, job_id, prefer="respond-async, wait=60")
+        wait_until(lambda: len(waits) >= 1, 30)
+        store.report(job_id, token, progress(1))
+        wait_until(lambda: len(waits) >= 2, 30)
+        store.fail(job_id, token, FAILURE)
+        answer = asked.result(30)
+    assert answer.headers["preference-applied"] == "wait=60"
     assert answer.json()["status"] == "failed"
-    assert get(api, job_id, prefer="wait=30").json()["status"] == "failed"  # at once
+    waits.clear()
+    assert get(api, job_id, prefer="wait=30").json()["status"] == "failed"
+    assert waits == []
 
 
-def test_one_may_wait_for_a_change(api: httpx.Client, store: JobStore) -> None:
+def test_one_may_wait_for_a_change(api: httpx.Client, store: JobStore, waits: list[Wait]) -> None:
     job_id = post(api)
     _, token = start(store, job_id)
     tag = get(api, job_id).headers["etag"]
-    later(0.3, lambda: store.report(job_id, token, progress(1)))
-    answer = get(api, job_id, prefer="wait=30", if_none_match=tag)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(get, api, job_id, prefer="wait=60", if_none_match=tag)
+        wait_until(lambda: len(waits) >= 1, 30)
+        store.report(job_id, token, progress(1))
+        answer = asked.result(30)
     assert (answer.status_code, answer.json()["progress"]["step"]) == (200, 1)
 
 
-def test_a_wait_has_an_end(api: httpx.Client) -> None:
+def test_a_wait_has_an_end(api: httpx.Client, waits: list[Wait]) -> None:
     job_id = post(api)
     tag = get(api, job_id).headers["etag"]
     begun = time.monotonic()
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(get, api, job_id, prefer="wait=1")
         second = pool.submit(get, api, job_id, prefer="wait=1", if_none_match=tag)
-    assert 0.9 < time.monotonic() - begun < 2
+    assert time.monotonic() - begun > 0.9
+    assert all(each.limit_s <= 1 for each in waits)
     assert (first.result().status_code, first.result().json()["status"]) == (200, "queued")
     assert second.result().status_code == 304
 

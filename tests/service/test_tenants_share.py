@@ -49,6 +49,7 @@ def test_more_requests_than_a_tenant_may_send_are_refused(settings: Settings, re
     publish_model(redis)
     limits = {"tenant_writes_per_minute": 60, "tenant_reads_per_minute": 3}
     with serving(settings.model_copy(update=limits)) as api:
+        begun = time.monotonic()
         for left in (2, 1, 0):
             answer = api.get("/panoramas")
             assert answer.status_code == 200
@@ -56,16 +57,15 @@ def test_more_requests_than_a_tenant_may_send_are_refused(settings: Settings, re
             assert re.fullmatch(rf'"read";r={left};t=\d+', answer.headers["ratelimit"])
         refused = api.get("/panoramas")
         assert "3 read requests" in problem(refused, 429, "rate_limited")["detail"]
-        assert 15 <= int(refused.headers["retry-after"]) <= 20
+        took_s = time.monotonic() - begun
+        assert 19 - took_s <= int(refused.headers["retry-after"]) <= 20
         assert refused.headers["ratelimit"].startswith('"read";r=0;')
         # Writes count by themselves, and probes not at all.
         assert api.post("/panoramas", json={"prompt": "a hill"}).status_code == 202
         assert api.get("/livez").status_code == 200
-        refusals = 0
-        for _ in range(64):
-            answer = api.post("/panoramas", json={"prompt": ""})
-            refusals += answer.status_code == 429
-        assert refusals >= 1
+        asked_until = time.monotonic() + 30
+        while api.post("/panoramas", json={"prompt": ""}).status_code != 429:
+            assert time.monotonic() < asked_until
         time.sleep(1.1)
         assert api.post("/panoramas", json={"prompt": "a hill"}).status_code == 202
 
@@ -99,10 +99,10 @@ def test_records_that_have_expired_take_no_room(settings: Settings, redis: Redis
     store = JobStore(redis, here)
 
     def create_and_cancel() -> None:
-        record = store.create(new_record(metadata={"x": "y" * 100_000}))
+        record = store.create(new_record(metadata={"x": "y" * 300_000}))
         store.request_cancel(record.id)
 
-    for _ in range(10):
+    for _ in range(3):
         create_and_cancel()
     with pytest.raises(TenantBytesFull):
         create_and_cancel()

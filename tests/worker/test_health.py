@@ -19,7 +19,7 @@ def here() -> Settings:
 
 
 def get(settings: Settings, path: str) -> httpx.Response:
-    return httpx.get(f"http://{LOOPBACK}:{settings.metrics_port}{path}", timeout=5)
+    return httpx.get(f"http://{LOOPBACK}:{settings.metrics_port}{path}", timeout=30)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,8 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
+from panoweave.core.diffusion.oom_retry import OomRetry
+from panoweave.core.estimate import Speeds
 from panoweave.core.infra import redis_keys
 from panoweave.core.infra.redis import connect
 from panoweave.core.jobs.failures import FailureCode
@@ -100,6 +103,33 @@ def test_a_job_ends_when_its_attempts_have_taken_as_long_as_they_may(
     context.store.retry(ended)
     again = start_job(context.store, record.id, "later")
     assert again.run_ms == again.run_ms_at_retry == ended.run_ms
+
+
+@pytest.mark.parametrize(("window_s", "status"), [(1, Status.FAILED), (0.05, Status.QUEUED)])
+def test_a_hung_batch_is_not_tried_again_where_its_own_size_takes_that_long(
+    context: WorkerContext,
+    post: Post,
+    monkeypatch: pytest.MonkeyPatch,
+    window_s: float,
+    status: Status,
+) -> None:
+    """By what this worker has measured of a window, and by the windows that a batch really has:
+    this panorama has two."""
+    record, gone = post(), threading.Event()
+    monkeypatch.setattr(os, "_exit", lambda _status: gone.set())
+    at_step(2, lambda: gone.wait(30), monkeypatch)
+    context.speed.meter.speeds = Speeds(
+        prediction_s=window_s, gradient_full_s=window_s, gradient_tiny_s=window_s
+    )
+    settings = context.settings.model_copy(update={"step_timeout_s": 0.3})
+    generator = OomRetry(context.generator.pipeline, window_batch=64)
+    assert run(dataclasses.replace(context, settings=settings, generator=generator), record) is None
+    assert gone.is_set()
+    ended = context.store.get(record.id)
+    assert ended.status is status
+    if status is Status.FAILED:
+        assert ended.error is not None
+        assert (ended.error.code, ended.error.retryable) == (FailureCode.STEP_TIMEOUT, False)
 
 
 def test_cancel_after_the_upload_leaves_no_objects(

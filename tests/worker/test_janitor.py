@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import pytest
 from redis import Redis
@@ -19,15 +17,13 @@ from panoweave.core.jobs.store import JobStore
 from panoweave.worker import janitor
 from panoweave.worker.health import Health
 from tests.jobs.samples import new_record, start_job
-from tests.processes import wait_until
 
 AWAY = Health("failed", "Redis is away")
 
 
 @pytest.fixture
 def here(settings: Settings) -> Settings:
-    brief = {"lease_s": 2.0, "heartbeat_s": 1.0, "janitor_interval_s": 0.1}
-    return settings.model_copy(update=brief)
+    return settings.model_copy(update={"lease_s": 60.0, "heartbeat_s": 20.0})
 
 
 @pytest.fixture
@@ -35,17 +31,25 @@ def store(redis: Redis, here: Settings) -> JobStore:
     return JobStore(redis, here)
 
 
-@contextmanager
-def watching(store: JobStore, redis: Redis, settings: Settings) -> Iterator[list[Health]]:
-    stopping, healths = threading.Event(), list[Health]()
-    arguments = (stopping, store, Queue(redis), settings, healths.append)
-    thread = threading.Thread(target=janitor.sweep_until, args=arguments, daemon=True)
-    thread.start()
-    try:
-        yield healths
-    finally:
-        stopping.set()
-        thread.join(10)
+class Meanwhile(threading.Event):
+    """An event to wait for that is set at last. During each wait before, something happens."""
+
+    def __init__(self, *happens: Callable[[], object]) -> None:
+        super().__init__()
+        self.waited_s: list[float] = []
+        self._happens = iter(happens)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        for happen in self._happens:
+            assert timeout is not None
+            self.waited_s.append(timeout)
+            happen()
+            return False
+        return True
+
+
+def nothing() -> None:
+    pass
 
 
 def silent(store: JobStore, redis: Redis) -> JobRecord:
@@ -58,12 +62,17 @@ def silent(store: JobStore, redis: Redis) -> JobRecord:
 def test_who_could_not_beat_has_time_to(store: JobStore, redis: Redis, here: Settings) -> None:
     """So it is where Redis comes back after a while, or a janitor starts right then."""
     living, dead = silent(store, redis), silent(store, redis)
-    assert living.token is not None
-    with watching(store, redis, here):
-        time.sleep(1)
+
+    def beat() -> None:
+        assert store.get(dead.id).status is Status.RUNNING
+        assert living.token is not None
         store.heartbeat(living.id, living.token)
-        wait_until(lambda: store.get(dead.id).status is Status.QUEUED, 10)
-        now = store.get(living.id)
+
+    meanwhile = Meanwhile(nothing, beat)
+    janitor.sweep_until(meanwhile, store, Queue(redis), here, lambda _: None)
+    assert meanwhile.waited_s[-1] > here.heartbeat_s
+    assert store.get(dead.id).status is Status.QUEUED
+    now = store.get(living.id)
     assert (now.status, now.token) == (Status.RUNNING, living.token)
 
 
@@ -71,19 +80,34 @@ def test_a_redis_that_takes_nothing_in_is_away(
     store: JobStore, redis: Redis, here: Settings
 ) -> None:
     """It answers what reads, and no lease can be renewed."""
-    with watching(store, redis, here) as healths:
-        time.sleep(here.lease_s + 0.5)  # by now it sweeps
-        record = start_job(store, store.create(new_record()).id, "worker-1")
-        try:
-            redis.config_set("maxmemory", 1)
-            wait_until(lambda: healths[-1] == AWAY, 10)  # the lease has passed
-        finally:
-            redis.config_set("maxmemory", 0)
-        wait_until(lambda: healths[-1] == Health("ready"), 10)
-        assert record.token is not None
-        store.heartbeat(record.id, record.token)
-        time.sleep(1)
-        assert store.get(record.id).token == record.token
+    healths: list[Health] = []
+    records: list[JobRecord] = []
+
+    def fill() -> None:
+        assert healths[-1] == Health("ready")
+        records.append(silent(store, redis))
+        redis.config_set("maxmemory", 1)
+
+    def is_away() -> None:
+        assert healths[-1] == AWAY
+
+    def make_room() -> None:
+        is_away()
+        redis.config_set("maxmemory", 0)
+
+    def beat() -> None:
+        assert healths[-1] == Health("ready")
+        assert records[0].token is not None
+        store.heartbeat(records[0].id, records[0].token)
+
+    meanwhile = Meanwhile(nothing, nothing, fill, is_away, make_room, beat, nothing)
+    try:
+        janitor.sweep_until(meanwhile, store, Queue(redis), here, healths.append)
+    finally:
+        redis.config_set("maxmemory", 0)
+    assert meanwhile.waited_s[5] > here.heartbeat_s
+    now = store.get(records[0].id)
+    assert (now.status, now.token) == (Status.RUNNING, records[0].token)
 
 
 def test_a_sweep_expires_what_should_have_begun(store: JobStore, redis: Redis) -> None:
@@ -105,5 +129,5 @@ def test_lost_jobs_wait_for_no_comparison(
 
     monkeypatch.setattr(Queue, "compare", fails)
     lost = silent(store, redis)
-    with watching(store, redis, here.model_copy(update={"lease_s": 0.2})):
-        wait_until(lambda: store.get(lost.id).status is Status.QUEUED, 10)
+    janitor.sweep_until(Meanwhile(nothing, nothing), store, Queue(redis), here, lambda _: None)
+    assert store.get(lost.id).status is Status.QUEUED

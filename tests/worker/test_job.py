@@ -6,14 +6,18 @@ import base64
 import hashlib
 import io
 import json
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 from redis import Redis
 
 from panoweave.core.checkpoint import InvalidParams
+from panoweave.core.conditions import Extend, ImageInput
+from panoweave.core.diffusion import quality
 from panoweave.core.diffusion.errors import NonFiniteGradientError
 from panoweave.core.estimate import estimate_work
+from panoweave.core.image_reader import to_png
 from panoweave.core.infra import redis_keys
 from panoweave.core.infra.errors import ObjectStoreError
 from panoweave.core.infra.s3 import ObjectStore
@@ -22,7 +26,9 @@ from panoweave.core.jobs.failures import FailureCode
 from panoweave.core.jobs.record import Status
 from panoweave.core.output import DEFAULT_QUALITY
 from panoweave.core.params import PanoramaParams
+from panoweave.worker import speed
 from panoweave.worker.job import WorkerContext, explain, run_next_job
+from panoweave.worker.speed import StepClock
 from tests.worker.attempts import Post, run
 
 
@@ -72,6 +78,37 @@ def test_a_prompt_that_is_too_long_is_made_and_said_so(context: WorkerContext, p
     assert warning.detail == "has 16 tokens, of which the model reads 14; not read: 'op'"
 
 
+def test_what_the_model_cannot_do_well_is_said(
+    context: WorkerContext, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of words that it does not know, and of pictures higher than those that it was trained on."""
+    pipeline = context.generator.pipeline
+    monkeypatch.setattr(pipeline, "vocabulary", {"a", "lake"})
+    monkeypatch.setattr(pipeline, "trained_height", 32)
+    ended = run(context, post(prompt="a lake elk", steps=1))
+    assert ended is not None
+    assert ended.result is not None
+    assert [(warning.code, warning.field) for warning in ended.result.warnings] == [
+        ("unknown_words", "prompt"),
+        ("higher_than_trained", "height"),
+    ]
+
+
+def test_joins_of_a_picture_that_is_extended_are_measured(
+    context: WorkerContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the picture's real size, which the request does not say."""
+    monkeypatch.setattr(quality, "_VISIBLE_STEP", 0.0)
+    image = ImageInput.inline(to_png(Image.radial_gradient("L").convert("RGB").resize((64, 32))))
+    params = PanoramaParams(
+        prompt="a lake", width=256, steps=1, seed=1, extend=Extend(image=image, x=96)
+    )
+    (join,) = context.generator.pipeline(params).quality_warnings
+    assert (join.code, join.field) == ("visible_join", "extend")
+    assert all(f"{side} (" in join.detail for side in ("left", "right", "bottom"))
+    assert "top (" not in join.detail  # the panorama's own edge
+
+
 @pytest.mark.parametrize(
     ("changes", "sphere"),
     [({"loop": True}, True), ({}, False), ({"loop": True, "width": 192}, False)],
@@ -112,7 +149,20 @@ def test_a_picture_is_fetched_and_followed(context: WorkerContext, post: Post) -
     assert followed == context.generator.pipeline(direct).image.tobytes()
 
 
-def test_an_attempt_measures_how_fast_its_steps_are(context: WorkerContext, post: Post) -> None:
+def test_an_attempt_measures_how_fast_its_steps_are(
+    context: WorkerContext, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here each synchronised step takes four seconds, and each other one."""
+    now = 0.0
+    step_ended = StepClock.step_ended
+
+    def end_later(self: StepClock, step: int) -> None:
+        nonlocal now
+        now += 4 if step <= 3 else 1
+        step_ended(self, step)
+
+    monkeypatch.setattr(StepClock, "step_ended", end_later)
+    monkeypatch.setattr(speed, "time", SimpleNamespace(monotonic=lambda: now))
     ended = run(context, post(steps=6, sync={"steps": 3}))
     assert ended is not None
     assert ended.result is not None
@@ -122,8 +172,9 @@ def test_an_attempt_measures_how_fast_its_steps_are(context: WorkerContext, post
     work = estimate_work(ended.params, context.generator.pipeline.traits)
     estimate_s = measured.predict(work)
     assert estimate_s is not None
-    took_s = sum(ended.result.timings_s[part] for part in ("denoise", "decode", "measure"))
-    assert took_s / 4 < estimate_s < took_s * 4
+    finish_s = sum(ended.result.timings_s[part] for part in ("decode", "measure"))
+    assert estimate_s == pytest.approx(3 * 4 + 3 * 1 + finish_s, rel=0.05)
+    took_s = ended.result.timings_s["denoise"] + finish_s
     assert took_s <= ended.result.gpu_s <= ended.run_ms / 1_000 + 0.001
 
 

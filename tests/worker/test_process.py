@@ -203,7 +203,7 @@ def test_a_hung_batch_ends_the_process(
     )
     impatient = here.model_copy(update={"step_timeout_s": 0.6})
     done = subprocess.run(
-        [sys.executable, "-P", "-c", hang, str(batch_s)], env=environment_of(impatient), timeout=30
+        [sys.executable, "-P", "-c", hang, str(batch_s)], env=environment_of(impatient), timeout=120
     )
     assert done.returncode == 70
     ended = store.get(record.id)

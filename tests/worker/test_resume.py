@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import time
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -33,6 +34,7 @@ from panoweave.worker.job import WorkerContext, run_attempt
 from panoweave.worker.savepoint import Savepoint
 from tests.core import tiny
 from tests.jobs.samples import start_job
+from tests.processes import wait_until
 
 Post = Callable[..., JobRecord]
 STEPS = 5  # that `post` asks for
@@ -170,8 +172,8 @@ def test_it_is_saved_while_a_step_takes_its_time(
 
     def wait(self: Attempt, report: StepReport) -> None:
         if report.step == 2:
-            time.sleep(0.3)
-            saved.append(bool(redis.exists(redis_keys.savepoint(self.record.id))))
+            wait_until(lambda: bool(redis.exists(redis_keys.savepoint(self.record.id))), 30)
+            saved.append(True)
         on_step(self, report)
 
     monkeypatch.setattr(Attempt, "on_step", wait)
@@ -313,8 +315,21 @@ def test_what_is_too_large_is_not_saved(
 
 
 def test_redis_away_keeps_no_step_waiting(
-    context: WorkerContext, post: Post, caplog: pytest.LogCaptureFixture
+    context: WorkerContext,
+    post: Post,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Redis is asked with the first step, and its trouble is known after the last one."""
+    asked, all_noted, was_first = threading.Event(), threading.Event(), []
+    save = Savepoints.save
+
+    def save_late(*arguments: Any) -> None:
+        asked.set()
+        was_first.append(all_noted.wait(60))
+        save(*arguments)
+
+    monkeypatch.setattr(Savepoints, "save", save_late)
     record = start_job(context.store, post().id, "worker")
     nowhere = SecretStr("redis://127.0.0.1:1/0")
     settings = context.settings.model_copy(update={"redis_url": nowhere, "savepoint_every_s": 0.01})
@@ -323,15 +338,14 @@ def test_redis_away_keeps_no_step_waiting(
             Savepoints(redis, settings), record, context.identity, {}, [], settings
         )
         assert savepoint.load() is None
-        begun = time.monotonic()
         with savepoint:
-            for step in range(1, 100):
+            savepoint.note(after(1))
+            assert asked.wait(30)
+            for step in range(2, 100):
                 savepoint.note(after(step))
-            noted_s = time.monotonic() - begun
-            time.sleep(0.1)
-        assert noted_s < 0.1
-        assert time.monotonic() - begun < 2
-    assert "Redis is away; step 99 is not saved" in caplog.text
+            all_noted.set()
+            wait_until(lambda: "Redis is away; step 99 is not saved" in caplog.text, 30)
+    assert all(was_first)
 
 
 def test_where_memory_runs_out_no_step_is_done_again(

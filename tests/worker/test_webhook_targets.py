@@ -196,9 +196,9 @@ def test_a_host_keeps_its_name_at_the_address_that_was_checked(
     rules = TargetRules(test_targets=True)
     with receiving(tls=tls) as receiver:
         url = receiver.url.replace("127.0.0.1", "receiver.example")
-        assert post(url, b"{}", {}, rules, 5, trusting).status == 200
+        assert post(url, b"{}", {}, rules, 30, trusting).status == 200
         with pytest.raises(NotSent, match="tls_failed"):
-            post(receiver.url, b"{}", {}, rules, 5, trusting)
+            post(receiver.url, b"{}", {}, rules, 30, trusting)
     (received,) = receiver.received
     assert received.headers["Host"].startswith("receiver.example:")
 

@@ -60,7 +60,7 @@ def test_the_page_shows_a_refusal(service: Service, page: Page, tmp_path: Path) 
 def test_only_what_the_page_needs_is_forwarded(service: Service, tmp_path: Path) -> None:
     with service.running("follow/serve.py", "--port", "0", cwd=tmp_path) as server:
         url = next_line(server).removeprefix("open ")
-        with httpx.Client(base_url=url) as browser:
+        with httpx.Client(base_url=url, timeout=30) as browser:
             for path in ("/panoramas", "/status", "/metrics", "/panoramas/pano_1/../../status"):
                 assert browser.get(path).status_code == 404, path
             assert browser.post("/uploads").status_code == 404

@@ -56,7 +56,7 @@ def test_it_stores_an_event_once_and_refuses_forged_ones(service: Service, tmp_p
         url = next_line(it).removeprefix("listening on ")
 
         def post(body: str, headers: dict[str, str]) -> int:
-            return httpx.post(url, content=body, headers=headers).status_code
+            return httpx.post(url, content=body, headers=headers, timeout=30).status_code
 
         assert post(body, signed(forger, "whk_1", body)) == 401
         assert post(body + " ", signed(secret, "whk_1", body)) == 401
