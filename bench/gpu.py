@@ -292,7 +292,7 @@ class Bench:
             retry = OomRetry(self.pipeline, DEFAULT_WINDOW_BATCH)
             retry.generate(params)  # finds what fits
             timings = retry.generate(params).timings_s
-        use = retry.memory_use(params)
+        use = retry.memory_use(params.resolve(self.pipeline.traits))
         kept = "checkpointing" if use.gradient_checkpointing else "kept activations"
         note = f"{use.window_batch} windows at once, {kept}, peak {peak_gib():.1f} GiB"
         return Pair(timings["denoise"] + timings["decode"], other, "s", note)

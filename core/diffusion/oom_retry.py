@@ -14,7 +14,7 @@ from panoweave.core.diffusion.panorama import Panorama
 from panoweave.core.diffusion.pipeline import OnBatch, OnStep, SyncDiffusionPipeline
 from panoweave.core.diffusion.sampler_state import SamplerState
 from panoweave.core.diffusion.sampling import StepReport
-from panoweave.core.params import PanoramaParams
+from panoweave.core.params import PanoramaParams, ResolvedParams
 
 log = logging.getLogger(__name__)
 
@@ -46,9 +46,9 @@ class OomRetry:
         self._first = MemoryUse(window_batch, pipeline.gradient_checkpointing)
         self._enough: dict[Hashable, MemoryUse] = {}
 
-    def memory_use(self, params: PanoramaParams) -> MemoryUse:
+    def memory_use(self, params: ResolvedParams) -> MemoryUse:
         """What a panorama begins with."""
-        return self._enough.get(self._need(params), self._first)
+        return self._enough.get(_need(params), self._first)
 
     def generate(
         self,
@@ -60,6 +60,7 @@ class OomRetry:
     ) -> Panorama:
         """Call the pipeline. Raises what it raises, and OutOfMemoryError if nothing helped."""
         state = resume
+        resolved = params.resolve(self.pipeline.traits)
         pipeline, graphs = self.pipeline, self.pipeline.graphs
         # What earlier panoramas recorded takes memory that this one is to have first.
         has_others_recordings = graphs is not None and graphs.hold_memory
@@ -71,7 +72,7 @@ class OomRetry:
                 on_step(report)
 
         while True:
-            use = self.memory_use(params)
+            use = self.memory_use(resolved)
             pipeline.set_gradient_checkpointing(use.gradient_checkpointing)
             try:
                 made = pipeline(
@@ -94,19 +95,19 @@ class OomRetry:
                 elif less is None:
                     raise
                 else:
-                    self._enough[self._need(params)] = less
+                    self._enough[_need(resolved)] = less
                     log.warning("out of memory, going on with less: %s", less)
             # Only here has the error, and with it the tensors of its frames, been released.
             torch.cuda.empty_cache()
 
-    def _need(self, params: PanoramaParams) -> Hashable:
-        """Equal for requests of which a batch of windows needs about as much memory."""
-        resolved = params.resolve(self.pipeline.traits)
-        sync = resolved.sync
-        return (
-            (sync.decoder, sync.gradient) if sync.weight else None,
-            resolved.guidance_scale == 1,
-            resolved.control is None,
-            resolved.extend is None,
-            resolved.upscale is None,
-        )
+
+def _need(params: ResolvedParams) -> Hashable:
+    """Equal for requests of which a batch of windows needs about as much memory."""
+    sync = params.sync
+    return (
+        (sync.decoder, sync.gradient) if sync.weight else None,
+        params.guidance_scale == 1,
+        params.control is None,
+        params.extend is None,
+        params.upscale is None,
+    )

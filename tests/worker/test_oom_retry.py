@@ -118,4 +118,4 @@ def test_recordings_of_others_are_given_up_before_the_batch() -> None:
     params = PanoramaParams(prompt="x", preset="balanced")
     generator.generate(params)
     assert card.tried == [("balanced", 2, False)] * 2
-    assert generator.memory_use(params).window_batch == 2
+    assert generator.memory_use(params.resolve(card.traits)).window_batch == 2
