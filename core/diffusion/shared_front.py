@@ -32,8 +32,7 @@ class Front:
 def has_front(unet: Any, side: int) -> bool:
     """Whether `pass_front` and `pass_rest` compute what this UNet does, for windows of this side.
 
-    Not with inputs beside windows, a time and a text, such as SDXL's, nor with gradient
-    checkpointing, which diffusers has within its blocks.
+    Not with inputs beside windows, a time and a text, such as SDXL's.
     """
     config = unet.config
     others = (
@@ -47,7 +46,6 @@ def has_front(unet: Any, side: int) -> bool:
         and config.mid_block_type == "UNetMidBlock2DCrossAttn"
         and not config.center_input_sample
         and side % 2**unet.num_upsamplers == 0
-        and not unet.is_gradient_checkpointing
     )
 
 
@@ -57,7 +55,8 @@ def pass_front(unet: Any, latents: Tensor, t: Tensor) -> Front:
     skips = [hidden]
     for number, block in enumerate(unet.down_blocks):
         if _reads_text(block):
-            return Front(block.resnets[0](hidden, time), tuple(skips), time, number)
+            hidden = _residual(block, 0, hidden, time)
+            return Front(hidden, tuple(skips), time, number)
         hidden, passed = block(hidden, time)
         skips += passed
     return Front(hidden, tuple(skips), time, len(unet.down_blocks))
@@ -67,9 +66,9 @@ def pass_rest(unet: Any, front: Front, texts: Tensor) -> Tensor:
     """The output for N windows, each with its own of N texts (N, tokens, channels)."""
     hidden, skips, time = front.hidden, [*front.skips], front.time
     for block in unet.down_blocks[front.block :]:
-        for number, resnet in enumerate(block.resnets):
+        for number in range(len(block.resnets)):
             if number or block is not unet.down_blocks[front.block]:
-                hidden = resnet(hidden, time)
+                hidden = _residual(block, number, hidden, time)
             if _reads_text(block):
                 attention = block.attentions[number]
                 hidden = attention(hidden, encoder_hidden_states=texts, return_dict=False)[0]
@@ -85,6 +84,15 @@ def pass_rest(unet: Any, front: Front, texts: Tensor) -> Tensor:
         del skips[first:]
     output: Tensor = unet.conv_out(unet.conv_act(unet.conv_norm_out(hidden)))
     return output
+
+
+def _residual(block: Any, number: int, hidden: Tensor, time: Tensor) -> Tensor:
+    resnet = block.resnets[number]
+    if block.gradient_checkpointing and torch.is_grad_enabled():  # as in diffusers
+        passed: Tensor = block._gradient_checkpointing_func(resnet, hidden, time)
+    else:
+        passed = resnet(hidden, time)
+    return passed
 
 
 def _reads_text(block: Any) -> bool:
