@@ -68,7 +68,10 @@ def test_every_parameter_with_one_value_is_an_option_of_render(cli: Cli) -> None
     ],
 )
 def test_render_refuses_before_it_loads_a_model(cli: Cli, options: list[str], said: str) -> None:
-    done = cli("render", *options, timeout_s=10)
+    done = cli("render", *options, PYTHONPROFILEIMPORTTIME="1")
+    imported = [line.rpartition("|")[2].strip() for line in done.stderr.splitlines()]
+    assert "panoweave" in imported
+    assert not {"torch", "diffusers"} & {*imported}
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr

@@ -167,7 +167,7 @@ def test_the_redis_command_starts_a_redis_that_keeps_jobs(tmp_path: Path) -> Non
     child = Child("redis", command, os.environ, tmp_path / "log", grace_s=5)
     child.start()
     with Redis(port=port, password="secret") as client:
-        wait_until(lambda: "Ready to accept" in child.log_tail(), 10, child.log_tail)
+        wait_until(lambda: "Ready to accept" in child.log_tail(), 30, child.log_tail)
         assert client.config_get("appendonly") == {"appendonly": "yes"}
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
         assert client.config_get("maxmemory") == {"maxmemory": str(2**30)}

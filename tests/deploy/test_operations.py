@@ -113,7 +113,7 @@ def seen(
 
         wait_until(ended, 60, logs["worker"])
         wait_until(has_swept, 30, logs["janitor"])
-        wait_until(lambda: f"{job['id']}: succeeded" in logs["worker"].read_text(), 10)
+        wait_until(lambda: f"{job['id']}: succeeded" in logs["worker"].read_text(), 30)
         answers = {part: (get(part, "/metrics"), get(part, "/readyz")) for part in PARTS}
         assert models.live_workers(redis)
     assert loading is not None

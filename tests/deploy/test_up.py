@@ -30,7 +30,7 @@ def test_a_panorama_comes_back_over_http(stack: RunningStack) -> None:
 def test_a_killed_worker_comes_back_and_works(stack: RunningStack) -> None:
     killed = stack.state().children["worker"]
     os.kill(killed, signal.SIGKILL)
-    wait_until(lambda: stack.state().children.get("worker", killed) != killed, 20, stack.said)
+    wait_until(lambda: stack.state().children.get("worker", killed) != killed, 30, stack.said)
     assert "worker was ended by SIGKILL" in stack.said()
     assert stack.make_panorama()["status"] == "succeeded"
 
@@ -85,7 +85,7 @@ def test_stopped_or_killed_it_leaves_no_process_and_keeps_the_jobs(
     assert second.http.get(f"/panoramas/{job['id']}/image").content == picture
     children = second.state().children
     second.kill()
-    wait_until(lambda: not any(is_alive(pid) for pid in children.values()), 20)
+    wait_until(lambda: not any(is_alive(pid) for pid in children.values()), 30)
 
     third = RunningStack(tmp_path / "var", tiny_checkpoint, wait_for="api")
     assert third.http.get(f"/panoramas/{job['id']}").json()["status"] == "succeeded"

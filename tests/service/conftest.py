@@ -12,8 +12,10 @@ from redis import Redis
 
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs.queue import Queue
+from panoweave.core.jobs.record import JobRecord
 from panoweave.core.jobs.store import JobStore
 from panoweave.deploy.local.servers import RedisServer
+from panoweave.service.openai.stream import _PartialImages
 from panoweave.service.panoramas import subscriptions
 from panoweave.service.panoramas.subscriptions import JobSubscription
 from tests.service.server import publish_model, serving
@@ -81,3 +83,19 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[Wait]:
 def waiting(waits: list[Wait]) -> int:
     """How many requests have begun to wait."""
     return len({id(each.subscription) for each in waits})
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The steps at which a stream of the OpenAI API has looked for a preview."""
+    steps: list[int] = []
+    look = _PartialImages.next
+
+    def look_and_note(self: _PartialImages, record: JobRecord) -> bytes | None:
+        found = look(self, record)
+        if record.progress is not None:
+            steps.append(record.progress.step)
+        return found
+
+    monkeypatch.setattr(_PartialImages, "next", look_and_note)
+    return steps

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -12,6 +11,7 @@ from panoweave.core.infra.s3 import ObjectStore
 from panoweave.core.jobs.record import JobRecord
 from panoweave.core.jobs.store import JobStore
 from tests.jobs.samples import progress, result_of
+from tests.processes import wait_until
 from tests.service import steps
 
 PREVIEW_STEPS = (10, 20, 30, 40)  # of 50
@@ -43,14 +43,14 @@ def painting(
         painter.join()
 
 
-def paint_in_steps(store: JobStore, objects: ObjectStore, job: JobRecord) -> None:
-    """With a preview at each of `PREVIEW_STEPS`, and time for a reader to see it."""
+def paint_in_steps(store: JobStore, objects: ObjectStore, job: JobRecord, looks: list[int]) -> None:
+    """With a preview at each of `PREVIEW_STEPS`, which a stream then looks at."""
     record, token = steps.start(store, job.id)
     for step in PREVIEW_STEPS:
         shown = b"preview %d" % step
         objects.put(record.keys.foreseen, shown, "image/jpeg", _hashed(shown))
         store.report(job.id, token, progress(step).model_copy(update={"has_preview": True}))
-        time.sleep(0.1)
+        wait_until(lambda: step in looks, 30)  # noqa: B023
     objects.put(record.keys.image, steps.PICTURE, "image/png", _hashed(steps.PICTURE))
     made = {"sha256": _hashed(steps.PICTURE), "bytes": len(steps.PICTURE)}
     store.succeed(job.id, token, result_of(record).model_copy(update=made))

@@ -223,7 +223,7 @@ def test_a_post_waits_until_all_have_ended(
     api: httpx.Client, store: JobStore, objects: ObjectStore
 ) -> None:
     def make() -> None:
-        wait_until(lambda: waiting(store) == 2, 10)
+        wait_until(lambda: waiting(store) == 2, 30)
         second, first = store.list(DEFAULT_TENANT).records
         finish(store, objects, first.id)
         _, token = start(store, second.id)

@@ -123,9 +123,14 @@ def test_a_large_picture_arrives_whole(
 
 @pytest.mark.parametrize(("most", "shown"), [(0, []), (1, [30]), (3, [20, 30, 40])])
 def test_a_stream(
-    client: openai.OpenAI, store: JobStore, objects: ObjectStore, most: int, shown: list[int]
+    client: openai.OpenAI,
+    store: JobStore,
+    objects: ObjectStore,
+    looks: list[int],
+    most: int,
+    shown: list[int],
 ) -> None:
-    with painting(store, objects, lambda job: paint_in_steps(store, objects, job)):
+    with painting(store, objects, lambda job: paint_in_steps(store, objects, job, looks)):
         events = list(
             client.images.generate(
                 prompt="a hill", stream=True, partial_images=most, size="384x128"

@@ -40,7 +40,7 @@ def program(language: str, containing: str, api: httpx.Client, token: str) -> st
 
 def run(command: list[str], folder: Path) -> str:
     done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=60, check=False
+        command, cwd=folder, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -87,10 +87,15 @@ def node_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_in_node(
-    api: httpx.Client, token: str, store: JobStore, objects: ObjectStore, node_folder: Path
+    api: httpx.Client,
+    token: str,
+    store: JobStore,
+    objects: ObjectStore,
+    node_folder: Path,
+    looks: list[int],
 ) -> None:
     (node_folder / "program.js").write_text(program("js", "baseURL", api, token))
-    with painting(store, objects, lambda job: paint_in_steps(store, objects, job)):
+    with painting(store, objects, lambda job: paint_in_steps(store, objects, job, looks)):
         said = run(["node", "program.js"], node_folder)
     assert said == "partial-0.jpg\npartial-1.jpg\npanorama.png\n"
     assert (node_folder / "panorama.png").read_bytes() == PICTURE

@@ -159,7 +159,7 @@ def test_sigterm_ends_an_idle_worker_at_once(here: Settings, redis: Redis, tmp_p
     with process("worker", here, log) as worker:
         wait_until(lambda: ready(redis, here), 60, log)
         worker.send_signal(signal.SIGTERM)
-        assert worker.wait(15) == 0, log.read_text()
+        assert worker.wait(60) == 0, log.read_text()
     assert models.live_workers(redis) == []
 
 
@@ -238,7 +238,7 @@ def test_the_janitor_delivers_webhooks(
         store.request_cancel(record.id)
         wait_until(lambda: len(receiver.received) == 1, 30, log)
         janitor_process.send_signal(signal.SIGTERM)
-        assert janitor_process.wait(20) == 0, log.read_text()
+        assert janitor_process.wait(60) == 0, log.read_text()
     assert receiver.received[0].verified(secret)["data"]["id"] == record.id
 
 

@@ -19,37 +19,35 @@ from panoweave.worker.rq_worker import PanoramaWorker
 
 # A timer interrupts the main thread thousands of times, somewhere inside a short wait.
 INTERRUPT_MANY_WAITS = """
-import signal, time
+import signal
 from panoweave.core.infra.stop_event import StopEvent
 
 stopping = StopEvent()
 signal.signal(signal.SIGALRM, lambda *_: stopping.set())
 signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.0003)
-interrupted, end = 0, time.monotonic() + 1
-while time.monotonic() < end:
+interrupted = 0
+while interrupted < 1_000:
     if stopping.wait(0.00001):
         stopping, interrupted = StopEvent(), interrupted + 1
 signal.setitimer(signal.ITIMER_REAL, 0)
-print(interrupted)
 """
 
 
 def test_a_signal_in_the_middle_of_a_wait_blocks_nobody() -> None:
     """With `threading.Event` in place of `StopEvent` the process never gets there."""
     program = [sys.executable, "-c", INTERRUPT_MANY_WAITS]
-    done = subprocess.run(program, check=True, timeout=60, capture_output=True, text=True)
-    assert int(done.stdout) > 100
+    subprocess.run(program, check=True, timeout=60)
 
 
 def test_everybody_who_waits_is_woken() -> None:
     stopping, woken = StopEvent(), []
-    threads = [threading.Thread(target=lambda: woken.append(stopping.wait(30))) for _ in range(3)]
+    threads = [threading.Thread(target=lambda: woken.append(stopping.wait(60))) for _ in range(3)]
     for thread in threads:
         thread.start()
     assert not stopping.wait(0.05)
     stopping.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(30)
     assert woken == [True] * 3
     assert stopping.wait(0)
 

@@ -123,7 +123,7 @@ def test_real_webhooks_are_verified(service: Service) -> None:
         webhook["url"] = receiver.url
         client.make(prompt="a lake", width=128, steps=2, webhook=webhook, metadata={"order": 7})
         ended = "panorama.succeeded"
-        wait_until(lambda: ended in [each.type for each in verified(receiver, service)], 10)
+        wait_until(lambda: ended in [each.type for each in verified(receiver, service)], 30)
     messages = {each.type: each.data for each in verified(receiver, service)}
     result = messages[ended].result
     assert result is not None

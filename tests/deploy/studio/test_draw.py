@@ -109,7 +109,7 @@ def test_draw_regions(embedded_stack: RunningStack, page: Page, seen: Seen) -> N
     drag(page, (0.6, 0.2), (0.8, 0.2))
     page.get_by_role("button", name="Finish painting").click()
     page.get_by_label("Prompt of the region").nth(2).fill("a calm sea")
-    wait_until(lambda: "a calm sea" in stored_draft(page), 10)
+    wait_until(lambda: "a calm sea" in stored_draft(page), 30)
     page.reload()  # loses nothing
     expect(page.get_by_label("Prompt of the region").nth(2)).to_have_value("a calm sea")
     expect(page.get_by_label("Prompt", exact=True)).to_have_value(re.compile("rolling green hills"))
@@ -159,7 +159,7 @@ def test_draw_on_a_painted_region(stack: RunningStack, page: Page) -> None:
     drag(page, (0.8, 0.5), (0.9, 0.5))
     finish.click()
     expect(prompts).to_have_value("a lake")  # and there is one region
-    wait_until(lambda: is_painted(page, 0.85), 10)
+    wait_until(lambda: is_painted(page, 0.85), 30)
     assert [is_painted(page, across) for across in (0.25, 0.4, 0.55)] == [True, False, True]
     paint_on.click()
     page.get_by_role("button", name="Remove region 1").click()

@@ -52,7 +52,7 @@ def test_keep(embedded_stack: RunningStack, page: Page) -> None:
     expect(shown).to_be_visible()
     expect(page.get_by_text("a hill, number 0", exact=True)).to_be_hidden()
     picture = shown.locator("img")
-    wait_until(lambda: picture.evaluate("it => it.naturalWidth") > 0, 20)
+    wait_until(lambda: picture.evaluate("it => it.naturalWidth") > 0, 30)
 
     shown.get_by_role("button", name="Make a variation").click()
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("sand dunes at sunset")

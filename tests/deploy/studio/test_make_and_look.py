@@ -162,7 +162,7 @@ def test_look(embedded_stack: RunningStack, page: Page, tmp_path: Path) -> None:
     page.get_by_role("button", name="Copy link", exact=True).click()
     assert page.evaluate("navigator.clipboard.readText()") == page.url
     page.get_by_role("button", name="Copy link to the picture").click()
-    wait_until(lambda: "X-Amz-" in page.evaluate("navigator.clipboard.readText()"), 10)
+    wait_until(lambda: "X-Amz-" in page.evaluate("navigator.clipboard.readText()"), 30)
 
     page.get_by_text("As code").click()
     code = page.get_by_role("tabpanel")

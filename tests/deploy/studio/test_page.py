@@ -77,7 +77,7 @@ def test_a_forgotten_key_takes_the_draft_along(stack: RunningStack, page: Page) 
     open_studio(page, stack)
     prompt = page.get_by_label("Prompt", exact=True)
     prompt.fill("a secret hill")
-    wait_until(lambda: page.evaluate("sessionStorage.getItem('panoweave-draft')"), 10)
+    wait_until(lambda: page.evaluate("sessionStorage.getItem('panoweave-draft')"), 30)
     prompt.evaluate(
         """it => {
             it.value = 'a secret lake';

@@ -21,7 +21,7 @@ def when_submitted(store: JobStore, then: Callable[[str], object]) -> threading.
     """With the first panorama that is submitted."""
 
     def work() -> None:
-        wait_until(lambda: bool(store.list("default").records), 10)
+        wait_until(lambda: bool(store.list("default").records), 30)
         then(store.list("default").records[0].id)
 
     return in_background(work)
