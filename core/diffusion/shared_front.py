@@ -45,6 +45,7 @@ def has_front(unet: Any, side: int) -> bool:
         and {*config.down_block_types, *config.up_block_types} <= _BLOCKS
         and config.mid_block_type == "UNetMidBlock2DCrossAttn"
         and not config.center_input_sample
+        and unet.conv_norm_out is not None
         and side % 2**unet.num_upsamplers == 0
     )
 
