@@ -20,7 +20,7 @@ from panoweave.core.params import ResolvedParams
 from panoweave.core.presets import Decoder
 from panoweave.core.sync_moves import moves_at
 from panoweave.core.upscale import enlarged
-from panoweave.core.window_places import Places, places_at
+from panoweave.core.window_places import Places, anchor_place, places_at
 
 # Until a machine has measured it: a gradient through network, decoder and perceptual network, in
 # predictions (docs/benchmarks.md).
@@ -128,23 +128,29 @@ def step_work(step: int, params: ResolvedParams, traits: CheckpointTraits) -> St
     """The work of one step (from 0); those of `upscale` come last."""
     if step >= params.steps:
         step, params = step - params.steps, enlarged(params, traits)
+        return _work_at(step, params, traits, places_at(step, params, traits), follows_parts=True)
     return _work_at(step, params, traits, places_at(step, params, traits))
 
 
 def _work_at(
-    step: int, params: ResolvedParams, traits: CheckpointTraits, places: Places
+    step: int,
+    params: ResolvedParams,
+    traits: CheckpointTraits,
+    places: Places,
+    follows_parts: bool = False,
 ) -> StepWork:
+    """`follows_parts`: each window follows a part of the first stage's panorama."""
     sync, windows = params.sync, len(places)
     follows_image = params.anchor_image is not None or params.extend is not None
-    others = windows if follows_image or params.windows == "shifted" else windows - 1
-    moves = moves_at(step, params.steps, sync) if sync.weight > 0 else 0
-    gradients = others * moves
-    if gradients and sync.reuse_prediction:
-        predictions: float = 1  # the anchor's; the gradients bring those of the others
+    has_anchor = not (follows_parts or follows_image) and anchor_place(params, traits) in places
+    moves = moves_at(step, params.steps, sync)
+    gradients = (windows - has_anchor) * moves
+    if not gradients:
+        predictions: float = windows
+    elif sync.reuse_prediction:  # the gradients bring those of the others
+        predictions = 0 if follows_parts else 1
     else:
-        # A given picture is no window, and shifted windows seldom have the anchor among them.
-        apart = follows_image or params.windows == "shifted"
-        predictions = windows + (apart and gradients > 0)
+        predictions = windows + (0 if follows_parts or has_anchor else 1)
     predictions += sum(_touched(region, params, traits, places) for region in params.regions)
     if params.extend:
         guidance = max(1, moves)  # times

@@ -64,7 +64,8 @@ class Sphere:
     @classmethod
     def around(cls, width: int, height: int, window: float, fov: float) -> Self:
         """`window`: its side; `fov`: its horizontal field of view, in degrees."""
-        focal_length = window / 2 / math.tan(math.radians(fov) / 2)
+        half = math.tan(math.radians(fov) / 2)
+        focal_length = window / 2 / half if half else math.inf  # tiny angles are rounded to 0
         above_loop = math.pi / 2 - math.atan(height / 2 / focal_length)
         # The first row whose middle is not above the loop.
         top = max(0, math.ceil(above_loop * width / (2 * math.pi) - 0.5))
@@ -121,7 +122,7 @@ def resolve_projection(
     fov = default_window_fov(width, window_px) if asked.window_fov is None else asked.window_fov
     poles = asked.poles or "filled"
     sphere = Sphere.around(width, height, window_px, fov)
-    if sphere.shown_height < 1:
+    if sphere.shown_height < 1 or math.isinf(sphere.focal_length):
         raise InvalidParams(
             "window_fov",
             f"{fov} degrees leave no row of a loop of {width} x {height} px",

@@ -29,6 +29,10 @@ class Places:
     def __len__(self) -> int:
         return len(self.tops) * len(self.lefts)
 
+    def __contains__(self, place: tuple[int, int]) -> bool:
+        """Whether a window begins at (top, left)."""
+        return place[0] in self.tops and place[1] in self.lefts
+
 
 def places_at(step: int, params: ResolvedParams, traits: CheckpointTraits) -> Places:
     """The windows of a step (from 0). They depend on nothing else, so any step can be redone.
@@ -47,6 +51,17 @@ def places_at(step: int, params: ResolvedParams, traits: CheckpointTraits) -> Pl
         return spread(height, width, ring, window, half, 0, 0, fading=True)
     right, down = (int((step + 1) * shift % 1 * window) for shift in _SHIFTS)
     return spread(height, width, ring, window, window, down, right)
+
+
+def anchor_place(params: ResolvedParams, traits: CheckpointTraits) -> tuple[int, int]:
+    """(top, left) of the window that the others follow, the same at every step.
+
+    It is one of the overlapping windows, so a step with shifted ones seldom has it.
+    """
+    reach = 0 if params.loop else traits.window_px - params.stride
+    row, column = divmod(params.sync.anchor, (params.width - reach) // params.stride)
+    stride = params.stride // traits.px_per_latent
+    return row * stride, column * stride
 
 
 def overlapping(height: int, width: int, ring: bool, window: int, stride: int) -> Places:

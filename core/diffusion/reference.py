@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -20,6 +20,8 @@ from panoweave.core.params import ResolvedSync
 
 if TYPE_CHECKING:
     from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline  # it calls this
+
+_KEPT_SQUARES: Final = 3  # of a long picture, before it is scaled; one is kept in the end
 
 Reference = Callable[[Sequence[View]], Embedding]
 
@@ -65,6 +67,11 @@ def prepare_reference(
 
 def cover(image: Tensor, side_px: int) -> Tensor:
     """An image (1, 3, H, W), scaled to cover a square of this side, and cut to it evenly."""
+    # A strip one pixel wide would become gigabytes, nearly all of which is cut off again.
+    most = _KEPT_SQUARES * min(image.shape[-2:])
+    for side in (-2, -1):
+        cut = max(0, image.shape[side] - most) // 2  # from both ends: the centre stays
+        image = image.narrow(side, cut, image.shape[side] - 2 * cut)
     scale = side_px / min(image.shape[-2:])
     height, width = (max(round(side * scale), side_px) for side in image.shape[-2:])
     scaled = interpolate(image, (height, width), mode="bilinear", antialias=True)

@@ -54,7 +54,7 @@ from panoweave.core.diffusion.sampler_state import SamplerState
 from panoweave.core.diffusion.schedulers import SchedulerAdapter, Step
 from panoweave.core.diffusion.views import View, WindowPlan
 from panoweave.core.params import ResolvedSync
-from panoweave.core.sync_moves import moves_at
+from panoweave.core.sync_moves import moves_at, sync_weight
 
 # The loss is a mean over all pixels, so one pixel's share of the gradient underflows in float16.
 # A power of two: scaling and unscaling round nothing in other dtypes.
@@ -129,7 +129,7 @@ def sample_syncdiffusion(
         has_anchor = reference is None and given_anchor is None  # one of its own windows
         others = [i for i, view in enumerate(views) if not has_anchor or view != plan.anchor]
         weight = sync_weight(sync, step.index)
-        moves = moves_at(step.index, len(scheduler.steps), sync) if weight and others else 0
+        moves = moves_at(step.index, len(scheduler.steps), sync) if others else 0
         gradients: list[tuple[Tensor, Sequence[int]]] = []
         if moves:
             if appearance is None:
@@ -181,11 +181,6 @@ def sample_syncdiffusion(
             state = scheduler.state(step, latents)
             callback(StepReport(state, len(scheduler.steps), original))
     return known_region.restore(latents) if known_region else latents
-
-
-def sync_weight(sync: ResolvedSync, step: int) -> float:
-    """w_t = w * decay^i at step i (from 0)."""
-    return sync.weight * sync.decay**step
 
 
 def perceptual_gradient(

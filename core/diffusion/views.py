@@ -12,7 +12,7 @@ from torch import Tensor
 
 from panoweave.core.checkpoint import CheckpointTraits
 from panoweave.core.params import ResolvedParams
-from panoweave.core.window_places import Places, overlapping, places_at, spread
+from panoweave.core.window_places import Places, anchor_place, overlapping, places_at, spread
 
 
 class View(NamedTuple):
@@ -126,9 +126,7 @@ class WindowPlan:
     @cached_property
     def anchor(self) -> View:
         """The same at every step."""
-        stride = self._params.stride // self._traits.px_per_latent
-        views = WindowGrid.overlapping(self.canvas, self.window, stride).views
-        return views[self._params.sync.anchor]
+        return View(*anchor_place(self._params, self._traits))
 
     def grid(self, step: int) -> WindowGrid:
         """The windows of a step (from 0): see `window_places.places_at`."""

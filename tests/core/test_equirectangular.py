@@ -176,6 +176,7 @@ def test_a_viewer_shows_everything_in_its_direction(name: str, poles: str, tmp_p
         ({"projection": "cylinder", "poles": "filled"}, "poles", "null, or the projection"),
         ({"projection": "cylinder", "window_fov": 60.0}, "window_fov", "null, or the projection"),
         ({"window_fov": 1e-3}, "window_fov", "larger angles, such as 55.27"),
+        ({"window_fov": 5e-324}, "window_fov", "larger angles, such as 55.27"),  # 0 in radians
         ({"width": 16_384, "stride": 128}, "poles", "up to 67,108,864 pixels: 'cropped'"),
         (
             {"width": 16_384, "stride": 128, "poles": "cropped", "output": {"format": "webp"}},

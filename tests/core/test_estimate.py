@@ -13,7 +13,6 @@ from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.estimate import SpeedMeter, Speeds, StepWork, estimate_work, step_work
 from panoweave.core.image_reader import to_png
 from panoweave.core.params import PanoramaParams, ResolvedParams
-from panoweave.core.sync_moves import moves_at
 from tests.core import tiny
 
 PICTURE = ImageInput.inline(to_png(Image.new("RGB", (64, 64)))).model_dump()
@@ -43,20 +42,21 @@ def resolved(**asked: Any) -> ResolvedParams:
         {"preset": "fast", "width": 64},
         {"preset": "paper", "width": 128, "anchor_image": PICTURE},
         {"preset": "balanced", "width": 128, "anchor_image": PICTURE},
+        {"preset": "paper", "width": 128, "sync": {"decay": 1e-200}},
+        {"preset": "balanced", "width": 64, "upscale": 2, "sync": {"reuse_prediction": False}},
     ],
 )
 def test_the_work_is_what_the_sampler_does(
     pipeline: SyncDiffusionPipeline, asked: dict[str, Any]
 ) -> None:
-    """A call of the networks for each window; at most one a step, or a move, is counted and not
-    made: the anchor, where it is one of the shifted windows."""
+    """A call of the networks for each window: also where the anchor is one of the shifted ones."""
     params = PanoramaParams.model_validate({"prompt": "x", "steps": 5, "seed": 1, **asked})
-    done: list[None] = []
-    pipeline(params, on_batch=lambda: done.append(None), window_batch=1)
-    whole = params.resolve(pipeline.traits)
-    work = estimate_work(whole, pipeline.traits)
-    most = sum(max(1, moves_at(step, 5, whole.sync)) for step in range(5))
-    assert 0 <= work.predictions + work.gradients - len(done) <= most
+    done: list[int] = []
+    hook = pipeline.unet.register_forward_hook(lambda _unet, _in, out: done.append(len(out[0])))
+    pipeline(params)
+    hook.remove()
+    work = estimate_work(params.resolve(pipeline.traits), pipeline.traits)
+    assert work.predictions + work.gradients == sum(done) / 2  # under both prompts
 
 
 def test_regions_control_and_extend_cost_more() -> None:

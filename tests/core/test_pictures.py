@@ -55,6 +55,24 @@ def test_a_picture_is_scaled_to_cover_a_window_and_cut_evenly(upright: bool) -> 
     assert (shrunk - functional.avg_pool2d(middle, 2)).abs().mean() < 0.01
 
 
+@pytest.mark.parametrize("upright", [False, True])
+def test_a_long_strip_takes_little_memory(upright: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scaled as a whole, one of 1 x 67,000,000 pixels would have 800 GB, for a window of 1,024."""
+    taken: list[int] = []
+
+    def scale(image: Tensor, *asked: Any, **options: Any) -> Tensor:
+        taken.append(functional.interpolate(image, *asked, **options).numel())
+        return functional.interpolate(image, *asked, **options)
+
+    monkeypatch.setattr("panoweave.core.diffusion.reference.interpolate", scale)
+    strip = torch.zeros(1, 3, 2, 20_001)
+    strip[..., 9_999:10_002] = 1
+    covered = cover(strip.mT if upright else strip, 64)
+    assert max(taken) <= 4 * 3 * 64 * 64
+    assert covered.shape == (1, 3, 64, 64)
+    assert covered.mean() > 0.9
+
+
 @pytest.mark.slow
 def test_a_panorama_follows_a_picture(embedded: SyncDiffusionPipeline, sunset: Image.Image) -> None:
     """All its windows come closer to it than without, by the held-out measure."""
