@@ -96,7 +96,11 @@ class OomRetry:
                     raise
                 else:
                     self._enough[_need(resolved)] = less
-                    log.warning("out of memory, going on with less: %s", less)
+                    log.warning(
+                        "out of memory: windows at once %d, gradient checkpointing %s",
+                        less.window_batch,
+                        "on" if less.gradient_checkpointing else "off",
+                    )
             # Only here has the error, and with it the tensors of its frames, been released.
             torch.cuda.empty_cache()
 
