@@ -136,13 +136,13 @@ def test_sigterm_while_redis_is_away_loses_no_job(here: Settings, tmp_path: Path
         alone = here.model_copy(update={"redis_url": SecretStr(server.url)})
         with connect(alone) as redis, process("worker", alone, log) as worker:
             wait_until(lambda: ready(redis, alone), 60, log)
+            redis.config_set("appendfsync", "always")
             store = JobStore(redis, alone)
             asked = PanoramaParams(prompt="a lake", width=192, stride=32, steps=STEPS, seed=1)
             params = asked.resolve(models.traits(redis, alone.model))
             record = store.create(JobRecord.new(params, alone.model, DEFAULT_TENANT, {}))
             Queue(redis).add_ticket(alone.model)
             wait_until(lambda: steps_done(store, record) > 5, 60, log)
-            time.sleep(1.1)  # the append-only file is written every second
             server.child.kill()
             worker.send_signal(signal.SIGTERM)
             time.sleep(2)

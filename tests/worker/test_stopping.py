@@ -78,5 +78,5 @@ def test_a_stop_that_interrupted_nothing_is_noticed(worker_of: Redis, asked_afte
         stopping.set()
     began = time.monotonic()
     worker.work()
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60  # half a second on an idle machine
     assert worker_of.hexists(worker.key, "death")  # it has signed off
