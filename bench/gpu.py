@@ -11,14 +11,12 @@ says of each row that it was not measured.
 
 from __future__ import annotations
 
-import gc
 import statistics
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -28,6 +26,7 @@ from unittest.mock import patch
 import torch
 
 from bench import gpu_ideas, gpu_parts, sd2_random
+from bench.gpu_memory import GIB, forget, limited_to, peak_gib
 from bench.peers import (
     best_view_batch_size,
     load_plain,
@@ -49,7 +48,6 @@ from panoweave.core.params import PanoramaParams, SyncParams
 
 _WINDOW_BATCHES = (DEFAULT_WINDOW_BATCH, 11, 21)
 _PEER_BATCHES = (4, 7, 8, 11, 21)
-_GIB = 2**30
 
 
 @dataclass(frozen=True)
@@ -105,6 +103,12 @@ class Bench:
             Row("paper / Algorithm 1, literally", "<= 0.15", self.paper),
             Row("embedded model: balanced / MultiDiffusion", "<= 0.8 s", self.embedded),
             Row("peak memory: balanced / MultiDiffusion", "<= 10 GiB", self.memory),
+            Row(
+                f"MultiDiffusion, {DEFAULT_WINDOW_BATCH} windows at once / the best",
+                "",
+                self.window_batch,
+            ),
+            self.idea("halves of the guidance share a front / not", without=ideas.whole_halves),
             self.idea("anchor in one batch with windows / alone", without=ideas.anchor_alone),
             self.idea("channels last / NCHW", without=ideas.nchw),
             self.idea("equal bits / fastest algorithms", without=ideas.any_bits),
@@ -116,7 +120,7 @@ class Bench:
     def forget(self) -> None:
         if self.pipeline.graphs:
             self.pipeline.graphs.forget()
-        _forget()
+        forget()
 
     def took(self, params: PanoramaParams, window_batch: int = DEFAULT_WINDOW_BATCH) -> float:
         timings = self.pipeline(params, window_batch=window_batch).timings_s
@@ -140,6 +144,7 @@ class Bench:
         if "multidiffusion" not in self.found:
             short = multidiffusion(steps=3)
             took = {size: min(self.took(short, size) for _ in range(2)) for size in _WINDOW_BATCHES}
+            self.found["window batches"] = took
             size = min(took, key=lambda size: took[size])
             runs = [self.took(multidiffusion(steps=self.steps), size) for _ in range(2)]
             self.found["multidiffusion"] = size, min(runs)
@@ -179,6 +184,13 @@ class Bench:
         (size, other), (batch, ours) = self.best_diffusers(), self.best_multidiffusion()
         return Pair(ours, other, "s", f"`view_batch_size={size}`; ours {batch} windows at once")
 
+    def window_batch(self) -> Pair:
+        """What a batch by free memory could gain (docs/decisions/0064): three steps each."""
+        size, _ = self.best_multidiffusion()
+        took = self.found["window batches"]
+        each = ", ".join(f"{size}: {1e3 * seconds / 3:.0f} ms" for size, seconds in took.items())
+        return Pair(took[DEFAULT_WINDOW_BATCH], took[size], "s", f"a step, {each}")
+
     def paper(self) -> Pair:
         steps = 2
         ours = [self.took(request(preset="paper", steps=steps)) for _ in range(2)]
@@ -205,7 +217,7 @@ class Bench:
         for params in (request(preset="balanced", steps=short), multidiffusion(steps=2)):
             self.forget()
             self.took(params)
-            peaks.append(_peak_gib())
+            peaks.append(peak_gib())
         return Pair(
             peaks[0], peaks[1], "GiB", "" if torch.cuda.is_available() else "no GPU: 0 is no figure"
         )
@@ -264,24 +276,25 @@ class Bench:
             finally:
                 self.pipeline.graphs = kept
                 del own
-                _forget()
+                forget()
             return Pair(statistics.median(took[2::2]), statistics.median(took[3::2]), "ms a step")
 
         return Row(f"idea: {name}", "< 1", measure)
 
     def small_card(self) -> Pair:
-        """Last: from here on the pipeline may have gradient checkpointing enabled."""
+        """Last: it takes the memory of the others."""
         steps = max(5, self.steps // 5)
         params = request(preset="balanced", steps=steps, sync=SyncParams(tuned_steps=steps))
         other = self.took(params)
         self.plain.to("cpu")  # the limit is this process's
         self.forget()
-        with _limited_to(8 * _GIB):
+        with limited_to(8 * GIB):
             retry = OomRetry(self.pipeline, DEFAULT_WINDOW_BATCH)
             retry.generate(params)  # finds what fits
             timings = retry.generate(params).timings_s
-        kept = "kept activations" if not self.pipeline.gradient_checkpointing else "checkpointing"
-        note = f"{retry.window_batch} windows at once, {kept}, peak {_peak_gib():.1f} GiB"
+        use = retry.memory_use(params.resolve(self.pipeline.traits))
+        kept = "checkpointing" if use.gradient_checkpointing else "kept activations"
+        note = f"{use.window_batch} windows at once, {kept}, peak {peak_gib():.1f} GiB"
         return Pair(timings["denoise"] + timings["decode"], other, "s", note)
 
 
@@ -339,7 +352,7 @@ def line_of(row: Row, late: bool) -> list[str]:
         pair = row.measure()
     except Exception as error:  # the other rows are still worth having
         traceback.print_exc(limit=-6, file=sys.stdout)
-        _forget()
+        forget()
         return [row.name, f"failed: {type(error).__name__}", row.goal, "", "", str(error)[:120]]
     ratio = f"{pair.ours / pair.other:.2f}" if pair.other else "-"
     sides = [f"{value:.2f} {pair.unit}" for value in (pair.ours, pair.other)]
@@ -360,32 +373,6 @@ def text_of(bench: Bench, lines: list[list[str]]) -> str:
         f"`python -m bench.gpu` on {machine()}, {of(bench.pipeline)}, random weights, "
         f"{bench.steps} steps where the preset has 50.\n\n{table(head, lines)}"
     )
-
-
-@contextmanager
-def _limited_to(limit: int) -> Iterator[None]:
-    """As on a card with less memory; on a CPU, nothing is limited."""
-    if not torch.cuda.is_available():
-        yield
-        return
-    whole = torch.cuda.get_device_properties(0).total_memory
-    torch.cuda.set_per_process_memory_fraction(min(1.0, limit / whole))
-    try:
-        yield
-    finally:
-        torch.cuda.set_per_process_memory_fraction(1.0)
-
-
-def _forget() -> None:
-    gc.collect()
-    if torch.cuda.is_available():
-        finish_kernels()
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-
-
-def _peak_gib() -> float:
-    return torch.cuda.max_memory_allocated() / _GIB if torch.cuda.is_available() else 0.0
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from panoweave.core.diffusion import pipeline as pipeline_module
+from panoweave.core.diffusion import unet as unet_module
 from panoweave.core.diffusion.fused.networks import FusedGEGLU, FusedGroupNorm
 from panoweave.core.diffusion.perceptual import Embedding, Lpips
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
@@ -42,6 +43,10 @@ def without_kernels(pipeline: SyncDiffusionPipeline) -> Iterator[None]:
     yield
     for module in ours:
         module.kernels = True
+
+
+def whole_halves(_: SyncDiffusionPipeline) -> Any:
+    return patch.object(unet_module, "has_front", lambda *_: False)
 
 
 def anchor_alone(_: SyncDiffusionPipeline) -> Any:

@@ -64,7 +64,7 @@ def measure(checkpoint: Path, windows: int, checkpointing: bool) -> tuple[float,
     pipeline = load_pipeline(str(checkpoint), perceptual="stlpips-alex")
     pipeline.meter = None
     if checkpointing:
-        pipeline.enable_gradient_checkpointing()
+        pipeline.set_gradient_checkpointing(True)
     side = pipeline.traits.window_px
     params = PanoramaParams(
         prompt="a lake", preset="paper", seed=1, steps=1, width=3 * side, stride=side

@@ -11,9 +11,9 @@ import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations, product
+from itertools import chain, combinations, product
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import torch
 from PIL import Image
@@ -24,14 +24,16 @@ from panoweave.core.diffusion.identity import identify
 from panoweave.core.diffusion.perceptual import PerceptualLoss, distance
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.params import PanoramaParams
-from panoweave.core.presets import PRESETS, PresetName
+from panoweave.core.presets import PRESETS
 from panoweave.core.sync_moves import moves_at
 
 WIDTH_PX: Final = 1_024  # four windows
-SWEEP: Final[Mapping[PresetName, Sequence[int]]] = {
+SWEEP: Final[Mapping[str, Sequence[int]]] = {
     "fast": (10, 20, 30, 50, 100),
     "balanced": (10, 20, 50, 100),
 }
+# The same windows without sync: pictures of few steps differ less anyway.
+UNSYNCHRONISED: Final = "not synchronised"
 
 
 @dataclass
@@ -60,15 +62,21 @@ def sweep(
     lines = kept.read_text().splitlines() if kept and kept.exists() else []
     identity = identify(pipeline).digest  # other weights are another panorama
     done = {key: Figures(*figures) for key, figures in map(json.loads, lines)}
-    rows = {(preset, steps): Row() for preset, all_steps in SWEEP.items() for steps in all_steps}
+    all_steps = sorted(set(chain.from_iterable(SWEEP.values())))
+    asked = {UNSYNCHRONISED: all_steps, **SWEEP}
+    rows = {(name, steps): Row() for name, numbers in asked.items() for steps in numbers}
     rounds = list(product(range(1, seeds + 1), prompts))
     for number, (seed, prompt) in enumerate(rounds, 1):
-        for (preset, steps), row in rows.items():
-            params = PanoramaParams(
-                prompt=prompt, seed=seed, width=WIDTH_PX, steps=steps, preset=preset
+        for (name, steps), row in rows.items():
+            how: dict[str, Any] = (
+                {"preset": "balanced", "sync": {"weight": 0}}
+                if name == UNSYNCHRONISED
+                else {"preset": name}
             )
+            params = PanoramaParams(prompt=prompt, seed=seed, width=WIDTH_PX, steps=steps, **how)
             resolved = params.resolve(pipeline.traits)
-            row.moves = sum(moves_at(i, steps, resolved.sync) for i in range(steps))
+            if resolved.sync.weight:
+                row.moves = sum(moves_at(i, steps, resolved.sync) for i in range(steps))
             key = f"{identity} {resolved.model_dump_json()}"
             if key not in done:
                 done[key] = figures_of(pipeline, params)
@@ -79,7 +87,7 @@ def sweep(
             row.lpips.append(done[key].lpips)
             row.apart.append(done[key].apart)
             print(
-                f"{prompt}, seed {seed}, {preset}, {steps} steps: Intra-LPIPS "
+                f"{prompt}, seed {seed}, {name}, {steps} steps: Intra-LPIPS "
                 f"{row.lpips[-1]:.3f}, apart / beside {row.apart[-1]:.2f}",
                 flush=True,
             )
@@ -124,7 +132,7 @@ def apart_to_beside(image: Image.Image, strip_px: int, network: PerceptualLoss) 
     return apart / mean_of([(i, j) for i, j in pairs if j == i + 1])
 
 
-def as_table(rows: Mapping[tuple[PresetName, int], Row]) -> str:
+def as_table(rows: Mapping[tuple[str, int], Row]) -> str:
     head = [
         "preset",
         "steps",
@@ -132,24 +140,27 @@ def as_table(rows: Mapping[tuple[PresetName, int], Row]) -> str:
         "CPU seconds",
         "Intra-LPIPS (held out)",
         "/ at its own steps",
+        f"/ {UNSYNCHRONISED}",
         "apart / beside",
         "/ at its own steps",
         "worst",
     ]
-    return table(head, [_cells(preset, steps, rows) for preset, steps in rows])
+    return table(head, [_cells(name, steps, rows) for name, steps in rows])
 
 
-def _cells(preset: PresetName, steps: int, rows: Mapping[tuple[PresetName, int], Row]) -> list[str]:
-    row, own = rows[preset, steps], rows[preset, PRESETS[preset]["steps"]]
+def _cells(name: str, steps: int, rows: Mapping[tuple[str, int], Row]) -> list[str]:
+    row, alone = rows[name, steps], rows[UNSYNCHRONISED, steps]
+    own = rows[name, PRESETS[name]["steps"]] if name in PRESETS else None  # type: ignore[index]
     lpips, apart = statistics.mean(row.lpips), statistics.mean(row.apart)
     return [
-        preset,
+        name,
         str(steps),
         str(row.moves),
         f"{statistics.median(row.took_s):.1f}",
         f"{lpips:.3f}",
-        f"{lpips / statistics.mean(own.lpips):.2f}",
+        f"{lpips / statistics.mean(own.lpips):.2f}" if own else "-",
+        f"{lpips / statistics.mean(alone.lpips):.2f}",
         f"{apart:.3f}",
-        f"{apart / statistics.mean(own.apart):.2f}",
+        f"{apart / statistics.mean(own.apart):.2f}" if own else "-",
         f"{max(row.apart):.2f}",
     ]

@@ -195,8 +195,8 @@ class PanoramaParams(Params):
     regions: Sequence[Region] = Field(
         [],
         max_length=MAX_REGIONS,
-        description="Boxes or masks with their own prompts, over the background that `prompt` "
-        "describes.",
+        description=f"a list of up to {MAX_REGIONS} boxes or masks with their own prompts, over "
+        "the background that `prompt` describes. Default: none",
     )
     anchor_image: ImageInput | None = Field(
         None,

@@ -110,9 +110,8 @@ def run_attempt(context: WorkerContext, record: JobRecord) -> JobRecord | None:
     None: the job does not belong to this attempt any more.
     """
     generator = context.generator
-    batch_s = context.speed.batch_s(
-        record.params, generator.pipeline.traits, generator.window_batch
-    )
+    batch = generator.memory_use(record.params).window_batch
+    batch_s = context.speed.batch_s(record.params, generator.pipeline.traits, batch)
     with Attempt(record, context.store, context.settings, context.stopping, batch_s) as attempt:
         try:
             result = _make_panorama(context, attempt)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from panoweave.core.checkpoint import CheckpointTraits
 from panoweave.core.conditions import Control
+from panoweave.core.diffusion.guidance import Network
 from panoweave.core.diffusion.prompts import TextEmbedding
 from panoweave.core.diffusion.schedulers import Step
 from panoweave.core.diffusion.unet import UNet
@@ -26,11 +27,8 @@ _STRONG: Final = 0.4
 _REACH_PX: Final = 8  # more than the filters reach
 
 
-class ControlNet:
-    """A UNet with a ControlNet: each window follows its own crop of the hint.
-
-    See `guidance.Network`.
-    """
+class ControlNet(Network):
+    """A UNet with a ControlNet: each window follows its own crop of the hint."""
 
     def __init__(
         self,

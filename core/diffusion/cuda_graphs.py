@@ -48,6 +48,10 @@ class CudaGraphs:
         self._pool: Any = None
         self._prompts: dict[Hashable, PromptEmbeddings] = {}
 
+    @property
+    def hold_memory(self) -> bool:
+        return bool(self._recordings)
+
     def keep(self, prompts: PromptEmbeddings) -> PromptEmbeddings:
         """The same embeddings, in the place where recordings read them."""
         tensors = _tensors(prompts)

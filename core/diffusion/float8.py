@@ -32,4 +32,4 @@ def keep_in_float8(pipeline: SyncDiffusionPipeline) -> None:
             )
     network.enable_layerwise_casting(storage_dtype=_STORED, compute_dtype=torch.bfloat16)
     # Else autograd would hold a bfloat16 copy of every weight until the gradient is there.
-    pipeline.enable_gradient_checkpointing()
+    pipeline.set_gradient_checkpointing(True)

@@ -18,6 +18,10 @@ from panoweave.core.diffusion.prompts import PromptEmbeddings, TextEmbedding
 from panoweave.core.diffusion.ranks import ONE_RANK, Ranks
 from panoweave.core.diffusion.schedulers import Step
 from panoweave.core.diffusion.views import View
+from panoweave.core.presets import Gradient
+
+# The outputs of N windows under N texts, or under 2 N of them: the windows twice, in turn.
+UnderTexts = Callable[[TextEmbedding], Tensor]
 
 
 class Network(Protocol):
@@ -37,6 +41,15 @@ class Network(Protocol):
         with respect to `latents`.
         """
         ...
+
+    def begin(self, latents: Tensor, step: Step, views: Sequence[View]) -> UnderTexts:
+        """The same for several texts: what depends on none is computed once, if a network can."""
+
+        def outputs(texts: TextEmbedding) -> Tensor:
+            times = len(texts.tokens) // len(latents)
+            return self(torch.cat([latents] * times), step, [*views] * times, texts)
+
+        return outputs
 
 
 # model(latents, step, views) -> output, all (N, C, S, S): epsilon, velocity or sample.
@@ -60,9 +73,12 @@ class ClassifierFreeGuidance:
         unconditional = self._unconditional(len(latents))
         if unconditional is None:
             return self._network(latents, step, views, conditional)
-        texts = unconditional.beside(conditional)
-        outputs = self._network(torch.cat([latents, latents]), step, [*views, *views], texts)
-        return self._guide(*outputs.chunk(2))
+        under = self._network.begin(latents, step, views)
+        return self._guide(*under(unconditional.beside(conditional)).chunk(2))
+
+    def through(self, gradient: Gradient | None) -> Model:
+        """The same output, with the gradient that `sync.gradient` names."""
+        return self.through_conditional if gradient == "conditional" else self
 
     def through_conditional(self, latents: Tensor, step: Step, views: Sequence[View]) -> Tensor:
         """The same output, but for rounding, with a gradient through the conditional half only.
@@ -70,13 +86,13 @@ class ClassifierFreeGuidance:
         The halves' Jacobians, J_u and J_c, are nearly the same, and their factors 1 - g and g add
         up to 1. So J_c alone stands for both, at half the work and half the memory.
         """
-        conditional = self._prompts.conditional.repeated(len(latents))
-        output = self._network(latents, step, views, conditional)
+        under = self._network.begin(latents, step, views)
+        output = under(self._prompts.conditional.repeated(len(latents)))
         unconditional = self._unconditional(len(latents))
         if unconditional is None:
             return output
         with torch.no_grad():
-            guided = self._guide(self._network(latents, step, views, unconditional), output)
+            guided = self._guide(under(unconditional), output)
         return guided + (output - output.detach())  # plus 0, which has the gradient
 
     def _unconditional(self, count: int) -> TextEmbedding | None:

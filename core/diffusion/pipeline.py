@@ -34,6 +34,7 @@ from panoweave.core.diffusion.families import family_of
 from panoweave.core.diffusion.families.loading import load_components
 from panoweave.core.diffusion.guidance import BatchedModel, ClassifierFreeGuidance, Model
 from panoweave.core.diffusion.loras import Loras
+from panoweave.core.diffusion.networks import match, switch_gradient_checkpointing
 from panoweave.core.diffusion.panorama import Panorama
 from panoweave.core.diffusion.parts import PartsOfPanorama
 from panoweave.core.diffusion.perceptual import PerceptualLoss
@@ -182,9 +183,9 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         if self.meter:
             self.meter.to(self.device)
         if self.tiny_decoder:
-            _match(self.tiny_decoder, self.denoiser)
+            match(self.tiny_decoder, self.denoiser)
         if self.controlnet:
-            _match(self.controlnet, self.denoiser)
+            match(self.controlnet, self.denoiser)
         return pipeline
 
     def use_tiny_decoder(self, autoencoder: Any) -> None:
@@ -194,14 +195,14 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         """
         check_tiny_decoder(autoencoder.config, self)
         self.tiny_decoder = autoencoder.eval().requires_grad_(False)
-        _match(self.tiny_decoder, self.denoiser)
+        match(self.tiny_decoder, self.denoiser)
         self.traits = self.traits.model_copy(update={"tiny_decoder": True})
 
     def use_controlnet(self, controlnet: Any) -> None:
         """Add a ControlNetModel for this UNet, for requests with `control`."""
         check_controlnet(controlnet.config, self, self.traits)
         self.controlnet = controlnet.eval().requires_grad_(False)
-        _match(self.controlnet, self.denoiser)
+        match(self.controlnet, self.denoiser)
         self.traits = self.traits.model_copy(update={"controlnet": True})
 
     def use_loras(self, loras: Loras) -> None:
@@ -209,16 +210,17 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         self.loras = loras
         self.traits = self.traits.model_copy(update={"loras": loras.traits})
 
-    def enable_gradient_checkpointing(self) -> None:
-        """Make the same panoramas with less memory in more time (docs/benchmarks.md).
+    def set_gradient_checkpointing(self, enabled: bool) -> None:
+        """Whether to make the same panoramas with less memory in more time (docs/benchmarks.md).
 
         Activations are recomputed for the gradient instead of kept, and smaller tiles are decoded.
         """
+        if enabled == self.gradient_checkpointing:
+            return
         for network in (self.denoiser, self.vae, self.tiny_decoder, self.controlnet):
-            if network is not None and network._supports_gradient_checkpointing:
-                network.enable_gradient_checkpointing()
-        self.gradient_checkpointing = True
-        self.graphs = None  # they would have to record the recomputation, and hold memory
+            if network is not None:
+                switch_gradient_checkpointing(network, enabled)
+        self.gradient_checkpointing = enabled
 
     def __call__(
         self,
@@ -232,7 +234,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
     ) -> Panorama:
         """Make one panorama.
 
-        `images`: the images that the request names by key, by field (`anchor_image`).
+        `images`: those that the request names by key, by field (`anchor_image`).
         `on_step` is called after each step, `on_batch` before each batch of windows goes through
         the network, before each tile is decoded and before each window is measured; an exception
         that they raise stops the panorama.
@@ -324,22 +326,21 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         the request's. `parts`: the panorama that the windows are parts of, with `upscale`.
         """
         scheduler = scheduler or self.family.scheduler(self, params, noise.device)
-        network = self.family.network(
-            self, params.guidance_scale, params.control, images.get("control.image"), params.loop
-        )
+        hint, scale = images.get("control.image"), params.guidance_scale
+        network = self.family.network(self, scale, params.control, hint, params.loop)
 
         def guided_by(embeddings: PromptEmbeddings) -> ClassifierFreeGuidance:
-            return ClassifierFreeGuidance(network, embeddings, params.guidance_scale)
+            return ClassifierFreeGuidance(network, embeddings, scale)
 
         def batched(model: Model) -> BatchedModel:
             return BatchedModel(model, window_batch, on_batch, self.ranks)
 
         # A ControlNet depends on the views, which recordings do not; what a part of a panorama
-        # follows does, too.
-        graphs = self.graphs if isinstance(network, UNet) and parts is None else None
+        # follows does, too. Checkpointing computes again what a recording would have to hold.
+        can_record = isinstance(network, UNet) and not (parts or self.gradient_checkpointing)
+        graphs = self.graphs if can_record else None
         guided = guided_by(graphs.keep(prompts) if graphs else prompts)
-        halves = guided if params.sync.gradient != "conditional" else guided.through_conditional
-        gradient_of = partial(perceptual_gradient, halves)
+        gradient_of = partial(perceptual_gradient, guided.through(params.sync.gradient))
         model = batched(graphs.model(guided, params) if graphs else guided)
         plan = WindowPlan(params, self.traits)
         appearance, reference, given_anchor = prepare_reference(
@@ -396,9 +397,3 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         if decoder is None:
             decoder, latents = self.vae, shrink(latents, self.traits.window_latents)
         return to_pil(decode(decoder, latents)[0].float())
-
-
-def _match(network: Any, other: Any) -> None:
-    network.to(other.device)
-    if network.dtype != other.dtype:  # diffusers warns of every conversion
-        network.to(other.dtype)

@@ -10,12 +10,14 @@ import torch
 from diffusers.models.embeddings import get_timestep_embedding
 from torch import Tensor
 
+from panoweave.core.diffusion.guidance import Network, UnderTexts
 from panoweave.core.diffusion.prompts import TextEmbedding
 from panoweave.core.diffusion.schedulers import Step
+from panoweave.core.diffusion.shared_front import has_front, pass_front, pass_rest
 from panoweave.core.diffusion.views import View
 
 
-class UNet:
+class UNet(Network):
     """A UNet2DConditionModel. See `guidance.Network`."""
 
     def __init__(self, unet: Any, guidance_scale: float) -> None:
@@ -50,6 +52,18 @@ class UNet:
             return_dict=False,
         )[0]
         return output.to(latents.dtype)
+
+    def begin(self, latents: Tensor, step: Step, views: Sequence[View]) -> UnderTexts:
+        if not has_front(self._unet, latents.shape[-1]):
+            return super().begin(latents, step, views)
+        front = pass_front(self._unet, latents.to(self.dtype), step.t)
+
+        def outputs(texts: TextEmbedding) -> Tensor:
+            times = len(texts.tokens) // len(latents)
+            tokens = texts.tokens.to(self.dtype)
+            return pass_rest(self._unet, front.repeated(times), tokens).to(latents.dtype)
+
+        return outputs
 
 
 def _guidance_embedding(unet: Any, guidance_scale: float) -> Tensor | None:

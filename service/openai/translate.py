@@ -16,7 +16,7 @@ from panoweave.service.schemas import PanoramaRequest
 
 _SIZE: Final = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
 _SIZES: Final = "'auto' or WIDTHxHEIGHT in pixels, such as 1536x256"
-_NAMES: Final = {"width": "size", "height": "size", "output.format": "output_format"}
+_NAMES: Final = {"width": "size", "height": "size"}
 # Of the costs, only the size can be asked for here.
 _COSTS: Final = frozenset({"stride", "steps"})
 
@@ -59,6 +59,8 @@ def in_openai_terms() -> Iterator[None]:
     except InvalidParams as error:
         if error.field in _COSTS:
             raise InvalidParams("size", error.problem, "a smaller size") from error
+        if error.field == "output.format":  # fewer can be asked for here
+            raise InvalidParams("output_format", error.problem, "'png' or 'jpeg'") from error
         if error.field in _NAMES:
             problem = f"{error.field}: {error.problem}"
             raise InvalidParams(_NAMES[error.field], problem, error.legal) from error

@@ -134,13 +134,7 @@ def test_anchor_in_a_batch_with_windows_changes_nothing(
     images = {field: torch.rand(1, 3, 64, 64) * 2 - 1 for field in given}
     pipeline = exact_pipeline(tmp_path)
     calls: list[int] = []
-    forward = pipeline.unet.forward
-
-    def counted(latents: Tensor, *args: Any, **options: Any) -> Any:
-        calls.append(len(latents))
-        return forward(latents, *args, **options)
-
-    monkeypatch.setattr(pipeline.unet, "forward", counted)
+    pipeline.unet.conv_out.register_forward_pre_hook(lambda _, given: calls.append(len(given[0])))
     asked = params(preset=preset, sync={"steps": 4}, **given)
 
     alone = tiny.sample(pipeline, asked, images, window_batch=window_batch)

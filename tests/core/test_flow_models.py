@@ -111,7 +111,7 @@ def test_window_batch_changes_nothing(exact_flow: Make, case: FlowCase) -> None:
 def test_gradient_checkpointing_changes_nothing(fresh_flow: Make, case: FlowCase) -> None:
     pipeline, asked = fresh_flow(case), params(case, steps=2)
     kept = tiny.sample(pipeline, asked)
-    pipeline.enable_gradient_checkpointing()
+    pipeline.set_gradient_checkpointing(True)
     assert pipeline.denoiser.is_gradient_checkpointing
     assert torch.equal(tiny.sample(pipeline, asked), kept)
 

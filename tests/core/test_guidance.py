@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from panoweave.core.checkpoint import CheckpointTraits
-from panoweave.core.diffusion.guidance import ClassifierFreeGuidance
+from panoweave.core.diffusion.guidance import ClassifierFreeGuidance, Network
 from panoweave.core.diffusion.prompts import PromptEmbeddings, TextEmbedding
 from panoweave.core.diffusion.schedulers import Step
 from panoweave.core.diffusion.views import View
@@ -21,8 +21,10 @@ STEP = Step(0, torch.tensor(1.0), torch.tensor(0.5))
 VIEWS = [View(0, 0), View(0, 1), View(0, 2)]
 
 
-class Network:
+class Squares(Network):
     """Latents, and their squares times the text."""
+
+    embeds_guidance = False
 
     def __init__(self, embeds_guidance: bool = False) -> None:
         self.embeds_guidance = embeds_guidance
@@ -45,7 +47,7 @@ def windows() -> Tensor:
 
 
 def test_the_gradient_is_that_of_the_conditional_half() -> None:
-    network, x = Network(), windows()
+    network, x = Squares(), windows()
     guided = ClassifierFreeGuidance(network, PromptEmbeddings(text(3), text(2)), 7.5)
     output = guided.through_conditional(x, STEP, VIEWS)
     (gradient,) = torch.autograd.grad(output.sum(), x)
@@ -56,7 +58,7 @@ def test_the_gradient_is_that_of_the_conditional_half() -> None:
 
 @pytest.mark.parametrize(("scale", "embeds"), [(1.0, False), (7.5, True)])
 def test_without_a_second_half_nothing_changes(scale: float, embeds: bool) -> None:
-    network, x = Network(embeds), windows()
+    network, x = Squares(embeds), windows()
     guided = ClassifierFreeGuidance(network, PromptEmbeddings(text(3), None), scale)
     assert torch.equal(guided.through_conditional(x, STEP, VIEWS), guided(x, STEP, VIEWS))
     assert network.batches == [3, 3]

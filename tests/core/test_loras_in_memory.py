@@ -124,7 +124,8 @@ def test_where_memory_runs_out_while_one_is_read_less_is_used(
     monkeypatch.setattr(lora_adapters, "read_lora", run_out)
     worker = OomRetry(pipeline, window_batch=8)
     assert worker.generate(request(("ink", 1))).image.tobytes() == with_it
-    assert worker.window_batch == 4
+    resolved = request(("ink", 1)).resolve(pipeline.traits)
+    assert worker.memory_use(resolved).window_batch == 4
 
 
 @pytest.mark.parametrize("asked", [[], [("fog", 1.0)]])

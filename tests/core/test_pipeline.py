@@ -161,10 +161,12 @@ def test_with_less_memory_less_is_kept_and_nothing_changes(pipeline: SyncDiffusi
         return image.tobytes(), kept
 
     picture, kept = made()
-    pipeline.enable_gradient_checkpointing()
+    pipeline.set_gradient_checkpointing(True)
     spared, less = made()
     assert spared == picture
     assert less < 0.8 * kept
+    pipeline.set_gradient_checkpointing(False)
+    assert made() == (picture, kept)
 
 
 def test_impossible_size_is_refused(pipeline: SyncDiffusionPipeline) -> None:

@@ -85,7 +85,7 @@ def test_a_reused_prediction_saves_the_second_evaluation(
         nonlocal seen
         seen += len(inputs[0]) // 2  # with and without the prompt
 
-    with pipeline.unet.register_forward_hook(count):
+    with pipeline.unet.conv_out.register_forward_hook(count):
         sync = SyncParams(reuse_prediction=reuse)
         tiny.sample(pipeline, asked(steps=1, sync=sync))
     assert seen == evaluations
@@ -100,7 +100,7 @@ def test_shifted_windows_need_fewer_evaluations(pipeline: SyncDiffusionPipeline)
         ) -> None:
             seen[windows] += len(inputs[0]) // 2
 
-        with pipeline.unet.register_forward_hook(count):
+        with pipeline.unet.conv_out.register_forward_hook(count):
             params = asked(windows=windows, width=512, steps=10, sync=SyncParams(weight=0))
             tiny.sample(pipeline, params)
     # 29 windows at all ten steps, or 8 to 9 at seven of them and 15 at three.

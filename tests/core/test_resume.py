@@ -223,7 +223,7 @@ def test_an_identity_is_the_networks(fresh: Make) -> None:
     pipeline = fresh()
     first = identify(pipeline)
     assert identify(fresh()) == first
-    pipeline.enable_gradient_checkpointing()
+    pipeline.set_gradient_checkpointing(True)
     pipeline.unet.to(memory_format=torch.channels_last)
     assert identify(pipeline) == first
     digests = [identity.digest for identity in (first, *changes_of(pipeline))]

@@ -235,7 +235,7 @@ def test_another_api_is_absent(client: openai.OpenAI) -> None:
         ({"seed": -1}, "seed", "from 0"),
         ({"response_format": "file"}, "response_format", "'b64_json' or 'url'"),
         ({"output_format": "gif"}, "output_format", "'png' or 'jpeg' or 'webp'"),
-        ({"output_format": "webp", "size": "16512x128"}, "output_format", "png"),
+        ({"output_format": "webp", "size": "16512x128"}, "output_format", "legal: 'png' or 'jpeg'"),
         ({"stream": "yes"}, "stream", "true or false"),
         ({"partial_images": 2}, "partial_images", "legal: 0"),
         ({"stream": True, "partial_images": 4}, "partial_images", "from 0 to 3"),

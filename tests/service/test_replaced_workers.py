@@ -20,6 +20,7 @@ from tests.service.checks import at_fault, problem
 from tests.service.server import serving
 
 INK = {"loras": [{"name": "ink"}]}
+HINT = {"type": "hint", "image": {"key": "default/x"}}
 OF_0_1_0 = ("window_px", "px_per_latent", "tiny_decoder", "controlnet", "defaults")
 
 
@@ -31,8 +32,9 @@ def api(settings: Settings, redis: Redis) -> Iterator[httpx.Client]:
         yield running
 
 
-def state(worker: str, *loras: str, model: str = "embedded") -> ModelState:
-    traits = TRAITS.model_copy(update={"loras": [LoraTraits(name=name) for name in loras]})
+def state(worker: str, *loras: str, model: str = "embedded", has: Any = ()) -> ModelState:
+    offered = [LoraTraits(name=name) for name in loras]
+    traits = TRAITS.model_copy(update={"loras": offered, **dict(has)})
     return ModelState(
         model=model, state="ready", traits=traits, perceptual="stlpips-alex", worker=worker
     )
@@ -94,6 +96,34 @@ def test_a_lora_that_some_workers_lack_waits_until_all_have_it(
     publish(redis, "earlier", "fog", "ink")
     again = api.post("/panoramas", json={"prompt": "a hill", **INK}, headers=headers)
     assert again.status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("trait", "field", "fields", "named"),
+    [
+        ("controlnet", "control", {"control": HINT}, "ControlNet"),
+        ("tiny_decoder", "sync.decoder", {"sync": {"decoder": "tiny"}}, "tiny decoder"),
+    ],
+)
+@pytest.mark.parametrize("last", ["has it", "lacks it"])
+def test_what_only_some_workers_have_loaded_is_not_asked_of_the_others(
+    api: httpx.Client,
+    redis: Redis,
+    trait: str,
+    field: str,
+    fields: dict[str, Any],
+    named: str,
+    last: str,
+) -> None:
+    """Whichever of them published last."""
+    models.publish(redis, state("new", has={trait: last == "lacks it"}))
+    models.publish(redis, state("other", has={trait: last == "has it"}))
+    detail = problem(post(api, fields), 503, "model_not_ready")["detail"]
+    assert f"has no {named}, which other workers have" in detail
+    assert post(api, {}).status_code == 202
+    models.withdraw(redis, "new")
+    models.publish(redis, state("other", has={trait: False}))
+    assert at_fault(post(api, fields))["field"] == field
 
 
 def test_without_workers_a_panorama_waits(api: httpx.Client, redis: Redis) -> None:

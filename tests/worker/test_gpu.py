@@ -50,7 +50,7 @@ def test_fewer_windows_go_through_at_once(caplog: pytest.LogCaptureFixture) -> N
     generator = OomRetry(load(), MANY)
     limit((least + most) / 2)
     spared = generator.generate(PARAMS)
-    assert "out of memory: from now on" in caplog.text
+    assert "out of memory: windows at once" in caplog.text
     apart = np.abs(np.asarray(spared.image, float) - np.asarray(whole.image, float))
     assert apart.mean() < 1  # of 255: sums of fewer windows are rounded otherwise
 

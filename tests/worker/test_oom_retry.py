@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import torch
 
+from panoweave.core.checkpoint import CheckpointTraits
 from panoweave.core.diffusion.oom_retry import OomRetry
 from panoweave.core.diffusion.ranks import ONE_RANK
 from panoweave.core.jobs.failures import FailureCode
@@ -30,9 +32,10 @@ def test_where_memory_runs_out_less_is_used_for_the_same_picture(
         ranks = ONE_RANK
         graphs = None
         loras = None
+        preview = pipeline.preview  # a busy machine's steps are long enough for one
 
-        def enable_gradient_checkpointing(self) -> None:
-            self.gradient_checkpointing = True
+        def set_gradient_checkpointing(self, enabled: bool) -> None:
+            self.gradient_checkpointing = enabled
 
         def __call__(self, params: PanoramaParams, *, window_batch: int, **rest: object) -> object:
             tried.append((window_batch, self.gradient_checkpointing))
@@ -62,3 +65,57 @@ def test_where_memory_runs_out_less_is_used_for_the_same_picture(
     for _ in range(2):
         frugal.generate(post().params)
     assert tried == [(8, False), (4, False), (2, False), (2, False)]  # what was enough is kept
+
+
+class Card:
+    """A pipeline on a card where a panorama of `paper` has less room than others."""
+
+    traits = CheckpointTraits(window_px=64, px_per_latent=8)
+    ranks = ONE_RANK
+    gradient_checkpointing = False
+
+    def __init__(self) -> None:
+        self.graphs: Any = None
+        self.tried: list[tuple[str, int, bool]] = []
+
+    def set_gradient_checkpointing(self, enabled: bool) -> None:
+        self.gradient_checkpointing = enabled
+
+    def __call__(self, params: PanoramaParams, *, window_batch: int, **_: object) -> None:
+        self.tried.append((params.preset, window_batch, self.gradient_checkpointing))
+        room = 0 if params.preset == "paper" else 2
+        recorded = self.graphs is not None and self.graphs.hold_memory
+        if recorded or (window_batch > room and not self.gradient_checkpointing):
+            raise torch.OutOfMemoryError
+
+
+def test_a_request_gets_the_same_batches_whatever_was_made_before() -> None:
+    """Else its bits would depend on what others asked for."""
+    balanced, paper = (PanoramaParams(prompt="x", preset=p) for p in ("balanced", "paper"))
+    card = Card()
+    generator = OomRetry(card, 4)  # type: ignore[arg-type]
+    for params in (paper, balanced, paper, balanced):
+        generator.generate(params)
+    assert card.tried == [
+        *[("paper", size, False) for size in (4, 2, 1)],
+        ("paper", 1, True),
+        *[("balanced", size, False) for size in (4, 2)],
+        ("paper", 1, True),
+        ("balanced", 2, False),
+    ]
+
+
+def test_recordings_of_others_are_given_up_before_the_batch() -> None:
+    class Recordings:
+        hold_memory = True
+
+        def forget(self) -> None:
+            self.hold_memory = False
+
+    card = Card()
+    card.graphs = Recordings()
+    generator = OomRetry(card, 2)  # type: ignore[arg-type]
+    params = PanoramaParams(prompt="x", preset="balanced")
+    generator.generate(params)
+    assert card.tried == [("balanced", 2, False)] * 2
+    assert generator.memory_use(params.resolve(card.traits)).window_batch == 2

@@ -26,7 +26,7 @@ from panoweave.core.families import Family
 from panoweave.core.params import ResolvedParams
 
 
-class FlowTransformer(ABC):
+class FlowTransformer(Network, ABC):
     """A transformer of diffusers as a `guidance.Network`."""
 
     embeds_guidance: ClassVar[bool] = False

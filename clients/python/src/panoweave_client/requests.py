@@ -251,7 +251,7 @@ class PanoramaRequest(TypedDict):
     windows: NotRequired[Literal["overlapping", "shifted"] | None]
     """'overlapping': one window every stride (MultiDiffusion); 'shifted': windows side by side, at other places in each step. Default: 'overlapping' where a stride is given; else the preset's."""
     regions: NotRequired[list[Region] | None]
-    """Boxes or masks with their own prompts, over the background that `prompt` describes."""
+    """a list of up to 16 boxes or masks with their own prompts, over the background that `prompt` describes. Default: none"""
     anchor_image: NotRequired[ImageInput | None]
     """A picture that all windows are pulled towards, instead of one of them. It is scaled to cover a window and cropped at its centre."""
     extend: NotRequired[Extend | None]
