@@ -121,6 +121,7 @@ def receiving(
         address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         daemon_threads = True
         block_on_close = False
+        request_queue_size = 128  # of 5, a busy machine fills: those that follow wait for seconds
 
         def handle_error(self, *_: object) -> None:
             pass
