@@ -62,7 +62,7 @@ def test_a_store_that_hangs_slows_no_step(
     """It has not answered when all is done."""
     monkeypatch.setattr("panoweave.worker.preview.EVERY_S", 0)
     monkeypatch.setattr("panoweave.worker.preview.CLOSE_WAIT_S", 0.1)
-    latents = torch.randn(1, 4, 8, 16)
+    latents, storing = torch.randn(1, 4, 8, 16), set()
     with socket.create_server(("127.0.0.1", 0)) as silent:
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
         hanging = settings.model_copy(update={"s3_endpoint": endpoint})
@@ -71,6 +71,8 @@ def test_a_store_that_hangs_slows_no_step(
                 for step in range(1, 6):
                     state = SamplerState(step, latents, {}, torch.get_rng_state())
                     previews.show(StepReport(state, 5, latents))
+                    storing.add(previews._storing)
+            assert len(storing) == 1
             assert previews._storing is not None
             assert previews._storing.is_alive()
     previews._storing.join()  # the connection is closed
