@@ -130,7 +130,8 @@ def _require_plain_json(headers: Headers) -> None:
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise UnsupportedMediaType("Send Content-Type: application/json.")
-    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+    encodings = ",".join(headers.getlist("content-encoding")).lower().split(",")  # in order
+    if not {encoding.strip() for encoding in encodings} <= {"", "identity"}:
         raise UnsupportedMediaType(
             "Send the body without Content-Encoding.", **{"Accept-Encoding": "identity"}
         )

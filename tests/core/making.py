@@ -174,13 +174,15 @@ def _counted(pipeline: SyncDiffusionPipeline) -> Iterator[Calls]:
     embed = perceptual.embed
 
     def count_samples(_network: Any, _args: Any, output: Any) -> None:
-        calls.samples += len(output[0])
+        calls.samples += len(output if is_unet else output[0])
 
     def count_gradients(images: torch.Tensor) -> Any:
         calls.gradients += len(images) if torch.is_grad_enabled() else 0
         return embed(images)
 
-    hook = pipeline.denoiser.register_forward_hook(count_samples)
+    is_unet = pipeline.unet is not None  # which may be passed in parts; this one is for each text
+    network = pipeline.unet.conv_out if is_unet else pipeline.denoiser
+    hook = network.register_forward_hook(count_samples)
     perceptual.embed = count_gradients  # type: ignore[method-assign]
     try:
         yield calls
