@@ -58,9 +58,11 @@ def run_demo(
     begun = time.monotonic()
     with background_stack(data, port) as api_url:
         started_s = time.monotonic() - begun
-        terminal.print(f"the stack answers at {api_url} (started in {started_s:.1f} s)")
+        terminal.print(
+            f"the stack answers at {api_url} (started in {started_s:.1f} s)", soft_wrap=True
+        )
         request = {"prompt": prompt, "seed": _SEED, **(asked or {})}
-        terminal.print(f"POST {api_url}/panoramas  {escape(json.dumps(request))}")
+        terminal.print(f"POST {api_url}/panoramas  {escape(json.dumps(request))}", soft_wrap=True)
         with _refusals_explained(), Panoweave(api_url) as client:
             sync = _make(client, "SyncDiffusion", request, out / "panorama.png")
             multidiffusion = {"preset": "paper", "sync": {"weight": 0}}
@@ -71,8 +73,10 @@ def run_demo(
     terminal.print(
         "Intra-LPIPS is the mean distance between the panorama's windows: lower is more coherent."
     )
-    terminal.print(f"[bold green]{escape(str(sync.file))}[/]  the panorama")
-    terminal.print(f"[bold]{escape(str(plain.file))}[/]  the same seed without SyncDiffusion")
+    terminal.print(f"[bold green]{escape(str(sync.file))}[/]  the panorama", soft_wrap=True)
+    terminal.print(
+        f"[bold]{escape(str(plain.file))}[/]  the same seed without SyncDiffusion", soft_wrap=True
+    )
     terminal.print(
         f"whole demo: {time.monotonic() - begun:.0f} s, of which starting the stack "
         f"{started_s:.0f} s, SyncDiffusion {sync.took_s:.0f} s, MultiDiffusion {plain.took_s:.0f} s"

@@ -178,7 +178,8 @@ def _report(panorama: Panorama, output: Path, took_s: float) -> None:
     width, height = panorama.image.size
     out.print(
         f"[bold]{escape(str(output))}[/]  {width} x {height} px, seed {panorama.seed}, "
-        f"made in {took_s:.1f} s"
+        f"made in {took_s:.1f} s",
+        soft_wrap=True,
     )
     for lora in panorama.loras:
         out.print(f"LoRA {escape(lora.name)}, scale {lora.scale:g}")

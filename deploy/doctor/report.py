@@ -21,7 +21,10 @@ def run_doctor(data: Path) -> int:
     home = DataDir(data)
     local = home.running()
     if local is not None:
-        out.print(f"checking the stack that runs on {escape(str(home.root))} ({local.api_url})")
+        out.print(
+            f"checking the stack that runs on {escape(str(home.root))} ({local.api_url})",
+            soft_wrap=True,
+        )
     settings = read_settings(home.read_env() if local is not None else None)
     with out.status("checking"), uncollected():
         checks = list(run_checks(settings))

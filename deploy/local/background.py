@@ -32,7 +32,10 @@ def background_stack(data: Path, port: int | None) -> Iterator[str]:
     home = DataDir(data)
     already = home.running()
     if already is not None:
-        out.print(f"a stack already runs on {escape(str(home.root))}: using it, leaving it running")
+        out.print(
+            f"a stack already runs on {escape(str(home.root))}: using it, leaving it running",
+            soft_wrap=True,
+        )
         ready = _wait_until_ready(home, lambda: home.running() is None)
         if ready is None:
             raise StackFailed(f"the stack on {home.root} ended", f"its logs: {home.logs}")

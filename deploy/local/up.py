@@ -35,7 +35,7 @@ def run_up(data: Path, port: int | None) -> int:
             out.print("stopping the API, the worker, the janitor, S3 and Redis, in this order")
         finally:
             stack.stop(lambda: stop.in_a_hurry)
-    out.print(f"stopped; the data stays in {escape(_shown(home.root))}")
+    out.print(f"stopped; the data stays in {escape(_shown(home.root))}", soft_wrap=True)
     return 0
 
 
