@@ -23,7 +23,7 @@ from panoweave.deploy.local.background import background_stack
 from panoweave.deploy.local.data_dir import DataDir
 from panoweave.deploy.local.ports import LOOPBACK
 from panoweave.deploy.terminal import out as terminal
-from panoweave.deploy.terminal import panorama_progress
+from panoweave.deploy.terminal import panorama_progress, print_line
 from panoweave_client import ApiError, Event, PanoramaFailed, Panoweave, PanoweaveError
 from panoweave_client.answers import PanoramaView, ResultView
 
@@ -58,11 +58,9 @@ def run_demo(
     begun = time.monotonic()
     with background_stack(data, port) as api_url:
         started_s = time.monotonic() - begun
-        terminal.print(
-            f"the stack answers at {api_url} (started in {started_s:.1f} s)", soft_wrap=True
-        )
+        print_line(f"the stack answers at {api_url} (started in {started_s:.1f} s)")
         request = {"prompt": prompt, "seed": _SEED, **(asked or {})}
-        terminal.print(f"POST {api_url}/panoramas  {escape(json.dumps(request))}", soft_wrap=True)
+        print_line(f"POST {api_url}/panoramas  {escape(json.dumps(request))}")
         with _refusals_explained(), Panoweave(api_url) as client:
             sync = _make(client, "SyncDiffusion", request, out / "panorama.png")
             multidiffusion = {"preset": "paper", "sync": {"weight": 0}}
@@ -73,15 +71,13 @@ def run_demo(
     terminal.print(
         "Intra-LPIPS is the mean distance between the panorama's windows: lower is more coherent."
     )
-    terminal.print(f"[bold green]{escape(str(sync.file))}[/]  the panorama", soft_wrap=True)
-    terminal.print(
-        f"[bold]{escape(str(plain.file))}[/]  the same seed without SyncDiffusion", soft_wrap=True
-    )
+    print_line(f"[bold green]{escape(str(sync.file))}[/]  the panorama")
+    print_line(f"[bold]{escape(str(plain.file))}[/]  the same seed without SyncDiffusion")
     terminal.print(
         f"whole demo: {time.monotonic() - begun:.0f} s, of which starting the stack "
         f"{started_s:.0f} s, SyncDiffusion {sync.took_s:.0f} s, MultiDiffusion {plain.took_s:.0f} s"
     )
-    terminal.print(escape(_invitation(data, sync.panorama.id)), soft_wrap=True)
+    print_line(escape(_invitation(data, sync.panorama.id)))
     return 0
 
 

@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from panoweave.deploy.environment import read_settings
 from panoweave.deploy.errors import DeployError
-from panoweave.deploy.terminal import out
+from panoweave.deploy.terminal import print_line
 
 if TYPE_CHECKING:
     from panoweave.core.infra.settings import Settings
@@ -35,9 +35,9 @@ def _fetch_checkpoint(model: str) -> None:
     except CheckpointError as error:
         raise DeployError(str(error), "correct PANOWEAVE_MODEL") from error
     if Path(checkpoint).is_absolute() or Path(checkpoint).is_dir():
-        out.print(f"checkpoint: nothing to do, it is in {escape(checkpoint)}", soft_wrap=True)
+        print_line(f"checkpoint: nothing to do, it is in {escape(checkpoint)}")
         return
-    out.print(f"checkpoint: downloading {escape(model)}", soft_wrap=True)
+    print_line(f"checkpoint: downloading {escape(model)}")
     try:
         # Only the files that loading needs, not the whole repository.
         folder = fetch_checkpoint(model, ("", *PARTS))
@@ -47,7 +47,7 @@ def _fetch_checkpoint(model: str) -> None:
             "check the name and revision in PANOWEAVE_MODEL, the network, and HF_TOKEN where the "
             "checkpoint asks for a licence",
         ) from error
-    out.print(f"checkpoint: in {escape(str(folder))}", soft_wrap=True)
+    print_line(f"checkpoint: in {escape(str(folder))}")
 
 
 def _fetch_additions(settings: Settings) -> None:
@@ -68,12 +68,12 @@ def _fetch_additions(settings: Settings) -> None:
     for what, variable, source, fetch in additions:
         if source is None:
             continue
-        out.print(f"{what}: loading {escape(source)}", soft_wrap=True)
+        print_line(f"{what}: loading {escape(source)}")
         try:
             fetch(source)
         except CheckpointError as error:
             raise DeployError(str(error), f"correct PANOWEAVE_{variable}") from error
-        out.print(f"{what}: on this machine", soft_wrap=True)
+        print_line(f"{what}: on this machine")
 
 
 def _fetch_perceptual_trunk(settings: Settings) -> None:
@@ -83,20 +83,15 @@ def _fetch_perceptual_trunk(settings: Settings) -> None:
 
     name = settings.perceptual
     if name.startswith("stlpips-"):
-        out.print(
-            f"perceptual weights: nothing to do, {name} comes with a Python package", soft_wrap=True
-        )
+        print_line(f"perceptual weights: nothing to do, {name} comes with a Python package")
         return
     if settings.perceptual_trunk is not None:
-        out.print(
-            f"perceptual weights: nothing to do, the trunk is {settings.perceptual_trunk}",
-            soft_wrap=True,
-        )
+        print_line(f"perceptual weights: nothing to do, the trunk is {settings.perceptual_trunk}")
         return
     url = trunk_url(name)
     target = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     if not target.exists():
-        out.print(f"perceptual weights: downloading {url}", soft_wrap=True)
+        print_line(f"perceptual weights: downloading {url}")
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             # torchvision's file names end with the first digits of the SHA-256, checked here.
@@ -106,7 +101,7 @@ def _fetch_perceptual_trunk(settings: Settings) -> None:
                 f"cannot download {url}: {error}",
                 "check the network, or set PANOWEAVE_PERCEPTUAL_TRUNK to a copy of that file",
             ) from error
-    out.print(f"perceptual weights: in {escape(str(target))}", soft_wrap=True)
+    print_line(f"perceptual weights: in {escape(str(target))}")
 
 
 def _hash_prefix(file: Path) -> str:

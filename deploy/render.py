@@ -22,7 +22,7 @@ from panoweave.deploy.errors import BadOption, DeployError
 from panoweave.deploy.render_options import option_name
 from panoweave.deploy.serve.collector import uncollected
 from panoweave.deploy.serve.threads import limit_spinning
-from panoweave.deploy.terminal import out, panorama_progress
+from panoweave.deploy.terminal import out, panorama_progress, print_line
 
 if TYPE_CHECKING:
     from panoweave.core.diffusion.content_credentials import ContentCredentials
@@ -176,10 +176,9 @@ def _make(pipeline: SyncDiffusionPipeline, params: PanoramaParams, window_batch:
 
 def _report(panorama: Panorama, output: Path, took_s: float) -> None:
     width, height = panorama.image.size
-    out.print(
+    print_line(
         f"[bold]{escape(str(output))}[/]  {width} x {height} px, seed {panorama.seed}, "
-        f"made in {took_s:.1f} s",
-        soft_wrap=True,
+        f"made in {took_s:.1f} s"
     )
     for lora in panorama.loras:
         out.print(f"LoRA {escape(lora.name)}, scale {lora.scale:g}")

@@ -22,6 +22,11 @@ out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 
+def print_line(text: str) -> None:
+    """A line with a path or an address, which a program may read: not broken at 80 columns."""
+    out.print(text, soft_wrap=True)
+
+
 def print_error(error: DeployError) -> None:
     err.print(f"[bold red]error:[/] {escape(error.problem)}", soft_wrap=True)
     if error.remedy:

@@ -12,7 +12,7 @@ from panoweave.deploy.doctor.checks import run_checks
 from panoweave.deploy.environment import read_settings
 from panoweave.deploy.local.data_dir import DataDir
 from panoweave.deploy.serve.collector import uncollected
-from panoweave.deploy.terminal import out
+from panoweave.deploy.terminal import out, print_line
 
 _STYLE = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
@@ -21,10 +21,7 @@ def run_doctor(data: Path) -> int:
     home = DataDir(data)
     local = home.running()
     if local is not None:
-        out.print(
-            f"checking the stack that runs on {escape(str(home.root))} ({local.api_url})",
-            soft_wrap=True,
-        )
+        print_line(f"checking the stack that runs on {escape(str(home.root))} ({local.api_url})")
     settings = read_settings(home.read_env() if local is not None else None)
     with out.status("checking"), uncollected():
         checks = list(run_checks(settings))

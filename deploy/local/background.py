@@ -17,7 +17,7 @@ from panoweave.deploy.local.commands import panoweave
 from panoweave.deploy.local.data_dir import DataDir, StackState
 from panoweave.deploy.local.ports import LOOPBACK, free_port, require_free
 from panoweave.deploy.local.stack import LONGEST_STOP_S
-from panoweave.deploy.terminal import out
+from panoweave.deploy.terminal import out, print_line
 
 _MARGIN_S = 10.0
 
@@ -32,9 +32,8 @@ def background_stack(data: Path, port: int | None) -> Iterator[str]:
     home = DataDir(data)
     already = home.running()
     if already is not None:
-        out.print(
-            f"a stack already runs on {escape(str(home.root))}: using it, leaving it running",
-            soft_wrap=True,
+        print_line(
+            f"a stack already runs on {escape(str(home.root))}: using it, leaving it running"
         )
         ready = _wait_until_ready(home, lambda: home.running() is None)
         if ready is None:

@@ -11,7 +11,7 @@ from panoweave.deploy.environment import read_settings
 from panoweave.deploy.local.data_dir import DataDir
 from panoweave.deploy.local.stack import Stack
 from panoweave.deploy.local.stop_request import StopRequest
-from panoweave.deploy.terminal import out
+from panoweave.deploy.terminal import out, print_line
 
 
 def run_up(data: Path, port: int | None) -> int:
@@ -35,12 +35,12 @@ def run_up(data: Path, port: int | None) -> int:
             out.print("stopping the API, the worker, the janitor, S3 and Redis, in this order")
         finally:
             stack.stop(lambda: stop.in_a_hurry)
-    out.print(f"stopped; the data stays in {escape(_shown(home.root))}", soft_wrap=True)
+    print_line(f"stopped; the data stays in {escape(_shown(home.root))}")
     return 0
 
 
 def _say(text: str) -> None:
-    out.print(escape(text), soft_wrap=True)
+    print_line(escape(text))
 
 
 def _welcome(stack: Stack, home: DataDir) -> None:
@@ -55,7 +55,7 @@ def _welcome(stack: Stack, home: DataDir) -> None:
         "logs": _shown(home.logs),
     }
     for name, value in rows.items():
-        out.print(f"  {name:<7} {escape(value)}", soft_wrap=True)
+        print_line(f"  {name:<7} {escape(value)}")
     out.print(
         "\nOpen the studio in a browser, or ask for a panorama:\n\n"
         f"  curl -s {stack.api_url}/panoramas "
