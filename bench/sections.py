@@ -53,17 +53,23 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
 def publish(name: str, text: str, page: Path | None) -> None:
     """Print a section, and put it between its two marks in the page; a GPU's has its own."""
     print(text)
-    if torch.cuda.is_available():
-        name += " on a GPU"
     if page is None:
         return
-    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-    written, count = re.subn(
+    begin, end = require_section(name, page)
+    written = re.sub(
         f"{re.escape(begin)}.*?{re.escape(end)}",
         lambda _: f"{begin}\n\n{text}\n\n{end}",
         page.read_text(),
         flags=re.S,
     )
-    if count != 1:
-        raise SystemExit(f"{page} has no section between {begin} and {end}")
     page.write_text(written)
+
+
+def require_section(name: str, page: Path) -> tuple[str, str]:
+    """Its two marks in the page. Raises SystemExit if the page has not just one such section."""
+    if torch.cuda.is_available():
+        name += " on a GPU"
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    if len(re.findall(f"{re.escape(begin)}.*?{re.escape(end)}", page.read_text(), re.S)) != 1:
+        raise SystemExit(f"{page} has no section between {begin} and {end}")
+    return begin, end

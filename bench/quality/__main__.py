@@ -21,7 +21,7 @@ from bench.quality.prompts import BUILT_IN
 from bench.quality.rows import OPTIONS, ROWS
 from bench.quality.sheets import draw_sheet
 from bench.quality.tables import differences, fid_note, figures, show
-from bench.sections import machine, publish, table
+from bench.sections import machine, publish, require_section, table
 
 
 def main() -> None:
@@ -29,9 +29,11 @@ def main() -> None:
     options.add_argument("--options", action="store_true", help="each option alone, too")
     options.add_argument("--html", type=Path, help="a report with all pictures, one file")
     asked = options.parse_args()
+    name = f"quality-{asked.prompts}" if asked.prompts in BUILT_IN else "quality"
+    if asked.report:
+        require_section(name, asked.report)  # before hours of work
     results = run(asked, {**ROWS, **OPTIONS} if asked.options else dict(ROWS))
     about = describe(asked, results)
-    name = f"quality-{asked.prompts}" if asked.prompts in BUILT_IN else "quality"
     publish(name, as_markdown(about, results), asked.report)
     if asked.report:
         beside = asked.report.parent
