@@ -75,8 +75,7 @@ def sweep(
             )
             params = PanoramaParams(prompt=prompt, seed=seed, width=WIDTH_PX, steps=steps, **how)
             resolved = params.resolve(pipeline.traits)
-            if resolved.sync.weight:
-                row.moves = sum(moves_at(i, steps, resolved.sync) for i in range(steps))
+            row.moves = sum(moves_at(i, steps, resolved.sync) for i in range(steps))
             key = f"{identity} {resolved.model_dump_json()}"
             if key not in done:
                 done[key] = figures_of(pipeline, params)

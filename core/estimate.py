@@ -126,10 +126,9 @@ def _steps(params: ResolvedParams, traits: CheckpointTraits) -> Iterator[StepWor
 
 def step_work(step: int, params: ResolvedParams, traits: CheckpointTraits) -> StepWork:
     """The work of one step (from 0); those of `upscale` come last."""
-    if step >= params.steps:
+    if follows_parts := step >= params.steps:
         step, params = step - params.steps, enlarged(params, traits)
-        return _work_at(step, params, traits, places_at(step, params, traits), follows_parts=True)
-    return _work_at(step, params, traits, places_at(step, params, traits))
+    return _work_at(step, params, traits, places_at(step, params, traits), follows_parts)
 
 
 def _work_at(
