@@ -16,7 +16,6 @@ from panoweave.core.diffusion.lora_adapters import LayerChange, weight_at
 from panoweave.core.diffusion.lora_coverage import read_lora
 from panoweave.core.diffusion.loras import Loras
 from panoweave.core.diffusion.oom_retry import OomRetry
-from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.loras import LoraSource
 from tests.core import tiny
 from tests.core.loras import (
@@ -27,11 +26,6 @@ from tests.core.loras import (
     save,
     weights,
 )
-
-
-@pytest.fixture
-def pipeline(tmp_path: Path, offered: dict[str, LoraSource]) -> SyncDiffusionPipeline:
-    return pipeline_with(offered, tmp_path)
 
 
 def test_what_was_not_used_for_longest_is_read_again(
@@ -87,8 +81,9 @@ def test_a_file_that_has_changed_is_not_used(
 
 
 def test_where_memory_runs_out_the_weights_are_the_checkpoints(
-    pipeline: SyncDiffusionPipeline, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, offered: dict[str, LoraSource], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pipeline = pipeline_with(offered, tmp_path)
     before, with_it = weights(pipeline), picture(pipeline, ("ink", 1))
     picture(pipeline)
     of, calls = LayerChange.of, []
@@ -130,8 +125,12 @@ def test_where_memory_runs_out_while_one_is_read_less_is_used(
 
 @pytest.mark.parametrize("asked", [[], [("fog", 1.0)]])
 def test_weights_that_were_partly_restored_are_restored_by_the_next_request(
-    pipeline: SyncDiffusionPipeline, monkeypatch: pytest.MonkeyPatch, asked: Asked
+    tmp_path: Path,
+    offered: dict[str, LoraSource],
+    monkeypatch: pytest.MonkeyPatch,
+    asked: Asked,
 ) -> None:
+    pipeline = pipeline_with(offered, tmp_path)
     expected = picture(pipeline, *asked)
     picture(pipeline, ("ink", 1))
     calls: list[Any] = []
