@@ -17,6 +17,7 @@ from panoweave.core.diffusion.perceptual_weights import load_perceptual
 from panoweave.core.embedded import WEIGHTS
 from panoweave.core.embedded.examples import EXAMPLES
 from panoweave.core.embedded.training.captions import vocabulary
+from panoweave.core.embedded.training.export import NOTES
 from panoweave.core.embedded.training.latents import PATCH_PX, WINDOW_PX
 from panoweave.core.model_files.defaults import read_notes
 from panoweave.core.vocabulary import read_vocabulary, unknown_words
@@ -52,6 +53,10 @@ def test_the_directory_is_small_and_half_precision() -> None:
     assert {file.parent.name for file in weights} == parts
     for file in weights:
         assert _dtypes(file) == {"F16"}, file
+
+
+def test_another_export_would_write_the_same_notes() -> None:
+    assert read_notes(WEIGHTS).model_dump_json() == NOTES.model_dump_json()
 
 
 def test_geometry_and_missing_parts(pipeline: StableDiffusionPipeline) -> None:

@@ -25,9 +25,9 @@ NOTES = CheckpointNotes(
     guidance_scale=3.0,
     trained_height=WINDOW_PX,
     sync={
-        "paper": SyncDefaults(weight=4),
-        "balanced": SyncDefaults(weight=4),
-        "fast": SyncDefaults(weight=6),
+        "paper": SyncDefaults(weight=3),
+        "balanced": SyncDefaults(weight=3),
+        "fast": SyncDefaults(weight=4.5),
     },
     examples=EXAMPLES,
 )
