@@ -1,7 +1,7 @@
 """How good panoramas are: coherence, distance from real pictures, and whether the prompt is shown.
 
     python -m bench.quality --work FOLDER [--model ..] [--prompts ..] [--seeds N]
-        [--options] [--report docs/quality.md] [--html FILE]
+        [--presets NAME ..] [--options] [--report docs/quality.md] [--html FILE]
 
 For MultiDiffusion, each preset and, with `--options`, each option, with intervals of 95 % by the
 bootstrap over panoramas. A run that was stopped goes on where it was. docs/quality.md says what
@@ -12,27 +12,36 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import get_args
 
 from bench.quality.html import write_html
 from bench.quality.measuring import Results
 from bench.quality.options import build_parser, run
 from bench.quality.plots import draw_trade_off
 from bench.quality.prompts import BUILT_IN
-from bench.quality.rows import OPTIONS, ROWS
+from bench.quality.rows import BASELINE, OPTIONS, ROWS, Changes
 from bench.quality.sheets import draw_sheet
 from bench.quality.tables import differences, fid_note, figures, show
 from bench.sections import machine, publish, require_section, table
+from panoweave.core.presets import PresetName
 
 
 def main() -> None:
     options = build_parser(__doc__)
+    options.add_argument(
+        "--presets",
+        nargs="+",
+        choices=get_args(PresetName),
+        default=get_args(PresetName),
+        help="beside MultiDiffusion (default: all; paper takes most of the time)",
+    )
     options.add_argument("--options", action="store_true", help="each option alone, too")
     options.add_argument("--html", type=Path, help="a report with all pictures, one file")
     asked = options.parse_args()
     name = f"quality-{asked.prompts}" if asked.prompts in BUILT_IN else "quality"
     if asked.report:
         require_section(name, asked.report)  # before hours of work
-    results = run(asked, {**ROWS, **OPTIONS} if asked.options else dict(ROWS))
+    results = run(asked, rows_of(asked))
     about = describe(asked, results)
     publish(name, as_markdown(about, results), asked.report)
     if asked.report:
@@ -41,6 +50,12 @@ def main() -> None:
         draw_sheet(results.pictures).save(beside / f"{name}-panoramas.jpg", quality=88)
     if asked.html:
         write_html(asked.html, about, results)
+
+
+def rows_of(asked: argparse.Namespace) -> dict[str, Changes]:
+    """MultiDiffusion, with which the others are compared, and what is asked for."""
+    rows = {name: ROWS[name] for name in (BASELINE, *asked.presets)}
+    return {**rows, **OPTIONS} if asked.options else rows
 
 
 def describe(asked: argparse.Namespace, results: Results) -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.quality.__main__ import as_markdown, describe
+from bench.quality.__main__ import as_markdown, describe, rows_of
 from bench.quality.classifier import recall, train
 from bench.quality.features import Features
 from bench.quality.html import write_html
@@ -47,6 +47,11 @@ def prompts(tmp_path: Path) -> str:
 
 def measure_all(runs: Runs, prompts: str, renders: HeldOut) -> Results:
     return measure(runs, TINY, prompts, 1, replace(renders, count=8))
+
+
+def test_the_presets_asked_for_stand_beside_multidiffusion() -> None:
+    asked = Namespace(presets=["balanced", "fast"], options=False)
+    assert rows_of(asked) == {name: ROWS[name] for name in (BASELINE, "balanced", "fast")}
 
 
 @pytest.mark.slow
