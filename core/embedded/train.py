@@ -1,6 +1,6 @@
-"""Trains the embedded model from nothing.
+"""Trains the embedded model, from nothing or on from a checkpoint's weights.
 
-    python -m panoweave.core.embedded.train --work DIR
+    python -m panoweave.core.embedded.train --work DIR [--from CHECKPOINT]
 
 Every stage leaves its state in the work directory and goes on from there when it is run again;
 stages can also run one by one, beside one another.
@@ -18,6 +18,7 @@ import torch
 from panoweave.core.embedded.export_target import check_export_target
 from panoweave.core.embedded.training.runs import Stop
 from panoweave.core.embedded.training.stages import Recipe, Training
+from panoweave.core.embedded.training.warm_start import start_from
 
 STAGES = ("data", "latents", "decoder", "tiny", "denoiser", "controlnet", "export")
 
@@ -26,6 +27,13 @@ def main(arguments: Sequence[str] | None = None, recipe: Recipe | None = None) -
     """Runs the stages asked for, all of them by default."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--work", type=Path, required=True, help="data and states")
+    parser.add_argument(
+        "--from",
+        dest="start",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="begin a new work directory with the weights of a checkpoint",
+    )
     parser.add_argument("--stage", choices=STAGES, nargs="+", default=STAGES)
     parser.add_argument("--out", type=Path, help="where the checkpoint goes (default: WORK/export)")
     parser.add_argument("--device", default="cpu")
@@ -61,6 +69,11 @@ def main(arguments: Sequence[str] | None = None, recipe: Recipe | None = None) -
     shards = recipe.shards if asked.shards is None else asked.shards
     recipe = replace(recipe, shards=shards, denoiser=denoiser)
     training = Training(recipe, asked.work, device, stop, asked.processes)
+    if asked.start:
+        try:
+            start_from(asked.start, training)
+        except (ValueError, OSError) as reason:
+            parser.error(f"--from: {reason}")
     for stage in STAGES:
         if stage not in asked.stage:
             continue

@@ -97,7 +97,7 @@ class Training:
 
     def latents(self) -> None:
         """Fits the latent space."""
-        self._pca()
+        self.latent_space()
 
     def decoder(self) -> None:
         """Latents to pictures."""
@@ -110,11 +110,11 @@ class Training:
     def denoiser(self) -> None:
         """Noise to latents, as the words say."""
         train_denoiser(
-            self._networks(),
-            self._pca(),
+            self.networks(),
+            self.latent_space(),
             self.set,
             self.recipe.denoiser,
-            self._state("denoiser"),
+            self.state("denoiser"),
             self.stop,
             self.processes,
         )
@@ -123,10 +123,10 @@ class Training:
         """Edges to latents; last, for it is trained on the finished UNet."""
         train_controlnet(
             self.trained_networks(),
-            self._pca(),
+            self.latent_space(),
             self.set,
             self.recipe.controlnet,
-            self._state("controlnet"),
+            self.state("controlnet"),
             self.stop,
             self.processes,
         )
@@ -135,16 +135,16 @@ class Training:
         """What the runs have reached so far, as a Stable Diffusion directory."""
         networks = self.trained_networks()
         controlnet = None
-        if self._state("controlnet").exists():
+        if self.state("controlnet").exists():
             controlnet = build_controlnet(networks.unet, self.recipe.controlnet.hint_widths)
-            fill(controlnet.parameters(), self._state("controlnet"))
+            fill(controlnet.parameters(), self.state("controlnet"))
         autoencoders = self.trained_decoder(), self.trained_tiny()
         export(target, networks, *autoencoders, controlnet, self._words())
 
     def trained_networks(self) -> Networks:
         """UNet and text encoder, as far as their run has come."""
-        networks = self._networks()
-        fill(networks.parameters(), self._state("denoiser"))
+        networks = self.networks()
+        fill(networks.parameters(), self.state("denoiser"))
         return networks
 
     def trained_decoder(self) -> PatchAutoencoder:
@@ -157,11 +157,11 @@ class Training:
 
     def _trained(self, recipe: DecoderRecipe, name: str) -> PatchAutoencoder:
         model = self._autoencoder(recipe)
-        if self._state(name).exists():  # before that it is the linear one
-            fill(model.decoder.parameters(), self._state(name))
+        if self.state(name).exists():  # before that it is the linear one
+            fill(model.decoder.parameters(), self.state(name))
         return model
 
-    def _networks(self) -> Networks:
+    def networks(self) -> Networks:
         """UNet and text encoder as they begin."""
         shape = self.recipe.denoiser.shape
         tokenizer = build_tokenizer(self._words())
@@ -177,13 +177,14 @@ class Training:
 
     def _train_decoder(self, recipe: DecoderRecipe, name: str) -> None:
         model = self._autoencoder(recipe)
-        train_decoder(model, self._pca(), self.set, recipe, self._state(name), self.stop)
+        train_decoder(model, self.latent_space(), self.set, recipe, self.state(name), self.stop)
 
     def _autoencoder(self, recipe: DecoderRecipe) -> PatchAutoencoder:
         torch.manual_seed(self.recipe.seed)
-        return build_autoencoder(recipe, self._pca())
+        return build_autoencoder(recipe, self.latent_space())
 
-    def _pca(self) -> PatchPca:
+    def latent_space(self) -> PatchPca:
+        """Where the run has none yet, fitted to its first shards."""
         file = self.work / LATENTS_FILE
         if not file.exists():
             pca = fit_pca(self._patches(), _COMPONENTS)
@@ -213,5 +214,6 @@ class Training:
         words: list[str] = json.loads(file.read_text())
         return words
 
-    def _state(self, name: str) -> Path:
+    def state(self, name: str) -> Path:
+        """Where a stage's state is, once it has one."""
         return self.work / f"{name}.pt"
