@@ -97,9 +97,10 @@ def test_half_of_a_pair_is_refused(
     value.touch()
     one, other = (f"PANOWEAVE_{name}" for name in pair)
     for half in (one, other):
-        with monkeypatch.context() as alone, pytest.raises(ValidationError) as refused:
+        with monkeypatch.context() as alone:
             alone.setenv(half, str(value))
-            Settings()
+            with pytest.raises(ValidationError) as refused:
+                Settings()
         assert f"{one} and {other} go together: set both or neither" in str(refused.value)
     monkeypatch.setenv(one, str(value))
     monkeypatch.setenv(other, str(value))
