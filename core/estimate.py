@@ -191,7 +191,12 @@ def _reached(length: int, side: int, count: int, traits: CheckpointTraits) -> in
 
 
 class SpeedMeter:
-    """Averages what one machine's steps take."""
+    """Averages what one machine's steps take.
+
+    The first measurement of each kind stands until there is a second, and counts no more then: the
+    first decoding and measuring is slower than all that follow, and the first gradient may be
+    measured before a prediction is.
+    """
 
     def __init__(self) -> None:
         self.speeds = Speeds()
@@ -215,7 +220,7 @@ class SpeedMeter:
         self._note("finish_s", seconds / area)
 
     def _note(self, name: str, seconds: float) -> None:
-        count = self._counts[name] = min(self._counts.get(name, 0) + 1, _AVERAGED)
+        count = self._counts[name] = min(self._counts.get(name, -1) + 1, _AVERAGED)
         average: float = getattr(self.speeds, name) or 0.0
-        average += (seconds - average) / count
+        average += (seconds - average) / max(1, count)
         self.speeds = self.speeds.model_copy(update={name: average})

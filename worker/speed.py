@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from redis import Redis
 
 from panoweave.core.checkpoint import CheckpointTraits
-from panoweave.core.estimate import SpeedMeter, estimate_work, finish_area, step_work
+from panoweave.core.estimate import SpeedMeter, StepWork, estimate_work, finish_area, step_work
 from panoweave.core.infra.errors import StoreUnavailable
 from panoweave.core.jobs import speeds
 from panoweave.core.params import ResolvedParams
+from panoweave.core.presets import Decoder
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,18 @@ class SpeedReporter:
         self._redis = redis
         self._model = model
         self._published_at = 0.0
+        self._met: set[tuple[int, Decoder | None]] = set()
+
+    def has_met(self, work: StepWork, decoder: Decoder) -> bool:
+        """Whether there was a step of this kind before, in this process. Notes that there is now.
+
+        In the first one kernels are chosen and compiled, for its number of windows: it takes
+        longer than all that follow.
+        """
+        kind = work.windows, decoder if work.gradients else None
+        is_known = kind in self._met
+        self._met.add(kind)
+        return is_known
 
     def publish(self) -> None:
         self._published_at = time.monotonic()
@@ -68,10 +81,10 @@ class StepClock:
         """`step`: from 1."""
         now = time.monotonic()
         is_after_pause = step == self._params.steps + 1  # of `upscale`: a picture was decoded
-        if self._last is not None and not is_after_pause:
-            work = step_work(step - 1, self._params, self._traits)
-            meter = self._reporter.meter
-            meter.note_step(work, self._params.sync.decoder, now - self._last)
+        work, decoder = step_work(step - 1, self._params, self._traits), self._params.sync.decoder
+        is_warm = self._reporter.has_met(work, decoder)
+        if is_warm and self._last is not None and not is_after_pause:
+            self._reporter.meter.note_step(work, decoder, now - self._last)
             self._reporter.publish_sometimes()
         self._last = time.monotonic()
 

@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import Field, FilePath, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings
 
+from panoweave.core.infra.setting_pairs import check_both_or_neither
 from panoweave.core.infra.urls import REDIS_SCHEMES, check_url
 
 _SENTINEL_PORT: Final = 26_379
@@ -99,11 +100,7 @@ class RedisSettings(BaseSettings):
             raise ValueError(
                 "PANOWEAVE_REDIS_SENTINEL_USERNAME needs PANOWEAVE_REDIS_SENTINEL_PASSWORD"
             )
-        if (self.redis_certificate is None) != (self.redis_private_key is None):
-            raise ValueError(
-                "PANOWEAVE_REDIS_CERTIFICATE and PANOWEAVE_REDIS_PRIVATE_KEY go together: set both "
-                "or neither"
-            )
+        check_both_or_neither(self, "redis_certificate", "redis_private_key")
         if not self.redis_uses_tls and (self.redis_ca or self.redis_certificate):
             raise ValueError(
                 "PANOWEAVE_REDIS_CA and PANOWEAVE_REDIS_CERTIFICATE are for TLS: "

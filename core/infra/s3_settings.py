@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings
 
+from panoweave.core.infra.setting_pairs import check_both_or_neither
 from panoweave.core.infra.urls import (
     HTTP_SCHEMES,
     check_names_a_bucket_in_hosts,
@@ -63,9 +64,5 @@ class S3Settings(BaseSettings):
             check_names_a_bucket_in_hosts(self.s3_bucket)
             check_names_a_host("PANOWEAVE_S3_ENDPOINT", self.s3_endpoint)
             check_names_a_host("PANOWEAVE_S3_PUBLIC_ENDPOINT", self.s3_public_endpoint)
-        if (self.s3_access_key_id is None) != (self.s3_secret_access_key is None):
-            raise ValueError(
-                "PANOWEAVE_S3_ACCESS_KEY_ID and PANOWEAVE_S3_SECRET_ACCESS_KEY go together: "
-                "set both or neither"
-            )
+        check_both_or_neither(self, "s3_access_key_id", "s3_secret_access_key")
         return self

@@ -16,6 +16,7 @@ from panoweave.core.infra.addresses import check_private
 from panoweave.core.infra.lora_settings import OfferedLoras
 from panoweave.core.infra.redis_settings import RedisSettings
 from panoweave.core.infra.s3_settings import S3Settings
+from panoweave.core.infra.setting_pairs import check_both_or_neither
 from panoweave.core.machine import (
     DEFAULT_LORAS_MAX_BYTES,
     DEFAULT_WINDOW_BATCH,
@@ -349,9 +350,5 @@ class Settings(S3Settings, RedisSettings):
                 "PANOWEAVE_LORAS needs another PANOWEAVE_DTYPE than float8, whose weights are too "
                 "coarse to add LoRAs to; PANOWEAVE_LORA, one for all requests, goes with it"
             )
-        if (self.c2pa_certificate is None) != (self.c2pa_private_key is None):
-            raise ValueError(
-                "PANOWEAVE_C2PA_CERTIFICATE and PANOWEAVE_C2PA_PRIVATE_KEY go together: set both "
-                "or neither"
-            )
+        check_both_or_neither(self, "c2pa_certificate", "c2pa_private_key")
         return self

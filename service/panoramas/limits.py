@@ -60,7 +60,10 @@ def _cheaper(
     traits: CheckpointTraits,
     speeds: Speeds,
 ) -> str:
-    """Describe what would be accepted. Finds the largest step count by bisection."""
+    """Describe what would be accepted. Finds a number of steps by bisection.
+
+    Not the first of a range: with `sync.tuned_steps`, fewer steps can take longer.
+    """
 
     def is_legal(steps: int) -> bool:
         sync = asked.sync
@@ -78,4 +81,4 @@ def _cheaper(
         else:
             illegal = middle
     others = "a smaller picture, a larger stride, or the preset 'fast'"
-    return f"1 to {legal} steps, or {others}" if legal else others
+    return f"such as {legal} steps, or {others}" if legal else others

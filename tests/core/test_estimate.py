@@ -44,6 +44,8 @@ def resolved(**asked: Any) -> ResolvedParams:
         {"preset": "balanced", "width": 128, "anchor_image": PICTURE},
         {"preset": "paper", "width": 128, "sync": {"decay": 1e-200}},
         {"preset": "balanced", "width": 64, "upscale": 2, "sync": {"reuse_prediction": False}},
+        {"preset": "balanced", "width": 96, "steps": 9, "sync": {"tuned_steps": 12}},
+        {"preset": "balanced", "width": 96, "steps": 10, "sync": {"tuned_steps": 12}},
     ],
 )
 def test_the_work_is_what_the_sampler_does(
@@ -58,6 +60,21 @@ def test_the_work_is_what_the_sampler_does(
     hook.remove()
     work = estimate_work(params.resolve(pipeline.traits), pipeline.traits)
     assert work.predictions + work.gradients == sum(done) / 2  # under both prompts
+
+
+@pytest.mark.parametrize(("steps", "tuned_steps"), [(9, 12), (249, 50)])
+def test_one_more_step_can_take_less(steps: int, tuned_steps: int) -> None:
+    """A whole number of steps is synchronised: all 9 of 9, and 9 of 10. The latter end earlier, and
+    leave out the move that comes last. So does the sampler (above)."""
+    before, after = (
+        estimate_work(
+            resolved(width=512, stride=32, steps=count, sync={"tuned_steps": tuned_steps}), TRAITS
+        )
+        for count in (steps, steps + 1)
+    )
+    assert before.gradients - after.gradients == 12  # a move of 13 windows, without the anchor
+    speeds = Speeds(prediction_s=0.1, gradient_tiny_s=0.3, finish_s=0.1)
+    assert (speeds.predict(before) or 0) > (speeds.predict(after) or 0)
 
 
 def test_regions_control_and_extend_cost_more() -> None:
@@ -115,6 +132,16 @@ def test_one_synchronised_step_is_enough_for_an_estimate() -> None:
     estimate_s = meter.speeds.predict(work)
     assert estimate_s is not None
     assert work.gradients * 0.25 < estimate_s < work.gradients * 0.5
+
+
+def test_a_first_measurement_stands_until_the_second() -> None:
+    """It is slower than all that follow."""
+    meter = SpeedMeter()
+    measured = []
+    for area, seconds in ((2, 6), (6, 6), (6, 12)):
+        meter.note_finish(area, seconds)
+        measured.append(meter.speeds.finish_s)
+    assert measured == [3, 1, 1.5]
 
 
 def test_a_wider_panorama_takes_more_in_proportion() -> None:

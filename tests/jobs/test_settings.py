@@ -78,3 +78,30 @@ def test_a_password_in_an_address_that_is_not_legal_shows_nowhere(
     with pytest.raises(ValidationError) as refused:
         Settings()
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        ("S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY"),
+        ("REDIS_CERTIFICATE", "REDIS_PRIVATE_KEY"),
+        ("C2PA_CERTIFICATE", "C2PA_PRIVATE_KEY"),
+    ],
+)
+def test_half_of_a_pair_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pair: tuple[str, str]
+) -> None:
+    """By the names of both: the one that is missing is in none of the variables."""
+    monkeypatch.setenv("PANOWEAVE_REDIS_URL", "rediss://10.0.0.1")
+    value = tmp_path / "value.pem"
+    value.touch()
+    one, other = (f"PANOWEAVE_{name}" for name in pair)
+    for half in (one, other):
+        with monkeypatch.context() as alone:
+            alone.setenv(half, str(value))
+            with pytest.raises(ValidationError) as refused:
+                Settings()
+        assert f"{one} and {other} go together: set both or neither" in str(refused.value)
+    monkeypatch.setenv(one, str(value))
+    monkeypatch.setenv(other, str(value))
+    Settings()

@@ -73,6 +73,18 @@ def test_a_panorama_that_would_take_hours_is_refused(
     problem(post(api, **{**asked, "steps": steps + 1}), 422, "invalid_params")
 
 
+def test_fewer_steps_that_take_longer_are_not_called_legal(api: httpx.Client, redis: Redis) -> None:
+    """One step makes all 250 moves; of 250 steps, 225 make one each."""
+    speeds.publish(redis, "embedded", Speeds(prediction_s=0.1, gradient_full_s=1.23))
+    asked = {"width": 1536, "sync": {"tuned_steps": 250}}
+    refused = problem(post(api, **asked, steps=250), 422, "invalid_params")
+    legal = refused["errors"][0]["legal"]
+    steps = int(legal.split()[2])
+    assert legal.startswith(f"such as {steps} steps, or ")
+    assert post(api, **asked, steps=steps).status_code == 202
+    problem(post(api, **asked, steps=1), 422, "invalid_params")
+
+
 def test_the_usual_requests_are_legal_on_a_slow_machine(api: httpx.Client, redis: Redis) -> None:
     speeds.publish(redis, "embedded", SLOW)
     for asked in ({}, {"preset": "paper"}, {"width": 4096, "steps": 2, "preset": "paper"}):
