@@ -22,6 +22,7 @@ from panoweave.service.http.auth import CallerDep
 from panoweave.service.http.errors import JobStoreUnavailable
 from panoweave.service.openapi.document import answer, refusals
 from panoweave.service.panoramas.limits import check_limits
+from panoweave.service.panoramas.workers import common_traits
 from panoweave.service.status_schemas import (
     ModelFeature,
     ModelList,
@@ -110,7 +111,9 @@ def _model_view(
             traits = context.model_files.traits(model)
         except ModelNotReady as error:
             detail = detail or f"this server {error.problem}"
-    by_preset = _default_panoramas(context.settings, traits) if traits else {}
+    by_preset: dict[PresetName, ResolvedParams] = {}
+    if traits:
+        by_preset = _default_panoramas(context.settings, common_traits(live, model, traits))
     usual = by_preset.get(DEFAULT_PRESET)
     return ModelView(
         model=model,

@@ -138,7 +138,7 @@ def _make_panorama(context: WorkerContext, attempt: Attempt) -> Result:
     savepoint = Savepoint(
         context.savepoints, record, context.identity, images, loras, context.settings
     )
-    previews = Previews(context.objects, record, pipeline)
+    previews = Previews(context.objects, record, pipeline, attempt.check)
     with closing(previews), savepoint:
         state = savepoint.load()
         if state:

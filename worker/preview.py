@@ -7,6 +7,7 @@ import hashlib
 import logging
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -30,11 +31,17 @@ class Previews:
     error of S3 fails the job."""
 
     def __init__(
-        self, objects: ObjectStore, record: JobRecord, pipeline: SyncDiffusionPipeline
+        self,
+        objects: ObjectStore,
+        record: JobRecord,
+        pipeline: SyncDiffusionPipeline,
+        check: Callable[[], None],
     ) -> None:
+        """`check` is called before each tile of a large preview; it may raise what stops it."""
         self._objects = objects
         self._key = record.keys.foreseen
         self._pipeline = pipeline
+        self._check = check
         self._next = time.monotonic() + EVERY_S
         self._storing: threading.Thread | None = None
         self.is_stored = False  # read by the thread that samples, set by the one that stores
@@ -43,7 +50,7 @@ class Previews:
         """After each step."""
         if time.monotonic() < self._next or (self._storing and self._storing.is_alive()):
             return
-        image = self._pipeline.preview(report.pred_original_sample)
+        image = self._pipeline.preview(report.pred_original_sample, self._check)
         # In a thread: a store that is slow or away must not slow the steps. It gets the context
         # variables, so that its log lines carry the job's id.
         in_context = contextvars.copy_context().run

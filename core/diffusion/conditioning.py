@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from panoweave.core.checkpoint import CheckpointTraits
 from panoweave.core.conditions import Extend
 from panoweave.core.diffusion.decode import encode, from_pil
+from panoweave.core.diffusion.encode_tiles import encode_image
 from panoweave.core.diffusion.guidance import BatchedModel
 from panoweave.core.diffusion.known_region import KnownRegion
 from panoweave.core.diffusion.prompts import PromptEmbeddings
@@ -28,13 +29,39 @@ from panoweave.core.images import check_image_sizes, image_inputs, read_inline
 from panoweave.core.params import ResolvedParams
 
 
+class InputImages(Mapping[str, Tensor]):
+    """All images of a request (1, 3, H, W) in [-1, 1], by field.
+
+    Each is converted anew where it is read. A request may bring many, each as large as the
+    panorama: held as tensors, they would take gigabytes of the device's memory throughout.
+    """
+
+    def __init__(self, pictures: Mapping[str, Image.Image], device: torch.device) -> None:
+        self._pictures = pictures
+        self._device = device
+
+    def __getitem__(self, field: str) -> Tensor:
+        return from_pil(self._pictures[field], self._device)[None]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._pictures)
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def size(self, field: str) -> tuple[int, int] | None:
+        """(width, height) in pixels; None where the request has no such image."""
+        picture = self._pictures.get(field)
+        return picture.size if picture else None
+
+
 def read_images(
     params: ResolvedParams,
     by_key: Mapping[str, Image.Image],
     traits: CheckpointTraits,
     device: torch.device,
-) -> dict[str, Tensor]:
-    """All images of a request (1, 3, H, W) in [-1, 1], by field.
+) -> InputImages:
+    """The images of a request, of the right number and sizes.
 
     `by_key`: those that the request names by key; it holds the others itself.
     """
@@ -48,7 +75,7 @@ def read_images(
     missing = image_inputs(params).keys() - given.keys()
     if missing:
         raise ValueError(f"no image was given for {', '.join(sorted(missing))}")
-    return {field: from_pil(image, device)[None] for field, image in given.items()}
+    return InputImages(given, device)
 
 
 def prepare_regions(
@@ -61,11 +88,13 @@ def prepare_regions(
     model_under: Callable[[PromptEmbeddings], BatchedModel],
     noise: Tensor,
     scheduler: SchedulerAdapter,
+    tile: int,
     *,
     bootstrap: bool = True,
 ) -> RegionalPrompts | None:
     """The regions of a request around `model`. `noise` (1, C, H/f, W/f): the canvas's first.
 
+    `tile`: how many windows the autoencoder sees at once.
     `bootstrap`: the first steps are those where subjects take shape.
     """
     if not params.regions:
@@ -80,7 +109,8 @@ def prepare_regions(
             mask = box_mask(region, canvas, traits.window_latents, traits.px_per_latent)
         prompts = encode_prompt(region.prompt, region.negative_prompt)
         regions.append(Region(mask.to(noise), model_under(prompts)))
-    backgrounds = encode(vae, plain_images(traits.window_px)).to(noise)
+    plain = torch.split(plain_images(traits.window_px), tile)
+    backgrounds = torch.cat([encode(vae, images) for images in plain]).to(noise)
     whole = RegionalPrompts(model, regions, canvas, backgrounds, noise, scheduler)
     if not bootstrap:
         whole.bootstrap_steps = 0
@@ -94,10 +124,16 @@ def prepare_known_region(
     vae: Any,
     noise: Tensor,
     scheduler: SchedulerAdapter,
+    tile: int,
+    on_tile: Callable[[], None] | None = None,
 ) -> KnownRegion | None:
-    """The image that a request extends. `noise` (1, C, H/f, W/f): the canvas's first."""
+    """The image that a request extends. `noise` (1, C, H/f, W/f): the canvas's first.
+
+    `tile`: how many windows are encoded at once; `on_tile` is called before each of several tiles.
+    """
     if extend is None:
         return None
-    latents = encode(vae, images["extend.image"]).to(noise)
-    top, left = extend.y // traits.px_per_latent, extend.x // traits.px_per_latent
-    return KnownRegion(latents, top, left, noise, scheduler)
+    scale = traits.px_per_latent
+    image = images["extend.image"]
+    latents = encode_image(vae, image, traits.window_latents, scale, tile, on_tile).to(noise)
+    return KnownRegion(latents, extend.y // scale, extend.x // scale, noise, scheduler)

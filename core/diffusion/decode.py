@@ -59,6 +59,13 @@ def tile_windows(window_px: int, save_memory: bool) -> int:
     return min(TILE_WINDOWS, max(_LEAST_TILE_WINDOWS, _TILE_PX // window_px**2))
 
 
+def tile_size(height: int, width: int, window: int, tile: int) -> tuple[int, int]:
+    """The (height, width) of the tiles of a canvas: all of it, if it is no larger than `tile`
+    windows. In latents; `window`: the side of a window."""
+    tile_height = min(height, 2 * window)
+    return tile_height, min(width, max(2 * window, tile * window * window // tile_height))
+
+
 def shrink(latents: Tensor, window: int) -> Tensor:
     """Shrink latents (1, C, h, w) to at most about the area of a window, for a rough image."""
     area = latents.shape[-2] * latents.shape[-1]
@@ -86,8 +93,7 @@ def decode_canvas(
     no weight.
     """
     height, width = latents.shape[-2:]
-    tile_height = min(height, 2 * window)
-    tile_width = min(width, max(2 * window, tile * window * window // tile_height))
+    tile_height, tile_width = tile_size(height, width, window, tile)
     if (tile_height, tile_width) == (height, width):
         return decode(vae, latents)[0].float().cpu()
     picture = weight = torch.empty(0)
@@ -161,4 +167,5 @@ def from_pil(image: Image.Image, device: torch.device) -> Tensor:
     """Convert an image to (3, H, W) in [-1, 1]: the inverse of `to_pil`."""
     width, height = image.size
     levels = torch.frombuffer(bytearray(image.convert("RGB").tobytes()), dtype=torch.uint8)
-    return levels.to(device).view(height, width, 3).permute(2, 0, 1).float() / 127.5 - 1
+    image_levels = levels.to(device).view(height, width, 3).permute(2, 0, 1).float()
+    return image_levels.div_(127.5).sub_(1)  # in place: a picture may be as large as a panorama

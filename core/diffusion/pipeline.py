@@ -236,8 +236,8 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
 
         `images`: those that the request names by key, by field (`anchor_image`).
         `on_step` is called after each step, `on_batch` before each batch of windows goes through
-        the network, before each tile is decoded and before each window is measured; an exception
-        that they raise stops the panorama.
+        the network, before each tile is encoded or decoded and before each window is measured; an
+        exception that they raise stops the panorama.
         `window_batch`: how many windows go through the networks at once. It changes memory and
         speed, and the result by rounding only. On one device, with the same value, the same
         request gives the same bits each time.
@@ -287,9 +287,8 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
                 coherence = self.measure(measured, on_batch)
         truncated = find_truncated_prompts(self.family.prompt_reader(self), resolved)
         unknown = find_unknown_words(self.vocabulary, resolved)
-        extended = inputs.get("extend.image")
-        size = None if extended is None else (extended.shape[-1], extended.shape[-2])
-        quality = find_quality_warnings(measured, resolved, self.trained_height, size)
+        extended = inputs.size("extend.image")
+        quality = find_quality_warnings(measured, resolved, self.trained_height, extended)
         if resolved.projection == "equirectangular":
             image = to_equirectangular(image, resolved, self.traits.window_px)
         return Panorama(image, resolved, coherence, timings, truncated, unknown, quality, loras)
@@ -367,10 +366,18 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
                 lambda embeddings: batched(guided_by(embeddings)),
                 noise,
                 scheduler,
+                self._tile_windows,
                 bootstrap=parts is None,
             ),
             known_region=prepare_known_region(
-                params.extend, images, self.traits, self.vae, noise, scheduler
+                params.extend,
+                images,
+                self.traits,
+                self.vae,
+                noise,
+                scheduler,
+                self._tile_windows,
+                on_batch,
             ),
             gradient_of=graphs.gradient(gradient_of, params) if graphs else gradient_of,
             resume=resume,
@@ -382,18 +389,23 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         self, latents: Tensor, loop: bool = False, on_tile: OnBatch | None = None
     ) -> Image.Image:
         """The image of clean latents (1, C, H/f, W/f) of any size."""
-        tile = tile_windows(self.traits.window_px, self.gradient_checkpointing)
         decode_whole = decode_ring if loop else decode_canvas
-        window = self.traits.window_latents
+        window, tile = self.traits.window_latents, self._tile_windows
         return to_pil(decode_whole(self.vae, latents, window, tile, on_tile, self.ranks))
+
+    @property
+    def _tile_windows(self) -> int:
+        """How many windows the autoencoder encodes or decodes at once."""
+        return tile_windows(self.traits.window_px, self.gradient_checkpointing)
 
     def measure(self, image: Image.Image, on_window: OnBatch | None = None) -> Coherence | None:
         return self.meter.measure(image, self.traits.window_px, on_window) if self.meter else None
 
     @torch.no_grad()
-    def preview(self, latents: Tensor) -> Image.Image:
+    def preview(self, latents: Tensor, on_tile: OnBatch | None = None) -> Image.Image:
         """A small image of clean latents (1, C, H/f, W/f), at little cost."""
-        decoder = self.tiny_decoder
-        if decoder is None:
-            decoder, latents = self.vae, shrink(latents, self.traits.window_latents)
-        return to_pil(decode(decoder, latents)[0].float())
+        window = self.traits.window_latents
+        if self.tiny_decoder is None:
+            return to_pil(decode(self.vae, shrink(latents, window))[0].float())
+        tile = self._tile_windows
+        return to_pil(decode_canvas(self.tiny_decoder, latents, window, tile, on_tile))

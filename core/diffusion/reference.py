@@ -57,10 +57,10 @@ def prepare_reference(
         without_details = WithoutDetails(decoder, pipeline.perceptual, parts, window)
         return without_details, without_details.of_views, None
     appearance = Appearance(decoder, pipeline.perceptual)
-    image = images.get("anchor_image", images.get("extend.image"))
-    if image is None:
+    field = next((name for name in ("anchor_image", "extend.image") if name in images), None)
+    if field is None:
         return appearance, None, None
-    latents = encode(pipeline.vae, cover(image, pipeline.traits.window_px)).to(noise)
+    latents = encode(pipeline.vae, cover(images[field], pipeline.traits.window_px)).to(noise)
     own_noise = plan.canvas.crop(noise, plan.anchor, plan.window)
     return appearance, None, partial(scheduler.add_noise, latents, own_noise)
 

@@ -36,7 +36,7 @@ from panoweave.service.panoramas.inputs import ingest_images
 from panoweave.service.panoramas.limits import check_limits
 from panoweave.service.panoramas.lookup import lookup_job
 from panoweave.service.panoramas.views import panorama_views
-from panoweave.service.panoramas.workers import check_workers
+from panoweave.service.panoramas.workers import check_workers, traits_for_defaults
 from panoweave.service.schemas import PanoramaBatch, PanoramaRequest, PanoramaView
 from panoweave.service.webhooks.targets import validate_webhook
 
@@ -101,6 +101,7 @@ def submit(
         model = choose_model(context.settings, request.model)
         traits = _traits(context, model)
         check_workers(context, model, request.params)
+        traits = traits_for_defaults(context, model, request.params, traits)
         each_params = _each_params(request, traits)
         params = each_params[0]  # the others cost the same
         measured = speeds.read(context.redis, model)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
+from panoweave.core.checkpoint import CheckpointTraits
 from panoweave.core.jobs import models
 from panoweave.core.jobs.errors import WorkersDiffer
+from panoweave.core.jobs.models import ModelState
 from panoweave.core.params import PanoramaParams
 from panoweave.service.dependencies import Context
 
@@ -34,11 +36,7 @@ def check_workers(context: Context, model: str, asked: PanoramaParams) -> None:
     needs = [name for name, is_needed in _NEEDS.items() if is_needed(asked)]
     if not used and not needs:
         return
-    alive = [
-        state.traits
-        for state in models.live_workers(context.redis)
-        if state.model == model and state.traits and state.state != "failed"
-    ]
+    alive = _traits_of(models.live_workers(context.redis), model)
     for name in needs:
         if {getattr(traits, name) for traits in alive} == {True, False}:
             raise WorkersDiffer(model, f"has no {_TITLES[name]}, which other workers have")
@@ -49,3 +47,31 @@ def check_workers(context: Context, model: str, asked: PanoramaParams) -> None:
     named = {lora.name for lora in asked.loras} & set[str]().union(*held)
     if any(named - names for names in held):
         raise WorkersDiffer(model, "does not have the LoRAs that other workers have")
+
+
+def traits_for_defaults(
+    context: Context, model: str, asked: PanoramaParams, traits: CheckpointTraits
+) -> CheckpointTraits:
+    """`traits`, by which what the request leaves open is filled so that every live worker can make
+    it: no `sync.decoder` 'tiny' while some have no tiny decoder."""
+    if not traits.tiny_decoder or asked.sync.decoder is not None:
+        return traits
+    return common_traits(models.live_workers(context.redis), model, traits)
+
+
+def common_traits(
+    live: Iterable[ModelState], model: str, traits: CheckpointTraits
+) -> CheckpointTraits:
+    """`traits`, without a tiny decoder if a live worker of the model has none."""
+    if all(each.tiny_decoder for each in _traits_of(live, model)):
+        return traits
+    return traits.model_copy(update={"tiny_decoder": False})
+
+
+def _traits_of(live: Iterable[ModelState], model: str) -> list[CheckpointTraits]:
+    """Of the workers that have the model, or load it."""
+    return [
+        state.traits
+        for state in live
+        if state.model == model and state.traits and state.state != "failed"
+    ]

@@ -126,6 +126,29 @@ def test_what_only_some_workers_have_loaded_is_not_asked_of_the_others(
     assert at_fault(post(api, fields))["field"] == field
 
 
+@pytest.mark.parametrize("last", ["has it", "lacks it"])
+def test_a_default_is_what_all_workers_can_make(api: httpx.Client, redis: Redis, last: str) -> None:
+    """Whichever of them published last; and `GET /models` says the same."""
+
+    def decoders(**sync: Any) -> tuple[str, str]:
+        """Of a panorama that names no decoder, and of the same preset in `GET /models`."""
+        accepted = post(api, {"sync": sync} if sync else {})
+        assert accepted.status_code == 202
+        (model,) = api.get("/models").json()["items"]
+        (shown,) = (preset["decoder"] for preset in model["presets"] if preset["default"])
+        return accepted.json()["params"]["sync"]["decoder"], shown
+
+    models.publish(redis, state("new", has={"tiny_decoder": True}))
+    assert decoders() == ("tiny", "tiny")
+    models.publish(redis, state("new", has={"tiny_decoder": last == "lacks it"}))
+    models.publish(redis, state("other", has={"tiny_decoder": last == "has it"}))
+    models.publish(redis, state("sea", model="org/sea"))
+    assert decoders() == decoders(weight=5) == ("full", "full")
+    models.withdraw(redis, "new")
+    models.publish(redis, state("other", has={"tiny_decoder": True}))
+    assert decoders() == ("tiny", "tiny")
+
+
 def test_without_workers_a_panorama_waits(api: httpx.Client, redis: Redis) -> None:
     models.withdraw(redis, "new")
     assert post(api, INK).status_code == 202

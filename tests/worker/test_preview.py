@@ -67,7 +67,7 @@ def test_a_store_that_hangs_slows_no_step(
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
         hanging = settings.model_copy(update={"s3_endpoint": endpoint})
         with closing(ObjectStore(hanging, Waits(connect_s=120, read_s=120, tries=1))) as store:
-            with closing(Previews(store, post(), pipeline)) as previews:
+            with closing(Previews(store, post(), pipeline, lambda: None)) as previews:
                 for step in range(1, 6):
                     state = SamplerState(step, latents, {}, torch.get_rng_state())
                     previews.show(StepReport(state, 5, latents))
