@@ -219,4 +219,5 @@ def limit_length(moves: Tensor, limit: float | None) -> Tensor:
     if limit is None:
         return moves
     length = moves.square().flatten(1).mean(1).sqrt()
-    return moves * (limit / length.clamp(min=limit))[:, None, None, None]
+    least = max(limit, torch.finfo(moves.dtype).tiny)  # a smaller limit is 0 in this dtype
+    return moves * (limit / length.clamp(min=least))[:, None, None, None]
