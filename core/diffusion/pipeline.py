@@ -30,6 +30,7 @@ from panoweave.core.diffusion.decode import (
 )
 from panoweave.core.diffusion.deterministic import deterministic
 from panoweave.core.diffusion.equirectangular import to_equirectangular
+from panoweave.core.diffusion.errors import check_picture
 from panoweave.core.diffusion.families import family_of
 from panoweave.core.diffusion.families.loading import load_components
 from panoweave.core.diffusion.guidance import BatchedModel, ClassifierFreeGuidance, Model
@@ -389,7 +390,9 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         tile = tile_windows(self.traits.window_px, self.gradient_checkpointing)
         decode_whole = decode_ring if loop else decode_canvas
         window = self.traits.window_latents
-        return to_pil(decode_whole(self.vae, latents, window, tile, on_tile, self.ranks))
+        picture = decode_whole(self.vae, latents, window, tile, on_tile, self.ranks)
+        check_picture(picture)
+        return to_pil(picture)
 
     def measure(self, image: Image.Image, on_window: OnBatch | None = None) -> Coherence | None:
         return self.meter.measure(image, self.traits.window_px, on_window) if self.meter else None
