@@ -212,12 +212,15 @@ class Bench:
         return Pair(ours, other, "s", f"`view_batch_size={size}`")
 
     def memory(self) -> Pair:
+        """As in a worker: without the baseline's own copy of the weights."""
+        self.plain.to("cpu")
         short = max(5, self.steps // 10)
         peaks: list[float] = []
         for params in (request(preset="balanced", steps=short), multidiffusion(steps=2)):
             self.forget()
             self.took(params)
             peaks.append(peak_gib())
+        self.plain.to(self.pipeline.device)
         return Pair(
             peaks[0], peaks[1], "GiB", "" if torch.cuda.is_available() else "no GPU: 0 is no figure"
         )

@@ -169,6 +169,11 @@ class CheckpointTraits(Params):
     guidance: bool = Field(
         True, description="Whether `guidance_scale` can be another number than 1."
     )
+    negative_prompt: bool = Field(
+        True,
+        description="Whether `negative_prompt` is read. It is not where the network takes the "
+        "guidance scale as an input.",
+    )
     defaults: CheckpointDefaults = CheckpointDefaults()
     sync: Mapping[str, PublishedSyncDefaults] = Field(
         {}, description="The checkpoint's own values for some of `sync`, by preset."

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from panoweave.core.checkpoint import CheckpointTraits
 from panoweave.core.conditions import ResolvedRegion, fade_length
-from panoweave.core.families import family_named
+from panoweave.core.families import reads_negative_prompt
 from panoweave.core.params import ResolvedParams
 from panoweave.core.presets import Decoder
 from panoweave.core.sync_moves import moves_at
@@ -154,8 +154,8 @@ def _work_at(
     if params.extend:
         guidance = max(1, moves)  # times
         predictions += guidance * _GUIDE_COST * _around_extended(params, traits, places)
-    has_negative_prompt = family_named(traits.family).reads_negative_prompt
-    factor = 1.0 if has_negative_prompt and params.guidance_scale != 1 else _UNGUIDED_COST
+    is_guided = reads_negative_prompt(traits) and params.guidance_scale != 1
+    factor = 1.0 if is_guided else _UNGUIDED_COST
     if params.control:
         factor *= _CONTROL_COST
     return StepWork(windows, predictions * factor, gradients * factor)

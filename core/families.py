@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
+from panoweave.core.checkpoint import CheckpointTraits
 from panoweave.core.presets import SchedulerName
 
 
@@ -23,7 +24,7 @@ class Family:
     schedulers: tuple[SchedulerName, ...]  # the first is the default, unless the checkpoint says
     pipeline_classes: tuple[str, ...] = ()  # that `model_index.json` names; (): any will do
     optional: tuple[str, ...] = ()  # parts that a checkpoint may lack
-    reads_negative_prompt: bool = True
+    reads_negative_prompt: bool = True  # unless the checkpoint's own traits say no
     takes_controlnet: bool = False
     # The network was trained at many sizes and names none: `panoweave.json` may say `window_px`.
     takes_any_window: bool = False
@@ -120,6 +121,11 @@ FAMILIES: Final = (STABLE_DIFFUSION, STABLE_DIFFUSION_XL, STABLE_DIFFUSION_3, FL
 def family_named(name: str) -> Family:
     """By the name in a checkpoint's traits; those of older workers have none."""
     return next((family for family in FAMILIES if family.name == name), STABLE_DIFFUSION)
+
+
+def reads_negative_prompt(traits: CheckpointTraits) -> bool:
+    """Whether guidance takes a second prediction. Traits of older workers say nothing of it."""
+    return traits.negative_prompt and family_named(traits.family).reads_negative_prompt
 
 
 def family_in(index: Mapping[str, Any]) -> Family | None:

@@ -41,7 +41,7 @@ from panoweave.core.conditions import (
     check_control,
     resolve_regions,
 )
-from panoweave.core.families import family_named
+from panoweave.core.families import family_named, reads_negative_prompt
 from panoweave.core.loras import LorasField, ResolvedLorasField, resolve_loras
 from panoweave.core.output import Output, resolve_output
 from panoweave.core.presets import (
@@ -327,7 +327,7 @@ def _fill(fields: type[Params], asked: Params, *defaults: Mapping[str, Any]) -> 
 def _check_family(
     asked: PanoramaParams, values: Mapping[str, Any], traits: CheckpointTraits
 ) -> None:
-    """Refuse what no checkpoint of this family can do."""
+    """Refuse what no checkpoint of this family, or not this one, can do."""
     family = family_named(traits.family)
     if values["scheduler"] not in family.schedulers:
         raise InvalidParams(
@@ -339,12 +339,13 @@ def _check_family(
         raise InvalidParams("control", f"{family.title} takes no ControlNet here", "null")
     if values["guidance_scale"] != 1 and not traits.guidance:
         raise InvalidParams("guidance_scale", "this checkpoint was made for no guidance", "1")
-    if not family.reads_negative_prompt:
+    if not reads_negative_prompt(traits):
         fields = {"negative_prompt": asked.negative_prompt}
         for number, region in enumerate(asked.regions):
             fields[f"regions.{number}.negative_prompt"] = region.negative_prompt
         if field := next((name for name, text in fields.items() if text), None):
-            raise InvalidParams(field, f"{family.title} reads no negative prompt", "an empty text")
+            whose = "this checkpoint" if family.reads_negative_prompt else family.title
+            raise InvalidParams(field, f"{whose} reads no negative prompt", "an empty text")
 
 
 def _check_scheduler(scheduler: SchedulerName, steps: int) -> None:

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 
 from panoweave.core.checkpoint import CheckpointTraits, InvalidParams
 from panoweave.core.estimate import Speeds
-from panoweave.core.families import family_named
+from panoweave.core.families import family_named, reads_negative_prompt
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs import models
 from panoweave.core.jobs.errors import ModelNotReady
@@ -184,7 +184,7 @@ def _features(traits: CheckpointTraits) -> list[ModelFeature]:
     has: dict[ModelFeature, bool] = {
         "control": traits.controlnet,
         "tiny_decoder": traits.tiny_decoder,
-        "negative_prompt": family_named(traits.family).reads_negative_prompt,
+        "negative_prompt": reads_negative_prompt(traits),
         "guidance_scale": traits.guidance,
     }
     return [name for name, is_there in has.items() if is_there]

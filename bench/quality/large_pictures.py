@@ -19,7 +19,7 @@ from panoweave.core.diffusion.coherence import whole_windows
 from panoweave.core.diffusion.identity import identify
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.diffusion.sampling import StepReport
-from panoweave.core.diffusion.upscaling import enlarge, first_stage
+from panoweave.core.diffusion.upscaling import enlarge, kept_first_stage
 from panoweave.core.embedded.training.latents import WINDOW_PX
 from panoweave.core.embedded.training.renderer import render, sample_scene
 from panoweave.core.embedded.training.rendering import REVISION
@@ -71,7 +71,7 @@ class UpscaledPanoramas:
             latents: list[Tensor] = []
 
             def keep_first_stage(report: StepReport) -> None:
-                found = first_stage(report.state, resolved, self._pipeline.device)
+                found = kept_first_stage(report.state, resolved, self._pipeline.device)
                 if found is not None:
                     latents[:] = [found]
 

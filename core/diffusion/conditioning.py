@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image
@@ -27,6 +27,9 @@ from panoweave.core.diffusion.schedulers import SchedulerAdapter
 from panoweave.core.diffusion.views import Canvas
 from panoweave.core.images import check_image_sizes, image_inputs, read_inline
 from panoweave.core.params import ResolvedParams
+
+if TYPE_CHECKING:
+    from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline  # it calls this
 
 
 class InputImages(Mapping[str, Tensor]):
@@ -79,26 +82,23 @@ def read_images(
 
 
 def prepare_regions(
+    pipeline: SyncDiffusionPipeline,
     params: ResolvedParams,
     images: Mapping[str, Tensor],
-    traits: CheckpointTraits,
-    encode_prompt: Callable[[str, str], PromptEmbeddings],
-    vae: Any,
     model: BatchedModel,
     model_under: Callable[[PromptEmbeddings], BatchedModel],
     noise: Tensor,
     scheduler: SchedulerAdapter,
-    tile: int,
     *,
     bootstrap: bool = True,
 ) -> RegionalPrompts | None:
     """The regions of a request around `model`. `noise` (1, C, H/f, W/f): the canvas's first.
 
-    `tile`: how many windows the autoencoder sees at once.
     `bootstrap`: the first steps are those where subjects take shape.
     """
     if not params.regions:
         return None
+    traits = pipeline.traits
     height, width = noise.shape[-2:]
     canvas = Canvas(height, width, params.loop)
     regions = []
@@ -107,10 +107,10 @@ def prepare_regions(
             mask = image_mask(images[f"regions.{number}.mask"], height, width)
         else:
             mask = box_mask(region, canvas, traits.window_latents, traits.px_per_latent)
-        prompts = encode_prompt(region.prompt, region.negative_prompt)
+        prompts = pipeline.encode_prompt(region.prompt, region.negative_prompt)
         regions.append(Region(mask.to(noise), model_under(prompts)))
-    plain = torch.split(plain_images(traits.window_px), tile)
-    backgrounds = torch.cat([encode(vae, images) for images in plain]).to(noise)
+    plain = torch.split(plain_images(traits.window_px), pipeline.tile_windows)
+    backgrounds = torch.cat([encode(pipeline.vae, images) for images in plain]).to(noise)
     whole = RegionalPrompts(model, regions, canvas, backgrounds, noise, scheduler)
     if not bootstrap:
         whole.bootstrap_steps = 0
@@ -118,22 +118,21 @@ def prepare_regions(
 
 
 def prepare_known_region(
+    pipeline: SyncDiffusionPipeline,
     extend: Extend | None,
     images: Mapping[str, Tensor],
-    traits: CheckpointTraits,
-    vae: Any,
     noise: Tensor,
     scheduler: SchedulerAdapter,
-    tile: int,
     on_tile: Callable[[], None] | None = None,
 ) -> KnownRegion | None:
     """The image that a request extends. `noise` (1, C, H/f, W/f): the canvas's first.
 
-    `tile`: how many windows are encoded at once; `on_tile` is called before each of several tiles.
+    `on_tile` is called before each tile that is encoded, if there are several.
     """
     if extend is None:
         return None
-    scale = traits.px_per_latent
-    image = images["extend.image"]
-    latents = encode_image(vae, image, traits.window_latents, scale, tile, on_tile).to(noise)
-    return KnownRegion(latents, extend.y // scale, extend.x // scale, noise, scheduler)
+    window, scale = pipeline.traits.window_latents, pipeline.traits.px_per_latent
+    latents = encode_image(
+        pipeline.vae, images["extend.image"], window, scale, pipeline.tile_windows, on_tile
+    )
+    return KnownRegion(latents.to(noise), extend.y // scale, extend.x // scale, noise, scheduler)

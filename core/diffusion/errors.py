@@ -7,6 +7,7 @@ DiffusionError
 |-- PerceptualWeightsError      the weights of the perceptual network are not on this machine
 |-- CredentialsError            the certificate for signing pictures cannot be used
 |-- NonFiniteGradientError      the gradient of a window is NaN or infinite
+|-- NonFinitePictureError       the picture has NaN where it should have colours
 |-- RankFailedError             another rank could not compute its share; its log says why
 `-- InvalidSamplerStateError    a saved sampler state is broken, or of another panorama
 
@@ -34,6 +35,7 @@ __all__ = [
     "DiffusionError",
     "InvalidSamplerStateError",
     "NonFiniteGradientError",
+    "NonFinitePictureError",
     "PerceptualWeightsError",
     "RankFailedError",
     "UnsupportedSchedulerError",
@@ -72,6 +74,21 @@ class NonFiniteGradientError(DiffusionError):
         )
         self.windows = tuple(windows)
         self.step = step
+
+
+class NonFinitePictureError(DiffusionError):
+    def __init__(self) -> None:
+        super().__init__("the picture has values that are not finite; try float32")
+
+
+def check_picture(picture: Tensor) -> None:
+    """Raise NonFinitePictureError if there is NaN in a decoded picture: it would be black there.
+
+    It may come from the denoiser, which is not checked where nothing is synchronised, or from the
+    decoder: half precision overflows in some.
+    """
+    if not picture.sum().isfinite():  # NaN stays in a sum
+        raise NonFinitePictureError
 
 
 def check_finite(gradients: Sequence[tuple[Tensor, Sequence[int]]], step: int) -> None:

@@ -60,7 +60,7 @@ class OomRetry:
     ) -> Panorama:
         """Call the pipeline. Raises what it raises, and OutOfMemoryError if nothing helped."""
         state = resume
-        resolved = params.resolve(self.pipeline.traits)
+        resolved = params.resolve(self.pipeline.traits)  # once: a seed that is drawn stays
         pipeline, graphs = self.pipeline, self.pipeline.graphs
         # What earlier panoramas recorded takes memory that this one is to have first.
         has_others_recordings = graphs is not None and graphs.hold_memory
@@ -76,7 +76,7 @@ class OomRetry:
             pipeline.set_gradient_checkpointing(use.gradient_checkpointing)
             try:
                 made = pipeline(
-                    params,
+                    resolved,
                     images=images,
                     on_step=keep_state,
                     on_batch=on_batch,

@@ -30,6 +30,7 @@ from panoweave.core.diffusion.decode import (
 )
 from panoweave.core.diffusion.deterministic import deterministic
 from panoweave.core.diffusion.equirectangular import to_equirectangular
+from panoweave.core.diffusion.errors import check_picture
 from panoweave.core.diffusion.families import family_of
 from panoweave.core.diffusion.families.loading import load_components
 from panoweave.core.diffusion.guidance import BatchedModel, ClassifierFreeGuidance, Model
@@ -50,7 +51,7 @@ from panoweave.core.diffusion.sampler_state import SamplerState
 from panoweave.core.diffusion.sampling import StepReport, perceptual_gradient, sample_syncdiffusion
 from panoweave.core.diffusion.schedulers import SchedulerAdapter
 from panoweave.core.diffusion.unet import UNet
-from panoweave.core.diffusion.upscaling import first_stage, of_whole, sample_enlarged
+from panoweave.core.diffusion.upscaling import kept_first_stage, of_whole, sample_enlarged
 from panoweave.core.diffusion.views import WindowPlan
 from panoweave.core.machine import DEFAULT_WINDOW_BATCH
 from panoweave.core.model_files.additions import check_controlnet, check_tiny_decoder
@@ -252,7 +253,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
                 loras = self.loras.fold_in(resolved.loras) if self.loras else []
                 prompts = self.encode_prompt(resolved.prompt, resolved.negative_prompt)
             with clock(timings, "denoise"):
-                latents = first_stage(resume, resolved, self.device)
+                latents = kept_first_stage(resume, resolved, self.device)
                 if latents is None:
                     latents = self.sample(
                         self.draw_noise(resolved),
@@ -325,8 +326,11 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         the request's. `parts`: the panorama that the windows are parts of, with `upscale`.
         """
         scheduler = scheduler or self.family.scheduler(self, params, noise.device)
-        hint, scale = images.get("control.image"), params.guidance_scale
-        network = self.family.network(self, scale, params.control, hint, params.loop)
+        plan = WindowPlan(params, self.traits)
+        scale = params.guidance_scale
+        network = self.family.network(
+            self, scale, params.control, images.get("control.image"), params.loop
+        )
 
         def guided_by(embeddings: PromptEmbeddings) -> ClassifierFreeGuidance:
             return ClassifierFreeGuidance(network, embeddings, scale)
@@ -341,10 +345,20 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         guided = guided_by(graphs.keep(prompts) if graphs else prompts)
         gradient_of = partial(perceptual_gradient, guided.through(params.sync.gradient))
         model = batched(graphs.model(guided, params) if graphs else guided)
-        plan = WindowPlan(params, self.traits)
         appearance, reference, given_anchor = prepare_reference(
             self, params.sync, images, parts, noise, plan, scheduler
         )
+        regional_prompts = prepare_regions(
+            self,
+            params,
+            images,
+            model,
+            lambda embeddings: batched(guided_by(embeddings)),
+            noise,
+            scheduler,
+            bootstrap=parts is None,
+        )
+        known_region = prepare_known_region(self, params.extend, images, noise, scheduler, on_batch)
         return sample_syncdiffusion(
             model,
             noise,
@@ -356,29 +370,8 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             given_anchor=given_anchor,
             # Ranks would wait for the one that has the anchor.
             batch_anchor=noise.is_cuda and self.ranks.size == 1,
-            regional_prompts=prepare_regions(
-                params,
-                images,
-                self.traits,
-                self.encode_prompt,
-                self.vae,
-                model,
-                lambda embeddings: batched(guided_by(embeddings)),
-                noise,
-                scheduler,
-                self._tile_windows,
-                bootstrap=parts is None,
-            ),
-            known_region=prepare_known_region(
-                params.extend,
-                images,
-                self.traits,
-                self.vae,
-                noise,
-                scheduler,
-                self._tile_windows,
-                on_batch,
-            ),
+            regional_prompts=regional_prompts,
+            known_region=known_region,
             gradient_of=graphs.gradient(gradient_of, params) if graphs else gradient_of,
             resume=resume,
             callback=on_step,
@@ -390,11 +383,13 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
     ) -> Image.Image:
         """The image of clean latents (1, C, H/f, W/f) of any size."""
         decode_whole = decode_ring if loop else decode_canvas
-        window, tile = self.traits.window_latents, self._tile_windows
-        return to_pil(decode_whole(self.vae, latents, window, tile, on_tile, self.ranks))
+        window, tile = self.traits.window_latents, self.tile_windows
+        picture = decode_whole(self.vae, latents, window, tile, on_tile, self.ranks)
+        check_picture(picture)
+        return to_pil(picture)
 
     @property
-    def _tile_windows(self) -> int:
+    def tile_windows(self) -> int:
         """How many windows the autoencoder encodes or decodes at once."""
         return tile_windows(self.traits.window_px, self.gradient_checkpointing)
 
@@ -407,5 +402,5 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         window = self.traits.window_latents
         if self.tiny_decoder is None:
             return to_pil(decode(self.vae, shrink(latents, window))[0].float())
-        tile = self._tile_windows
+        tile = self.tile_windows
         return to_pil(decode_canvas(self.tiny_decoder, latents, window, tile, on_tile))

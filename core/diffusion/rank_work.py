@@ -18,7 +18,7 @@ from panoweave.core.diffusion.panorama import Panorama
 from panoweave.core.diffusion.pipeline import OnBatch, OnStep, SyncDiffusionPipeline
 from panoweave.core.diffusion.rank_group import RankGroup, RankLost, RankStopped
 from panoweave.core.diffusion.sampler_state import SamplerState
-from panoweave.core.params import PanoramaParams
+from panoweave.core.params import PanoramaParams, ResolvedParams
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ _ENDS: Final = (DiffusionError, InvalidParams, torch.OutOfMemoryError, RankStopp
 
 @dataclass(frozen=True)
 class RankRequest:
-    params: PanoramaParams
+    params: ResolvedParams
     images: Mapping[str, Image.Image]
     resume: SamplerState | None
 
@@ -56,10 +56,11 @@ class FirstRank(OomRetry):
 
         After these the group is of no use any more.
         """
+        resolved = params.resolve(self.pipeline.traits)  # one seed for all ranks, if it is drawn
         try:
-            self._group.broadcast(RankRequest(params, dict(images), resume))
+            self._group.broadcast(RankRequest(resolved, dict(images), resume))
             with self._group.together():
-                return super().generate(params, images, on_step, resume, on_batch)
+                return super().generate(resolved, images, on_step, resume, on_batch)
         except (RankLost, RankStopped):
             self.is_lost = True
             raise

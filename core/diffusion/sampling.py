@@ -116,6 +116,7 @@ def sample_syncdiffusion(
     `resume`: an earlier state of the same panorama; only the remaining steps are done.
     """
     gradient_of = gradient_of or partial(perceptual_gradient, model.predict_batch)
+    has_own_anchor = reference is None and given_anchor is None  # a window of the panorama
     latents = scheduler.restore(resume, latents) if resume else scheduler.prepare_latents(latents)
     for step in scheduler.steps[resume.step if resume else 0 :]:  # line 2
         if known_region:
@@ -126,32 +127,33 @@ def sample_syncdiffusion(
             windows = known_region.guide(windows, grid, step, model)
 
         cached_predictions: dict[View, Tensor] = {}
-        has_anchor = reference is None and given_anchor is None  # one of its own windows
-        others = [i for i, view in enumerate(views) if not has_anchor or view != plan.anchor]
+        followers = [
+            i for i, view in enumerate(views) if not (has_own_anchor and view == plan.anchor)
+        ]
         weight = sync_weight(sync, step.index)
-        moves = moves_at(step.index, len(scheduler.steps), sync) if others else 0
+        moves = moves_at(step.index, len(scheduler.steps), sync) if followers else 0
         gradients: list[tuple[Tensor, Sequence[int]]] = []
         if moves:
             if appearance is None:
                 raise ValueError("a weight above 0 needs a perceptual network")
-            target = None
+            target, compared = None, followers
             if reference is None:  # line 4
                 if given_anchor:
                     anchor = given_anchor(step)
-                else:  # before `known_region` guides it: with `extend`, the anchor is given
+                else:  # from the canvas: few of the shifted grids have this window
                     anchor = plan.canvas.crop(latents, plan.anchor, plan.window)
                 if batch_anchor and model.size > 1:  # it goes first, in the batch of the first ones
                     windows, views = torch.cat([windows, anchor]), [*views, plan.anchor]
-                    others.insert(0, len(grid))
+                    compared = [len(grid), *followers]
                 else:
                     output = model.predict_everywhere(anchor, step, [plan.anchor])
                     target = appearance.of(scheduler.pred_original_sample(anchor, step, output))
-                    if has_anchor:
+                    if has_own_anchor:
                         cached_predictions[plan.anchor] = output[0]
             for move in range(moves):
                 if known_region and move:  # as in a step of its own
                     windows = known_region.guide(windows, grid, step, model)
-                for batch in model.split(others):  # line 5
+                for batch in model.split(compared):  # line 5
                     seen = [views[i] for i in batch]
                     if reference:
                         target = reference(seen)
@@ -162,13 +164,14 @@ def sample_syncdiffusion(
                     limited = limit_length(weight * gradient, sync.max_move)
                     for i, change, output in zip(batch, limited, outputs, strict=True):
                         windows[i] -= change  # line 7
-                        # The anchor stays as it is; a given one is none of the windows.
-                        keeps = has_anchor if i == len(grid) else sync.reuse_prediction
+                        # The anchor has not moved; one that is given is no window to denoise.
+                        is_anchor = i == len(grid)
+                        keeps = has_own_anchor if is_anchor else sync.reuse_prediction
                         if keeps:
                             cached_predictions[views[i]] = output
-                model.share(others, windows)
+                model.share(compared, windows)
                 if sync.reuse_prediction:
-                    model.share_predictions(others, views, windows, cached_predictions)
+                    model.share_predictions(compared, views, windows, cached_predictions)
             windows, views = windows[: len(grid)], grid.views
 
         denoiser = regional_prompts or model
@@ -219,4 +222,5 @@ def limit_length(moves: Tensor, limit: float | None) -> Tensor:
     if limit is None:
         return moves
     length = moves.square().flatten(1).mean(1).sqrt()
-    return moves * (limit / length.clamp(min=limit))[:, None, None, None]
+    least = max(limit, torch.finfo(moves.dtype).tiny)  # a smaller limit is 0 in this dtype
+    return moves * (limit / length.clamp(min=least))[:, None, None, None]

@@ -43,7 +43,7 @@ def enlarge(picture: Image.Image, factor: int, loop: bool) -> Image.Image:
     return large.crop((left, 0, left + picture.width * factor, large.height))
 
 
-def first_stage(
+def kept_first_stage(
     resume: SamplerState | None, params: ResolvedParams, device: torch.device
 ) -> Tensor | None:
     """The first stage's latents, where a state is of the second."""

@@ -70,7 +70,8 @@ def read_flux(parts: Any) -> CheckpointTraits:
         if guided  # dev
         else CheckpointDefaults(scheduler="euler", guidance_scale=1, steps=_SCHNELL_STEPS)
     )
-    return _traits(FLUX, parts, _USUAL_WINDOW, defaults=defaults, guidance=guided)
+    about = {"defaults": defaults, "guidance": guided, "negative_prompt": False}
+    return _traits(FLUX, parts, _USUAL_WINDOW, **about)
 
 
 def check_z_image(parts: Any) -> None:

@@ -55,6 +55,7 @@ def read_stable_diffusion(parts: Any) -> CheckpointTraits:
         window_px=unet.sample_size * px_per_latent,
         px_per_latent=px_per_latent,
         family=family.name,
+        negative_prompt=unet.time_cond_proj_dim is None,
     )
 
 

@@ -46,6 +46,14 @@ def _distilled(folder: Path) -> SyncDiffusionPipeline:
     return _measured(made)
 
 
+def _guided_inside(folder: Path) -> SyncDiffusionPipeline:
+    """The guidance scale is an input of the network."""
+    parts = tiny.components(folder) | {
+        "unet": tiny.unet(sample_size=_WINDOW_LATENTS, time_cond_proj_dim=8)
+    }
+    return _measured(SyncDiffusionPipeline(**parts))
+
+
 def _xl(folder: Path) -> SyncDiffusionPipeline:
     return _measured(_with_small_windows(SyncDiffusionPipeline(**tiny.components_xl(folder))))
 
@@ -74,6 +82,7 @@ MODELS: Final[Mapping[str, Make]] = {
     "with all": _with_all,
     "plain": _plain,
     "distilled": _distilled,
+    "guided inside": _guided_inside,
     "xl": _xl,
     "schnell": _schnell,
     **{case.name: _flow(case) for case in tiny_flow.CASES},

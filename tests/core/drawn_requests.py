@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from panoweave.core.checkpoint import CheckpointTraits
-from panoweave.core.families import family_named
+from panoweave.core.families import family_named, reads_negative_prompt
 from panoweave.core.output import FormatName
 from panoweave.core.params import MAX_SEED
 from panoweave.core.presets import Decoder, Gradient, PresetName, SchedulerName, Windows
@@ -125,7 +125,7 @@ def _of_family(asked: dict[str, Any], traits: CheckpointTraits) -> dict[str, Any
     changed: dict[str, Any] = {}
     if asked.get("scheduler") not in family.schedulers:
         changed["scheduler"] = None
-    if not family.reads_negative_prompt:
+    if not reads_negative_prompt(traits):
         changed["negative_prompt"] = ""
     if not traits.guidance:
         changed["guidance_scale"] = None
@@ -166,7 +166,7 @@ def _region(
     sizes: dict[str, tuple[int, int]],
 ) -> dict[str, Any]:
     region: dict[str, Any] = {"prompt": draw(_PROMPTS)}
-    if family_named(traits.family).reads_negative_prompt or draw(st.integers(0, 15)) == 0:
+    if reads_negative_prompt(traits) or draw(st.integers(0, 15)) == 0:
         region |= _some(draw, {"negative_prompt": _TEXTS})
     if draw(st.integers(0, 2)) == 0:
         sizes[f"regions.{number}.mask"] = draw(_like(size))

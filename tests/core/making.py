@@ -20,7 +20,7 @@ from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.diffusion.sampler_state import SamplerState
 from panoweave.core.diffusion.sampling import StepReport
 from panoweave.core.estimate import Speeds, estimate_work, step_work
-from panoweave.core.families import family_named
+from panoweave.core.families import reads_negative_prompt
 from panoweave.core.images import check_image_sizes
 from panoweave.core.params import PanoramaParams, ResolvedParams
 from tests.core.drawn_requests import DrawnRequest
@@ -157,7 +157,7 @@ def _check_estimate(
     work, factor = step_work(step, params, traits), 1.0
     if params.control and is_first_stage:
         factor = _CONTROL_COST
-    is_halved = params.guidance_scale == 1 or not family_named(traits.family).reads_negative_prompt
+    is_halved = params.guidance_scale == 1 or not reads_negative_prompt(traits)
     gradients = calls.gradients * (0.5 if is_halved else 1)
     predicted = calls.samples / 2 - gradients
     assert work.gradients / factor == gradients

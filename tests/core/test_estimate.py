@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,6 +31,18 @@ def resolved(**asked: Any) -> ResolvedParams:
     return PanoramaParams.model_validate({"prompt": "x", **asked}).resolve(TRAITS)
 
 
+def estimated_and_done(pipeline: SyncDiffusionPipeline, asked: dict[str, Any]) -> tuple[float, int]:
+    """Calls of the network for a window, and how many samples it was given."""
+    params = PanoramaParams.model_validate({"prompt": "x", "steps": 5, "seed": 1, **asked})
+    done: list[int] = []
+    last = pipeline.unet.conv_out  # for each text; what is before may be shared
+    hook = last.register_forward_hook(lambda _layer, _in, out: done.append(len(out)))
+    pipeline(params)
+    hook.remove()
+    work = estimate_work(params.resolve(pipeline.traits), pipeline.traits)
+    return work.predictions + work.gradients, sum(done)
+
+
 @pytest.mark.parametrize(
     "asked",
     [
@@ -52,14 +65,23 @@ def test_the_work_is_what_the_sampler_does(
     pipeline: SyncDiffusionPipeline, asked: dict[str, Any]
 ) -> None:
     """A call of the networks for each window: also where the anchor is one of the shifted ones."""
-    params = PanoramaParams.model_validate({"prompt": "x", "steps": 5, "seed": 1, **asked})
-    done: list[int] = []
-    last = pipeline.unet.conv_out  # for each text; what is before may be shared
-    hook = last.register_forward_hook(lambda _layer, _in, out: done.append(len(out)))
-    pipeline(params)
-    hook.remove()
-    work = estimate_work(params.resolve(pipeline.traits), pipeline.traits)
-    assert work.predictions + work.gradients == sum(done) / 2  # under both prompts
+    estimated, samples = estimated_and_done(pipeline, asked)
+    assert estimated == samples / 2  # under both prompts
+
+
+def test_a_network_that_is_given_the_guidance_scale_is_called_once_for_a_window(
+    tmp_path: Path,
+) -> None:
+    """As without guidance: half of what a prediction under two prompts takes."""
+    parts = tiny.components(tmp_path) | {"unet": tiny.unet(time_cond_proj_dim=8)}
+    made = SyncDiffusionPipeline(**parts)
+    made.perceptual = tiny.perceptual()
+    estimated, samples = estimated_and_done(made, {"preset": "balanced", "width": 96})
+    assert estimated == samples / 2
+    params = [
+        PanoramaParams(prompt="x", guidance_scale=scale).resolve(made.traits) for scale in (1, 8)
+    ]
+    assert len({estimate_work(each, made.traits) for each in params}) == 1
 
 
 @pytest.mark.parametrize(("steps", "tuned_steps"), [(9, 12), (249, 50)])

@@ -93,6 +93,21 @@ def test_a_few_steps_are_synchronised(tmp_path: Path, tiny_perceptual: Perceptua
     assert made(28) != made(0)
 
 
+def test_a_negative_prompt_that_no_prediction_would_read_is_refused(tmp_path: Path) -> None:
+    """Where the guidance scale is an input, the network is called with the prompt alone."""
+    traits = SyncDiffusionPipeline.from_pretrained(
+        published(tmp_path, time_cond_proj_dim=16)
+    ).traits
+    region = {"prompt": "a", "x": 0, "width": 8, "negative_prompt": "fog"}
+    refused: dict[str, dict[str, Any]] = {
+        "negative_prompt": {"negative_prompt": "fog"},
+        "regions.0.negative_prompt": {"regions": [region]},
+    }
+    for field, asked in refused.items():
+        with pytest.raises(InvalidParams, match=f"{field}: this checkpoint .*: an empty text"):
+            PanoramaParams.model_validate({"prompt": "a", **asked}).resolve(traits)
+
+
 def test_more_steps_than_such_models_know_are_refused(tmp_path: Path) -> None:
     traits = SyncDiffusionPipeline.from_pretrained(published(tmp_path)).traits
     PanoramaParams(prompt="a lake", steps=50).resolve(traits)

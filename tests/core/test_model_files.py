@@ -61,6 +61,7 @@ def test_of_a_latent_consistency_model(tmp_path: Path, channels: int | None) -> 
     assert traits == loaded(tmp_path / "lcm")
     assert traits.defaults.steps == 8
     assert traits.defaults.guidance_scale == (8.5 if channels else 1)
+    assert traits.negative_prompt == (channels is None)
 
 
 def test_of_what_is_loaded_beside_it(checkpoint: Path) -> None:

@@ -21,6 +21,7 @@ from panoweave.core.diffusion.coherence import CoherenceMeter
 from panoweave.core.diffusion.errors import (
     CheckpointError,
     NonFiniteGradientError,
+    NonFinitePictureError,
     PerceptualWeightsError,
     UnsupportedSchedulerError,
 )
@@ -200,6 +201,17 @@ def test_nan_names_window_and_step(pipeline: SyncDiffusionPipeline) -> None:
     with pytest.raises(NonFiniteGradientError, match=r"step 1 .* window\(s\) 0;") as error:
         pipeline(PARAMS, window_batch=1)
     assert (error.value.step, error.value.windows) == (1, (0,))
+
+
+@pytest.mark.parametrize("network", ["unet", "vae"])
+def test_what_overflows_makes_no_black_picture(
+    pipeline: SyncDiffusionPipeline, network: str
+) -> None:
+    """Also where nothing is synchronised, so that no gradient shows it."""
+    last = pipeline.unet.conv_out if network == "unet" else pipeline.vae.decoder.conv_out
+    last.bias[0] = torch.nan
+    with pytest.raises(NonFinitePictureError, match="try float32"):
+        pipeline(PARAMS.model_copy(update={"sync": SyncParams(weight=0)}))
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,13 @@ def test_no_window_is_moved_farther_than_asked() -> None:
     assert limit_length(moves, None) is moves
 
 
+def test_the_smallest_legal_limit_of_a_window_that_does_not_move_is_a_number() -> None:
+    """In float32 that limit is 0, and 0 / 0 would be none."""
+    asked = PanoramaParams.model_validate({"prompt": "x", "sync": {"max_move": 5e-324}})
+    still = torch.zeros(1, 4, 8, 8)
+    assert torch.equal(limit_length(still, asked.sync.max_move), still)
+
+
 def test_windows_of_a_panorama_are_moved_by_the_limit(pipeline: SyncDiffusionPipeline) -> None:
     """One step is linear in the move: twice the limit is twice the difference, far below none."""
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from panoweave.core.checkpoint import CheckpointTraits
 from panoweave.core.diffusion.oom_retry import OomRetry
-from panoweave.core.diffusion.ranks import ONE_RANK
+from panoweave.core.diffusion.rank_work import FirstRank, RankRequest
+from panoweave.core.diffusion.ranks import ONE_RANK, Ranks
+from panoweave.core.diffusion.sampling import StepReport
 from panoweave.core.jobs.failures import FailureCode
 from panoweave.core.jobs.record import JobRecord, Status
 from panoweave.core.params import PanoramaParams
 from panoweave.worker.job import WorkerContext
+from tests.core import tiny
 from tests.worker.attempts import Post, run
 
 
@@ -119,3 +123,36 @@ def test_recordings_of_others_are_given_up_before_the_batch() -> None:
     generator.generate(params)
     assert card.tried == [("balanced", 2, False)] * 2
     assert generator.memory_use(params.resolve(card.traits)).window_batch == 2
+
+
+# Two windows in each step: all at once before memory runs out and after.
+SEEDLESS = PanoramaParams.model_validate(
+    {"prompt": "a lake", "preset": "paper", "width": 80, "steps": 4, "sync": {"weight": 0}}
+)
+
+
+def test_a_drawn_seed_stays_when_memory_runs_out(tmp_path: Path) -> None:
+    """The panorama goes on with the noise that it began with, and reports that seed."""
+    pipeline, left = tiny.pipeline(tmp_path), [1]
+
+    def run_out_once(report: StepReport) -> None:
+        if report.step == 2 and left:
+            left.pop()
+            raise torch.OutOfMemoryError
+
+    made = OomRetry(pipeline, 8).generate(SEEDLESS, on_step=run_out_once)
+    assert not left
+    again = pipeline(SEEDLESS.model_copy(update={"seed": made.seed}))
+    assert again.image.tobytes() == made.image.tobytes()
+
+
+def test_ranks_begin_with_one_seed(tmp_path: Path) -> None:
+    sent: list[RankRequest] = []
+
+    class Group(Ranks):
+        def broadcast(self, value: RankRequest) -> None:
+            sent.append(value)
+
+    first = FirstRank(tiny.pipeline(tmp_path), 8, Group())  # type: ignore[arg-type]
+    made = first.generate(SEEDLESS)
+    assert [request.params.seed for request in sent] == [made.seed]

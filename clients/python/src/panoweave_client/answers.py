@@ -408,6 +408,8 @@ class CheckpointTraits(Answer):
     """The kind of checkpoint, such as `stable-diffusion-xl`; docs/models.md says what each can do."""
     guidance: bool = True
     """Whether `guidance_scale` can be another number than 1."""
+    negative_prompt: bool = True
+    """Whether `negative_prompt` is read. It is not where the network takes the guidance scale as an input."""
     defaults: CheckpointDefaults = Field(
         {"guidance_scale": 7.5, "scheduler": "ddim"}, validate_default=True
     )
