@@ -35,6 +35,7 @@ class KnownRegion:
         self._noise = noise[self._place]
         self._known = self._put(torch.zeros_like(noise), latents)
         self._mask = self._put(torch.zeros_like(noise[:, :1]), torch.ones_like(latents[:, :1]))
+        self._mask_on_host = self._mask.cpu()  # to choose windows without waiting for a GPU
         self._scheduler = scheduler
 
     def replace(self, canvas: Tensor, step: Step) -> Tensor:
@@ -53,7 +54,7 @@ class KnownRegion:
         of the image, or nothing else, stay as they are.
         """
         masks, known, views = grid.read(self._mask), grid.read(self._known), grid.views
-        share = masks.mean((1, 2, 3))
+        share = grid.read(self._mask_on_host).mean((1, 2, 3))
         touched = ((share > 0) & (share < 1)).nonzero().flatten().tolist()
         guided = windows.clone()
         gradients: list[tuple[Tensor, Sequence[int]]] = []
@@ -62,10 +63,12 @@ class KnownRegion:
                 x = take(windows, batch).requires_grad_()
                 output = model.predict_batch(x, step, [views[i] for i in batch])
                 original = self._scheduler.pred_original_sample(x, step, output)
-                error = (masks[batch] * (original - known[batch])).square().sum() / 2
+                missed = take(masks, batch) * (original - take(known, batch))
+                error = missed.square().sum() / 2
                 (gradient,) = torch.autograd.grad(error, x)
             gradients.append((gradient, batch))
-            guided[batch] -= step.alpha_cumprod * gradient
+            for i, change in zip(batch, step.alpha_cumprod * gradient, strict=True):
+                guided[i] -= change
         check_finite(gradients, step.index)
         model.share(touched, guided)
         return guided

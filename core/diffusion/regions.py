@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from panoweave.core.conditions import ResolvedRegion, fade_length
-from panoweave.core.diffusion.guidance import BatchedModel
+from panoweave.core.diffusion.guidance import BatchedModel, take
 from panoweave.core.diffusion.schedulers import SchedulerAdapter, Step
 from panoweave.core.diffusion.views import Canvas, View
 
@@ -51,6 +51,8 @@ class RegionalPrompts:
         """`backgrounds` (K, C, S, S): latents of one colour each; `noise`: the canvas's first."""
         self._model = model
         self._regions = regions
+        # To choose windows without waiting for a GPU.
+        self._masks_on_host = [region.mask.cpu() for region in regions]
         self._canvas = canvas
         self._backgrounds = backgrounds
         self._noise = noise
@@ -76,13 +78,17 @@ class RegionalPrompts:
         outside = (1 - inside).clamp(min=0)
         total, weight = outputs * outside, outside + inside
         for number, (region, mask) in enumerate(zip(self._regions, masks, strict=True)):
+            shown = self._canvas.read(self._masks_on_host[number], views, size)
+            touched = shown.flatten(1).any(1).nonzero().flatten().tolist()
+            if not touched:
+                continue
             seen = windows
             if step.index < self.bootstrap_steps:
                 background = self._background(step, views, size, step.index + number)
                 seen = windows * mask + background * (1 - mask)
-            touched = mask.flatten(1).any(1).nonzero().flatten().tolist()
-            output = region.model(seen[touched], step, [views[i] for i in touched])
-            total[touched] += output * mask[touched]
+            output = region.model(take(seen, touched), step, [views[i] for i in touched])
+            for i, blended in zip(touched, output * take(mask, touched), strict=True):
+                total[i] += blended
         return total / weight
 
     def _background(self, step: Step, views: Sequence[View], size: int, number: int) -> Tensor:

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from panoweave.core.diffusion.stlpips import BlurPool, BlurredConv, reflect
+from tests.core.operators import Operators
 
 
 @pytest.mark.parametrize("height", [14, 15, 16, 17, 64, 65])
@@ -26,20 +24,6 @@ def test_a_blurred_convolution_is_the_two_layers_in_turn(height: int, width: int
 
     torch.testing.assert_close(ours, expected, rtol=0, atol=1e-12)
     torch.testing.assert_close(our_gradient, expected_gradient, rtol=0, atol=1e-12)
-
-
-class Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes the names of operators."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.seen: set[str] = set()
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        self.seen.add(func.overloadpacket.__name__)
-        return func(*args, **(kwargs or {}))
 
 
 def test_nothing_comes_from_the_host() -> None:
