@@ -45,6 +45,7 @@ INDEX = PREFIX + "index:"  # zset: job ids by status and tenant, all scores 0
 BATCH = PREFIX + "batch:"  # zset: ids of the batch's jobs, all scores 0
 CLAIM = PREFIX + "claim:"  # string: the job that a claim with this token got
 WORKER = PREFIX + "worker:"  # string: the worker's last published state
+WITHOUT_TINY_DECODER = PREFIX + "without_tiny_decoder:"  # zset: WORKERS of the model -> until when
 QUEUED_OF = PREFIX + "queued_of:"  # zset: job that waits for the model -> since when (ms)
 WAITING_OF = PREFIX + "waiting_of:"  # zset, by tenant:model: jobs that wait -> minus their priority
 WAITING_TENANTS_OF = PREFIX + "turns_of:"  # zset: WAITING_TENANTS of the model
@@ -97,6 +98,10 @@ def batch(batch_id: str) -> str:
 
 def worker(name: str) -> str:
     return f"{WORKER}{name}"
+
+
+def without_tiny_decoder(model: str) -> str:
+    return f"{WITHOUT_TINY_DECODER}{model}"
 
 
 def deliveries(job_id: str) -> str:

@@ -7,6 +7,8 @@ What a model makes that no worker has loaded yet is read from its files: core/mo
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -19,6 +21,7 @@ from pydantic import (
     WrapValidator,
 )
 from redis import Redis
+from redis.client import Pipeline
 
 from panoweave.core.checkpoint import CheckpointDefaults, CheckpointTraits
 from panoweave.core.infra import redis_keys
@@ -78,7 +81,18 @@ def publish(redis: Redis, state: ModelState) -> None:
         pipeline.hset(redis_keys.MODELS, state.model, text)
         pipeline.sadd(redis_keys.WORKERS, state.worker)
         pipeline.set(redis_keys.worker(state.worker), text, ex=LIVENESS_S)
+        _note_tiny_decoder(pipeline, state)
         pipeline.execute()
+
+
+def _note_tiny_decoder(pipeline: Pipeline, state: ModelState) -> None:
+    key, now = redis_keys.without_tiny_decoder(state.model), time.time()
+    pipeline.zremrangebyscore(key, "-inf", now)  # those that no longer publish
+    if state.traits and not state.traits.tiny_decoder:
+        pipeline.zadd(key, {state.worker: now + LIVENESS_S})
+        pipeline.expire(key, LIVENESS_S)
+    else:
+        pipeline.zrem(key, state.worker)
 
 
 def withdraw(redis: Redis, worker: str) -> None:
@@ -113,10 +127,30 @@ def live_workers(redis: Redis) -> list[ModelState]:
     """The last published state of each worker that lives."""
     with translate_redis_errors():
         names: Any = redis.smembers(redis_keys.WORKERS)
-        if not names:
-            return []
-        ordered = sorted(name.decode() for name in names)
-        texts: Any = redis.mget([redis_keys.worker(name) for name in ordered])
-        if dead := [name for name, text in zip(ordered, texts, strict=True) if text is None]:
+        texts = _states(redis, names)
+        if dead := [name for name, text in texts.items() if text is None]:
             redis.srem(redis_keys.WORKERS, *dead)
-    return read_all(ModelState, (text for text in texts if text is not None))
+    return read_all(ModelState, (text for text in texts.values() if text is not None))
+
+
+def live_without_tiny_decoder(redis: Redis, model: str) -> list[ModelState]:
+    """Those of a model whose last state has no tiny decoder. Mostly none, so it costs little where
+    `live_workers` would read a thousand."""
+    with translate_redis_errors():
+        names: Any = redis.zrange(redis_keys.without_tiny_decoder(model), 0, -1)
+        texts = _states(redis, names)
+    live = read_all(ModelState, (text for text in texts.values() if text is not None))
+    return [
+        state
+        for state in live
+        if state.model == model and state.traits and not state.traits.tiny_decoder
+    ]
+
+
+def _states(redis: Redis, names: Iterable[bytes]) -> dict[str, bytes | None]:
+    """What each of these workers published last, in order; None of one that no longer lives."""
+    ordered = sorted(name.decode() for name in names)
+    if not ordered:
+        return {}
+    texts: Any = redis.mget([redis_keys.worker(name) for name in ordered])
+    return dict(zip(ordered, texts, strict=True))

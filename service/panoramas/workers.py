@@ -56,7 +56,8 @@ def traits_for_defaults(
     it: no `sync.decoder` 'tiny' while some have no tiny decoder."""
     if not traits.tiny_decoder or asked.sync.decoder is not None:
         return traits
-    return common_traits(models.live_workers(context.redis), model, traits)
+    lacking = models.live_without_tiny_decoder(context.redis, model)
+    return common_traits(lacking, model, traits)
 
 
 def common_traits(
