@@ -48,6 +48,7 @@ _ENDS: Final = {status.value for status in TERMINAL}
 # What stays in Redis by design, each with its own time to live or bounded by its nature.
 _KEPT_KEYS: Final = (
     *("job", "events", "index", "expiry", "served", "turn", "models", "workers", "worker"),
+    "without_tiny_decoder",
     *(
         "run_times_of",
         "served_of",
