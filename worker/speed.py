@@ -30,8 +30,8 @@ class SpeedReporter:
         self._published_at = 0.0
         self._met: set[tuple[int, Decoder | None]] = set()
 
-    def has_met(self, work: StepWork, decoder: Decoder) -> bool:
-        """Whether there was a step of this kind before, in this process. Notes that there is now.
+    def note_kind(self, work: StepWork, decoder: Decoder) -> bool:
+        """Note that there is a step of this kind; return whether this process had one before.
 
         In the first one kernels are chosen and compiled, for its number of windows: it takes
         longer than all that follow.
@@ -82,7 +82,7 @@ class StepClock:
         now = time.monotonic()
         is_after_pause = step == self._params.steps + 1  # of `upscale`: a picture was decoded
         work, decoder = step_work(step - 1, self._params, self._traits), self._params.sync.decoder
-        is_warm = self._reporter.has_met(work, decoder)
+        is_warm = self._reporter.note_kind(work, decoder)
         if is_warm and self._last is not None and not is_after_pause:
             self._reporter.meter.note_step(work, decoder, now - self._last)
             self._reporter.publish_sometimes()
