@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from panoweave.core.embedded.training.runs import replace_file
+from panoweave.core.embedded.training.runs import save_averages
 from panoweave.core.embedded.training.stages import LATENTS_FILE, WORDS_FILE
 
 PIECE_BYTES = 15 * 2**20  # a file that leaves some places must be smaller than 16 MiB
@@ -51,12 +51,11 @@ def unpack(work: Path, stage: str, out: Path) -> int:
         piece = torch.load(out / f"{stage}-{number}.pt", weights_only=True)
         average.update({name: tensor.float() for name, tensor in piece.items()})
     step = int(about["step"])
-    state = {"step": step, "packed_at": step, "ema": average}
     work.mkdir(parents=True, exist_ok=True)
     for name in _SHARED_FILES:
         if (out / name).exists() and not (work / name).exists():
             shutil.copy(out / name, work / name)
-    replace_file(work / f"{stage}.pt", lambda beside: torch.save(state, beside))
+    save_averages(work / f"{stage}.pt", step, average)
     return step
 
 

@@ -200,6 +200,12 @@ class Run:
         )
 
 
+def save_averages(file: Path, step: int, averages: Mapping[str, Tensor]) -> None:
+    """Write a state that has averaged weights alone: a run goes on from it with a new optimiser."""
+    state: State = {"step": step, "packed_at": step, "ema": dict(averages)}
+    replace_file(file, lambda beside: torch.save(state, beside))
+
+
 class Ema:
     """An exponential moving average of parameters, shorter at the start of a run."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -13,7 +12,7 @@ from transformers import CLIPTextModel
 
 from panoweave.core.diffusion.patch_autoencoder import PatchAutoencoder
 from panoweave.core.embedded.training.networks import build_controlnet
-from panoweave.core.embedded.training.runs import replace_file
+from panoweave.core.embedded.training.runs import replace_file, save_averages
 from panoweave.core.embedded.training.stages import LATENTS_FILE, WORDS_FILE, Training
 from panoweave.core.vocabulary import VOCABULARY_FILE
 
@@ -54,7 +53,8 @@ def start_from(checkpoint: Path, training: Training) -> None:
         for name, (given, recipe) in begin.items():
             _check_shapes(name, given, recipe)
         for name, (given, _) in begin.items():
-            _write_state(given.parameters(), training.state(name))
+            weights = {str(i): each.detach().float() for i, each in enumerate(given.parameters())}
+            save_averages(training.state(name), 0, weights)
     except BaseException:
         for file in files:
             file.unlink(missing_ok=True)
@@ -83,9 +83,3 @@ def _check_shapes(name: str, given: nn.Module, recipe: nn.Module) -> None:
     )
     if shapes != wanted:
         raise ValueError(f"the checkpoint's {name} has other layers than the recipe's")
-
-
-def _write_state(parameters: Iterable[nn.Parameter], file: Path) -> None:
-    average = {str(i): parameter.detach().float() for i, parameter in enumerate(parameters)}
-    state = {"step": 0, "packed_at": 0, "ema": average}
-    replace_file(file, lambda beside: torch.save(state, beside))
