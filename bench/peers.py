@@ -29,7 +29,8 @@ class Run:
 
 
 def request(**changes: Any) -> PanoramaParams:
-    return PanoramaParams(prompt="a lake", seed=1, **changes)
+    """Without what the peers do not have."""
+    return PanoramaParams(prompt="a lake", seed=1, perturbed_attention=False, **changes)
 
 
 def multidiffusion(**changes: Any) -> PanoramaParams:

@@ -93,6 +93,8 @@ class CheckpointDefaults(Params):
     is_only_answered: ClassVar[bool] = True
 
     guidance_scale: GuidanceScale = PAPER_GUIDANCE_SCALE
+    # Left out where it is false: version 0.1.0 refuses fields that it does not know.
+    perturbed_attention: bool = Field(False, exclude_if=lambda value: not value)
     scheduler: SchedulerName = "ddim"
     steps: StepCount | None = Field(None, description="Null: the preset's.")
 

@@ -26,6 +26,7 @@ class Family:
     optional: tuple[str, ...] = ()  # parts that a checkpoint may lack
     reads_negative_prompt: bool = True  # unless the checkpoint's own traits say no
     takes_controlnet: bool = False
+    takes_perturbed_attention: bool = False
     # The network was trained at many sizes and names none: `panoweave.json` may say `window_px`.
     takes_any_window: bool = False
 
@@ -54,6 +55,7 @@ STABLE_DIFFUSION: Final = Family(
     tokenizers={"tokenizer": _CLIP_TOKENIZER},
     schedulers=("ddim", "euler", "dpm++", "lcm"),
     takes_controlnet=True,
+    takes_perturbed_attention=True,
 )
 STABLE_DIFFUSION_XL: Final = replace(
     STABLE_DIFFUSION,

@@ -163,6 +163,13 @@ class PanoramaParams(Params):
     guidance_scale: GuidanceScale | None = Field(
         None, description="Strength of classifier-free guidance. Default: the checkpoint's."
     )
+    perturbed_attention: bool | None = Field(
+        None,
+        exclude_if=lambda value: not value,  # see `SyncParams.tuned_steps`
+        description="Whether guidance also leads away from pictures without structure: the "
+        "prediction without the prompt is made without self-attention (arXiv 2403.17377). Needs a "
+        "smaller `guidance_scale`. Default: the checkpoint's, where there is guidance.",
+    )
     scheduler: SchedulerName | None = Field(
         None,
         description="The sampler of the reverse steps. Default: the checkpoint's: 'ddim' for most, "
@@ -254,6 +261,7 @@ class ResolvedParams(PanoramaParams):
     steps: StepCount
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)]
     guidance_scale: GuidanceScale
+    perturbed_attention: bool = Field(False, exclude_if=lambda value: not value)
     scheduler: SchedulerName = "ddim"  # jobs of version 0.1.0 were stored without it
     stride: Side
     windows: Windows
@@ -279,6 +287,7 @@ class ResolvedParams(PanoramaParams):
         _check_family(asked, values, traits)
         check_control(asked.control, traits)
         _check_scheduler(values["scheduler"], values["steps"])
+        values["perturbed_attention"] = _resolve_perturbed_attention(asked, values, traits)
         lengths = _enlarged_lengths(size.width, size.height, traits.window_px, asked.upscale)
         projection = resolve_projection(_projection_of(asked), asked.loop, *lengths)
         values |= {
@@ -346,6 +355,24 @@ def _check_family(
         if field := next((name for name, text in fields.items() if text), None):
             whose = "this checkpoint" if family.reads_negative_prompt else family.title
             raise InvalidParams(field, f"{whose} reads no negative prompt", "an empty text")
+
+
+def _resolve_perturbed_attention(
+    asked: PanoramaParams, values: Mapping[str, Any], traits: CheckpointTraits
+) -> bool:
+    """Refused where nothing would be perturbed; a checkpoint's default needs guidance, too."""
+    family = family_named(traits.family)
+    if not family.takes_perturbed_attention:
+        problem, legal = f"{family.title} has no UNet", "false"
+    elif not reads_negative_prompt(traits):
+        problem, legal = "this checkpoint predicts nothing without the prompt", "false"
+    elif values["guidance_scale"] == 1:
+        problem, legal = "without guidance it does nothing", "false, or a guidance_scale above 1"
+    else:
+        return bool(values["perturbed_attention"])
+    if asked.perturbed_attention:
+        raise InvalidParams("perturbed_attention", problem, legal)
+    return False
 
 
 def _check_scheduler(scheduler: SchedulerName, steps: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -51,6 +52,13 @@ class ControlNet(Network):
     @property
     def embeds_guidance(self) -> bool:
         return self._unet.embeds_guidance
+
+    @property
+    def perturbed(self) -> ControlNet:
+        """Around the UNet's; the ControlNet itself keeps its self-attention."""
+        network = copy.copy(self)
+        network._unet = self._unet.perturbed  # noqa: SLF001
+        return network
 
     def __call__(
         self, latents: Tensor, step: Step, views: Sequence[View], text: TextEmbedding

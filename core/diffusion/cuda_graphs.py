@@ -75,7 +75,7 @@ class CudaGraphs:
                 windows, *about = inputs
                 return [model(windows, _step_of(step, about), views)]
 
-            key = "model", params.guidance_scale
+            key = "model", *_guidance_of(params)
             return self.run(key, predict, [latents, step.t, step.alpha_cumprod])[0]
 
         return replay
@@ -98,7 +98,7 @@ class CudaGraphs:
                 )
                 return [gradient, outputs, *([] if layers else embedding)]
 
-            key = "gradient", params.guidance_scale, params.sync.decoder, params.sync.gradient
+            key = "gradient", *_guidance_of(params), params.sync.decoder, params.sync.gradient
             inputs = [windows, step.t, step.alpha_cumprod, *(target or [])]
             gradient, outputs, *embedding = self.run(key, differentiate, inputs)
             return gradient, outputs, target or embedding
@@ -153,6 +153,10 @@ class CudaGraphs:
         # Recordings may share memory: none is replayed while another runs, and outputs are copied.
         self._pool = graph.pool()
         return _Recording(graph, kept, outputs, function)
+
+
+def _guidance_of(params: ResolvedParams) -> tuple[float, bool]:
+    return params.guidance_scale, params.perturbed_attention
 
 
 def _step_of(step: Step, about: Sequence[Tensor]) -> Step:

@@ -20,8 +20,13 @@ from panoweave.core.diffusion.schedulers import Step
 from panoweave.core.diffusion.views import View
 from panoweave.core.presets import Gradient
 
-# The outputs of N windows under N texts, or under 2 N of them: the windows twice, in turn.
-UnderTexts = Callable[[TextEmbedding], Tensor]
+
+class UnderTexts(Protocol):
+    """The outputs of N windows under N texts, or under 2 N of them: the windows twice, in turn."""
+
+    def __call__(self, texts: TextEmbedding, *, perturbed: bool = False) -> Tensor:
+        """`perturbed`: of the network's `perturbed`."""
+        ...
 
 
 class Network(Protocol):
@@ -31,6 +36,11 @@ class Network(Protocol):
     def embeds_guidance(self) -> bool:
         """Whether the guidance scale is an input of the network (arXiv 2210.03142)."""
         ...
+
+    @property
+    def perturbed(self) -> Network:
+        """The network without self-attention, where it can be without: `perturbed_attention`."""
+        raise NotImplementedError
 
     def __call__(
         self, latents: Tensor, step: Step, views: Sequence[View], text: TextEmbedding, /
@@ -45,9 +55,10 @@ class Network(Protocol):
     def begin(self, latents: Tensor, step: Step, views: Sequence[View]) -> UnderTexts:
         """The same for several texts: what depends on none is computed once, if a network can."""
 
-        def outputs(texts: TextEmbedding) -> Tensor:
+        def outputs(texts: TextEmbedding, *, perturbed: bool = False) -> Tensor:
+            network = self.perturbed if perturbed else self
             times = len(texts.tokens) // len(latents)
-            return self(torch.cat([latents] * times), step, [*views] * times, texts)
+            return network(torch.cat([latents] * times), step, [*views] * times, texts)
 
         return outputs
 
@@ -61,12 +72,23 @@ class ClassifierFreeGuidance:
 
     arXiv 2207.12598, Eq. 6; for a v-prediction model with the velocity in place of epsilon. A
     network that embeds the guidance scale is called with the prompt alone.
+
+    With `perturbed`, eps_u comes from the network's `perturbed`: what is guided away from lacks the
+    prompt and the structure, as in arXiv 2403.17377, at the cost of guidance alone.
     """
 
-    def __init__(self, network: Network, prompts: PromptEmbeddings, scale: float) -> None:
+    def __init__(
+        self,
+        network: Network,
+        prompts: PromptEmbeddings,
+        scale: float,
+        *,
+        perturbed: bool = False,
+    ) -> None:
         self._network = network
         self._prompts = prompts
         self._scale = scale
+        self._perturbed = perturbed
 
     def __call__(self, latents: Tensor, step: Step, views: Sequence[View]) -> Tensor:
         conditional = self._prompts.conditional.repeated(len(latents))
@@ -74,6 +96,8 @@ class ClassifierFreeGuidance:
         if unconditional is None:
             return self._network(latents, step, views, conditional)
         under = self._network.begin(latents, step, views)
+        if self._perturbed:
+            return self._guide(under(unconditional, perturbed=True), under(conditional))
         return self._guide(*under(unconditional.beside(conditional)).chunk(2))
 
     def through(self, gradient: Gradient | None) -> Model:
@@ -92,7 +116,7 @@ class ClassifierFreeGuidance:
         if unconditional is None:
             return output
         with torch.no_grad():
-            guided = self._guide(under(unconditional), output)
+            guided = self._guide(under(unconditional, perturbed=self._perturbed), output)
         return guided + (output - output.detach())  # plus 0, which has the gradient
 
     def _unconditional(self, count: int) -> TextEmbedding | None:

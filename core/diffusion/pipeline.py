@@ -333,7 +333,9 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         )
 
         def guided_by(embeddings: PromptEmbeddings) -> ClassifierFreeGuidance:
-            return ClassifierFreeGuidance(network, embeddings, scale)
+            return ClassifierFreeGuidance(
+                network, embeddings, scale, perturbed=params.perturbed_attention
+            )
 
         def batched(model: Model) -> BatchedModel:
             return BatchedModel(model, window_batch, on_batch, self.ranks)

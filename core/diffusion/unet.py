@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -11,6 +12,7 @@ from diffusers.models.embeddings import get_timestep_embedding
 from torch import Tensor
 
 from panoweave.core.diffusion.guidance import Network, UnderTexts
+from panoweave.core.diffusion.perturbed_attention import with_perturbed_attention
 from panoweave.core.diffusion.prompts import TextEmbedding
 from panoweave.core.diffusion.schedulers import Step
 from panoweave.core.diffusion.shared_front import has_front, pass_front, pass_rest
@@ -22,6 +24,7 @@ class UNet(Network):
 
     def __init__(self, unet: Any, guidance_scale: float) -> None:
         self._unet = unet
+        self._guidance_scale = guidance_scale
         self._guidance = _guidance_embedding(unet, guidance_scale)
 
     @property
@@ -32,6 +35,10 @@ class UNet(Network):
     @property
     def embeds_guidance(self) -> bool:
         return self._guidance is not None
+
+    @cached_property
+    def perturbed(self) -> UNet:
+        return UNet(with_perturbed_attention(self._unet), self._guidance_scale)
 
     def __call__(
         self,
@@ -58,10 +65,11 @@ class UNet(Network):
             return super().begin(latents, step, views)
         front = pass_front(self._unet, latents.to(self.dtype), step.t)
 
-        def outputs(texts: TextEmbedding) -> Tensor:
+        def outputs(texts: TextEmbedding, *, perturbed: bool = False) -> Tensor:
+            unet = self.perturbed._unet if perturbed else self._unet  # noqa: SLF001
             times = len(texts.tokens) // len(latents)
             tokens = texts.tokens.to(self.dtype)
-            return pass_rest(self._unet, front.repeated(times), tokens).to(latents.dtype)
+            return pass_rest(unet, front.repeated(times), tokens).to(latents.dtype)
 
         return outputs
 

@@ -32,6 +32,10 @@ def fill_defaults(
     usual = _lcm_defaults(parts.unet) if scheduler == "LCMScheduler" else traits.defaults
     notes = read_notes(folder)
     own = notes.defaults.model_dump(exclude_unset=True)
+    if notes.perturbed_attention and not family_named(traits.family).takes_perturbed_attention:
+        raise CheckpointError(
+            f"{DEFAULTS_FILE}: perturbed_attention: true is for UNets; legal: false"
+        )
     window_px = _window(notes.window_px, traits)
     return traits.model_copy(
         update={

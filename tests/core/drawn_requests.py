@@ -92,6 +92,7 @@ _SEEDS: Final = st.sampled_from([0, 1, MAX_SEED]) | st.integers(0, MAX_SEED)
 _PLAIN: Final[dict[str, st.SearchStrategy[Any]]] = {
     "negative_prompt": _TEXTS,
     "guidance_scale": _number(1, 30, 1, 7.5),
+    "perturbed_attention": st.booleans(),
     "scheduler": st.sampled_from(get_args(SchedulerName)),
     "projection": st.sampled_from(["cylinder", "equirectangular"]),
     "window_fov": _number(0, 180, 90, above=True).filter(lambda angle: angle < 180),
@@ -129,6 +130,8 @@ def _of_family(asked: dict[str, Any], traits: CheckpointTraits) -> dict[str, Any
         changed["negative_prompt"] = ""
     if not traits.guidance:
         changed["guidance_scale"] = None
+    if not (family.takes_perturbed_attention and reads_negative_prompt(traits)):
+        changed["perturbed_attention"] = None
     return changed
 
 

@@ -1,0 +1,191 @@
+"""Guidance away from a UNet without self-attention."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+from diffusers.models.attention import BasicTransformerBlock
+from torch import Tensor
+
+from panoweave.core.checkpoint import (
+    CheckpointDefaults,
+    CheckpointNotes,
+    CheckpointTraits,
+    InvalidParams,
+)
+from panoweave.core.diffusion.guidance import ClassifierFreeGuidance, Model
+from panoweave.core.diffusion.perturbed_attention import with_perturbed_attention
+from panoweave.core.diffusion.prompts import PromptEmbeddings, TextEmbedding
+from panoweave.core.diffusion.schedulers import Step
+from panoweave.core.diffusion.unet import UNet
+from panoweave.core.diffusion.views import View
+from panoweave.core.params import PanoramaParams, ResolvedParams
+from tests.core import tiny
+
+STEP = Step(0, torch.tensor(300), torch.tensor(0.5))
+VIEWS = [View(0, 0), View(0, 4), View(0, 8)]
+SCALE = 3.0
+LIKE_STABLE_DIFFUSION = {
+    "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+    "layers_per_block": 2,
+}
+# UNets, and how many of their self-attentions are at the lowest resolution.
+UNETS: tuple[tuple[dict[str, Any], int], ...] = (
+    ({}, 4),
+    ({"center_input_sample": True}, 4),  # no shared front
+    (LIKE_STABLE_DIFFUSION, 1),  # of 6
+    ({"mid_block_type": None}, 3),
+)
+
+
+def make(**changes: Any) -> UNet2DConditionModel:
+    torch.manual_seed(0)
+    made: UNet2DConditionModel = tiny.unet(**changes).double().eval().requires_grad_(False)
+    return made
+
+
+def inputs() -> tuple[Tensor, PromptEmbeddings]:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(3, 4, 8, 8, generator=generator, dtype=torch.float64)
+    texts = torch.randn(2, 5, 16, generator=generator, dtype=torch.float64)
+    return x, PromptEmbeddings(TextEmbedding(texts[:1]), TextEmbedding(texts[1:]))
+
+
+def without_maps(unet: UNet2DConditionModel, x: Tensor, text: TextEmbedding) -> Tensor:
+    """By diffusers' own attention, with a mask that forbids other places at the lowest resolution."""
+    side = x.shape[-1] // 2
+    kept = []
+    for module in unet.modules():
+        if isinstance(module, BasicTransformerBlock):
+            own = module.attn1.forward
+
+            def only_itself(hidden: Tensor, *_: Any, own: Any = own, **__: Any) -> Tensor:
+                places = hidden.shape[1]
+                if places > side**2:
+                    passed: Tensor = own(hidden)
+                    return passed
+                mask = torch.full((places, places), -torch.inf, dtype=hidden.dtype)
+                mask = mask.fill_diagonal_(0).expand(len(hidden), -1, -1)
+                output: Tensor = own(hidden, attention_mask=mask)
+                return output
+
+            kept.append((module.attn1, own))
+            module.attn1.forward = only_itself
+    try:
+        output: Tensor = unet(x, STEP.t, text.repeated(len(x)).tokens, return_dict=False)[0]
+        return output
+    finally:
+        for attention, own in kept:
+            attention.forward = own
+
+
+@pytest.mark.parametrize(("changes", "lowest"), UNETS)
+def test_each_place_attends_to_itself_alone(changes: dict[str, Any], lowest: int) -> None:
+    unet, (x, prompts) = make(**changes), inputs()
+    texts = prompts.conditional.repeated(len(x)).tokens
+    before = unet(x, STEP.t, texts).sample
+    perturbed = with_perturbed_attention(unet)
+    found = perturbed(x, STEP.t, texts).sample
+    torch.testing.assert_close(found, without_maps(unet, x, prompts.conditional))
+    assert (found - before).abs().mean() > 1e-3
+    ours, theirs = unet.attn_processors, perturbed.attn_processors
+    assert sum(type(ours[name]) is not type(theirs[name]) for name in ours) == lowest
+    assert torch.equal(unet(x, STEP.t, texts).sample, before)
+
+
+def test_both_share_their_weights() -> None:
+    unet = make()
+    perturbed = with_perturbed_attention(unet)
+    ours, theirs = unet.state_dict(), perturbed.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(ours[name].data_ptr() == theirs[name].data_ptr() for name in ours)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("changes", [changes for changes, _ in UNETS])
+def test_guidance_leads_away_from_it(changes: dict[str, Any], checkpointing: bool) -> None:
+    unet, (x, prompts) = make(**changes), inputs()
+    x.requires_grad_()
+    assert prompts.unconditional is not None
+    weak = without_maps(unet, x, prompts.unconditional)
+    strong = unet(x, STEP.t, prompts.conditional.repeated(3).tokens).sample
+    expected = weak + SCALE * (strong - weak)
+    alone = strong + (expected - strong).detach()
+    if checkpointing:
+        unet.enable_gradient_checkpointing()
+    guided = ClassifierFreeGuidance(UNet(unet, SCALE), prompts, SCALE, perturbed=True)
+    models: list[tuple[Model, Tensor]] = [
+        (guided, expected),
+        (guided.through_conditional, alone),
+    ]
+    for model, right in models:
+        output = model(x, STEP, VIEWS)
+        torch.testing.assert_close(output, expected)
+        (gradient,) = torch.autograd.grad(output.square().sum(), x)
+        (rightly,) = torch.autograd.grad(right.square().sum(), x, retain_graph=True)
+        torch.testing.assert_close(gradient, rightly)
+
+
+TRAITS = CheckpointTraits(window_px=128, px_per_latent=8)
+
+
+def of_checkpoint(**changes: Any) -> CheckpointTraits:
+    defaults = CheckpointDefaults(guidance_scale=2, perturbed_attention=True)
+    return TRAITS.model_copy(update={"defaults": defaults, **changes})
+
+
+def resolved(traits: CheckpointTraits, **asked: Any) -> ResolvedParams:
+    return PanoramaParams(prompt="a lake", **asked).resolve(traits)
+
+
+@pytest.mark.parametrize(
+    ("traits", "asked", "expected"),
+    [
+        (TRAITS, {}, False),
+        (TRAITS, {"perturbed_attention": True}, True),
+        (of_checkpoint(), {}, True),
+        (of_checkpoint(), {"perturbed_attention": False}, False),
+        (of_checkpoint(), {"guidance_scale": 1}, False),
+        (of_checkpoint(negative_prompt=False), {}, False),
+    ],
+)
+def test_the_checkpoint_chooses_it(
+    traits: CheckpointTraits, asked: dict[str, Any], expected: bool
+) -> None:
+    assert resolved(traits, **asked).perturbed_attention is expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked", "legal"),
+    [
+        ({"family": "flux"}, {}, "false"),
+        ({"negative_prompt": False}, {}, "false"),
+        ({}, {"guidance_scale": 1}, "false, or a guidance_scale above 1"),
+    ],
+)
+def test_where_it_would_do_nothing_it_is_refused(
+    changes: dict[str, Any], asked: dict[str, Any], legal: str
+) -> None:
+    schedulers = {"scheduler": "euler"} if changes.get("family") else {}
+    traits = TRAITS.model_copy(update=changes)
+    with pytest.raises(InvalidParams) as refusal:
+        resolved(traits, perturbed_attention=True, **asked, **schedulers)
+    assert refusal.value.field == "perturbed_attention"
+    assert refusal.value.legal == legal
+
+
+def test_requests_and_jobs_without_it_are_stored_as_before() -> None:
+    for model in (PanoramaParams(prompt="a lake"), resolved(TRAITS)):
+        assert "perturbed_attention" not in model.model_dump()
+    assert "perturbed_attention" not in CheckpointDefaults().model_dump()
+    stored = resolved(TRAITS, perturbed_attention=True).model_dump_json()
+    assert ResolvedParams.model_validate_json(stored).perturbed_attention
+
+
+def test_a_checkpoint_says_it_in_its_notes() -> None:
+    notes = CheckpointNotes.model_validate_json('{"perturbed_attention": true}')
+    assert notes.defaults.perturbed_attention
