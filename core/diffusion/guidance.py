@@ -18,7 +18,6 @@ from panoweave.core.diffusion.prompts import PromptEmbeddings, TextEmbedding
 from panoweave.core.diffusion.ranks import ONE_RANK, Ranks
 from panoweave.core.diffusion.schedulers import Step
 from panoweave.core.diffusion.views import View
-from panoweave.core.presets import Gradient
 
 # The outputs of N windows under N texts, or under 2 N of them: the windows twice, in turn.
 UnderTexts = Callable[[TextEmbedding], Tensor]
@@ -75,10 +74,6 @@ class ClassifierFreeGuidance:
             return self._network(latents, step, views, conditional)
         under = self._network.begin(latents, step, views)
         return self._guide(*under(unconditional.beside(conditional)).chunk(2))
-
-    def through(self, gradient: Gradient | None) -> Model:
-        """The same output, with the gradient that `sync.gradient` names."""
-        return self.through_conditional if gradient == "conditional" else self
 
     def through_conditional(self, latents: Tensor, step: Step, views: Sequence[View]) -> Tensor:
         """The same output, but for rounding, with a gradient through the conditional half only.
