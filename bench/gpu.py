@@ -98,7 +98,7 @@ class Bench:
             Row("same bits: with graphs / without", "", self.same_bits),
             self.idea("CUDA graphs / without", without=ideas.without_graphs),
             self.idea("our GroupNorm and GEGLU / torch's", without=ideas.without_kernels),
-            self.idea("gradient through one half / both", gradient="guided"),
+            self.idea("gradient of a Gaussian denoiser / of one half", gradient="conditional"),
             self.idea("perceptual network in bfloat16 / float32", ideas.half_perceptual),
             Row("paper / Algorithm 1, literally", "<= 0.15", self.paper),
             Row("embedded model: balanced / MultiDiffusion", "<= 0.8 s", self.embedded),

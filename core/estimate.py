@@ -9,22 +9,29 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from panoweave.core.checkpoint import CheckpointTraits
 from panoweave.core.conditions import ResolvedRegion, fade_length
 from panoweave.core.families import reads_negative_prompt
-from panoweave.core.params import ResolvedParams
-from panoweave.core.presets import Decoder
+from panoweave.core.params import ResolvedParams, ResolvedSync
 from panoweave.core.sync_moves import moves_at
 from panoweave.core.upscale import enlarged
 from panoweave.core.window_places import Places, anchor_place, places_at
 
-# Until a machine has measured it: a gradient through network, decoder and perceptual network, in
-# predictions (docs/benchmarks.md).
-_GRADIENT_COST: Final[dict[Decoder, float]] = {"full": 6.0, "tiny": 3.0}
+# Gradients that take about as long: by their decoder, and by whether they go through the network.
+GradientKind = Literal["full", "tiny", "gaussian_full", "gaussian_tiny"]
+
+# Until a machine has measured it: a gradient and the prediction that it begins with, in predictions
+# (docs/benchmarks.md).
+_GRADIENT_COST: Final[dict[GradientKind, float]] = {
+    "full": 6.0,
+    "tiny": 3.0,
+    "gaussian_full": 5.0,
+    "gaussian_tiny": 2.5,
+}
 _FINISH_COST: Final = 1.0  # decoding and measuring the area of one window
 _CONTROL_COST: Final = 1.5  # network and ControlNet
 _GUIDE_COST: Final = 3.0  # `extend`: a prediction with its gradient, without a decoder
@@ -50,7 +57,7 @@ class Work:
     most_windows: int  # of a step
     predictions: float
     gradients: float
-    decoder: Decoder
+    gradient_kind: GradientKind
     area: float  # in windows
 
 
@@ -62,6 +69,8 @@ class Speeds(BaseModel):
     prediction_s: float | None = Field(None, ge=0)
     gradient_full_s: float | None = Field(None, ge=0)
     gradient_tiny_s: float | None = Field(None, ge=0)
+    gradient_gaussian_full_s: float | None = Field(None, ge=0)
+    gradient_gaussian_tiny_s: float | None = Field(None, ge=0)
     finish_s: float | None = Field(None, ge=0, description="Of the area of one window.")
 
     def predict(self, work: Work) -> float | None:
@@ -72,7 +81,7 @@ class Speeds(BaseModel):
         finish_s = _FINISH_COST * prediction_s if self.finish_s is None else self.finish_s
         return (
             work.predictions * prediction_s
-            + work.gradients * self.of_gradient(work.decoder, prediction_s)
+            + work.gradients * self.of_gradient(work.gradient_kind, prediction_s)
             + work.area * finish_s
         )
 
@@ -80,15 +89,25 @@ class Speeds(BaseModel):
         """Of one window; deduced from a gradient where there was no step without one."""
         if self.prediction_s is not None:
             return self.prediction_s
-        if self.gradient_full_s is not None:
-            return self.gradient_full_s / _GRADIENT_COST["full"]
-        if self.gradient_tiny_s is not None:
-            return self.gradient_tiny_s / _GRADIENT_COST["tiny"]
+        for kind, cost in _GRADIENT_COST.items():
+            measured = self._measured(kind)
+            if measured is not None:
+                return measured / cost
         return None
 
-    def of_gradient(self, decoder: Decoder, prediction_s: float) -> float:
-        measured = self.gradient_full_s if decoder == "full" else self.gradient_tiny_s
-        return _GRADIENT_COST[decoder] * prediction_s if measured is None else measured
+    def of_gradient(self, kind: GradientKind, prediction_s: float) -> float:
+        measured = self._measured(kind)
+        return _GRADIENT_COST[kind] * prediction_s if measured is None else measured
+
+    def _measured(self, kind: GradientKind) -> float | None:
+        measured: float | None = getattr(self, f"gradient_{kind}_s")
+        return measured
+
+
+def gradient_kind(sync: ResolvedSync) -> GradientKind:
+    if sync.gradient != "gaussian":
+        return sync.decoder
+    return "gaussian_full" if sync.decoder == "full" else "gaussian_tiny"
 
 
 def estimate_work(params: ResolvedParams, traits: CheckpointTraits) -> Work:
@@ -101,7 +120,7 @@ def estimate_work(params: ResolvedParams, traits: CheckpointTraits) -> Work:
         most_windows=max(step.windows for step in steps),
         predictions=sum(step.predictions for step in steps),
         gradients=sum(step.gradients for step in steps),
-        decoder=params.sync.decoder,
+        gradient_kind=gradient_kind(params.sync),
         area=finish_area(params, traits),
     )
 
@@ -202,18 +221,18 @@ class SpeedMeter:
         self.speeds = Speeds()
         self._counts: dict[str, int] = {}
 
-    def note_step(self, work: StepWork, decoder: Decoder, seconds: float) -> None:
-        """A step that took so long."""
+    def note_step(self, work: StepWork, kind: GradientKind, seconds: float) -> None:
+        """A step that took so long; `kind`: of its gradients, if it has any."""
         if not work.gradients:
             self._note("prediction_s", seconds / work.predictions)
             return
-        cost = _GRADIENT_COST[decoder]
+        cost = _GRADIENT_COST[kind]
         prediction_s = self.speeds.prediction_s
         if prediction_s is None:
             prediction_s = seconds / (work.predictions + cost * work.gradients)
-        # No gradient is cheaper than the prediction that it goes through.
+        # No gradient is cheaper than the prediction that it begins with.
         gradient_s = (seconds - prediction_s * work.predictions) / work.gradients
-        self._note(f"gradient_{decoder}_s", max(gradient_s, prediction_s))
+        self._note(f"gradient_{kind}_s", max(gradient_s, prediction_s))
 
     def note_finish(self, area: float, seconds: float) -> None:
         """Decoding and measuring a picture of this area, in windows."""

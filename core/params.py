@@ -135,7 +135,9 @@ class SyncParams(Params):
         exclude_if=lambda value: value is None,  # see `tuned_steps`
         description="What the gradient is taken through: 'guided' is both predictions that "
         "guidance combines, 'conditional' the one under the prompt alone, which takes half of "
-        "the memory and less time. Default: the preset's.",
+        "the memory and less time. 'gaussian' takes it through no prediction: a filter that lets "
+        "pass what is known at the step's noise level stands for the network, in the least time. "
+        "Default: the preset's.",
     )
 
 

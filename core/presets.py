@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 PresetName = Literal["paper", "balanced", "fast"]
 Windows = Literal["overlapping", "shifted"]
 Decoder = Literal["full", "tiny"]
-Gradient = Literal["guided", "conditional"]
+Gradient = Literal["guided", "conditional", "gaussian"]
 SchedulerName = Literal["ddim", "euler", "dpm++", "lcm"]
 MAX_LCM_STEPS: Final = 50  # such checkpoints were distilled from this many steps
 DRAFT_STEPS: Final = 9  # up to this many steps, a panorama is a draft: one move in each
@@ -45,7 +45,7 @@ PRESETS: Final[Mapping[PresetName, Mapping[str, Any]]] = MappingProxyType(
                 "every": 1,
                 "decoder": "tiny",
                 "reuse_prediction": True,
-                "gradient": "conditional",
+                "gradient": "gaussian",
             },
         },
         "fast": {
@@ -59,7 +59,7 @@ PRESETS: Final[Mapping[PresetName, Mapping[str, Any]]] = MappingProxyType(
                 "every": 1,
                 "decoder": "tiny",
                 "reuse_prediction": True,
-                "gradient": "conditional",
+                "gradient": "gaussian",
             },
         },
     }

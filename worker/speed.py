@@ -9,11 +9,18 @@ from collections.abc import Mapping
 from redis import Redis
 
 from panoweave.core.checkpoint import CheckpointTraits
-from panoweave.core.estimate import SpeedMeter, StepWork, estimate_work, finish_area, step_work
+from panoweave.core.estimate import (
+    GradientKind,
+    SpeedMeter,
+    StepWork,
+    estimate_work,
+    finish_area,
+    gradient_kind,
+    step_work,
+)
 from panoweave.core.infra.errors import StoreUnavailable
 from panoweave.core.jobs import speeds
 from panoweave.core.params import ResolvedParams
-from panoweave.core.presets import Decoder
 
 log = logging.getLogger(__name__)
 
@@ -28,15 +35,15 @@ class SpeedReporter:
         self._redis = redis
         self._model = model
         self._published_at = 0.0
-        self._met: set[tuple[int, Decoder | None]] = set()
+        self._met: set[tuple[int, GradientKind | None]] = set()
 
-    def note_kind(self, work: StepWork, decoder: Decoder) -> bool:
+    def note_kind(self, work: StepWork, gradients: GradientKind) -> bool:
         """Note that there is a step of this kind; return whether this process had one before.
 
         In the first one kernels are chosen and compiled, for its number of windows: it takes
         longer than all that follow.
         """
-        kind = work.windows, decoder if work.gradients else None
+        kind = work.windows, gradients if work.gradients else None
         is_known = kind in self._met
         self._met.add(kind)
         return is_known
@@ -62,7 +69,7 @@ class SpeedReporter:
             return None
         windows = min(window_batch, estimate_work(params, traits).most_windows)
         if sync.weight and sync.steps:
-            return windows * known.of_gradient(sync.decoder, prediction_s)
+            return windows * known.of_gradient(gradient_kind(sync), prediction_s)
         return windows * prediction_s
 
 
@@ -81,10 +88,13 @@ class StepClock:
         """`step`: from 1."""
         now = time.monotonic()
         is_after_pause = step == self._params.steps + 1  # of `upscale`: a picture was decoded
-        work, decoder = step_work(step - 1, self._params, self._traits), self._params.sync.decoder
-        is_warm = self._reporter.note_kind(work, decoder)
+        work, kind = (
+            step_work(step - 1, self._params, self._traits),
+            gradient_kind(self._params.sync),
+        )
+        is_warm = self._reporter.note_kind(work, kind)
         if is_warm and self._last is not None and not is_after_pause:
-            self._reporter.meter.note_step(work, decoder, now - self._last)
+            self._reporter.meter.note_step(work, kind, now - self._last)
             self._reporter.publish_sometimes()
         self._last = time.monotonic()
 

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from panoweave.core.diffusion.appearance import Appearance
+from panoweave.core.diffusion.gradients import GradientOf
 from panoweave.core.diffusion.guidance import Model
 from panoweave.core.diffusion.perceptual import Embedding
 from panoweave.core.diffusion.prompts import PromptEmbeddings, TextEmbedding
-from panoweave.core.diffusion.sampling import GradientOf
 from panoweave.core.diffusion.schedulers import SchedulerAdapter, Step
 from panoweave.core.diffusion.views import View
 from panoweave.core.params import ResolvedParams
@@ -81,7 +81,7 @@ class CudaGraphs:
         return replay
 
     def gradient(self, gradient_of: GradientOf, params: ResolvedParams) -> GradientOf:
-        """Line 6 of Algorithm 1 through such a model, replayed."""
+        """Line 6 of Algorithm 1, of such a model; replayed."""
 
         def replay(
             windows: Tensor,

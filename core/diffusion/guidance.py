@@ -18,7 +18,6 @@ from panoweave.core.diffusion.prompts import PromptEmbeddings, TextEmbedding
 from panoweave.core.diffusion.ranks import ONE_RANK, Ranks
 from panoweave.core.diffusion.schedulers import Step
 from panoweave.core.diffusion.views import View
-from panoweave.core.presets import Gradient
 
 
 class UnderTexts(Protocol):
@@ -99,10 +98,6 @@ class ClassifierFreeGuidance:
         if self._perturbed:
             return self._guide(under(unconditional, perturbed=True), under(conditional))
         return self._guide(*under(unconditional.beside(conditional)).chunk(2))
-
-    def through(self, gradient: Gradient | None) -> Model:
-        """The same output, with the gradient that `sync.gradient` names."""
-        return self.through_conditional if gradient == "conditional" else self
 
     def through_conditional(self, latents: Tensor, step: Step, views: Sequence[View]) -> Tensor:
         """The same output, but for rounding, with a gradient through the conditional half only.

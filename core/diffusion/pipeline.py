@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -33,6 +32,7 @@ from panoweave.core.diffusion.equirectangular import to_equirectangular
 from panoweave.core.diffusion.errors import check_picture
 from panoweave.core.diffusion.families import family_of
 from panoweave.core.diffusion.families.loading import load_components
+from panoweave.core.diffusion.gradients import gradient_through
 from panoweave.core.diffusion.guidance import BatchedModel, ClassifierFreeGuidance, Model
 from panoweave.core.diffusion.loras import Loras
 from panoweave.core.diffusion.networks import match, switch_gradient_checkpointing
@@ -48,7 +48,7 @@ from panoweave.core.diffusion.quality import find_quality_warnings
 from panoweave.core.diffusion.ranks import ONE_RANK, Ranks
 from panoweave.core.diffusion.reference import prepare_reference
 from panoweave.core.diffusion.sampler_state import SamplerState
-from panoweave.core.diffusion.sampling import StepReport, perceptual_gradient, sample_syncdiffusion
+from panoweave.core.diffusion.sampling import StepReport, sample_syncdiffusion
 from panoweave.core.diffusion.schedulers import SchedulerAdapter
 from panoweave.core.diffusion.unet import UNet
 from panoweave.core.diffusion.upscaling import kept_first_stage, of_whole, sample_enlarged
@@ -345,7 +345,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         can_record = isinstance(network, UNet) and not (parts or self.gradient_checkpointing)
         graphs = self.graphs if can_record else None
         guided = guided_by(graphs.keep(prompts) if graphs else prompts)
-        gradient_of = partial(perceptual_gradient, guided.through(params.sync.gradient))
+        gradient_of = gradient_through(guided, params.sync.gradient)
         model = batched(graphs.model(guided, params) if graphs else guided)
         appearance, reference, given_anchor = prepare_reference(
             self, params.sync, images, parts, noise, plan, scheduler

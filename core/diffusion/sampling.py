@@ -39,26 +39,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
 
 import torch
 from torch import Tensor
 
 from panoweave.core.diffusion.appearance import Appearance
 from panoweave.core.diffusion.errors import check_finite
-from panoweave.core.diffusion.guidance import BatchedModel, Model, take
+from panoweave.core.diffusion.gradients import GradientOf, perceptual_gradient
+from panoweave.core.diffusion.guidance import BatchedModel, take
 from panoweave.core.diffusion.known_region import KnownRegion
-from panoweave.core.diffusion.perceptual import Embedding, distance
+from panoweave.core.diffusion.perceptual import Embedding
 from panoweave.core.diffusion.regions import RegionalPrompts
 from panoweave.core.diffusion.sampler_state import SamplerState
 from panoweave.core.diffusion.schedulers import SchedulerAdapter, Step
 from panoweave.core.diffusion.views import View, WindowPlan
 from panoweave.core.params import ResolvedSync
 from panoweave.core.sync_moves import moves_at, sync_weight
-
-# The loss is a mean over all pixels, so one pixel's share of the gradient underflows in float16.
-# A power of two: scaling and unscaling round nothing in other dtypes.
-_LOSS_SCALE: Final = 2.0**12
 
 
 @dataclass(frozen=True)
@@ -73,13 +69,6 @@ class StepReport:
     def step(self) -> int:
         """From 1."""
         return self.state.step
-
-
-# `perceptual_gradient` of a model.
-GradientOf = Callable[
-    [Tensor, Step, Sequence[View], SchedulerAdapter, Appearance, Embedding | None],
-    tuple[Tensor, Tensor, Embedding],
-]
 
 
 @torch.no_grad()
@@ -112,7 +101,7 @@ def sample_syncdiffusion(
         useless backward pass.
     `regional_prompts`: a wrapper of `model` that denoises regions under prompts of their own.
     `known_region`: latents that stay as they are.
-    `gradient_of`: line 6, if its model is not simply `model`.
+    `gradient_of`: line 6, if it is not simply that of `model`.
     `resume`: an earlier state of the same panorama; only the remaining steps are done.
     """
     gradient_of = gradient_of or partial(perceptual_gradient, model.predict_batch)
@@ -184,33 +173,6 @@ def sample_syncdiffusion(
             state = scheduler.state(step, latents)
             callback(StepReport(state, len(scheduler.steps), original))
     return known_region.restore(latents) if known_region else latents
-
-
-def perceptual_gradient(
-    model: Model,
-    windows: Tensor,
-    step: Step,
-    views: Sequence[View],
-    scheduler: SchedulerAdapter,
-    appearance: Appearance,
-    target: Embedding | None,
-) -> tuple[Tensor, Tensor, Embedding]:
-    """d/dx_i L(D(phi(x_i, t)), I_0), line 6; the model outputs, both (N, C, S, S); and the target.
-
-    Through the perceptual network, the clamp, the decoder, the guidance and the model. `windows`:
-    one batch. `target`: the embedding of I_0; None: the first window is the anchor, and its
-    gradient is 0.
-    """
-    with torch.enable_grad():
-        x = windows.detach().requires_grad_()
-        outputs = model(x, step, views)
-        embedding = appearance.of(scheduler.pred_original_sample(x, step, outputs))
-        if target is None:
-            target = [layer[:1].detach() for layer in embedding]
-        # Windows do not depend on one another, so the gradient of the sum is that of each window.
-        loss = distance(embedding, target).sum()
-        (gradient,) = torch.autograd.grad(loss * _LOSS_SCALE, x)
-    return gradient / _LOSS_SCALE, outputs.detach(), target
 
 
 def limit_length(moves: Tensor, limit: float | None) -> Tensor:
