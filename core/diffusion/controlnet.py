@@ -57,7 +57,7 @@ class ControlNet(Network):
     def perturbed(self) -> ControlNet:
         """Around the UNet's; the ControlNet itself keeps its self-attention."""
         network = copy.copy(self)
-        network._unet = self._unet.perturbed  # noqa: SLF001
+        network._unet = self._unet.perturbed
         return network
 
     def __call__(

@@ -38,8 +38,8 @@ class Network(Protocol):
 
     @property
     def perturbed(self) -> Network:
-        """The network without self-attention, where it can be without: `perturbed_attention`."""
-        raise NotImplementedError
+        """The network with perturbed self-attention: `Family.takes_perturbed_attention`."""
+        raise TypeError(f"{type(self).__name__} has no perturbed self-attention")
 
     def __call__(
         self, latents: Tensor, step: Step, views: Sequence[View], text: TextEmbedding, /

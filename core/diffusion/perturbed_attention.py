@@ -36,4 +36,5 @@ class _ToItself:
         output: Tensor = drop_out(project(attention.to_v(hidden)))
         if attention.residual_connection:
             output = output + hidden
-        return output / attention.rescale_output_factor
+        scale: float = attention.rescale_output_factor
+        return output / scale

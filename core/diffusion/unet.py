@@ -66,7 +66,7 @@ class UNet(Network):
         front = pass_front(self._unet, latents.to(self.dtype), step.t)
 
         def outputs(texts: TextEmbedding, *, perturbed: bool = False) -> Tensor:
-            unet = self.perturbed._unet if perturbed else self._unet  # noqa: SLF001
+            unet = self.perturbed._unet if perturbed else self._unet
             times = len(texts.tokens) // len(latents)
             tokens = texts.tokens.to(self.dtype)
             return pass_rest(unet, front.repeated(times), tokens).to(latents.dtype)

@@ -56,7 +56,7 @@ def inputs() -> tuple[Tensor, PromptEmbeddings]:
 
 
 def without_maps(unet: UNet2DConditionModel, x: Tensor, text: TextEmbedding) -> Tensor:
-    """By diffusers' own attention, with a mask that forbids other places at the lowest resolution."""
+    """By diffusers, with a mask: at the lowest resolution it forbids other places."""
     side = x.shape[-1] // 2
     kept = []
     for module in unet.modules():
