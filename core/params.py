@@ -41,7 +41,8 @@ from panoweave.core.conditions import (
     check_control,
     resolve_regions,
 )
-from panoweave.core.families import family_named, reads_negative_prompt
+from panoweave.core.families import family_named
+from panoweave.core.guidance_fields import check_guidance, resolve_perturbed_attention
 from panoweave.core.loras import LorasField, ResolvedLorasField, resolve_loras
 from panoweave.core.output import Output, resolve_output
 from panoweave.core.presets import (
@@ -289,7 +290,10 @@ class ResolvedParams(PanoramaParams):
         _check_family(asked, values, traits)
         check_control(asked.control, traits)
         _check_scheduler(values["scheduler"], values["steps"])
-        values["perturbed_attention"] = _resolve_perturbed_attention(asked, values, traits)
+        check_guidance(values["guidance_scale"], _negative_prompts(asked), traits)
+        values["perturbed_attention"] = resolve_perturbed_attention(
+            asked.perturbed_attention, values["guidance_scale"], traits
+        )
         lengths = _enlarged_lengths(size.width, size.height, traits.window_px, asked.upscale)
         projection = resolve_projection(_projection_of(asked), asked.loop, *lengths)
         values |= {
@@ -348,33 +352,15 @@ def _check_family(
         )
     if asked.control and not family.takes_controlnet:
         raise InvalidParams("control", f"{family.title} takes no ControlNet here", "null")
-    if values["guidance_scale"] != 1 and not traits.guidance:
-        raise InvalidParams("guidance_scale", "this checkpoint was made for no guidance", "1")
-    if not reads_negative_prompt(traits):
-        fields = {"negative_prompt": asked.negative_prompt}
-        for number, region in enumerate(asked.regions):
-            fields[f"regions.{number}.negative_prompt"] = region.negative_prompt
-        if field := next((name for name, text in fields.items() if text), None):
-            whose = "this checkpoint" if family.reads_negative_prompt else family.title
-            raise InvalidParams(field, f"{whose} reads no negative prompt", "an empty text")
 
 
-def _resolve_perturbed_attention(
-    asked: PanoramaParams, values: Mapping[str, Any], traits: CheckpointTraits
-) -> bool:
-    """Refused where nothing would be perturbed; a checkpoint's default needs guidance, too."""
-    family = family_named(traits.family)
-    if not family.takes_perturbed_attention:
-        problem, legal = f"{family.title} has no UNet", "false"
-    elif not reads_negative_prompt(traits):
-        problem, legal = "this checkpoint predicts nothing without the prompt", "false"
-    elif values["guidance_scale"] == 1:
-        problem, legal = "without guidance it does nothing", "false, or a guidance_scale above 1"
-    else:
-        return bool(values["perturbed_attention"])
-    if asked.perturbed_attention:
-        raise InvalidParams("perturbed_attention", problem, legal)
-    return False
+def _negative_prompts(asked: PanoramaParams) -> dict[str, str]:
+    """By field."""
+    of_regions = {
+        f"regions.{number}.negative_prompt": region.negative_prompt
+        for number, region in enumerate(asked.regions)
+    }
+    return {"negative_prompt": asked.negative_prompt, **of_regions}
 
 
 def _check_scheduler(scheduler: SchedulerName, steps: int) -> None:

@@ -18,6 +18,7 @@ class CheckpointDefaults(Answer):
     """
 
     guidance_scale: float = 7.5
+    perturbed_attention: bool = False
     scheduler: Literal["ddim", "euler", "dpm++", "lcm"] | str = "ddim"
     steps: int | None = None
     """Null: the preset's."""
@@ -525,6 +526,7 @@ class Params(Answer):
     seed: int
     steps: int
     guidance_scale: float
+    perturbed_attention: bool = False
     scheduler: Literal["ddim", "euler", "dpm++", "lcm"] | str = "ddim"
     stride: int
     loop: bool = False
