@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from PIL import Image
@@ -11,9 +11,17 @@ from PIL import Image
 from panoweave.core.checkpoint import CheckpointTraits
 from panoweave.core.conditions import ImageInput
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
-from panoweave.core.estimate import SpeedMeter, Speeds, StepWork, estimate_work, step_work
+from panoweave.core.estimate import (
+    SpeedMeter,
+    Speeds,
+    StepWork,
+    estimate_work,
+    gradient_kind,
+    step_work,
+)
 from panoweave.core.image_reader import to_png
 from panoweave.core.params import PanoramaParams, ResolvedParams
+from panoweave.core.presets import Decoder
 from tests.core import tiny
 
 PICTURE = ImageInput.inline(to_png(Image.new("RGB", (64, 64)))).model_dump()
@@ -95,7 +103,7 @@ def test_one_more_step_can_take_less(steps: int, tuned_steps: int) -> None:
         for count in (steps, steps + 1)
     )
     assert before.gradients - after.gradients == 12  # a move of 13 windows, without the anchor
-    speeds = Speeds(prediction_s=0.1, gradient_tiny_s=0.3, finish_s=0.1)
+    speeds = Speeds(prediction_s=0.1, gradient_gaussian_tiny_s=0.3, finish_s=0.1)
     assert (speeds.predict(before) or 0) > (speeds.predict(after) or 0)
 
 
@@ -150,10 +158,48 @@ def test_one_synchronised_step_is_enough_for_an_estimate() -> None:
     work = estimate_work(resolved(preset="fast"), TRAITS)
     assert Speeds().predict(work) is None
     meter = SpeedMeter()
-    meter.note_step(StepWork(3, 1, 3), "tiny", 1.0)
+    meter.note_step(StepWork(3, 1, 3), "gaussian_tiny", 1.0)
     estimate_s = meter.speeds.predict(work)
     assert estimate_s is not None
     assert work.gradients * 0.25 < estimate_s < work.gradients * 0.5
+
+
+@pytest.mark.parametrize("decoder", get_args(Decoder))
+def test_gradients_through_the_network_and_others_are_measured_apart(decoder: Decoder) -> None:
+    """A worker makes both kinds, and one takes half as long again as the other."""
+    through, gaussian = (
+        resolved(preset="fast", sync={"gradient": gradient, "decoder": decoder})
+        for gradient in ("conditional", "gaussian")
+    )
+    meter = SpeedMeter()
+    for _ in range(2):
+        for params, seconds in ((through, 0.3), (gaussian, 0.2)):
+            kind = gradient_kind(params.sync)
+            meter.note_step(StepWork(4, 0, 4), kind, 4 * seconds)
+    measured = [meter.speeds.of_gradient(gradient_kind(p.sync), 0.1) for p in (through, gaussian)]
+    assert measured == pytest.approx([0.3, 0.2])
+    works = [estimate_work(params, TRAITS) for params in (through, gaussian)]
+    assert works[0].gradients == works[1].gradients
+    estimates = [meter.speeds.predict(work) or 0 for work in works]
+    assert estimates[0] - estimates[1] == pytest.approx(0.1 * works[0].gradients)
+
+
+def test_before_it_is_measured_a_gaussian_gradient_costs_less() -> None:
+    """But more than its prediction, with the small decoder too."""
+    speeds = Speeds(prediction_s=1.0)
+    guided, tiny, full = (
+        speeds.of_gradient(kind, 1.0) for kind in ("tiny", "gaussian_tiny", "gaussian_full")
+    )
+    assert 1 < tiny < guided
+    assert tiny < full < speeds.of_gradient("full", 1.0)
+
+
+def test_speeds_of_a_version_without_gaussian_gradients_are_read() -> None:
+    earlier = Speeds.model_validate_json('{"prediction_s": 0.1, "gradient_tiny_s": 0.3}')
+    params = resolved(preset="fast")
+    estimate_s = earlier.predict(estimate_work(params, TRAITS))
+    unmeasured = Speeds(prediction_s=0.1).predict(estimate_work(params, TRAITS))
+    assert estimate_s == unmeasured
 
 
 def test_a_first_measurement_stands_until_the_second() -> None:

@@ -66,6 +66,7 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "first two steps": {"sync": {"steps": 2}},
     "first window as anchor": {"sync": {"anchor": 0}},
     "no guidance": {"guidance_scale": 1.0},
+    "gaussian gradient": {"sync": {"gradient": "gaussian"}},
 }
 EXACT = [
     pytest.param(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.params import PanoramaParams
+from panoweave.core.presets import Gradient
 from tests.core import tiny
 from tests.core.flow import CASE, Make, diffusers_own, max_difference, params
 from tests.core.flow_transcription import FlowAlgorithm1
@@ -101,10 +102,31 @@ def test_without_pull_it_is_windows_made_alone_and_averaged(
 
 
 @CASE
-def test_window_batch_changes_nothing(exact_flow: Make, case: FlowCase) -> None:
-    pipeline, asked = exact_flow(case), params(case, steps=1)
+@pytest.mark.parametrize("gradient", get_args(Gradient))
+def test_window_batch_changes_nothing(exact_flow: Make, case: FlowCase, gradient: Gradient) -> None:
+    pipeline, asked = exact_flow(case), params(case, steps=1, sync={"gradient": gradient})
     one, all_at_once = (tiny.sample(pipeline, asked, window_batch=size) for size in (1, 64))
     torch.testing.assert_close(one, all_at_once, rtol=0, atol=case.rounding)
+
+
+@CASE
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_gaussian_gradient_goes_through_no_transformer(
+    fresh_flow: Make, case: FlowCase, checkpointing: bool
+) -> None:
+    pipeline = fresh_flow(case)
+    pipeline.set_gradient_checkpointing(checkpointing)
+    calls: list[bool] = []  # whether with a gradient
+    pipeline.denoiser.register_forward_pre_hook(
+        lambda _layer, _given: calls.append(torch.is_grad_enabled())
+    )
+    made, plain = (
+        tiny.sample(pipeline, params(case, sync=sync))
+        for sync in ({"gradient": "gaussian"}, {"weight": 0})
+    )
+    assert calls
+    assert not any(calls)
+    assert (made - plain).abs().max() > 1e-3
 
 
 @CASE

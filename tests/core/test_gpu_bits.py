@@ -24,7 +24,7 @@ from panoweave.core.diffusion.perceptual_weights import load_perceptual
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.machine import DtypeName, PerceptualName
 from panoweave.core.params import PanoramaParams
-from panoweave.core.presets import PRESETS, PresetName, SchedulerName
+from panoweave.core.presets import PRESETS, Gradient, PresetName, SchedulerName
 from tests.core.cuda import NEEDS_CUDA, load
 from tests.core.resuming import check_resumes, picture
 
@@ -130,14 +130,17 @@ def test_a_model_of_full_size(tmp_path: Path) -> None:
         check_resumes(lambda: pipeline, params, at=(1,))
 
 
+@pytest.mark.parametrize("gradient", get_args(Gradient))
 @pytest.mark.parametrize("preset", PRESETS)
-def test_replayed_steps_are_those_computed_one_by_one(preset: PresetName) -> None:
+def test_replayed_steps_are_those_computed_one_by_one(
+    preset: PresetName, gradient: Gradient
+) -> None:
     """At another width, too: some batches have other sizes, some are replayed."""
     replayed, computed = load(), load()
     assert replayed.graphs is not None
     computed.graphs = None
     for width in (1_536, 1_024):
-        params = asked(preset=preset, width=width)
+        params = asked(preset=preset, width=width, sync={"gradient": gradient})
         assert replayed(params).image.tobytes() == computed(params).image.tobytes()
 
 

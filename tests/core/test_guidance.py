@@ -68,9 +68,11 @@ def test_without_a_second_half_nothing_changes(scale: float, embeds: bool) -> No
     ("preset", "asked", "expected"),
     [
         ("paper", None, "guided"),
-        ("balanced", None, "conditional"),
-        ("fast", None, "conditional"),
+        ("balanced", None, "gaussian"),
+        ("fast", None, "gaussian"),
         ("fast", "guided", "guided"),
+        ("balanced", "conditional", "conditional"),
+        ("paper", "gaussian", "gaussian"),
     ],
 )
 def test_presets_choose_it(preset: PresetName, asked: Gradient | None, expected: Gradient) -> None:

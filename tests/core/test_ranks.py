@@ -47,6 +47,8 @@ class SameBatches(Ranks):
         ({}, {}),
         pytest.param({"sync": {"weight": 0}}, {}, marks=slow),
         pytest.param({"preset": "fast"}, {}, marks=slow),
+        pytest.param({"sync": {"gradient": "conditional"}}, {}, marks=slow),
+        pytest.param({"sync": {"gradient": "gaussian", "decoder": "full"}}, {}, marks=slow),
         pytest.param({"preset": "paper", "sync": {"reuse_prediction": True}}, {}, marks=slow),
         pytest.param({"loop": True, "width": 192}, {}, marks=slow),
         pytest.param({"height": 96, "width": 96}, {}, marks=slow),

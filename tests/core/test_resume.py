@@ -23,7 +23,7 @@ from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.diffusion.sampler_state import SamplerState
 from panoweave.core.diffusion.sampling import StepReport
 from panoweave.core.params import PanoramaParams, SyncParams
-from panoweave.core.presets import PRESETS, PresetName, SchedulerName
+from panoweave.core.presets import PRESETS, Gradient, PresetName, SchedulerName
 from tests.core import tiny
 from tests.core.resuming import LABEL, Make, check_resumes, picture
 
@@ -61,6 +61,11 @@ def test_every_scheduler_and_preset(
 ) -> None:
     windows, sync = PRESETS[preset]["windows"], moves_of(scheduler)
     check_resumes(fresh, asked(scheduler=scheduler, preset=preset, windows=windows, sync=sync))
+
+
+@pytest.mark.parametrize("gradient", get_args(Gradient))
+def test_every_gradient(fresh: Make, gradient: Gradient) -> None:
+    check_resumes(fresh, asked(sync={"gradient": gradient}), at=(1, 4))
 
 
 @pytest.mark.parametrize(

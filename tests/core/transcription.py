@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tests.core.gaussian import apply, denoiser
+
 PerceptualDistance = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -26,6 +28,7 @@ class Algorithm1:
     text: Tensor  # (1, tokens, channels)
     no_text: Tensor
     guidance_scale: float
+    gaussian: bool = False  # `sync.gradient`
 
     def model_output(self, z: Tensor, t: int) -> Tensor:
         texts = torch.cat([self.no_text, self.text])
@@ -44,10 +47,24 @@ class Algorithm1:
 
     def picture(self, z: Tensor, t: int) -> Tensor:
         """D(x0): decoded, clamped to [0, 1], and brought to the perceptual network's [-1, 1]."""
-        original, _ = self.original_and_noise(z, t)
+        return self.decoded(self.original_and_noise(z, t)[0])
+
+    def decoded(self, original: Tensor) -> Tensor:
         decoded = self.vae.decode(original / self.vae.config.scaling_factor).sample
         image: Tensor = (decoded / 2 + 0.5).clamp(0, 1)
         return 2 * image - 1
+
+    def gradient(self, z: Tensor, t: int, target: Tensor) -> Tensor:
+        """Of L; with `gaussian` by the chain rule, phi's Jacobian replaced by a matrix."""
+        if not self.gaussian:
+            return torch.autograd.grad(self.perceptual(self.picture(z, t), target).sum(), z)[0]
+        with torch.no_grad():
+            original, _ = self.original_and_noise(z, t)
+        original.requires_grad_()
+        loss = self.perceptual(self.decoded(original), target).sum()
+        (gradient,) = torch.autograd.grad(loss, original)
+        jacobian = denoiser(z.shape[-1], float(self.scheduler.alphas_cumprod[t]))
+        return apply(jacobian.T, gradient)
 
     def ddim(self, z: Tensor, t: int, steps: int) -> Tensor:
         original, noise = self.original_and_noise(z, t)
@@ -100,9 +117,7 @@ class Algorithm1:
             for top, left in views:
                 z_v = z[:, :, top : top + window, left : left + window].clone()
                 if synchronised and (given is not None or (top, left) != anchor_corner):
-                    z_v.requires_grad_()
-                    loss = self.perceptual(self.picture(z_v, t), target).sum()
-                    (gradient,) = torch.autograd.grad(loss, z_v)
+                    gradient = self.gradient(z_v.requires_grad_(), t, target)
                     z_v = (z_v - weight * decay**i * gradient).detach()
                 with torch.no_grad():
                     stepped = self.ddim(z_v, t, steps)
@@ -133,6 +148,7 @@ def run_algorithm_1(
         embeddings.conditional.tokens,
         embeddings.unconditional.tokens,
         params.guidance_scale,
+        gaussian=params.sync.gradient == "gaussian",
     )
     return algorithm.run(
         z,

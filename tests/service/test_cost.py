@@ -16,7 +16,7 @@ from tests.service.checks import problem
 from tests.service.server import publish_model, serving
 from tests.service.steps import start
 
-SLOW = Speeds(prediction_s=0.05, gradient_full_s=0.5, gradient_tiny_s=0.2)
+SLOW = Speeds(prediction_s=0.05, gradient_full_s=0.5, gradient_gaussian_full_s=0.4)
 
 
 def post(api: httpx.Client, **asked: Any) -> httpx.Response:
@@ -62,7 +62,7 @@ def test_a_panorama_that_would_take_hours_is_refused(
     api: httpx.Client, redis: Redis, asked: dict[str, Any]
 ) -> None:
     speeds.publish(
-        redis, "embedded", Speeds(prediction_s=0.1, gradient_full_s=1, gradient_tiny_s=1)
+        redis, "embedded", Speeds(prediction_s=0.1, gradient_full_s=1, gradient_gaussian_full_s=1)
     )
     refused = problem(post(api, **asked), 422, "invalid_params")
     assert "PANOWEAVE_MAX_ESTIMATED_S" in refused["detail"]
@@ -75,7 +75,7 @@ def test_a_panorama_that_would_take_hours_is_refused(
 
 def test_fewer_steps_that_take_longer_are_not_called_legal(api: httpx.Client, redis: Redis) -> None:
     """One step makes all 250 moves; of 250 steps, 225 make one each."""
-    speeds.publish(redis, "embedded", Speeds(prediction_s=0.1, gradient_full_s=1.23))
+    speeds.publish(redis, "embedded", Speeds(prediction_s=0.1, gradient_gaussian_full_s=1.23))
     asked = {"width": 1536, "sync": {"tuned_steps": 250}}
     refused = problem(post(api, **asked, steps=250), 422, "invalid_params")
     legal = refused["errors"][0]["legal"]

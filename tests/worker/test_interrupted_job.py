@@ -118,9 +118,7 @@ def test_a_hung_batch_is_not_tried_again_where_its_own_size_takes_that_long(
     record, gone = post(), threading.Event()
     monkeypatch.setattr(os, "_exit", lambda _status: gone.set())
     at_step(2, lambda: gone.wait(30), monkeypatch)
-    context.speed.meter.speeds = Speeds(
-        prediction_s=window_s, gradient_full_s=window_s, gradient_tiny_s=window_s
-    )
+    context.speed.meter.speeds = Speeds(prediction_s=window_s, gradient_gaussian_full_s=window_s)
     settings = context.settings.model_copy(update={"step_timeout_s": 0.3})
     generator = OomRetry(context.generator.pipeline, window_batch=64)
     assert run(dataclasses.replace(context, settings=settings, generator=generator), record) is None

@@ -27,9 +27,9 @@ def on_measured(monkeypatch: pytest.MonkeyPatch) -> OnMeasured:
     def listen(listener: Callable[[StepWork], None]) -> None:
         note_step = SpeedMeter.note_step
 
-        def note(self: SpeedMeter, work: StepWork, decoder: Any, seconds: float) -> None:
+        def note(self: SpeedMeter, work: StepWork, kind: Any, seconds: float) -> None:
             listener(work)
-            note_step(self, work, decoder, seconds)
+            note_step(self, work, kind, seconds)
 
         monkeypatch.setattr(SpeedMeter, "note_step", note)
 
