@@ -94,6 +94,30 @@ def test_the_first_step_of_a_kind_is_not_measured(
     assert kinds == [[True, True, False, False], [True, True, False, False, False]]
 
 
+def test_a_gradient_through_the_network_is_a_kind_of_its_own(
+    pipeline: SyncDiffusionPipeline, redis: Redis, on_measured: OnMeasured
+) -> None:
+    """It keeps more, and its kernels are others."""
+    measured: list[StepWork] = []
+    on_measured(measured.append)
+    reporter = SpeedReporter(redis, "sea")
+    counts = []
+    for gradient in ("gaussian", "conditional", "conditional"):
+        asked = {
+            "prompt": "x",
+            "width": 128,
+            "steps": 3,
+            "sync": {"steps": 3, "gradient": gradient},
+        }
+        params = PanoramaParams.model_validate({**asked, "windows": "overlapping", "stride": 32})
+        end_steps(reporter, params.resolve(pipeline.traits), pipeline)
+        counts.append(len(measured))
+        measured.clear()
+    assert counts == [2, 2, 2]
+    kinds = reporter.meter.speeds.model_dump(exclude_none=True).keys()
+    assert kinds == {"gradient_gaussian_full_s", "gradient_full_s"}
+
+
 def end_steps(
     reporter: SpeedReporter, params: ResolvedParams, pipeline: SyncDiffusionPipeline
 ) -> None:
