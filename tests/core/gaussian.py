@@ -35,12 +35,8 @@ def denoiser(size: int, alpha_cumprod: float) -> Tensor:
     """M of E[x0 | z] = M z, for z = a x0 + sqrt(1 - a^2) eps: Cov(x0, z) Cov(z)^-1."""
     prior = covariance(size)
     noisy = alpha_cumprod * prior + (1 - alpha_cumprod) * torch.eye(size**2, dtype=torch.float64)
-<<<<<<< HEAD
-    return torch.linalg.solve(noisy, math.sqrt(alpha_cumprod) * prior, left=False)
-=======
     found: Tensor = torch.linalg.solve(noisy, math.sqrt(alpha_cumprod) * prior, left=False)
     return found
->>>>>>> gaussian
 
 
 def apply(matrix: Tensor, windows: Tensor) -> Tensor:
