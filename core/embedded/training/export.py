@@ -18,11 +18,12 @@ from panoweave.core.embedded.training.denoiser import Networks
 from panoweave.core.embedded.training.latents import WINDOW_PX
 from panoweave.core.vocabulary import VOCABULARY_FILE
 
-# What suits this model. Stronger guidance burns its colours, its scenes are a window high, and the
-# presets' weights, for Stable Diffusion, would pull its windows until they are all alike:
-# docs/quality.md.
+# What suits this model. Guidance away from a weaker UNet gives it structure, more of it burns its
+# colours; its scenes are a window high, and the presets' weights, for Stable Diffusion, would pull
+# its windows until they are all alike: docs/quality.md.
 NOTES = CheckpointNotes(
-    guidance_scale=3.0,
+    guidance_scale=1.75,
+    perturbed_attention=True,
     trained_height=WINDOW_PX,
     sync={
         "paper": SyncDefaults(weight=3),
