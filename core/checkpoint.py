@@ -82,6 +82,7 @@ GuidanceScale = Annotated[float, Field(ge=1, le=30)]
 StepCount = Annotated[int, Field(ge=1, le=MAX_STEPS)]
 Weight = Annotated[float, Field(ge=0, le=1_000)]
 MaxMove = Annotated[float, Field(gt=0, le=1_000)]
+TunedSteps = Annotated[int, Field(ge=1, le=MAX_STEPS)]
 
 
 class CheckpointDefaults(Params):
@@ -110,6 +111,9 @@ class SyncDefaults(Params):
 
     weight: Weight | None = None
     max_move: MaxMove | None = None
+    tuned_steps: TunedSteps | None = Field(
+        None, exclude_if=lambda value: value is None, description="That these values are meant for."
+    )
 
 
 class PublishedSyncDefaults(SyncDefaults):

@@ -27,6 +27,7 @@ from panoweave.core.checkpoint import (
     Params,
     StepCount,
     SyncDefaults,
+    TunedSteps,
     Weight,
 )
 from panoweave.core.conditions import (
@@ -75,7 +76,6 @@ MAX_SEED = 2**53 - 1  # the largest integer that every JSON reader keeps exact
 
 Decay = Annotated[float, Field(gt=0, le=1)]
 SyncSteps = Annotated[int, Field(ge=0, le=MAX_STEPS)]
-TunedSteps = Annotated[int, Field(ge=1, le=MAX_STEPS)]
 Every = Annotated[int, Field(ge=1, le=MAX_STEPS)]
 WindowIndex = Annotated[int, Field(ge=0, lt=MAX_WINDOWS)]
 
@@ -104,10 +104,10 @@ class SyncParams(Params):
         exclude_if=lambda value: value is None,
         description="The number of steps that `weight` and `max_move` are meant for. A panorama of "
         "fewer steps makes several moves in a step, one of more steps makes none in some, so that "
-        "windows are moved as often over the same noise levels. Default: for 'balanced' and 'fast' "
-        "with 10 steps or more, the preset's own steps; for checkpoints that were distilled to a "
-        "few steps, 32 with 'balanced' and 24 with 'fast', or the panorama's if it has more; else "
-        "the panorama's steps, one move in each.",
+        "windows are moved as often over the same noise levels. Default: with 10 steps or more, the "
+        "checkpoint's for this preset, else for 'balanced' and 'fast' the preset's own steps; for "
+        "checkpoints that were distilled to a few steps, 32 with 'balanced' and 24 with 'fast', or "
+        "the panorama's if it has more; else the panorama's steps, one move in each.",
     )
     steps: SyncSteps | None = Field(
         None, description="How many of the first steps are synchronised. Default: the preset's."
@@ -386,15 +386,15 @@ def _resolve_sync(
         )
     if sync.decoder == "tiny" and not traits.tiny_decoder:
         raise InvalidParams("sync.decoder", "this checkpoint has no tiny decoder", "'full'")
-    preset = dict(PRESETS[asked.preset]["sync"])
+    own = traits.sync.get(asked.preset, SyncDefaults()).model_dump(exclude_none=True)
+    defaults = {**PRESETS[asked.preset]["sync"], **own}
     is_distilled = scheduler == "lcm" or traits.defaults.steps is not None
     if is_distilled:
-        preset["tuned_steps"] = max(steps, FEW_STEPS_MOVES.get(asked.preset, steps))
+        defaults["tuned_steps"] = max(steps, FEW_STEPS_MOVES.get(asked.preset, steps))
     elif steps <= DRAFT_STEPS:
-        preset.pop("tuned_steps", None)
+        defaults.pop("tuned_steps", None)
     of_steps = {"steps": math.ceil(SYNC_SHARES[asked.preset] * steps), "tuned_steps": steps}
-    own = traits.sync.get(asked.preset, SyncDefaults())
-    values = _fill(SyncParams, sync, own.model_dump(), preset, of_steps)
+    values = _fill(SyncParams, sync, defaults, of_steps)
     values["anchor"] = _resolve_anchor(sync.anchor, size.columns, size.rows)
     if not traits.tiny_decoder:
         values["decoder"] = "full"

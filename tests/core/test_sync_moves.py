@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from panoweave.core.checkpoint import CheckpointDefaults, CheckpointTraits
+from panoweave.core.checkpoint import CheckpointDefaults, CheckpointTraits, PublishedSyncDefaults
 from panoweave.core.conditions import Extend, ImageInput
 from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.params import PanoramaParams, ResolvedSync, SyncParams
@@ -99,6 +99,25 @@ def test_checkpoints_made_for_a_few_steps_move_in_each(
         assert max(made) - min(made) <= 1
     as_before = sync(distilled, **asked, sync={"tuned_steps": steps})
     assert {moves_at(step, steps, as_before) for step in range(as_before.steps)} == {1}
+
+
+def test_a_checkpoint_may_be_tuned_for_other_steps() -> None:
+    """Half as many moves; drafts and few-step checkpoints are as without it."""
+    own = {"balanced": PublishedSyncDefaults(weight=9, tuned_steps=25)}
+    traits = TRAITS.model_copy(update={"sync": own})
+    resolved = sync(traits, steps=50)
+    assert (resolved.weight, resolved.tuned_steps) == (9, 25)
+    made = {
+        steps: [moves_at(step, steps, sync(traits, steps=steps)) for step in range(steps)]
+        for steps in (5, 10, 25, 50)
+    }
+    assert made[50][:6] == [1, 0, 1, 0, 1, 0]
+    assert made[25] == [1] * 23 + [0] * 2
+    assert made[10][:4] == [3, 2, 3, 2]
+    assert made[5] == [1] * 5
+    assert sync(traits, steps=50, sync={"tuned_steps": 50}).tuned_steps == 50
+    assert sync(traits, steps=8, scheduler="lcm").tuned_steps == 32
+    assert sync(traits, steps=50, preset="fast").tuned_steps == 30
 
 
 def test_a_job_that_was_accepted_before_has_one_move_in_each_step() -> None:
