@@ -104,7 +104,7 @@ class SyncParams(Params):
         exclude_if=lambda value: value is None,
         description="The number of steps that `weight` and `max_move` are meant for. A panorama of "
         "fewer steps makes several moves in a step, one of more steps makes none in some, so that "
-        "windows are moved as often over the same noise levels. Default: with 10 steps or more, the "
+        "windows are moved as often over the same noise levels. Default: with 10 steps or more the "
         "checkpoint's for this preset, else for 'balanced' and 'fast' the preset's own steps; for "
         "checkpoints that were distilled to a few steps, 32 with 'balanced' and 24 with 'fast', or "
         "the panorama's if it has more; else the panorama's steps, one move in each.",

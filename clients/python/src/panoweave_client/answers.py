@@ -223,6 +223,8 @@ class ProgressView(Answer):
 class PublishedSyncDefaults(Answer):
     weight: float | None = None
     max_move: float | None = None
+    tuned_steps: int | None = None
+    """That these values are meant for."""
 
 
 class ResolvedLora(Answer):
@@ -253,7 +255,7 @@ class ResolvedSync(Answer):
     max_move: float | None = None
     """The farthest that a window is moved in one step, as the root mean square over its latents, whose standard deviation is about 1. A longer move is shortened. Default: the checkpoint's for this preset, else the preset's; null for 'paper', which sets no limit."""
     tuned_steps: int | None = None
-    """The number of steps that `weight` and `max_move` are meant for. A panorama of fewer steps makes several moves in a step, one of more steps makes none in some, so that windows are moved as often over the same noise levels. Default: for 'balanced' and 'fast' with 10 steps or more, the preset's own steps; for checkpoints that were distilled to a few steps, 32 with 'balanced' and 24 with 'fast', or the panorama's if it has more; else the panorama's steps, one move in each."""
+    """The number of steps that `weight` and `max_move` are meant for. A panorama of fewer steps makes several moves in a step, one of more steps makes none in some, so that windows are moved as often over the same noise levels. Default: with 10 steps or more the checkpoint's for this preset, else for 'balanced' and 'fast' the preset's own steps; for checkpoints that were distilled to a few steps, 32 with 'balanced' and 24 with 'fast', or the panorama's if it has more; else the panorama's steps, one move in each."""
     steps: int
     every: int
     anchor: int
