@@ -41,7 +41,7 @@ def test_a_panorama_higher_than_the_training_pictures_has_a_warning(
 
 def test_the_embedded_model_says_how_high_its_pictures_were() -> None:
     notes = read_notes(WEIGHTS)
-    assert (notes.trained_height, notes.defaults.guidance_scale) == (256, 3)
+    assert (notes.trained_height, notes.defaults.guidance_scale) == (256, 1.75)
 
 
 def waves(width: int, height: int = 128) -> Image.Image:
