@@ -177,7 +177,7 @@ def test_stored_params_of_an_earlier_version_can_be_read() -> None:
 
 
 def test_an_earlier_job_is_made_as_it_was_accepted() -> None:
-    """Before it is made it is resolved again, by a checkpoint that may have its own defaults since."""
+    """Before it is made it is resolved again, by a checkpoint that may have other defaults now."""
     own = {"balanced": PublishedSyncDefaults(weight=9, max_move=0.1, tuned_steps=25)}
     defaults = CheckpointDefaults(guidance_scale=2, perturbed_attention=True)
     traits = SMALL.model_copy(update={"sync": own, "defaults": defaults})
