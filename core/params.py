@@ -168,7 +168,8 @@ class PanoramaParams(Params):
     )
     perturbed_attention: bool | None = Field(
         None,
-        exclude_if=lambda value: not value,  # see `SyncParams.tuned_steps`
+        # See `SyncParams.tuned_steps`. False is kept: a checkpoint's default may be True.
+        exclude_if=lambda value: value is None,
         description="Whether guidance also leads away from pictures without structure: the "
         "prediction without the prompt is made without self-attention (arXiv 2403.17377). Needs a "
         "smaller `guidance_scale`. Default: the checkpoint's, where there is guidance.",
@@ -264,13 +265,22 @@ class ResolvedParams(PanoramaParams):
     steps: StepCount
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)]
     guidance_scale: GuidanceScale
-    perturbed_attention: bool = Field(False, exclude_if=lambda value: not value)
+    # perturbed_attention is None in jobs that were accepted before there was one: without it.
     scheduler: SchedulerName = "ddim"  # jobs of version 0.1.0 were stored without it
     stride: Side
     windows: Windows
     regions: Sequence[ResolvedRegion] = []
     loras: ResolvedLorasField = Field([])
     sync: ResolvedSync
+
+    def resolve(self, traits: CheckpointTraits) -> ResolvedParams:
+        """Itself, if this checkpoint can make it.
+
+        What is None stays None: in a job from before there was a field, it is no open choice.
+        """
+        again = super().resolve(traits)
+        sync = again.sync.model_copy(update=_nulls(self.sync))
+        return again.model_copy(update=_nulls(self) | {"sync": sync})
 
     @property
     def total_steps(self) -> int:
@@ -313,6 +323,10 @@ class ResolvedParams(PanoramaParams):
         resolved = cls(**values)
         check_upscale(resolved, traits)
         return resolved
+
+
+def _nulls(params: Params) -> dict[str, None]:
+    return {name: None for name in type(params).model_fields if getattr(params, name) is None}
 
 
 def _projection_of(params: PanoramaParams) -> ResolvedProjection:

@@ -156,7 +156,7 @@ class CudaGraphs:
 
 
 def _guidance_of(params: ResolvedParams) -> tuple[float, bool]:
-    return params.guidance_scale, params.perturbed_attention
+    return params.guidance_scale, bool(params.perturbed_attention)
 
 
 def _step_of(step: Step, about: Sequence[Tensor]) -> Step:

@@ -334,7 +334,7 @@ class SyncDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
 
         def guided_by(embeddings: PromptEmbeddings) -> ClassifierFreeGuidance:
             return ClassifierFreeGuidance(
-                network, embeddings, scale, perturbed=params.perturbed_attention
+                network, embeddings, scale, perturbed=bool(params.perturbed_attention)
             )
 
         def batched(model: Model) -> BatchedModel:

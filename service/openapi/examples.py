@@ -58,7 +58,7 @@ _TRAITS = CheckpointTraits(
     window_px=256,
     px_per_latent=16,
     tiny_decoder=True,
-    defaults=CheckpointDefaults(guidance_scale=3.0),
+    defaults=CheckpointDefaults(guidance_scale=1.75, perturbed_attention=True),
     examples=["a mountain lake at dawn", "sand dunes at sunset"],
 )
 _PARAMS = PanoramaParams(prompt="a mountain lake at dawn", width=1536, seed=7).resolve(_TRAITS)
@@ -232,7 +232,7 @@ _MODEL = ModelView(
             default=name == "balanced",
             steps=preset["steps"],
             scheduler="ddim",
-            guidance_scale=3.0,
+            guidance_scale=1.75,
             decoder=preset["sync"]["decoder"],
         )
         for name, preset in PRESETS.items()

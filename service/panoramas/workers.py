@@ -14,7 +14,7 @@ from panoweave.core.params import PanoramaParams
 from panoweave.service.dependencies import Context
 
 # Workers of version 0.1.0 do not know these fields, and publish no `loras`.
-_SINCE_0_1_0: Final = ("loras", "upscale", "projection")
+_SINCE_0_1_0: Final = ("loras", "upscale", "projection", "perturbed_attention")
 
 # What a worker loads beside its checkpoint, by the name among the traits, and what needs it.
 _NEEDS: Final[Mapping[str, Callable[[PanoramaParams], bool]]] = MappingProxyType(
@@ -32,7 +32,8 @@ def check_workers(context: Context, model: str, asked: PanoramaParams) -> None:
 
     What no worker has is refused by `resolve`, with what there is.
     """
-    used = asked.model_dump(include=set(_SINCE_0_1_0))  # without those that say nothing
+    given = asked.model_dump(include=set(_SINCE_0_1_0))  # without those that say nothing
+    used = [name for name in _SINCE_0_1_0 if given.get(name)]  # false is what they do
     needs = [name for name, is_needed in _NEEDS.items() if is_needed(asked)]
     if not used and not needs:
         return
@@ -41,7 +42,7 @@ def check_workers(context: Context, model: str, asked: PanoramaParams) -> None:
         if {getattr(traits, name) for traits in alive} == {True, False}:
             raise WorkersDiffer(model, f"has no {_TITLES[name]}, which other workers have")
     if used and any("loras" not in traits.model_fields_set for traits in alive):
-        names = " and ".join(f"`{name}`" for name in _SINCE_0_1_0 if name in used)
+        names = " and ".join(f"`{name}`" for name in used)
         raise WorkersDiffer(model, f"is of version 0.1.0, which does not know {names}")
     held = [{lora.name for lora in traits.loras} for traits in alive]
     named = {lora.name for lora in asked.loras} & set[str]().union(*held)

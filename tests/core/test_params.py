@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from panoweave.core.checkpoint import CheckpointTraits, InvalidParams, PublishedSyncDefaults
+from panoweave.core.checkpoint import (
+    CheckpointDefaults,
+    CheckpointTraits,
+    InvalidParams,
+    PublishedSyncDefaults,
+)
 from panoweave.core.conditions import MAX_PROMPT_CHARS
 from panoweave.core.params import (
     PanoramaParams,
@@ -169,6 +174,19 @@ def test_stored_params_of_an_earlier_version_can_be_read() -> None:
         del stored[later]
     del stored["sync"]["max_move"]
     assert ResolvedParams.model_validate(stored) == resolved
+
+
+def test_an_earlier_job_is_made_as_it_was_accepted() -> None:
+    """Before it is made it is resolved again, by a checkpoint that may have other defaults now."""
+    own = {"balanced": PublishedSyncDefaults(weight=9, max_move=0.1, tuned_steps=25)}
+    defaults = CheckpointDefaults(guidance_scale=2, perturbed_attention=True)
+    traits = SMALL.model_copy(update={"sync": own, "defaults": defaults})
+    stored = PanoramaParams(prompt="x", steps=20).resolve(SMALL).model_dump()
+    del stored["perturbed_attention"], stored["sync"]["tuned_steps"], stored["sync"]["gradient"]
+    stored["sync"]["max_move"] = None
+    earlier = ResolvedParams.model_validate(stored)
+    assert earlier.resolve(traits) == earlier
+    assert earlier.model_dump() == stored
 
 
 def test_stored_params_of_a_newer_version_can_be_read() -> None:

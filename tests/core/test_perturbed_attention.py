@@ -178,12 +178,21 @@ def test_where_it_would_do_nothing_it_is_refused(
     assert refusal.value.legal == legal
 
 
-def test_requests_and_jobs_without_it_are_stored_as_before() -> None:
-    for model in (PanoramaParams(prompt="a lake"), resolved(TRAITS)):
-        assert "perturbed_attention" not in model.model_dump()
+def test_requests_and_jobs_from_before_are_stored_as_before() -> None:
+    assert "perturbed_attention" not in PanoramaParams(prompt="a lake").model_dump()
     assert "perturbed_attention" not in CheckpointDefaults().model_dump()
-    stored = resolved(TRAITS, perturbed_attention=True).model_dump_json()
-    assert ResolvedParams.model_validate_json(stored).perturbed_attention
+    earlier = resolved(of_checkpoint()).model_dump()
+    del earlier["perturbed_attention"]
+    assert ResolvedParams.model_validate(earlier).model_dump() == earlier
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_what_was_resolved_asks_for_the_same_again(asked: bool) -> None:
+    """Of a checkpoint that has it by default: the parameters of an answer, and those of a job."""
+    stored = resolved(of_checkpoint(), perturbed_attention=asked).model_dump_json()
+    for kind in (PanoramaParams, ResolvedParams):
+        again = kind.model_validate_json(stored).resolve(of_checkpoint())
+        assert again.model_dump_json() == stored
 
 
 def test_a_checkpoint_says_it_in_its_notes() -> None:

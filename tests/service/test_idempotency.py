@@ -72,6 +72,12 @@ def test_another_body_is_refused(api: httpx.Client, store: JobStore) -> None:
     assert post(api, "order-8", seed=1).status_code == 202
 
 
+def test_false_is_not_the_same_as_nothing(api: httpx.Client) -> None:
+    """The default may be the checkpoint's."""
+    post(api, "order-7")
+    problem(post(api, "order-7", perturbed_attention=False), 422, "idempotency_key_reused")
+
+
 def test_without_a_key_every_post_is_a_new_one(api: httpx.Client, store: JobStore) -> None:
     for _ in range(2):
         assert api.post("/panoramas", json={"prompt": "a hill"}).status_code == 202

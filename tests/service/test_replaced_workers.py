@@ -63,6 +63,7 @@ def post(api: httpx.Client, fields: dict[str, Any]) -> httpx.Response:
         ({"upscale": 2}, "`upscale`"),
         ({"loop": True, "projection": "equirectangular"}, "`projection`"),
         ({"upscale": 2, **INK}, "`loras` and `upscale`"),
+        ({"perturbed_attention": True}, "`perturbed_attention`"),
     ],
 )
 def test_a_worker_of_0_1_0_gets_no_request_that_it_would_not_understand(
@@ -75,6 +76,7 @@ def test_a_worker_of_0_1_0_gets_no_request_that_it_would_not_understand(
     assert int(answer.headers["Retry-After"]) > 0
     assert post(api, {}).status_code == 202
     assert post(api, dict.fromkeys(fields)).status_code == 202
+    assert post(api, {"perturbed_attention": False}).status_code == 202
 
     models.withdraw(redis, "old")
     publish(redis, "new", "ink", "fog")

@@ -528,7 +528,8 @@ class Params(Answer):
     seed: int
     steps: int
     guidance_scale: float
-    perturbed_attention: bool = False
+    perturbed_attention: bool | None = None
+    """Whether guidance also leads away from pictures without structure: the prediction without the prompt is made without self-attention (arXiv 2403.17377). Needs a smaller `guidance_scale`. Default: the checkpoint's, where there is guidance."""
     scheduler: Literal["ddim", "euler", "dpm++", "lcm"] | str = "ddim"
     stride: int
     loop: bool = False
