@@ -67,7 +67,7 @@ def test_the_first_panorama_needs_no_worker(
     assert (default.status_code, named.status_code) == (202, 202)
     assert default.json()["params"]["height"] == 256
     assert named.json()["params"]["height"] == 64
-    assert named.json()["params"]["guidance_scale"] == 3
+    assert named.json()["params"]["guidance_scale"] == 1.75
     refused = problem(
         two.post("/panoramas", json={**ASKED, "model": str(sea), "width": 100}),
         422,
