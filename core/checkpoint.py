@@ -112,7 +112,9 @@ class SyncDefaults(Params):
     weight: Weight | None = None
     max_move: MaxMove | None = None
     tuned_steps: TunedSteps | None = Field(
-        None, exclude_if=lambda value: value is None, description="That these values are meant for."
+        None,
+        exclude_if=lambda value: value is None,
+        description="The steps that these values are meant for.",
     )
 
 

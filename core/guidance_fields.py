@@ -23,8 +23,14 @@ def check_guidance(
             raise InvalidParams(field, f"{whose} reads no negative prompt", "an empty text")
 
 
-def resolve_perturbed_attention(asked: bool | None, scale: float, traits: CheckpointTraits) -> bool:
-    """The request's, else the checkpoint's; refused where nothing would be perturbed."""
+def resolve_perturbed_attention(
+    asked: bool | None, scale_asked: float | None, traits: CheckpointTraits
+) -> bool:
+    """The request's, else the checkpoint's; refused where nothing would be perturbed.
+
+    The checkpoint's belongs to its own guidance scale: a request with another has neither.
+    """
+    scale = traits.defaults.guidance_scale if scale_asked is None else scale_asked
     family = family_named(traits.family)
     if not family.takes_perturbed_attention:
         problem, legal = f"{family.title} has no UNet", "false"
@@ -32,8 +38,10 @@ def resolve_perturbed_attention(asked: bool | None, scale: float, traits: Checkp
         problem, legal = "this checkpoint predicts nothing without the prompt", "false"
     elif scale == 1:
         problem, legal = "without guidance it does nothing", "false, or a guidance_scale above 1"
+    elif asked is None:
+        return traits.defaults.perturbed_attention and scale_asked is None
     else:
-        return traits.defaults.perturbed_attention if asked is None else asked
+        return asked
     if asked:
         raise InvalidParams("perturbed_attention", problem, legal)
     return False

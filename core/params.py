@@ -172,7 +172,7 @@ class PanoramaParams(Params):
         exclude_if=lambda value: value is None,
         description="Whether guidance also leads away from pictures without structure: the "
         "prediction without the prompt is made without self-attention (arXiv 2403.17377). Needs a "
-        "smaller `guidance_scale`. Default: the checkpoint's, where there is guidance.",
+        "smaller `guidance_scale`. Default: the checkpoint's, where `guidance_scale` is left open.",
     )
     scheduler: SchedulerName | None = Field(
         None,
@@ -302,7 +302,7 @@ class ResolvedParams(PanoramaParams):
         _check_scheduler(values["scheduler"], values["steps"])
         check_guidance(values["guidance_scale"], _negative_prompts(asked), traits)
         values["perturbed_attention"] = resolve_perturbed_attention(
-            asked.perturbed_attention, values["guidance_scale"], traits
+            asked.perturbed_attention, asked.guidance_scale, traits
         )
         lengths = _enlarged_lengths(size.width, size.height, traits.window_px, asked.upscale)
         projection = resolve_projection(_projection_of(asked), asked.loop, *lengths)

@@ -186,5 +186,7 @@ def _features(traits: CheckpointTraits) -> list[ModelFeature]:
         "tiny_decoder": traits.tiny_decoder,
         "negative_prompt": reads_negative_prompt(traits),
         "guidance_scale": traits.guidance,
+        "perturbed_attention": family_named(traits.family).takes_perturbed_attention
+        and reads_negative_prompt(traits),
     }
     return [name for name, is_there in has.items() if is_there]

@@ -43,7 +43,9 @@ class ModelPreset(View):
     decoder: Decoder = Field(description="As `sync.decoder`.")
 
 
-ModelFeature = Literal["control", "tiny_decoder", "negative_prompt", "guidance_scale"]
+ModelFeature = Literal[
+    "control", "tiny_decoder", "negative_prompt", "guidance_scale", "perturbed_attention"
+]
 
 
 class ModelView(View):
@@ -66,7 +68,7 @@ class ModelView(View):
     schedulers: list[SchedulerName]
     features: list[ModelFeature] = Field(
         description="What not every model can: `control`, `negative_prompt`, `guidance_scale` "
-        "other than 1, and `tiny_decoder`, which is `sync.decoder` `tiny`."
+        "other than 1, `perturbed_attention`, and `tiny_decoder`, which is `sync.decoder` `tiny`."
     )
     perceptual: StoredPerceptualName | None = Field(
         description="The network that compares windows; null until a worker has loaded the model."

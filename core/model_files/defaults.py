@@ -13,7 +13,7 @@ from panoweave.core.checkpoint import (
     CheckpointTraits,
     PublishedSyncDefaults,
 )
-from panoweave.core.families import family_named
+from panoweave.core.families import family_named, reads_negative_prompt
 from panoweave.core.model_files.errors import CheckpointError, by_path
 
 DEFAULTS_FILE: Final = "panoweave.json"
@@ -32,10 +32,8 @@ def fill_defaults(
     usual = _lcm_defaults(parts.unet) if scheduler == "LCMScheduler" else traits.defaults
     notes = read_notes(folder)
     own = notes.defaults.model_dump(exclude_unset=True)
-    if notes.perturbed_attention and not family_named(traits.family).takes_perturbed_attention:
-        raise CheckpointError(
-            f"{DEFAULTS_FILE}: perturbed_attention: true is for UNets; legal: false"
-        )
+    if notes.perturbed_attention:
+        _check_perturbed_attention(notes.guidance_scale, traits)
     window_px = _window(notes.window_px, traits)
     return traits.model_copy(
         update={
@@ -48,6 +46,16 @@ def fill_defaults(
             "examples": notes.examples,
         }
     )
+
+
+def _check_perturbed_attention(guidance_scale: float, traits: CheckpointTraits) -> None:
+    if not family_named(traits.family).takes_perturbed_attention:
+        problem = "true is for UNets"
+    elif not reads_negative_prompt(traits) or guidance_scale == 1:
+        problem = "true needs guidance: two predictions, and a guidance_scale above 1"
+    else:
+        return
+    raise CheckpointError(f"{DEFAULTS_FILE}: perturbed_attention: {problem}; legal: false")
 
 
 def _window(window_px: int | None, traits: CheckpointTraits) -> int:

@@ -238,7 +238,7 @@ _MODEL = ModelView(
         for name, preset in PRESETS.items()
     ],
     schedulers=["ddim", "euler", "dpm++", "lcm"],
-    features=["tiny_decoder", "negative_prompt", "guidance_scale"],
+    features=["tiny_decoder", "negative_prompt", "guidance_scale", "perturbed_attention"],
     perceptual="stlpips-alex",
     workers=1,
     updated_at=_POSTED,

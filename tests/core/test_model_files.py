@@ -158,6 +158,11 @@ def _defaults(name: str) -> dict[str, Any]:
             r"panoweave\.json: sync\.slow\..* 'paper', ",
         ),
         ("panoweave.json", '{"sync": {"fast": {"weigth": 1}}}', r"sync\.fast\.weigth: Extra inp"),
+        (
+            "panoweave.json",
+            '{"perturbed_attention": true, "guidance_scale": 1}',
+            r"perturbed_attention: true needs guidance.*legal: false",
+        ),
         ("scheduler/scheduler_config.json", '{"_class_name": "EDMEulerScheduler"}', "EDMEulerS"),
     ],
 )

@@ -224,7 +224,7 @@ class PublishedSyncDefaults(Answer):
     weight: float | None = None
     max_move: float | None = None
     tuned_steps: int | None = None
-    """That these values are meant for."""
+    """The steps that these values are meant for."""
 
 
 class ResolvedLora(Answer):
@@ -501,8 +501,13 @@ class ModelView(Answer):
     presets: list[ModelPreset]
     """Without those whose default size or steps are above a limit."""
     schedulers: list[Literal["ddim", "euler", "dpm++", "lcm"] | str]
-    features: list[Literal["control", "tiny_decoder", "negative_prompt", "guidance_scale"] | str]
-    """What not every model can: `control`, `negative_prompt`, `guidance_scale` other than 1, and `tiny_decoder`, which is `sync.decoder` `tiny`."""
+    features: list[
+        Literal[
+            "control", "tiny_decoder", "negative_prompt", "guidance_scale", "perturbed_attention"
+        ]
+        | str
+    ]
+    """What not every model can: `control`, `negative_prompt`, `guidance_scale` other than 1, `perturbed_attention`, and `tiny_decoder`, which is `sync.decoder` `tiny`."""
     perceptual: (
         Literal[
             "stlpips-alex", "stlpips-vgg", "lpips-alex", "lpips-vgg", "lpips-squeeze", "style-vgg"
@@ -529,7 +534,7 @@ class Params(Answer):
     steps: int
     guidance_scale: float
     perturbed_attention: bool | None = None
-    """Whether guidance also leads away from pictures without structure: the prediction without the prompt is made without self-attention (arXiv 2403.17377). Needs a smaller `guidance_scale`. Default: the checkpoint's, where there is guidance."""
+    """Whether guidance also leads away from pictures without structure: the prediction without the prompt is made without self-attention (arXiv 2403.17377). Needs a smaller `guidance_scale`. Default: the checkpoint's, where `guidance_scale` is left open."""
     scheduler: Literal["ddim", "euler", "dpm++", "lcm"] | str = "ddim"
     stride: int
     loop: bool = False

@@ -233,7 +233,7 @@ class PanoramaRequest(TypedDict):
     guidance_scale: NotRequired[float | None]
     """Strength of classifier-free guidance. Default: the checkpoint's."""
     perturbed_attention: NotRequired[bool | None]
-    """Whether guidance also leads away from pictures without structure: the prediction without the prompt is made without self-attention (arXiv 2403.17377). Needs a smaller `guidance_scale`. Default: the checkpoint's, where there is guidance."""
+    """Whether guidance also leads away from pictures without structure: the prediction without the prompt is made without self-attention (arXiv 2403.17377). Needs a smaller `guidance_scale`. Default: the checkpoint's, where `guidance_scale` is left open."""
     scheduler: NotRequired[Literal["ddim", "euler", "dpm++", "lcm"] | None]
     """The sampler of the reverse steps. Default: the checkpoint's: 'ddim' for most, 'lcm' for those that were distilled to a few steps."""
     stride: NotRequired[int | None]
