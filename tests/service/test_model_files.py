@@ -83,7 +83,7 @@ def test_models_are_listed_before_any_worker(two: httpx.Client, sea: Path) -> No
     default, other = two.get("/models").json()["items"]
     assert (default["model"], default["default"]) == ("embedded", True)
     assert (other["model"], other["default"]) == (str(sea), False)
-    everywhere = ["negative_prompt", "guidance_scale"]
+    everywhere = ["negative_prompt", "guidance_scale", "perturbed_attention"]
     assert default["features"] == ["control", "tiny_decoder", *everywhere]
     assert other["features"] == everywhere
     assert other["schedulers"] == ["ddim", "euler", "dpm++", "lcm"]
