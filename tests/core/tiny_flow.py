@@ -302,7 +302,7 @@ Z_IMAGE = FlowCase(
     ZImagePipeline,
     z_image,
     z_image_velocity,
-    rounding=1e-5,  # it turns queries and keys in float32
+    rounding=1e-6,  # it turns queries and keys in float32
     guidance_from_0=True,
 )
 CASES = [SD3, FLUX, Z_IMAGE]
