@@ -30,7 +30,8 @@ class _Transformer(FlowTransformer):
         text, given = text.to(dtype), (latents * step.scale).to(dtype)
         outputs = self._transformer(
             list(given.unsqueeze(2)),  # pictures are films of one frame: (C, 1, S, S) each
-            ((1000 - step.t) / 1000).expand(len(given)),  # from noise to picture; rounded as diffusers does
+            # From noise to picture, and rounded as in diffusers' pipeline.
+            ((1000 - step.t) / 1000).expand(len(given)),
             [
                 tokens[there > 0]
                 for tokens, there in zip(text.tokens, text.added["there"], strict=True)
