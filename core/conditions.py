@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from panoweave.core.checkpoint import CheckpointTraits, InvalidParams, Params
+from panoweave.core.families import family_named
 from panoweave.core.sizes import MAX_SIDE_PX
 
 MAX_PROMPT_CHARS = 2_000
@@ -190,6 +191,9 @@ class Control(Params):
 
 def check_control(control: Control | None, traits: CheckpointTraits) -> None:
     """Raises InvalidParams."""
+    family = family_named(traits.family)
+    if control and not family.takes_controlnet:
+        raise InvalidParams("control", f"{family.title} takes no ControlNet here", "null")
     if control and not traits.controlnet:
         raise InvalidParams(
             "control",

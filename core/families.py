@@ -130,6 +130,11 @@ def reads_negative_prompt(traits: CheckpointTraits) -> bool:
     return traits.negative_prompt and family_named(traits.family).reads_negative_prompt
 
 
+def can_perturb_attention(traits: CheckpointTraits) -> bool:
+    """Whether there is a prediction without the prompt, and a UNet that makes it."""
+    return family_named(traits.family).takes_perturbed_attention and reads_negative_prompt(traits)
+
+
 def family_in(index: Mapping[str, Any]) -> Family | None:
     """The family of a checkpoint's `model_index.json`; None: one that is not supported.
 

@@ -42,15 +42,17 @@ from panoweave.core.conditions import (
     check_control,
     resolve_regions,
 )
-from panoweave.core.families import family_named
-from panoweave.core.guidance_fields import check_guidance, resolve_perturbed_attention
+from panoweave.core.guidance_fields import (
+    check_guidance,
+    check_scheduler,
+    resolve_perturbed_attention,
+)
 from panoweave.core.loras import LorasField, ResolvedLorasField, resolve_loras
 from panoweave.core.output import Output, resolve_output
 from panoweave.core.presets import (
     DEFAULT_PRESET,
     DRAFT_STEPS,
     FEW_STEPS_MOVES,
-    MAX_LCM_STEPS,
     PRESETS,
     SYNC_SHARES,
     Decoder,
@@ -136,9 +138,8 @@ class SyncParams(Params):
         exclude_if=lambda value: value is None,  # see `tuned_steps`
         description="What the gradient is taken through: 'guided' is both predictions that "
         "guidance combines, 'conditional' the one under the prompt alone, which takes half of "
-        "the memory and less time. 'gaussian' takes it through no prediction: a filter that lets "
-        "pass what is known at the step's noise level stands for the network, in the least time. "
-        "Default: the preset's.",
+        "the memory and less time. 'gaussian' is neither: a filter of spatial frequencies replaces "
+        "the network, which takes the least memory and time. Default: the preset's.",
     )
 
 
@@ -297,10 +298,9 @@ class ResolvedParams(PanoramaParams):
         """Asked, filled from checkpoint and preset; then the fields that depend on one another."""
         values = _fill(PanoramaParams, asked, traits.defaults.model_dump(), PRESETS[asked.preset])
         size = resolve_size(asked.width, asked.height, asked.stride, asked.loop, traits)
-        _check_family(asked, values, traits)
+        check_scheduler(values["scheduler"], values["steps"], traits)
         check_control(asked.control, traits)
-        _check_scheduler(values["scheduler"], values["steps"])
-        check_guidance(values["guidance_scale"], _negative_prompts(asked), traits)
+        check_guidance(values["guidance_scale"], asked.negative_prompt, asked.regions, traits)
         values["perturbed_attention"] = resolve_perturbed_attention(
             asked.perturbed_attention, asked.guidance_scale, traits
         )
@@ -351,37 +351,6 @@ def _fill(fields: type[Params], asked: Params, *defaults: Mapping[str, Any]) -> 
         candidates = (getattr(asked, name), *(one.get(name) for one in defaults))
         values[name] = next((value for value in candidates if value is not None), None)
     return values
-
-
-def _check_family(
-    asked: PanoramaParams, values: Mapping[str, Any], traits: CheckpointTraits
-) -> None:
-    """Refuse what no checkpoint of this family, or not this one, can do."""
-    family = family_named(traits.family)
-    if values["scheduler"] not in family.schedulers:
-        raise InvalidParams(
-            "scheduler",
-            f"{values['scheduler']!r} is not for checkpoints of {family.title}",
-            " or ".join(map(repr, family.schedulers)),
-        )
-    if asked.control and not family.takes_controlnet:
-        raise InvalidParams("control", f"{family.title} takes no ControlNet here", "null")
-
-
-def _negative_prompts(asked: PanoramaParams) -> dict[str, str]:
-    """By field."""
-    of_regions = {
-        f"regions.{number}.negative_prompt": region.negative_prompt
-        for number, region in enumerate(asked.regions)
-    }
-    return {"negative_prompt": asked.negative_prompt, **of_regions}
-
-
-def _check_scheduler(scheduler: SchedulerName, steps: int) -> None:
-    if scheduler == "lcm" and steps > MAX_LCM_STEPS:
-        raise InvalidParams(
-            "steps", f"{steps} are too many for the scheduler 'lcm'", f"1 to {MAX_LCM_STEPS}"
-        )
 
 
 def _resolve_sync(

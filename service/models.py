@@ -10,7 +10,11 @@ from fastapi import APIRouter
 
 from panoweave.core.checkpoint import CheckpointTraits, InvalidParams
 from panoweave.core.estimate import Speeds
-from panoweave.core.families import family_named, reads_negative_prompt
+from panoweave.core.families import (
+    can_perturb_attention,
+    family_named,
+    reads_negative_prompt,
+)
 from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs import models
 from panoweave.core.jobs.errors import ModelNotReady
@@ -186,7 +190,6 @@ def _features(traits: CheckpointTraits) -> list[ModelFeature]:
         "tiny_decoder": traits.tiny_decoder,
         "negative_prompt": reads_negative_prompt(traits),
         "guidance_scale": traits.guidance,
-        "perturbed_attention": family_named(traits.family).takes_perturbed_attention
-        and reads_negative_prompt(traits),
+        "perturbed_attention": can_perturb_attention(traits),
     }
     return [name for name, is_there in has.items() if is_there]

@@ -24,7 +24,7 @@ class UnderTexts(Protocol):
     """The outputs of N windows under N texts, or under 2 N of them: the windows twice, in turn."""
 
     def __call__(self, texts: TextEmbedding, *, perturbed: bool = False) -> Tensor:
-        """`perturbed`: of the network's `perturbed`."""
+        """`perturbed`: whether they come from the network's `perturbed`."""
         ...
 
 
@@ -72,8 +72,8 @@ class ClassifierFreeGuidance:
     arXiv 2207.12598, Eq. 6; for a v-prediction model with the velocity in place of epsilon. A
     network that embeds the guidance scale is called with the prompt alone.
 
-    With `perturbed`, eps_u comes from the network's `perturbed`: what is guided away from lacks the
-    prompt and the structure, as in arXiv 2403.17377, at the cost of guidance alone.
+    With `perturbed`, eps_u comes from the network's `perturbed`. Guidance then leads towards the
+    prompt and towards structure (arXiv 2403.17377), with as many evaluations.
     """
 
     def __init__(

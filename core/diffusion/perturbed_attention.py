@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 
 def with_perturbed_attention(unet: UNet2DConditionModel) -> UNet2DConditionModel:
-    """A second UNet with the same weights: it shares their memory."""
+    """The same UNet with other self-attention. Both share the memory of the weights."""
     shared = {id(tensor): tensor for tensor in (*unet.parameters(), *unet.buffers())}
     perturbed: UNet2DConditionModel = copy.deepcopy(unet, shared)
     lowest = [perturbed.down_blocks[-1], perturbed.mid_block, perturbed.up_blocks[0]]

@@ -11,9 +11,11 @@ from panoweave.core.checkpoint import (
     CheckpointDefaults,
     CheckpointNotes,
     CheckpointTraits,
+    InvalidParams,
     PublishedSyncDefaults,
 )
-from panoweave.core.families import family_named, reads_negative_prompt
+from panoweave.core.families import family_named
+from panoweave.core.guidance_fields import check_perturbed_attention
 from panoweave.core.model_files.errors import CheckpointError, by_path
 
 DEFAULTS_FILE: Final = "panoweave.json"
@@ -33,7 +35,10 @@ def fill_defaults(
     notes = read_notes(folder)
     own = notes.defaults.model_dump(exclude_unset=True)
     if notes.perturbed_attention:
-        _check_perturbed_attention(notes.guidance_scale, traits)
+        try:
+            check_perturbed_attention(notes.guidance_scale, traits)
+        except InvalidParams as error:
+            raise CheckpointError(f"{DEFAULTS_FILE}: {error}") from error
     window_px = _window(notes.window_px, traits)
     return traits.model_copy(
         update={
@@ -46,16 +51,6 @@ def fill_defaults(
             "examples": notes.examples,
         }
     )
-
-
-def _check_perturbed_attention(guidance_scale: float, traits: CheckpointTraits) -> None:
-    if not family_named(traits.family).takes_perturbed_attention:
-        problem = "true is for UNets"
-    elif not reads_negative_prompt(traits) or guidance_scale == 1:
-        problem = "true needs guidance: two predictions, and a guidance_scale above 1"
-    else:
-        return
-    raise CheckpointError(f"{DEFAULTS_FILE}: perturbed_attention: {problem}; legal: false")
 
 
 def _window(window_px: int | None, traits: CheckpointTraits) -> int:

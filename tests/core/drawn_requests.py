@@ -9,7 +9,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from panoweave.core.checkpoint import CheckpointTraits
-from panoweave.core.families import family_named, reads_negative_prompt
+from panoweave.core.families import (
+    can_perturb_attention,
+    family_named,
+    reads_negative_prompt,
+)
 from panoweave.core.output import FormatName
 from panoweave.core.params import MAX_SEED
 from panoweave.core.presets import Decoder, Gradient, PresetName, SchedulerName, Windows
@@ -130,7 +134,7 @@ def _of_family(asked: dict[str, Any], traits: CheckpointTraits) -> dict[str, Any
         changed["negative_prompt"] = ""
     if not traits.guidance:
         changed["guidance_scale"] = None
-    if not (family.takes_perturbed_attention and reads_negative_prompt(traits)):
+    if not can_perturb_attention(traits):
         changed["perturbed_attention"] = None
     return changed
 

@@ -278,7 +278,12 @@ WRONG: dict[str, tuple[FlowCase, str, dict[str, Any], str]] = {
         "takes latents of 24 channels and gives 4",
     ),
     "half a token": (FLUX, "panoweave.json", {"window_px": 72}, "legal: multiples of 16"),
-    "no UNet": (FLUX, "panoweave.json", {"perturbed_attention": True}, "true is for UNets"),
+    "no UNet": (
+        FLUX,
+        "panoweave.json",
+        {"perturbed_attention": True},
+        "has no UNet; legal: false",
+    ),
     "a part of another pipeline": (
         FLUX,
         "model_index.json",

@@ -161,7 +161,7 @@ def _defaults(name: str) -> dict[str, Any]:
         (
             "panoweave.json",
             '{"perturbed_attention": true, "guidance_scale": 1}',
-            r"perturbed_attention: true needs guidance.*legal: false",
+            r"perturbed_attention: without guidance.*legal: false",
         ),
         ("scheduler/scheduler_config.json", '{"_class_name": "EDMEulerScheduler"}', "EDMEulerS"),
     ],

@@ -18,21 +18,11 @@ from panoweave.core.checkpoint import (
 )
 from panoweave.core.diffusion.guidance import ClassifierFreeGuidance, Model
 from panoweave.core.diffusion.perturbed_attention import with_perturbed_attention
-from panoweave.core.diffusion.prompts import PromptEmbeddings, TextEmbedding
-from panoweave.core.diffusion.schedulers import Step
+from panoweave.core.diffusion.prompts import TextEmbedding
 from panoweave.core.diffusion.unet import UNet
-from panoweave.core.diffusion.views import View
 from panoweave.core.params import PanoramaParams, ResolvedParams
-from tests.core import tiny
+from tests.core.one_batch import LIKE_STABLE_DIFFUSION, SCALE, STEP, VIEWS, inputs, make
 
-STEP = Step(0, torch.tensor(300), torch.tensor(0.5))
-VIEWS = [View(0, 0), View(0, 4), View(0, 8)]
-SCALE = 3.0
-LIKE_STABLE_DIFFUSION = {
-    "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
-    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
-    "layers_per_block": 2,
-}
 LIKE_STABLE_DIFFUSION_XL = {
     "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
     "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
@@ -45,19 +35,6 @@ UNETS: tuple[tuple[dict[str, Any], str], ...] = (
     (LIKE_STABLE_DIFFUSION, "mid_block"),
     (LIKE_STABLE_DIFFUSION_XL, "mid_block"),  # though other blocks attend at its resolution
 )
-
-
-def make(**changes: Any) -> UNet2DConditionModel:
-    torch.manual_seed(0)
-    made: UNet2DConditionModel = tiny.unet(**changes).double().eval().requires_grad_(False)
-    return made
-
-
-def inputs() -> tuple[Tensor, PromptEmbeddings]:
-    generator = torch.Generator().manual_seed(1)
-    x = torch.randn(3, 4, 8, 8, generator=generator, dtype=torch.float64)
-    texts = torch.randn(2, 5, 16, generator=generator, dtype=torch.float64)
-    return x, PromptEmbeddings(TextEmbedding(texts[:1]), TextEmbedding(texts[1:]))
 
 
 def without_maps(unet: UNet2DConditionModel, where: str, x: Tensor, text: TextEmbedding) -> Tensor:

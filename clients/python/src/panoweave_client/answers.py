@@ -262,7 +262,7 @@ class ResolvedSync(Answer):
     decoder: Literal["full", "tiny"] | str
     reuse_prediction: bool
     gradient: Literal["guided", "conditional", "gaussian"] | str | None = None
-    """What the gradient is taken through: 'guided' is both predictions that guidance combines, 'conditional' the one under the prompt alone, which takes half of the memory and less time. 'gaussian' takes it through no prediction: a filter that lets pass what is known at the step's noise level stands for the network, in the least time. Default: the preset's."""
+    """What the gradient is taken through: 'guided' is both predictions that guidance combines, 'conditional' the one under the prompt alone, which takes half of the memory and less time. 'gaussian' is neither: a filter of spatial frequencies replaces the network, which takes the least memory and time. Default: the preset's."""
 
 
 class ScalingView(Answer):
