@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -13,9 +13,11 @@ from typing import Any, Final, Self
 import numpy as np
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from bench.borders import border_step
 from bench.quality.features import ClipScore, Features, InceptionFeatures, VggFeatures
+from bench.quality.light import upper_halves_apart
 from bench.quality.seams import end_step
 from bench.sections import STYLE_SCALE
 from panoweave.core.diffusion.coherence import mean_pair_distance, whole_windows
@@ -26,7 +28,8 @@ from panoweave.core.diffusion.pipeline import SyncDiffusionPipeline
 from panoweave.core.embedded.training.runs import replace_file
 from panoweave.core.params import PanoramaParams
 
-_REVISION: Final = 2  # raise it with every change of what is measured, or how
+_REVISION: Final = 3  # raise it with every change of what is measured, or how
+_TOOK_S: Final = "took_s"  # in the PNG, so that a picture and its seconds stay together
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Measures:
     intra_style: float  # x 1e6
     border: float
     seam: float | None  # rings alone have one
+    upper_halves: float  # apart, 0 to 255
     luminance: float  # 0 to 255
     clip: float | None
     took_s: float
@@ -78,6 +82,7 @@ class Meter:
             intra_style=mean_pair_distance(self.style, windows) * STYLE_SCALE,
             border=border_step(image, window_px),
             seam=end_step(image) if loop else None,
+            upper_halves=upper_halves_apart(windows),
             luminance=float(np.asarray(image.convert("L"), np.float64).mean()),
             clip=self.clip.of(windows, prompt) if self.clip and prompt else None,
             took_s=took_s,
@@ -87,23 +92,30 @@ class Meter:
 
 @dataclass(frozen=True)
 class Stored:
-    """Where one panorama lies."""
+    """Where one panorama lies, and what was measured of it."""
 
     picture: Path
     measures: Path
     features: Path
 
     @classmethod
-    def at(cls, folder: Path, *about: object) -> Self:
-        key = hashlib.sha256(json.dumps([_REVISION, *about]).encode()).hexdigest()[:24]
-        return cls(*(folder / f"{key}.{ending}" for ending in ("png", "json", "npz")))
+    def at(cls, folder: Path, measured_by: str, *about: object) -> Self:
+        """`about`: what the picture depends on. What is measured of it can change without it."""
+        key = _key(*about)
+        by = _key(_REVISION, measured_by, key)
+        return cls(folder / f"{key}.png", folder / f"{by}.json", folder / f"{by}.npz")
 
-    def is_there(self) -> bool:
+    def is_measured(self) -> bool:
         return self.measures.exists()  # written last
 
     def open(self) -> Image.Image:
         with Image.open(self.picture) as image:
             return image.convert("RGB")
+
+    def took_s(self) -> float:
+        """How long the model took to make the picture; 0 of pictures from elsewhere."""
+        with Image.open(self.picture) as image:
+            return float(image.info[_TOOK_S])
 
     def read(self) -> Measures:
         with np.load(self.features) as features:
@@ -112,8 +124,12 @@ class Stored:
                 features={name: features[name] for name in features.files},
             )
 
-    def write(self, image: Image.Image, measures: Measures) -> None:
-        replace_file(self.picture, lambda beside: image.save(beside, "PNG"))
+    def keep(self, image: Image.Image, took_s: float) -> None:
+        about = PngInfo()
+        about.add_text(_TOOK_S, str(took_s))
+        replace_file(self.picture, lambda beside: image.save(beside, "PNG", pnginfo=about))
+
+    def write(self, measures: Measures) -> None:
         replace_file(self.features, lambda beside: save_arrays(beside, measures.features))
         numbers = {name: each for name, each in asdict(measures).items() if name != "features"}
         replace_file(self.measures, lambda beside: beside.write_text(json.dumps(numbers)))
@@ -135,36 +151,47 @@ class Runs:
         What the request leaves open counts with its value: presets and checkpoints change theirs.
         """
         asked = params.resolve(self.pipeline.traits).model_dump_json()
-        stored = Stored.at(self.folder, self._identity, asked, self.meter.names)
-        if not stored.is_there():
-            begun = time.perf_counter()
-            image = self.pipeline(params).image
-            took_s = time.perf_counter() - begun
-            stored.write(image, self._measure(image, took_s, params.prompt, params.loop))
+        stored = self._at(self._identity, asked)
+        self._ensure(stored, lambda: self._make(params), params.prompt, params.loop)
         return stored
 
     def picture(self, image: Image.Image) -> Stored:
         """A picture from elsewhere, measured like a panorama."""
-        stored = Stored.at(self.folder, digest_of(image), self.meter.names)
-        if not stored.is_there():
-            stored.write(image, self._measure(image, 0.0, None, False))
+        stored = self._at(digest_of(image))
+        self._ensure(stored, lambda: (image, 0.0))
         return stored
 
     def reconstruction(self, image: Image.Image) -> Stored:
         """What the model's own autoencoder makes of a picture, window by window."""
-        about = ("reconstructed", digest_of(image), self.meter.names)
-        stored = Stored.at(self.folder, self._identity, *about)
-        if not stored.is_there():
-            side = self.pipeline.traits.window_px
-            again = reconstruct(self.pipeline, whole_windows(image, side))
-            stored.write(again, self._measure(again, 0.0, None, False))
+        stored = self._at(self._identity, "reconstructed", digest_of(image))
+        side = self.pipeline.traits.window_px
+        windows = whole_windows(image, side)
+        self._ensure(stored, lambda: (reconstruct(self.pipeline, windows), 0.0))
         return stored
 
-    def _measure(
-        self, image: Image.Image, took_s: float, prompt: str | None, loop: bool
-    ) -> Measures:
+    def _at(self, *about: object) -> Stored:
+        return Stored.at(self.folder, self.meter.names, *about)
+
+    def _make(self, params: PanoramaParams) -> tuple[Image.Image, float]:
+        begun = time.perf_counter()
+        image = self.pipeline(params).image
+        return image, time.perf_counter() - begun
+
+    def _ensure(
+        self,
+        stored: Stored,
+        make: Callable[[], tuple[Image.Image, float]],
+        prompt: str | None = None,
+        loop: bool = False,
+    ) -> None:
+        if stored.is_measured():
+            return
+        if not stored.picture.exists():
+            stored.keep(*make())
         side = self.pipeline.traits.window_px
-        return self.meter.measure(image, side, took_s, prompt=prompt, loop=loop)
+        stored.write(
+            self.meter.measure(stored.open(), side, stored.took_s(), prompt=prompt, loop=loop)
+        )
 
 
 def reconstruct(pipeline: SyncDiffusionPipeline, windows: Sequence[Image.Image]) -> Image.Image:
@@ -177,6 +204,10 @@ def reconstruct(pipeline: SyncDiffusionPipeline, windows: Sequence[Image.Image])
             picture = decode(pipeline.vae, latents.to(pipeline.denoiser.dtype))[0].float().cpu()
             row.paste(to_pil(picture), (index * side, 0))
     return row
+
+
+def _key(*about: object) -> str:
+    return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:24]
 
 
 def digest_of(image: Image.Image) -> str:

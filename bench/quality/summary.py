@@ -34,6 +34,7 @@ class Summary:
     intra_lpips: Figure
     intra_style: Figure
     border: Figure
+    upper_halves: Figure  # apart, of 255
     distances: Mapping[str, Distances]  # by network
     seconds: float = 0.0  # median
     seam: Figure | None = None
@@ -64,6 +65,7 @@ def summarise(
         intra_lpips=mean_of([one.intra_lpips for one in measured]),
         intra_style=mean_of([one.intra_style for one in measured]),
         border=mean_of([one.border for one in measured]),
+        upper_halves=mean_of([one.upper_halves for one in measured]),
         distances={
             name: _distances([one.features[name] for one in measured], reference, name)
             for name in _DISTANCE_FEATURES

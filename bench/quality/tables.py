@@ -24,6 +24,7 @@ def figures(summaries: Summaries) -> Table:
     rows = list(summaries.values())
     columns["Intra-LPIPS"] = [show(row.intra_lpips, 3) for row in rows]
     columns["Intra-Style-L x 1e6"] = [show(row.intra_style, 3) for row in rows]
+    columns["upper halves apart"] = [show(row.upper_halves, 1) for row in rows]
     for name in networks:
         of = [row.distances[name] for row in rows]
         columns[f"KID x 1e3 ({name})"] = [show(each.kid.between, 1, 1e3) for each in of]
@@ -49,7 +50,10 @@ def differences(summaries: Summaries) -> Table:
         if row is base or not row.seconds:  # made by no model
             continue
         columns["row"].append(name)
-        of = {"Intra-LPIPS": show(row.intra_lpips.minus(base.intra_lpips), 3)}
+        of = {
+            "Intra-LPIPS": show(row.intra_lpips.minus(base.intra_lpips), 3),
+            "upper halves apart": show(row.upper_halves.minus(base.upper_halves), 1),
+        }
         for network, own in row.distances.items():
             other = base.distances[network]
             of[f"KID x 1e3 ({network})"] = show(own.kid.between.minus(other.kid.between), 1, 1e3)

@@ -18,6 +18,7 @@ from bench.quality.classifier import recall, train
 from bench.quality.features import Features
 from bench.quality.html import write_html
 from bench.quality.labels import ATTRIBUTES, Labels
+from bench.quality.light import upper_halves_apart
 from bench.quality.measuring import RECONSTRUCTIONS, SINGLES, WINDOWS, Results, measure
 from bench.quality.plots import REAL, draw_trade_off
 from bench.quality.renders import HeldOut
@@ -146,6 +147,28 @@ def test_another_model_or_request_is_another_panorama(runs_in: Callable[[str], R
     assert kept["took_s"] > 0
     assert one.read().features["vgg"].shape == (2, 512)
     assert one.open().size == (2 * SIDE, SIDE)
+
+
+def test_what_is_measured_can_change_without_the_picture(
+    runs_in: Callable[[str], Runs], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = runs_in("own")
+    asked = ask(TINY[BASELINE], "a lake", 1, SIDE, 2)
+    one = runs.panorama(asked)
+    made_at = one.picture.stat().st_mtime_ns
+    monkeypatch.setattr("bench.quality.runs._REVISION", 1_000)
+    again = runs.panorama(asked)
+    assert again.measures != one.measures
+    assert again.picture.stat().st_mtime_ns == made_at
+    assert again.read().took_s == one.read().took_s
+
+
+def test_windows_whose_skies_differ_are_apart() -> None:
+    """Two of three are alike, so two pairs of three differ, by 30 in each colour."""
+    windows = [Image.new("RGB", (8, 8), (level,) * 3) for level in (40, 40, 70)]
+    assert upper_halves_apart(windows) == pytest.approx(20)
+    windows[2].paste((200, 200, 200), (0, 4, 8, 8))  # its lower half
+    assert upper_halves_apart(windows) == pytest.approx(20)
 
 
 def test_another_default_of_the_checkpoint_is_another_panorama(
