@@ -60,13 +60,13 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
         "prompt": "mountains",
         "seed": 5,
         "anchor_image": {"file": PICTURE},
-        "sync": {"weight": 20},
+        "sync": {"weight": 28},
     },
     "extend": {
         "prompt": "a lake",
         "seed": 6,
         "extend": {"image": {"file": PICTURE}, "x": 640},
-        "sync": {"weight": 20},
+        "sync": {"weight": 28},
     },
     "control": {
         "prompt": "a lake",

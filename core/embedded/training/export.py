@@ -26,10 +26,10 @@ NOTES = CheckpointNotes(
     perturbed_attention=True,
     trained_height=WINDOW_PX,
     sync={
-        "paper": SyncDefaults(weight=8),
+        "paper": SyncDefaults(weight=15),
         # Half as many moves as the presets', each twice as long: as coherent, in less time.
-        "balanced": SyncDefaults(weight=10, tuned_steps=25),
-        "fast": SyncDefaults(weight=17, tuned_steps=15),
+        "balanced": SyncDefaults(weight=14, tuned_steps=25),
+        "fast": SyncDefaults(weight=23, tuned_steps=15),
     },
     examples=EXAMPLES,
 )
