@@ -100,7 +100,10 @@ class Stored:
 
     @classmethod
     def at(cls, folder: Path, measured_by: str, *about: object) -> Self:
-        """`about`: what the picture depends on. What is measured of it can change without it."""
+        """`about`: what the picture depends on, but for panoweave's own code.
+
+        A change of that needs a new folder. What is measured can change without the picture.
+        """
         key = _key(*about)
         by = _key(_REVISION, measured_by, key)
         return cls(folder / f"{key}.png", folder / f"{by}.json", folder / f"{by}.npz")
@@ -165,8 +168,7 @@ class Runs:
         """What the model's own autoencoder makes of a picture, window by window."""
         stored = self._at(self._identity, "reconstructed", digest_of(image))
         side = self.pipeline.traits.window_px
-        windows = whole_windows(image, side)
-        self._ensure(stored, lambda: (reconstruct(self.pipeline, windows), 0.0))
+        self._ensure(stored, lambda: (reconstruct(self.pipeline, whole_windows(image, side)), 0.0))
         return stored
 
     def _at(self, *about: object) -> Stored:

@@ -163,12 +163,39 @@ def test_what_is_measured_can_change_without_the_picture(
     assert again.read().took_s == one.read().took_s
 
 
+def test_a_panorama_whose_measuring_was_stopped_is_not_made_again(
+    runs_in: Callable[[str], Runs], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = runs_in("own")
+    asked = ask(TINY[BASELINE], "a lake", 1, SIDE, 2)
+
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Meter, "measure", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            runs.panorama(asked)
+    monkeypatch.setattr(Runs, "_make", stopped)
+    assert runs.panorama(asked).read().took_s > 0
+
+
+def test_a_picture_and_its_reconstruction_are_kept_apart(runs_in: Callable[[str], Runs]) -> None:
+    runs = runs_in("own")
+    levels = np.random.default_rng(0).integers(0, 256, (SIDE, 2 * SIDE, 3), np.uint8)
+    image = Image.fromarray(levels)
+    given, again = runs.picture(image), runs.reconstruction(image)
+    assert given.open().tobytes() == image.tobytes() != again.open().tobytes()
+    assert given.took_s() == again.took_s() == 0
+
+
 def test_windows_whose_skies_differ_are_apart() -> None:
     """Two of three are alike, so two pairs of three differ, by 30 in each colour."""
     windows = [Image.new("RGB", (8, 8), (level,) * 3) for level in (40, 40, 70)]
     assert upper_halves_apart(windows) == pytest.approx(20)
     windows[2].paste((200, 200, 200), (0, 4, 8, 8))  # its lower half
     assert upper_halves_apart(windows) == pytest.approx(20)
+    assert upper_halves_apart(windows[:1]) == 0
 
 
 def test_another_default_of_the_checkpoint_is_another_panorama(

@@ -27,7 +27,7 @@ NOTES = CheckpointNotes(
     trained_height=WINDOW_PX,
     sync={
         "paper": SyncDefaults(weight=15),
-        # Half as many moves as the presets', each twice as long: as coherent, in less time.
+        # Half as many moves as the presets', in less time; weights by the light of windows.
         "balanced": SyncDefaults(weight=14, tuned_steps=25),
         "fast": SyncDefaults(weight=23, tuned_steps=15),
     },
