@@ -188,7 +188,7 @@ def test_an_extended_picture_guides_before_each_move(tmp_path: Path, tiny_percep
 
 @pytest.mark.slow
 def test_fewer_steps_are_as_coherent(embedded: SyncDiffusionPipeline) -> None:
-    """Within 10 % of the preset's own steps. With one move a step, 10 steps are 28 % worse."""
+    """Within 10 % of the preset's own steps. With a third of its moves, 10 steps are 16 % worse."""
 
     def apart(steps: int, tuned_steps: int | None = None) -> float:
         params = PanoramaParams(
@@ -207,4 +207,4 @@ def test_fewer_steps_are_as_coherent(embedded: SyncDiffusionPipeline) -> None:
     own = apart(PRESETS["fast"]["steps"])
     assert apart(10) <= 1.1 * own
     assert apart(20) <= 1.1 * own
-    assert apart(10, tuned_steps=10) > 1.1 * own
+    assert apart(10, tuned_steps=5) > 1.1 * own
