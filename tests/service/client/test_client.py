@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import re
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from http.server import SimpleHTTPRequestHandler
@@ -35,7 +36,7 @@ from tests.service.client.cutting import cutting, serving_requests
 from tests.service.client.webhooks import SECRET, batch_message, message, ping_message, signed
 from tests.service.client.worker import in_background, when_submitted, with_events
 from tests.service.pictures import png
-from tests.service.steps import PICTURE, finish, start
+from tests.service.steps import PICTURE, finish, post, start
 
 
 @pytest.fixture
@@ -191,6 +192,25 @@ def test_events_go_on_after_lost_connections(
         assert asyncio.run(followed_async(url, job_id)) == whole
     assert list(client.watch(job_id, last_event_id=whole[-2].id)) == whole[-1:]
     assert list(client.watch(job_id, last_event_id=whole[-1].id)) == []
+
+
+def test_a_silent_stream_is_kept_open(
+    api: httpx.Client, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By comments, which are no events: a panorama can wait for long between two of these."""
+    monkeypatch.setattr("fastapi.routing._PING_INTERVAL", 0.05)
+    silent_s = 1.0
+    for follow in (followed, lambda *asked: asyncio.run(followed_async(*asked))):
+        job_id = post(api)
+        later = threading.Timer(silent_s, with_events, (store, job_id))
+        later.start()
+        events = follow(str(api.base_url), job_id)
+        later.join()
+        names = [event.event for event in events]
+        assert names == ["created", "started", *["progress"] * 3, "failed"]
+    job_id = post(api)
+    with api.stream("GET", f"/panoramas/{job_id}/events") as answer:
+        assert ": ping" in answer.iter_lines()
 
 
 def test_a_download_that_breaks_off_is_fetched_again(

@@ -125,6 +125,24 @@ def test_an_answer_that_gets_lost_makes_no_second_panorama(
     assert [record.id for record in store.list("default").records] == [made]
 
 
+def test_a_silent_stream_is_kept_open(
+    project: Project, api: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fastapi.routing._PING_INTERVAL", 0.05)
+    job_id = post(api)
+    program = f"""
+        const found = [];
+        for await (const event of panoweave.watch("{job_id}")) {{
+          found.push(event.event);
+          if (found.length === 1) {{
+            await new Promise((resolve) => setTimeout(resolve, 500));
+            await panoweave.cancel("{job_id}");
+          }}
+        }}
+    """
+    assert found(project, OPEN + program, api.base_url) == ["created", "cancelled"]
+
+
 def test_events_go_on_after_lost_connections(
     project: Project, api: httpx.Client, store: JobStore
 ) -> None:

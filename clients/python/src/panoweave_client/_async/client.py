@@ -133,6 +133,8 @@ class AsyncPanoweave(AsyncHttp):
                     raise_if_no_stream(source.response)
                     retries.reset()
                     async for sent in source.aiter_sse():
+                        if not sent.data:  # httpx-sse has one for a comment, too: the keep-alive
+                            continue
                         last_event_id = sent.id
                         yield _event(sent)
                 if last_event_id == seen:

@@ -131,6 +131,8 @@ class Panoweave(Http):
                     raise_if_no_stream(source.response)
                     retries.reset()
                     for sent in source.iter_sse():
+                        if not sent.data:  # httpx-sse has one for a comment, too: the keep-alive
+                            continue
                         last_event_id = sent.id
                         yield _event(sent)
                 if last_event_id == seen:
