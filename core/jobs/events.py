@@ -39,13 +39,16 @@ def read(redis: Redis, job_id: str, after: str = FIRST, limit: int = 100) -> lis
 async def read_on(redis: AsyncRedis, job_id: str, after: str, limit: int = 100) -> Reading:
     """As `read`, without a thread; and whether no event can follow."""
     with translate_redis_errors():
-        async with redis.pipeline(transaction=True) as both:
-            both.xrange(redis_keys.events(job_id), min=f"({after}", count=limit)
+        # The status first: once it is the last one, all events are there. Not in a transaction,
+        # which a full Redis refuses.
+        async with redis.pipeline(transaction=False) as both:
             both.hget(redis_keys.job(job_id), "status")
-            entries, status = await both.execute()
+            both.xrange(redis_keys.events(job_id), min=f"({after}", count=limit)
+            status, entries = await both.execute()
     found = _events(entries)
     is_over = status is None or status.decode() in TERMINAL
-    return Reading(found, is_over and len(found) < limit)
+    was_retried = bool(found) and found[-1].status not in TERMINAL  # after its status was read
+    return Reading(found, is_over and not was_retried and len(found) < limit)
 
 
 def _events(entries: Any) -> list[Event]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -25,6 +26,7 @@ from redis.client import Pipeline
 
 from panoweave.core.checkpoint import CheckpointDefaults, CheckpointTraits
 from panoweave.core.infra import redis_keys
+from panoweave.core.infra.errors import StoreUnavailable
 from panoweave.core.infra.redis import translate_redis_errors
 from panoweave.core.infra.stored import KeepUnknown, read_all
 from panoweave.core.jobs.errors import ModelNotReady
@@ -128,7 +130,8 @@ def live_workers(redis: Redis) -> list[ModelState]:
     with translate_redis_errors():
         names: Any = redis.smembers(redis_keys.WORKERS)
         texts = _states(redis, names)
-        if dead := [name for name, text in texts.items() if text is None]:
+    if dead := [name for name, text in texts.items() if text is None]:
+        with suppress(StoreUnavailable), translate_redis_errors():  # a full Redis answers reads
             redis.srem(redis_keys.WORKERS, *dead)
     return read_all(ModelState, (text for text in texts.values() if text is not None))
 

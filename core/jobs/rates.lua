@@ -13,8 +13,9 @@ local left, at = tonumber(known[1]) or most, tonumber(known[2]) or now
 left = math.min(most, left + math.max(0, now - at) * most / fills_in_ms)
 local may_pass = left >= count
 if may_pass then left = left - count end
-redis.call('HSET', KEYS[1], 'left', string.format('%.6f', left), 'at', now)
-redis.call('PEXPIRE', KEYS[1], fills_in_ms)
+-- A Redis that refuses writes still answers reads: they are not counted then.
+redis.pcall('HSET', KEYS[1], 'left', string.format('%.6f', left), 'at', now)
+redis.pcall('PEXPIRE', KEYS[1], fills_in_ms)
 local ms_each = fills_in_ms / most
 return {
   may_pass and 1 or 0,

@@ -238,7 +238,8 @@ class JobStore:
     def counts(self) -> Counts:
         """Of all tenants."""
         with translate_redis_errors():
-            pipeline = self._redis.pipeline()
+            # A full Redis refuses transactions.
+            pipeline = self._redis.pipeline(transaction=False)
             pipeline.zcard(redis_keys.QUEUED)
             pipeline.zcard(redis_keys.LEASES)
             queued, running = pipeline.execute()

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import asyncio
+
 from redis import Redis
 
+from panoweave.core.infra import redis_keys
+from panoweave.core.infra.redis import connect_async
+from panoweave.core.infra.settings import Settings
 from panoweave.core.jobs import events
 from panoweave.core.jobs.record import Status
 from panoweave.core.jobs.store import JobStore
-from tests.jobs.samples import new_record, progress, start_job
+from tests.jobs.samples import FAILURE, new_record, progress, start_job
 
 
 def test_events_are_read_on_from_any_of_them(store: JobStore, redis: Redis) -> None:
@@ -30,3 +35,20 @@ def test_a_long_job_keeps_its_latest_events(store: JobStore, redis: Redis) -> No
     kept = events.read(redis, record.id, limit=2_000)
     assert 1_000 <= len(kept) < 1_200
     assert kept[-1].data["step"] == 1_300
+
+
+def test_a_stream_goes_on_with_a_retry(store: JobStore, redis: Redis, settings: Settings) -> None:
+    """Which comes after its status was read, and before its events are."""
+
+    async def read_on() -> events.Reading:
+        async with connect_async(settings) as connection:
+            return await events.read_on(connection, record.id, after=events.FIRST)
+
+    record = start_job(store, store.create(new_record()).id, "worker-1")
+    assert record.token is not None
+    failed = store.fail(record.id, record.token, FAILURE)
+    assert asyncio.run(read_on()).is_over
+    store.retry(failed)
+    redis.hset(redis_keys.job(record.id), "status", Status.FAILED)  # as it was read
+    read = asyncio.run(read_on())
+    assert (read.events[-1].type, read.is_over) == ("retried", False)

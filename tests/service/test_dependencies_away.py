@@ -78,6 +78,30 @@ def test_a_full_redis_takes_no_half_made_job(own_redis: RedisServer, settings: S
         assert api.post("/panoramas", json={"prompt": "x"}).status_code == 202
 
 
+@pytest.mark.parametrize("refusal", [("maxmemory", 1, 0), ("min-replicas-to-write", 1, 0)])
+def test_a_redis_that_refuses_writes_answers_reads(
+    own_redis: RedisServer, settings: Settings, refusal: tuple[str, int, int]
+) -> None:
+    """As one whose disk is full, which the tests of faults have."""
+    name, refusing, accepting = refusal
+    publish_in(own_redis)
+    here = settings.model_copy(update={"redis_url": SecretStr(own_redis.url)})
+    with serving(here) as api, Redis.from_url(own_redis.url) as redis:
+        url = f"/panoramas/{api.post('/panoramas', json={'prompt': 'a hill'}).json()['id']}"
+        redis.sadd(redis_keys.WORKERS, "has-ended")
+        redis.config_set(name, refusing)
+        for path in (url, "/panoramas?total=true", "/models", "/usage", "/openapi.json"):
+            assert api.get(path).status_code == 200, path
+        with api.stream("GET", f"{url}/events") as events:
+            assert "event: created" in events.iter_lines()
+        assert "panoweave_redis_up 1.0" in api.get("/metrics").text
+        problem(api.post("/panoramas", json={"prompt": "a hill"}), 503, "store_unavailable")
+        redis.config_set(name, accepting)
+        assert api.post("/panoramas", json={"prompt": "a hill"}).status_code == 202
+        assert api.get("/metrics").status_code == 200
+        assert not redis.sismember(redis_keys.WORKERS, "has-ended")
+
+
 def test_a_full_redis_keeps_no_picture_of_what_it_refused(
     own_redis: RedisServer, settings: Settings, objects: ObjectStore
 ) -> None:
