@@ -85,15 +85,15 @@ def test_a_moving_picture_is_refused() -> None:
 
 
 def test_a_camera_held_sideways() -> None:
-    """EXIF orientation 6: what is stored lying is shown standing."""
+    """EXIF orientation 6: what is stored on its side is shown upright."""
     lying = Image.new("RGB", (40, 20), "blue")
     lying.paste("red", (0, 0, 20, 20))
     exif = Image.Exif()
     exif[0x0112] = 6
-    standing = read_image(saved(lying, "PNG", exif=exif.tobytes()))
-    assert standing.size == (20, 40)
-    assert standing.getpixel((10, 5)) == (255, 0, 0)
-    assert standing.getpixel((10, 35)) == (0, 0, 255)
+    upright = read_image(saved(lying, "PNG", exif=exif.tobytes()))
+    assert upright.size == (20, 40)
+    assert upright.getpixel((10, 5)) == (255, 0, 0)
+    assert upright.getpixel((10, 35)) == (0, 0, 255)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])

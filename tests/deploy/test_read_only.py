@@ -74,6 +74,8 @@ def test_no_process_writes_elsewhere(
     """A panorama with a picture of its own, by all three processes."""
     if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode:
         pytest.skip("needs the right to mount")
+    if hidden := [place for place in volumes("worker") if Path(sys.prefix).is_relative_to(place)]:
+        pytest.skip(f"the environment lies in {hidden[0]}, where the chart mounts a volume")
     redis.flushall()
     port = free_port()
     here = settings.model_copy(

@@ -70,12 +70,13 @@ def test_a_lost_rank_ends_the_attempt_and_another_group_goes_on(
             second.send_signal(signal.SIGTERM)  # to the group's first process
             assert second.wait(60) == 0
             assert other_rank(second) is None
-        # Nearly done, it is finished; else it goes on elsewhere.
+        # If it was nearly done, the second worker finished it; else it goes on in the third.
         with worker(here, log) as third:
             wait_until(lambda: here.view(job_id)["status"] == "succeeded", _SOON_S, log)
+            wait_until(lambda: here.ready_workers() == 1, _SOON_S, log)
             rank = other_rank(third)
-            third.kill()
             assert rank
+            third.kill()
             wait_until(lambda: has_ended(rank), 10)  # no rank outlives the first
         assert "resumed after step" in log.read_text()
         digests = {here.view(each)["result"]["sha256"] for each in (whole, job_id)}
