@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 from fastapi import APIRouter
 
+from panoweave.core.infra import redis_keys
 from panoweave.core.infra.errors import ObjectStoreError, StoreUnavailable
 from panoweave.core.infra.redis import translate_redis_errors
 from panoweave.core.jobs import models
@@ -42,7 +43,8 @@ async def get_readyz(subscriptions: SubscriptionsDep) -> Health:
     try:
         with translate_redis_errors():
             async with asyncio.timeout(_REDIS_TIMEOUT_S):
-                await subscriptions.redis.ping()
+                # Not PING: a Redis with a full disk refuses that, and answers reads.
+                await subscriptions.redis.exists(redis_keys.CHECK)
     except TimeoutError as error:
         raise StoreUnavailable("Redis does not answer") from error
     return Health(status="ready")

@@ -39,8 +39,8 @@ def read(redis: Redis, job_id: str, after: str = FIRST, limit: int = 100) -> lis
 async def read_on(redis: AsyncRedis, job_id: str, after: str, limit: int = 100) -> Reading:
     """As `read`, without a thread; and whether no event can follow."""
     with translate_redis_errors():
-        # The status first: once it is the last one, all events are there. Not in a transaction,
-        # which a full Redis refuses.
+        # The status is read first: if the job has ended by then, all its events are there. A
+        # Redis at its `maxmemory` would refuse a transaction.
         async with redis.pipeline(transaction=False) as both:
             both.hget(redis_keys.job(job_id), "status")
             both.xrange(redis_keys.events(job_id), min=f"({after}", count=limit)

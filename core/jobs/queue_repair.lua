@@ -84,10 +84,12 @@ end
 -- Costs a few reads if the counts agree. If they do not, each call mends some of it.
 local function repair_model_queues()
   if is_count_the_same() then return end
-  local place = compare_queues(redis.call('GET', KEY.QUEUE_COMPARISON) or nil)
+  -- A Redis that refuses writes answers reads: the queues are mended later.
+  local was_mended, place = pcall(compare_queues, redis.call('GET', KEY.QUEUE_COMPARISON) or nil)
+  if not was_mended then return end
   if place then
-    redis.pcall('SET', KEY.QUEUE_COMPARISON, place, 'EX', PLACE_KEPT_S) -- a full Redis refuses it
+    redis.pcall('SET', KEY.QUEUE_COMPARISON, place, 'EX', PLACE_KEPT_S)
   else
-    redis.call('DEL', KEY.QUEUE_COMPARISON)
+    redis.pcall('DEL', KEY.QUEUE_COMPARISON)
   end
 end

@@ -43,7 +43,7 @@ class Rates:
         limit = self._limits[kind]
         with translate_redis_errors():
             answer: Any = self._script(
-                keys=[redis_keys.rate(kind, tenant)], args=[limit, WINDOW_S, count]
+                keys=[redis_keys.rate(kind, tenant)], args=[limit, WINDOW_S, count, kind]
             )
         may_pass, left, wait_ms, full_ms = answer
         return Rate(

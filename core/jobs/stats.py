@@ -24,7 +24,8 @@ class JobStats(NamedTuple):
 
 def read(redis: Redis) -> JobStats:
     with translate_redis_errors():
-        pipeline = redis.pipeline(transaction=False)  # a full Redis refuses transactions
+        # A Redis at its `maxmemory` would refuse a transaction.
+        pipeline = redis.pipeline(transaction=False)
         pipeline.time()
         pipeline.zrange(redis_keys.QUEUED, 0, 0, withscores=True)
         pipeline.hgetall(redis_keys.ENDED)

@@ -238,7 +238,7 @@ class JobStore:
     def counts(self) -> Counts:
         """Of all tenants."""
         with translate_redis_errors():
-            # A full Redis refuses transactions.
+            # A Redis at its `maxmemory` would refuse a transaction.
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.zcard(redis_keys.QUEUED)
             pipeline.zcard(redis_keys.LEASES)

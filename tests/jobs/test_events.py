@@ -38,7 +38,7 @@ def test_a_long_job_keeps_its_latest_events(store: JobStore, redis: Redis) -> No
 
 
 def test_a_stream_goes_on_with_a_retry(store: JobStore, redis: Redis, settings: Settings) -> None:
-    """Which comes after its status was read, and before its events are."""
+    """The retry comes after the status was read, and before the events are read."""
 
     async def read_on() -> events.Reading:
         async with connect_async(settings) as connection:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from shutil import rmtree
+
 import pytest
 from pydantic import SecretStr
 from redis import Redis
@@ -14,9 +17,11 @@ from panoweave.core.jobs.queue import Queue
 from panoweave.core.jobs.store import JobStore
 from panoweave.deploy.local.servers import RedisServer
 from panoweave.service import dependencies
+from tests.processes import wait_until
 from tests.service.checks import problem
 from tests.service.pictures import inline, png
 from tests.service.server import publish_model, serving
+from tests.service.steps import post
 
 
 def publish_in(server: RedisServer) -> None:
@@ -78,28 +83,52 @@ def test_a_full_redis_takes_no_half_made_job(own_redis: RedisServer, settings: S
         assert api.post("/panoramas", json={"prompt": "x"}).status_code == 202
 
 
-@pytest.mark.parametrize("refusal", [("maxmemory", 1, 0), ("min-replicas-to-write", 1, 0)])
+def _fail_to_save(redis: Redis) -> None:
+    """As a full disk makes it: MISCONF, and not even PING is answered."""
+    redis.config_set("save", "1000 100000")
+    rmtree(str(redis.config_get("dir")["dir"]))
+    redis.bgsave()
+    wait_until(lambda: redis.info("persistence")["rdb_last_bgsave_status"] == "err", 10)
+
+
+@pytest.mark.parametrize(
+    ("refuse", "accept"),
+    [
+        (lambda redis: redis.config_set("maxmemory", 1), {"maxmemory": 0}),
+        (lambda redis: redis.config_set("min-replicas-to-write", 1), {"min-replicas-to-write": 0}),
+        (_fail_to_save, {"stop-writes-on-bgsave-error": "no"}),
+    ],
+    ids=["full", "without replicas", "with a broken disk"],
+)
 def test_a_redis_that_refuses_writes_answers_reads(
-    own_redis: RedisServer, settings: Settings, refusal: tuple[str, int, int]
+    own_redis: RedisServer,
+    settings: Settings,
+    refuse: Callable[[Redis], None],
+    accept: dict[str, str | int],
 ) -> None:
-    """As one whose disk is full, which the tests of faults have."""
-    name, refusing, accepting = refusal
+    """Although reads are counted, and tidy up what they find."""
     publish_in(own_redis)
     here = settings.model_copy(update={"redis_url": SecretStr(own_redis.url)})
     with serving(here) as api, Redis.from_url(own_redis.url) as redis:
-        url = f"/panoramas/{api.post('/panoramas', json={'prompt': 'a hill'}).json()['id']}"
+        job_id = post(api)
+        url = f"/panoramas/{job_id}"
         redis.sadd(redis_keys.WORKERS, "has-ended")
-        redis.config_set(name, refusing)
-        for path in (url, "/panoramas?total=true", "/models", "/usage", "/openapi.json"):
+        redis.zrem(f"{redis_keys.QUEUED_OF}embedded", job_id)
+        refuse(redis)
+        for path in (url, "/panoramas?total=true", "/models", "/usage", "/status", "/readyz"):
             assert api.get(path).status_code == 200, path
-        with api.stream("GET", f"{url}/events") as events:
-            assert "event: created" in events.iter_lines()
         assert "panoweave_redis_up 1.0" in api.get("/metrics").text
-        problem(api.post("/panoramas", json={"prompt": "a hill"}), 503, "store_unavailable")
-        redis.config_set(name, accepting)
-        assert api.post("/panoramas", json={"prompt": "a hill"}).status_code == 202
+        with api.stream("GET", f"{url}/events") as answer:
+            lines = (line for line in answer.iter_lines() if line.startswith(("event", ": ping")))
+            assert next(lines) == "event: created"
+        for written in ("/panoramas", "/uploads"):
+            problem(api.post(written, json={"prompt": "a hill"}), 503, "store_unavailable")
+        for name, value in accept.items():
+            redis.config_set(name, value)
+        post(api)
         assert api.get("/metrics").status_code == 200
         assert not redis.sismember(redis_keys.WORKERS, "has-ended")
+        assert redis.zcard(f"{redis_keys.QUEUED_OF}embedded") == 2
 
 
 def test_a_full_redis_keeps_no_picture_of_what_it_refused(

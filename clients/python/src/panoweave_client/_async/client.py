@@ -133,7 +133,7 @@ class AsyncPanoweave(AsyncHttp):
                     raise_if_no_stream(source.response)
                     retries.reset()
                     async for sent in source.aiter_sse():
-                        if not sent.data:  # httpx-sse has one for a comment, too: the keep-alive
+                        if not sent.data:  # httpx-sse makes an event of a keep-alive comment
                             continue
                         last_event_id = sent.id
                         yield _event(sent)

@@ -131,7 +131,7 @@ class Panoweave(Http):
                     raise_if_no_stream(source.response)
                     retries.reset()
                     for sent in source.iter_sse():
-                        if not sent.data:  # httpx-sse has one for a comment, too: the keep-alive
+                        if not sent.data:  # httpx-sse makes an event of a keep-alive comment
                             continue
                         last_event_id = sent.id
                         yield _event(sent)
