@@ -2,11 +2,13 @@
 
 One linear layer for each of biome, time and weather, on the looks of windows. It learns from three
 quarters of the renders; the rest say how far to trust it. A window has one time and one weather,
-and any number of biomes: each is read by itself.
+and any number of biomes. Each biome is read by itself, from a certain score on, which is chosen so
+that as many biomes are read as there are.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -22,6 +24,7 @@ from bench.quality.labels import ATTRIBUTES, VALUES, Attribute, Labels
 
 _SEVERAL: Final[Attribute] = "biome"
 _TEST_EVERY: Final = 4  # of the panoramas, so that no scene is on both sides
+_FOLDS: Final = 3
 _DECAY: Final = 3e-3
 _STEPS: Final = 60
 
@@ -30,9 +33,14 @@ class Classifier:
     """Reads biome, time and weather off windows."""
 
     def __init__(
-        self, mean: Tensor, deviation: Tensor, layers: Mapping[Attribute, nn.Linear]
+        self,
+        mean: Tensor,
+        deviation: Tensor,
+        layers: Mapping[Attribute, nn.Linear],
+        biomes_from: float,  # the least score of a biome that is read
     ) -> None:
         self._mean, self._deviation, self._layers = mean, deviation, layers
+        self._biomes_from = biomes_from
 
     @torch.no_grad()
     def read(self, look: Features) -> list[Labels]:
@@ -41,10 +49,10 @@ class Classifier:
         read: dict[Attribute, list[frozenset[str]]] = {}
         for attribute, layer in self._layers.items():
             scores = layer(rows)
-            # 0 is even odds; of times and weathers, the likeliest.
-            above = 0 if attribute == _SEVERAL else scores.amax(1, keepdim=True)
+            # Of times and weathers, the likeliest.
+            least = self._biomes_from if attribute == _SEVERAL else scores.amax(1, keepdim=True)
             values = np.array(VALUES[attribute])
-            read[attribute] = [frozenset(values[row].tolist()) for row in (scores >= above).numpy()]
+            read[attribute] = [frozenset(values[row].tolist()) for row in (scores >= least).numpy()]
         return [{a: read[a][window] for a in ATTRIBUTES} for window in range(len(look))]
 
 
@@ -65,9 +73,15 @@ def train(panoramas: Sequence[Features], labels: Sequence[Sequence[Labels]]) -> 
         raise ValueError(f"the classifier needs at least 2 renders, not {len(panoramas)}")
     rows = torch.from_numpy(np.concatenate([panoramas[i] for i in seen]))
     of_rows = [window for i in seen for window in labels[i]]
+    folds = [at % _FOLDS for at, i in enumerate(seen) for _ in labels[i]]
     mean, deviation = rows.mean(0), rows.std(0).clamp_min(1e-6)
     normal = (rows - mean) / deviation
-    classifier = Classifier(mean, deviation, {a: _fit(normal, of_rows, a) for a in ATTRIBUTES})
+    classifier = Classifier(
+        mean,
+        deviation,
+        {a: _fit(normal, of_rows, a) for a in ATTRIBUTES},
+        _least_score(normal, of_rows, folds),
+    )
     read = [classifier.read(panoramas[i]) for i in held_out]
     there = [labels[i] for i in held_out]
     return Examined(
@@ -97,6 +111,22 @@ def _share_found(
         found.append(sum(len(a & b) for a, b in pairs))
         of.append(sum(len(a) for a, _ in pairs))
     return ratio_of(found, of)
+
+
+def _least_score(rows: Tensor, labels: Sequence[Labels], folds: Sequence[int]) -> float:
+    """From which score on as many biomes are read as there are.
+
+    Even odds would read too few: rare ones get small scores in windows that were not learnt from.
+    So these are scored by classifiers that learnt from the other folds.
+    """
+    scores = torch.zeros(len(rows), len(VALUES[_SEVERAL]))
+    for each in range(_FOLDS):
+        learnt = [i for i, fold in enumerate(folds) if fold != each]
+        others = [i for i, fold in enumerate(folds) if fold == each]
+        layer = _fit(rows[learnt], [labels[i] for i in learnt], _SEVERAL)
+        scores[others] = layer(rows[others]).detach()
+    there = sum(len(label[_SEVERAL]) for label in labels)
+    return scores.flatten().topk(there).values[-1].item() if there else math.inf
 
 
 def _fit(rows: Tensor, labels: Sequence[Labels], attribute: Attribute) -> nn.Linear:
