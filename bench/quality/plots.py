@@ -44,7 +44,7 @@ def draw_trade_off(file: Path, summaries: Summaries) -> None:
         axes[0].axhline(1e3 * base, color="grey", linestyle=":")
     axes[0].set_ylabel("KID x 1e3 (vgg), lower is better")
     if recalls:
-        axes[1].set_ylim(0, 100)  # a hundredth of it is no difference
+        axes[1].set_ylim(0, 100)  # small differences are to look small
         axes[1].set_ylabel("windows as asked, %, mean of biome, time and weather")
     drawing.legend(loc="outside lower center", ncols=4, fontsize=8)
     drawing.savefig(file, dpi=_DPI)
